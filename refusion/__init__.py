@@ -1,0 +1,23 @@
+"""Image fusion with a learnable loss (ReFusion, IJCV 2024).
+
+`ReFusion.from_pretrained("refusion-ir-vis").fuse("ir.png", "visible.png")` fuses a pair. Importing this package
+loads no weights and opens no connection; torch is imported when `ReFusion` is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from refusion.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from refusion.model import ReFusion
+
+__version__ = "0.1.0"
+__all__ = ["TASKS", "ReFusion", "Task", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ReFusion":
+        from refusion.model import ReFusion
+
+        return ReFusion
+    raise AttributeError(f"module 'refusion' has no attribute {name!r}")
