@@ -1,0 +1,104 @@
+"""The loss proposal module: which source to trust at each pixel (paper, section 3.2). Training only."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from refusion.blocks import check_widths, conv3x3, transformer_blocks
+
+
+class LossWeights(NamedTuple):
+    """What the loss proposal module proposes.
+
+    Attributes:
+        intensity: w of the paper, (N, 2, H, W), in [0, 1], summing to 1 over the two sources (a, b).
+        gradient: v of the paper, likewise.
+    """
+
+    intensity: Tensor
+    gradient: Tensor
+
+
+class LossProposalModule(nn.Module):
+    """Weighs both sources at every pixel, for intensity and for gradient.
+
+    Args:
+        channels: width C of the feature maps.
+        heads: attention heads; must divide `channels`.
+        expansion: width of the gated feed-forward relative to the map it works on.
+        blocks: transformer blocks in each encoder and in the trunk.
+        padding_mode: ``replicate``, ``reflect`` or ``zeros``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        heads: int = 8,
+        expansion: int = 2,
+        blocks: int = 2,
+        padding_mode: str = "replicate",
+    ) -> None:
+        super().__init__()
+        check_widths(channels, heads, expansion, padding_mode)
+        self.project_in_1 = conv3x3(1, channels, padding_mode)
+        self.project_in_2 = conv3x3(1, channels, padding_mode)
+        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
+        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
+        self.trunk = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode)
+        self.project_mid = conv3x3(2 * channels, channels, padding_mode)
+        self.activation = nn.PReLU()
+        self.intensity_head = conv3x3(channels, 2, padding_mode)
+        self.gradient_head = conv3x3(channels, 2, padding_mode)
+
+    def logits(self, a: Tensor, b: Tensor) -> Tensor:
+        """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
+        x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
+        x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
+        x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
+        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1)
+
+    def forward(self, a: Tensor, b: Tensor) -> LossWeights:
+        """Propose the weights of the fusion loss.
+
+        Args:
+            a: first source, (N, 1, H, W), luminance in [0, 1].
+            b: second source, the same shape.
+        """
+        return weights_from_logits(self.logits(a, b))
+
+
+def weights_from_logits(logits: Tensor) -> LossWeights:
+    """Softmax over the two sources at every pixel; `logits` as from `LossProposalModule.logits`."""
+    return LossWeights(logits[:, :2].softmax(dim=1), logits[:, 2:].softmax(dim=1))
+
+
+def exchange_equivariant(logits: Tensor) -> Tensor:
+    """Make scores independent of the order of the sources.
+
+    Exchanging the sources then exchanges the weights exactly, so "always the first source" cannot be learned.
+
+    Args:
+        logits: scores of a batch whose second half is its first half with the sources exchanged, (2 N, 4, H, W).
+
+    Returns:
+        Each half averaged with the other, sources exchanged back; the same shape.
+    """
+    half = len(logits) // 2
+    exchanged = logits.roll(half, dims=0)[:, [1, 0, 3, 2]]
+    return (logits + exchanged) / 2
+
+
+def propose_weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
+    """Weights of one batch of pairs, averaged over both orders of the sources (used to look at the loss).
+
+    Args:
+        module: the loss proposal module.
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+    """
+    logits = exchange_equivariant(module.logits(torch.cat((a, b)), torch.cat((b, a))))
+    return weights_from_logits(logits[: len(a)])

@@ -1,0 +1,72 @@
+"""The proposed fusion loss and the reconstruction loss, as functions (paper, section 3.2 and 3.4)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from refusion.loss_proposal import LossWeights
+
+
+def image_gradient(x: Tensor) -> Tensor:
+    """G(x) = |Sobel_x x| + |Sobel_y x|.
+
+    Args:
+        x: pictures, (N, 1, H, W).
+
+    Returns:
+        (N, 1, H, W), at least 0; the border is replicated, so a constant picture has no gradient anywhere.
+    """
+    sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = torch.stack((sobel, sobel.T)).unsqueeze(1)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels).abs().sum(dim=1, keepdim=True)
+
+
+def proposed_fusion_loss(fused: Tensor, a: Tensor, b: Tensor, weights: LossWeights, alpha: float | Tensor) -> Tensor:
+    """L_f = L_int + alpha L_grad with proposed weights (paper, equations 1 to 3).
+
+    Args:
+        fused: fused luminance, (N, 1, H, W), in [0, 1].
+        a: first sources, the same shape.
+        b: second sources, the same shape.
+        weights: w and v of the loss proposal module.
+        alpha: share of the gradient term.
+
+    Returns:
+        A scalar, the mean over pixels and batch.
+    """
+    sources = torch.cat((a, b), dim=1)
+    intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
+    gradients = torch.cat((image_gradient(a), image_gradient(b)), dim=1)
+    gradient = (weights.gradient * (gradients - image_gradient(fused))).square().sum(dim=1).mean()
+    return intensity + alpha * gradient
+
+
+def reconstruction_loss(a: Tensor, b: Tensor, a_again: Tensor, b_again: Tensor) -> Tensor:
+    """L_r: the larger of both sources' errors at each pixel, squared, for intensity and gradient.
+
+    Args:
+        a: first sources, (N, 1, H, W), in [0, 1].
+        b: second sources, the same shape.
+        a_again: reconstruction of a, the same shape.
+        b_again: reconstruction of b, the same shape.
+
+    Returns:
+        A scalar, the mean over pixels and batch.
+    """
+    intensity = torch.maximum((a - a_again).abs(), (b - b_again).abs())
+    gradient = torch.maximum(
+        (image_gradient(a) - image_gradient(a_again)).abs(),
+        (image_gradient(b) - image_gradient(b_again)).abs(),
+    )
+    return intensity.square().mean() + gradient.square().mean()
+
+
+def alpha_at(progress: float, first: float = 0.05, last: float = 1.0) -> float:
+    """Share of the gradient term, growing linearly over training (paper, section 4.1).
+
+    Args:
+        progress: how much of the training is done, in [0, 1].
+        first: value at the start.
+        last: value at the end.
+    """
+    return first + (last - first) * min(max(progress, 0.0), 1.0)

@@ -1,0 +1,217 @@
+"""The three alternating updates of the meta-training, as functions (paper, section 3.5, algorithm 1).
+
+Parameters are dictionaries, as `torch.func` has them, so that an updated module is a dictionary and not a
+second module.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp
+
+from refusion.fusion import FusionModule
+from refusion.loss_proposal import (
+    LossProposalModule,
+    LossWeights,
+    exchange_equivariant,
+    weights_from_logits,
+)
+from refusion.losses import proposed_fusion_loss, reconstruction_loss
+from refusion.reconstruction import ReconstructionModule
+
+Parameters = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Modules:
+    """The three modules of the method."""
+
+    fusion: FusionModule
+    proposal: LossProposalModule
+    reconstruction: ReconstructionModule
+
+
+@dataclass(frozen=True)
+class MetaOptions:
+    """What the updates need to know.
+
+    Attributes:
+        inner_lr: eta of the inner update.
+        noise: standard deviation of the noise on the fused picture before it is reconstructed. Without it the
+            reconstruction module amplifies a halved edge back, and nothing asks the loss to keep contrast.
+        equivariant: average the scores over both orders of the sources (the second half of a batch is its
+            first half exchanged).
+        image_space: the inner update moves the fused picture instead of the fusion module's parameters.
+        generator: where the noise comes from; on the device of the batch.
+    """
+
+    inner_lr: float
+    noise: float
+    equivariant: bool
+    image_space: bool
+    generator: torch.Generator
+
+
+def parameters_of(module: torch.nn.Module) -> Parameters:
+    """Detached parameters of a module, by name."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+def propose(module: LossProposalModule, batch: Batch, equivariant: bool) -> LossWeights:
+    """Weights for an exchanged batch (second half = first half with the sources exchanged)."""
+    logits = module.logits(*batch)
+    return weights_from_logits(exchange_equivariant(logits) if equivariant else logits)
+
+
+def source_targets(batch: Batch) -> Batch:
+    """Reconstruction targets of an exchanged batch: the exchange is undone, they are never swapped."""
+    a, b = batch
+    half = len(a) // 2
+    return torch.cat((a[:half], b[half:])), torch.cat((b[:half], a[half:]))
+
+
+def reconstruction_loss_of(
+    modules: Modules, reconstruction: Parameters, fused: Tensor, batch: Batch, options: MetaOptions
+) -> Tensor:
+    """L_r of a fused batch, through the given parameters of the reconstruction module."""
+    if options.noise:
+        noise = torch.randn(fused.shape, generator=options.generator, device=fused.device, dtype=fused.dtype)
+        fused = fused + options.noise * noise
+    again = functional_call(modules.reconstruction, reconstruction, (fused,))
+    return reconstruction_loss(*source_targets(batch), *again)
+
+
+def descend(parameters: Parameters, loss: Tensor, lr: float) -> Parameters:
+    """One step of gradient descent; the result is detached."""
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    return {
+        name: (p - lr * g).detach().requires_grad_() for (name, p), g in zip(parameters.items(), gradients, strict=True)
+    }
+
+
+def differentiable(module: torch.nn.Module) -> Parameters:
+    """Parameters of a module, by name, as leaves of a graph of their own."""
+    return {name: p.requires_grad_() for name, p in parameters_of(module).items()}
+
+
+@dataclass(frozen=True)
+class OuterGradient:
+    """What one outer update is made of.
+
+    Attributes:
+        meta: gradient of the outer loss with respect to the loss proposal module, by parameter name.
+        balance: gradient of `imbalance`, likewise; empty if it was not asked for.
+        weights: weights proposed for the inner batch, detached.
+        loss: the outer reconstruction loss, detached.
+    """
+
+    meta: dict[str, Tensor]
+    balance: dict[str, Tensor]
+    weights: LossWeights
+    loss: Tensor
+
+
+def imbalance(weights: LossWeights) -> Tensor:
+    """Squared distance of each picture's mean weight from 1/2, of w and v together."""
+    means = torch.stack([w[:, 0].mean(dim=(1, 2)) for w in weights])
+    return (means - 0.5).square().sum(dim=0).mean()
+
+
+def outer_gradient(
+    modules: Modules, inner: Batch, outer: Batch, alpha: float, options: MetaOptions, balance: bool = False
+) -> OuterGradient:
+    """Gradient of the outer reconstruction loss with respect to the loss proposal module.
+
+    The inner update is theta_F' = theta_F - eta dL_f/dtheta_F. L_f depends on the loss proposal module only
+    through the weights (w, v), so with g = dL_r/dtheta_F' the gradient is
+    -eta d/dtheta_L [ (dL_f/dtheta_F) . g ], and the bracket is the derivative of L_f in the direction g: one
+    forward-mode product in place of a second backward pass. With `image_space` the fused picture F takes
+    the place of theta_F, and the outer batch is the inner one.
+
+    Args:
+        modules: the three modules; none is changed.
+        inner: exchanged meta-train batch, two tensors (2 N, 1, H, W).
+        outer: exchanged meta-test batch.
+        alpha: share of the gradient term.
+        options: see `MetaOptions`.
+        balance: also compute the gradient of `imbalance`, which shares the forward pass.
+    """
+    weights = propose(modules.proposal, inner, options.equivariant)
+    fixed = LossWeights(*(w.detach() for w in weights))
+    if options.image_space:
+        fused, direction, outer_loss = _image_direction(modules, inner, options)
+    else:
+        fused, direction, outer_loss = _parameter_direction(modules, inner, outer, fixed, alpha, options)
+    _, slope = jvp(lambda f: proposed_fusion_loss(f, *inner, weights, alpha), (fused,), (direction,))
+    named = dict(modules.proposal.named_parameters())
+    pull = {}
+    if balance:
+        gradients = torch.autograd.grad(imbalance(weights), list(named.values()), retain_graph=True)
+        pull = dict(zip(named, gradients, strict=True))
+    gradients = torch.autograd.grad(-options.inner_lr * slope, list(named.values()))
+    return OuterGradient(dict(zip(named, gradients, strict=True)), pull, fixed, outer_loss.detach())
+
+
+def _image_direction(modules: Modules, batch: Batch, options: MetaOptions) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.no_grad():
+        fused = modules.fusion(*batch)
+    reconstruction = updated_reconstruction(modules, fused, batch, options)
+    fused.requires_grad_()
+    loss = reconstruction_loss_of(modules, reconstruction, fused, batch, options)
+    (direction,) = torch.autograd.grad(loss, fused)
+    return fused.detach(), direction, loss
+
+
+def _parameter_direction(
+    modules: Modules, inner: Batch, outer: Batch, fixed: LossWeights, alpha: float, options: MetaOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    start = differentiable(modules.fusion)
+    fused = functional_call(modules.fusion, start, inner)
+    updated = descend(start, proposed_fusion_loss(fused, *inner, fixed, alpha), options.inner_lr)
+    reconstruction = updated_reconstruction(modules, fused.detach(), inner, options)
+    fused_outer = functional_call(modules.fusion, updated, outer)
+    loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
+    gradients = torch.autograd.grad(loss, list(updated.values()))
+    along = dict(zip(updated, gradients, strict=True))
+    with torch.no_grad():
+        fused, direction = jvp(
+            lambda p: functional_call(modules.fusion, p, inner), (parameters_of(modules.fusion),), (along,)
+        )
+    return fused, direction, loss
+
+
+def updated_reconstruction(modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions) -> Parameters:
+    """theta_R': one step of L_r on a fused picture that is not part of the graph."""
+    start = differentiable(modules.reconstruction)
+    return descend(start, reconstruction_loss_of(modules, start, fused, batch, options), options.inner_lr)
+
+
+def outer_gradient_by_double_backward(
+    modules: Modules, inner: Batch, outer: Batch, alpha: float, options: MetaOptions
+) -> dict[str, Tensor]:
+    """The same gradient with the graph of the inner update kept: the reference for tests and benchmarks."""
+    weights = propose(modules.proposal, inner, options.equivariant)
+    start = differentiable(modules.fusion)
+    fused = functional_call(modules.fusion, start, inner)
+    loss = proposed_fusion_loss(fused, *inner, weights, alpha)
+    gradients = torch.autograd.grad(loss, list(start.values()), create_graph=True)
+    updated = {name: p - options.inner_lr * g for (name, p), g in zip(start.items(), gradients, strict=True)}
+    reconstruction = updated_reconstruction(modules, fused.detach(), inner, options)
+    fused_outer = functional_call(modules.fusion, updated, outer)
+    outer_loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
+    named = dict(modules.proposal.named_parameters())
+    return dict(zip(named, torch.autograd.grad(outer_loss, list(named.values())), strict=True))
+
+
+def fusion_loss_and_reconstruction_loss(
+    modules: Modules, batch: Batch, alpha: float, options: MetaOptions
+) -> tuple[Tensor, Tensor]:
+    """Losses of a fusion update: L_f with the weights detached, and L_r on the detached fused picture."""
+    with torch.no_grad():
+        weights = propose(modules.proposal, batch, options.equivariant)
+    fused = modules.fusion(*batch)
+    fusion_loss = proposed_fusion_loss(fused, *batch, weights, alpha)
+    reconstruction = dict(modules.reconstruction.named_parameters())
+    return fusion_loss, reconstruction_loss_of(modules, reconstruction, fused.detach(), batch, options)

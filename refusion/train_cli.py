@@ -1,0 +1,261 @@
+"""The command line of train.py."""
+
+import argparse
+import json
+import math
+import platform
+import signal
+import time
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from refusion import __version__
+from refusion.data import DataError, Pairs, load_pairs
+from refusion.files import write_text
+from refusion.preview import save_preview
+from refusion.run_folder import (
+    CHECKPOINT,
+    append_history,
+    load_checkpoint,
+    save_checkpoint,
+    save_models,
+    trim_history,
+)
+from refusion.tasks import TASKS, get_task
+from refusion.trainer import MetaTrainer, TrainingError, fusion_updates_in_a_round
+from refusion.trainer import Progress as TrainingProgress
+from refusion.training_settings import PRESETS, TrainingSettings
+
+PREVIEW_PAIRS = 3
+PREVIEW_SIDE = 192
+HISTORY_STEPS = 10
+PRINT_SECONDS = 30
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags: what to train on, for how long, and one for each hyperparameter."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
+    )
+    parser.add_argument("--task", required=True, choices=list(TASKS))
+    parser.add_argument("--data", required=True, help="folder, imagefolder, Parquet file or Hub data set of pairs")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the run")
+    parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="hyperparameters (default: cpu)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, help="fusion updates in all")
+    budget.add_argument("--minutes", type=float, help="time budget of the whole run")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
+    parser.add_argument("--split", default="train", help="split of a Hub data set")
+    parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
+    parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
+    parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview pictures")
+    hyper = parser.add_argument_group("hyperparameters (default: the preset's)")
+    for setting in fields(TrainingSettings):
+        flag = f"--{setting.name.replace('_', '-')}"
+        about = setting.metadata["help"]
+        values = ", ".join(f"{name}: {getattr(preset, setting.name)}" for name, preset in PRESETS.items())
+        if setting.type is bool:
+            hyper.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"{about} ({values})")
+        else:
+            choices = setting.metadata["choices"] or None
+            hyper.add_argument(flag, type=setting.type, choices=choices, help=f"{about} ({values})".replace("%", "%%"))
+    return parser
+
+
+def check_device(name: str) -> None:
+    """Try the device before anything is loaded.
+
+    Raises:
+        ValueError: torch does not know or have it.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def settings_from(args: argparse.Namespace) -> TrainingSettings:
+    """The preset with the given flags put over it.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    given = {f.name: getattr(args, f.name) for f in fields(TrainingSettings) if getattr(args, f.name) is not None}
+    return replace(PRESETS[args.preset], **given)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user."""
+    args = make_parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        return run(args, console)
+    except ValueError as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 2
+    except TrainingError as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 1
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Train as the flags say; returns the exit code."""
+    settings = settings_from(args)
+    if args.minutes is not None and not args.minutes > 0:
+        raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
+    check_device(args.device)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    task = get_task(args.task)
+    pairs = load_pairs(args.data, task, split=args.split, skip_bad=args.skip_bad, streaming=args.streaming)
+    report_skipped(pairs.skipped, console)
+    if args.steps is not None:
+        settings = replace(settings, rounds=rounds_for(args.steps, pairs, settings))
+    trainer = MetaTrainer(pairs, settings, seed=args.seed, device=args.device, bf16=args.bf16, minutes=args.minutes)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.resume:
+        trainer.load_state_dict(load_checkpoint(args.out))
+        trim_history(args.out, trainer.step)
+    elif (args.out / CHECKPOINT).exists():
+        raise DataError(f"{args.out.name} holds a run already; add --resume to go on with it, or choose another --out.")
+    write_text(args.out / "settings.json", json.dumps(description(args, settings, pairs), indent=2) + "\n")
+    stop = StopSignal()
+    with stop:
+        train(trainer, args, stop, console)
+    if stop.received:
+        console.print(f"Stopped by {stop.received} and saved; add --resume to go on.", highlight=False)
+        return 130
+    return 0
+
+
+def rounds_for(steps: int, pairs: Pairs, settings: TrainingSettings) -> int:
+    """Rounds that hold at least `steps` fusion updates.
+
+    Raises:
+        ValueError: less than one step was asked for.
+    """
+    if steps < 1:
+        raise ValueError(f"--steps is {steps}; it must be at least 1.")
+    return math.ceil(steps / fusion_updates_in_a_round(pairs, settings))
+
+
+def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
+    """What the run was, for the run folder."""
+    return {
+        "task": args.task,
+        "seed": args.seed,
+        "minutes": args.minutes,
+        "pairs": None if pairs.streaming else len(pairs.dataset),
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+        "versions": {"refusion": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "settings": asdict(settings),
+    }
+
+
+def report_skipped(skipped: list[str], console: Console) -> None:
+    """List what was left out of the data set."""
+    if skipped:
+        console.print(f"{len(skipped)} left out:", highlight=False)
+        for sentence in skipped:
+            console.print(f"  {sentence}", highlight=False)
+
+
+class StopSignal:
+    """Notes Ctrl-C and SIGTERM, so that the round under way is finished and saved."""
+
+    def __init__(self) -> None:
+        self.received = ""
+
+    def __call__(self) -> bool:
+        return bool(self.received)
+
+    def __enter__(self) -> "StopSignal":
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+
+
+def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, console: Console) -> None:
+    """The loop with its bar, curves, previews and checkpoints."""
+    columns = (BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+    preview = preview_pairs(trainer)
+    (args.out / "previews").mkdir(exist_ok=True)
+    saved = previewed = printed = time.monotonic()
+    with (
+        SummaryWriter(args.out / "tensorboard", purge_step=trainer.step) as writer,
+        Progress(TextColumn("{task.description}"), *columns, console=console, speed_estimate_period=600) as bar,
+    ):
+        row = bar.add_task("", total=1.0, completed=trainer.share)
+        for progress in trainer.train(stop):
+            bar.update(row, completed=progress.share, description=status_line(progress))
+            now = time.monotonic()
+            if not console.is_terminal and now - printed >= PRINT_SECONDS:
+                console.print(f"{progress.share:.1%} {status_line(progress)}", highlight=False)
+                printed = now
+            if progress.step % HISTORY_STEPS < trainer.fusion_updates:
+                append_history(args.out, progress)
+                for name, value in {**progress.losses, "lr": progress.lr}.items():
+                    writer.add_scalar(name, value, progress.step)
+            if preview is not None and now - previewed >= args.preview_every:
+                save_step_preview(trainer, args.out, preview)
+                previewed = now
+            if now - saved >= args.save_every:
+                save_checkpoint(args.out, trainer)
+                save_models(args.out, trainer, args.task)
+                saved = now
+    save_checkpoint(args.out, trainer)
+    save_models(args.out, trainer, args.task)
+    if preview is not None:
+        save_step_preview(trainer, args.out, preview)
+    report_skipped(trainer.reader.pairs.skipped if trainer.reader.pairs.streaming else [], console)
+
+
+def status_line(progress: TrainingProgress) -> str:
+    """Step, learning rate and running losses on one line."""
+    losses = " ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+    return f"step {progress.step} lr {progress.lr:.1e} {losses}"
+
+
+def preview_pairs(trainer: MetaTrainer) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The middles of a few pairs, the same at every preview; None where the data set is streamed."""
+    if trainer.reader.pairs.streaming:
+        return None
+    count = len(trainer.reader)
+    indices = sorted({i * count // PREVIEW_PAIRS for i in range(PREVIEW_PAIRS)})
+    middles = [[middle(x, PREVIEW_SIDE) for x in trainer.reader[i]] for i in indices]
+    side = min(x.shape[-1] for pair in middles for x in pair), min(x.shape[-2] for pair in middles for x in pair)
+    a, b = (torch.stack([pair[k][:, : side[1], : side[0]] for pair in middles]) for k in (0, 1))
+    return a.to(trainer.device), b.to(trainer.device)
+
+
+def middle(luminance: np.ndarray, side: int) -> torch.Tensor:
+    """The middle of a picture, at most `side` high and wide, as a tensor (1, h, w)."""
+    top, left = (max(0, (length - side) // 2) for length in luminance.shape)
+    return torch.from_numpy(luminance[top : top + side, left : left + side].copy()).unsqueeze(0)
+
+
+def save_step_preview(trainer: MetaTrainer, folder: Path, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Write the preview of this step."""
+    path = folder / "previews" / f"step-{trainer.step:06d}.png"
+    save_preview(path, trainer.fused_module(), trainer.modules.proposal, *pairs)

@@ -1,0 +1,283 @@
+"""The loop around the three updates, and all of its state."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor
+
+from refusion.checkpoints import CheckpointError
+from refusion.data import CropBatches, CropTransform, PairReader, Pairs, exchange
+from refusion.fusion import FusionModule
+from refusion.loss_proposal import LossProposalModule
+from refusion.losses import alpha_at
+from refusion.meta_training import (
+    Batch,
+    MetaOptions,
+    Modules,
+    OuterGradient,
+    fusion_loss_and_reconstruction_loss,
+    outer_gradient,
+)
+from refusion.reconstruction import ReconstructionModule
+from refusion.training_settings import TrainingSettings
+
+SCHEDULE_STEPS = 10_000
+META_EPS = 1e-10
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on; the message says why and what is safe."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is reported after each round.
+
+    Attributes:
+        step: fusion updates done.
+        share: how much of the run is done, in [0, 1].
+        losses: the running losses and the mean and spread of the proposed weights, by name.
+        lr: learning rate of the fusion module.
+        seconds: training time so far, over all sessions of the run.
+    """
+
+    step: int
+    share: float
+    losses: dict[str, float]
+    lr: float
+    seconds: float
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> Scheduler:
+    """The learning-rate schedule over `SCHEDULE_STEPS` steps, whatever the length of the run."""
+    warmup = {"warmup_t": round(settings.warmup * SCHEDULE_STEPS), "warmup_lr_init": 0.0}
+    if settings.lr_schedule == "step":
+        return StepLRScheduler(optimizer, decay_t=SCHEDULE_STEPS // 5, decay_rate=0.1, **warmup)
+    lr_min = 0.02 * optimizer.param_groups[0]["lr"]
+    return CosineLRScheduler(optimizer, t_initial=SCHEDULE_STEPS, lr_min=lr_min, **warmup)
+
+
+def fusion_updates_in_a_round(pairs: Pairs, settings: TrainingSettings) -> int:
+    """Fusion updates in a round; zero in the settings means one pass over the data.
+
+    Raises:
+        ValueError: one pass over a streamed data set was asked for; its length is not known.
+    """
+    if settings.fusion_updates:
+        return settings.fusion_updates
+    if pairs.streaming:
+        raise ValueError("A streamed data set has no known length; give --fusion-updates.")
+    return math.ceil(len(pairs.dataset) / settings.batch_size)
+
+
+class MetaTrainer:
+    """Meta-trains the three modules and can stop and resume at any round.
+
+    Args:
+        pairs: the training pairs.
+        settings: the hyperparameters.
+        seed: seed of weights, crops and noise.
+        device: where to train.
+        bf16: run the fusion update under bfloat16 autocast.
+        minutes: time budget; the schedules then follow the clock, and a resumed run is not repeatable to the bit.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        settings: TrainingSettings,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        bf16: bool = False,
+        minutes: float | None = None,
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.device = torch.device(device)
+        self.bf16 = bf16
+        self.minutes = minutes
+        torch.manual_seed(seed)
+        self.modules = Modules(
+            *(
+                module.to(self.device, memory_format=torch.channels_last)
+                for module in (FusionModule(), LossProposalModule(), ReconstructionModule())
+            )
+        )
+        transform = CropTransform(settings.crop)
+        self.reader = PairReader(pairs)
+        self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed=seed)
+        self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed=seed + 1)
+        self.fusion_updates = fusion_updates_in_a_round(pairs, settings)
+        self.optimizer = torch.optim.Adam(
+            [*self.modules.fusion.parameters(), *self.modules.reconstruction.parameters()], lr=settings.lr
+        )
+        self.meta_optimizer = torch.optim.Adam(self.modules.proposal.parameters(), lr=settings.meta_lr, eps=META_EPS)
+        self.schedulers = [make_scheduler(o, settings) for o in (self.optimizer, self.meta_optimizer)]
+        self.ema = ModelEmaV3(self.modules.fusion, decay=settings.ema, use_warmup=True) if settings.ema else None
+        self.noise_generator = torch.Generator(self.device).manual_seed(seed + 2)
+        self.round = 0
+        self.step = 0
+        self.seconds = 0.0
+        self.losses: dict[str, float] = {}
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        if self.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.minutes))
+        return self.round / self.settings.rounds
+
+    def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+        """Train to the end of the budget, or until `stop` says so; one `Progress` a round.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite.
+        """
+        while self.share < 1 and not stop():
+            start = time.monotonic()
+            for scheduler in self.schedulers:
+                scheduler.step(round(self.share * SCHEDULE_STEPS))
+            if self.share >= self.settings.meta_after:
+                for _ in range(self.settings.meta_updates):
+                    self._outer_update()
+            for _ in range(self.fusion_updates):
+                self._fusion_update()
+            self.round += 1
+            self.seconds += time.monotonic() - start
+            yield Progress(self.step, self.share, self.losses, self.optimizer.param_groups[0]["lr"], self.seconds)
+
+    def _options(self) -> MetaOptions:
+        return MetaOptions(
+            inner_lr=self.settings.inner_lr,
+            noise=self.settings.noise,
+            equivariant=self.settings.equivariant,
+            image_space=self.share < self.settings.inner_image_until,
+            generator=self.noise_generator,
+        )
+
+    def _batch(self, batches: CropBatches) -> Batch:
+        a, b = next(batches)
+        return exchange(a.to(self.device), b.to(self.device))
+
+    def _alpha(self) -> float:
+        return alpha_at(self.share, self.settings.alpha_first, self.settings.alpha_last)
+
+    def _outer_update(self) -> None:
+        options = self._options()
+        balance = self.settings.balance if self.share < self.settings.balance_until else 0.0
+        inner = self._batch(self.meta_batches)
+        total: dict[str, Tensor] = {}
+        for _ in range(1 if options.image_space else self.settings.meta_batches):
+            outer = inner if options.image_space else self._batch(self.meta_batches)
+            result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
+            for name, gradient in result.meta.items():
+                total[name] = total[name] + gradient if name in total else gradient
+        self._check("outer", result.loss, *total.values())
+        self._step_proposal(total, result, balance)
+        weights = {"w": result.weights.intensity, "v": result.weights.gradient}
+        self._record(outer=result.loss.item())
+        for name, weight in weights.items():
+            self._record(**{f"{name}_mean": weight[: len(weight) // 2, 0].mean().item()})
+            self._record(**{f"{name}_spread": weight[:, 0].std().item()})
+
+    def _step_proposal(self, meta: dict[str, Tensor], result: OuterGradient, balance: float) -> None:
+        named = dict(self.modules.proposal.named_parameters())
+        flat = torch.cat([gradient.flatten() for gradient in meta.values()])
+        adam = self.settings.meta_rule == "adam"
+        scale = torch.linalg.vector_norm(flat) if adam else flat.abs().max()
+        for name, parameter in named.items():
+            gradient = meta[name] / scale.clamp_min(torch.finfo(flat.dtype).tiny)
+            if balance:
+                gradient = gradient + balance * result.balance[name]
+            parameter.grad = gradient
+        if adam:
+            self.meta_optimizer.step()
+        else:
+            lr = self.meta_optimizer.param_groups[0]["lr"]
+            with torch.no_grad():
+                for parameter in named.values():
+                    parameter -= lr * parameter.grad
+        self.meta_optimizer.zero_grad()
+
+    def _fusion_update(self) -> None:
+        batch = self._batch(self.fusion_batches)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            losses = fusion_loss_and_reconstruction_loss(self.modules, batch, self._alpha(), self._options())
+        self._check("fusion", *losses)
+        self.optimizer.zero_grad()
+        sum(losses).backward()
+        self.optimizer.step()
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update(self.modules.fusion, step=self.step)
+        self._record(fusion=losses[0].item(), reconstruction=losses[1].item())
+
+    def _check(self, update: str, *values: Tensor) -> None:
+        if not all(torch.isfinite(value).all() for value in values):
+            raise TrainingError(
+                f"The {update} update of step {self.step} is not finite, so training stops. The last checkpoint "
+                "is intact; resume it with a lower learning rate (--lr, --meta-lr)."
+            )
+
+    def _record(self, **values: float) -> None:
+        for name, value in values.items():
+            before = self.losses.get(name, value)
+            self.losses[name] = before + 0.05 * (value - before)
+
+    def fused_module(self) -> FusionModule:
+        """The fusion module to keep: the moving average where there is one."""
+        return self.modules.fusion if self.ema is None else self.ema.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of the state: modules, optimisers, random generators, position in the data."""
+        return {
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "minutes": self.minutes,
+            "round": self.round,
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": dict(self.losses),
+            "modules": {f.name: getattr(self.modules, f.name).state_dict() for f in fields(self.modules)},
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "optimizers": [o.state_dict() for o in (self.optimizer, self.meta_optimizer)],
+            "batches": [b.state_dict() for b in (self.fusion_batches, self.meta_batches)],
+            "noise": self.noise_generator.get_state(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; the schedules follow from how much of the run is done.
+
+        Raises:
+            CheckpointError: the state belongs to a run with other settings.
+        """
+        settings = asdict(self.settings)
+        differing = [k for k in settings if state["settings"].get(k) != settings[k]]
+        if state["seed"] != self.seed:
+            differing.append("seed")
+        if differing:
+            raise CheckpointError(
+                f"The checkpoint was made with other settings ({', '.join(differing)}); resume with the same ones, "
+                "or choose another --out."
+            )
+        for name, weights in state["modules"].items():
+            getattr(self.modules, name).load_state_dict(weights)
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        for optimizer, saved in zip((self.optimizer, self.meta_optimizer), state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for batches, saved in zip((self.fusion_batches, self.meta_batches), state["batches"], strict=True):
+            batches.load_state_dict(saved)
+        self.noise_generator.set_state(state["noise"])
+        torch.set_rng_state(state["rng"])
+        self.round, self.step, self.seconds = state["round"], state["step"], state["seconds"]
+        self.losses = dict(state["losses"])

@@ -1,0 +1,79 @@
+"""Every hyperparameter of the meta-training, and the presets."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+
+def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": about, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyperparameters; the defaults are the `paper` preset (paper, section 4.1, and METHOD of its follow-up).
+
+    A round is `meta_updates` inner and outer updates, then `fusion_updates` fusion updates.
+    """
+
+    rounds: int = _setting(50, "rounds of meta updates and fusion updates (epochs, in the paper)")
+    meta_updates: int = _setting(600, "inner and outer updates in a round")
+    fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data")
+    batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it")
+    crop: int = _setting(128, "side of the training crops, in pixels")
+    lr: float = _setting(1e-4, "learning rate of the fusion and reconstruction modules")
+    lr_schedule: str = _setting("step", "step: x0.1 every fifth of the run; cosine: down to 2 %", ("step", "cosine"))
+    warmup: float = _setting(0.0, "share of the run over which the learning rate rises from zero")
+    inner_lr: float = _setting(1e-4, "learning rate of the inner update (eta)")
+    meta_lr: float = _setting(1e-4, "learning rate of the outer update")
+    meta_rule: str = _setting("max", "max: step along the gradient over its largest entry; adam: Adam", ("max", "adam"))
+    meta_batches: int = _setting(2, "outer batches whose gradients are accumulated")
+    meta_after: float = _setting(0.0, "share of the run before the first outer update")
+    alpha_first: float = _setting(0.05, "share of the gradient term at the start")
+    alpha_last: float = _setting(1.0, "share of the gradient term at the end")
+    inner_image_until: float = _setting(
+        0.0, "share of the run in which the inner update moves the fused picture, not the fusion module"
+    )
+    noise: float = _setting(0.0, "deviation of the noise on the fused picture before reconstruction")
+    equivariant: bool = _setting(False, "average the proposed scores over both orders of the sources")
+    balance: float = _setting(0.0, "weight of the pull of each picture's mean weight towards 1/2")
+    balance_until: float = _setting(1.0, "share of the run in which that pull acts")
+    ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none")
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.crop < 16:
+            raise ValueError(f"crop is {self.crop}; it must be at least 16 pixels.")
+        for name in ("warmup", "meta_after", "inner_image_until", "balance_until"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
+        for setting in fields(self):
+            choices = setting.metadata["choices"]
+            if choices and getattr(self, setting.name) not in choices:
+                raise ValueError(f"{setting.name} is {getattr(self, setting.name)!r}; choose {' or '.join(choices)}.")
+
+
+PAPER = TrainingSettings()
+
+CPU = replace(
+    PAPER,
+    rounds=2000,
+    meta_updates=1,
+    fusion_updates=2,
+    crop=64,
+    lr=1e-3,
+    lr_schedule="cosine",
+    warmup=0.02,
+    meta_lr=2e-4,
+    meta_rule="adam",
+    meta_batches=1,
+    meta_after=0.05,
+    inner_image_until=1.0,
+    noise=0.06,
+    equivariant=True,
+    balance=3.0,
+    ema=0.995,
+)
+
+PRESETS: dict[str, TrainingSettings] = {"cpu": CPU, "paper": PAPER}

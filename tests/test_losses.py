@@ -1,0 +1,52 @@
+"""The losses, against values worked out by hand."""
+
+import pytest
+import torch
+
+from refusion.loss_proposal import LossWeights
+from refusion.losses import alpha_at, image_gradient, proposed_fusion_loss, reconstruction_loss
+
+
+def halves(n: int = 1, side: int = 8) -> LossWeights:
+    return LossWeights(torch.full((n, 2, side, side), 0.5), torch.full((n, 2, side, side), 0.5))
+
+
+def test_gradient_of_a_ramp_and_of_a_constant():
+    ramp = (torch.arange(8.0) / 10).expand(1, 1, 8, 8)
+    torch.testing.assert_close(image_gradient(ramp)[..., 1:-1], torch.full((1, 1, 8, 6), 0.8))
+    torch.testing.assert_close(image_gradient(ramp), image_gradient(ramp.transpose(2, 3)).transpose(2, 3))
+    assert image_gradient(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-6
+
+
+def test_fusion_loss_by_hand():
+    a, b, fused = torch.full((1, 1, 8, 8), 0.2), torch.full((1, 1, 8, 8), 0.8), torch.full((1, 1, 8, 8), 0.6)
+    assert proposed_fusion_loss(fused, a, b, halves(), 1.0).item() == pytest.approx(0.25 * (0.16 + 0.04))
+    first = LossWeights(torch.stack((torch.ones(1, 8, 8), torch.zeros(1, 8, 8)), 1), halves().gradient)
+    assert proposed_fusion_loss(fused, a, b, first, 1.0).item() == pytest.approx(0.16)
+
+
+def test_gradient_term_is_scaled_by_alpha():
+    a, b, fused = torch.rand(3, 1, 1, 8, 8)
+    losses = [proposed_fusion_loss(fused, a, b, halves(), alpha).item() for alpha in (0.0, 0.5, 1.0)]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-5)
+    assert losses[2] > losses[0]
+
+
+def test_copying_the_trusted_source_costs_nothing():
+    a, b = torch.rand(2, 1, 1, 8, 8)
+    trust_b = torch.stack((torch.zeros(1, 8, 8), torch.ones(1, 8, 8)), 1)
+    assert proposed_fusion_loss(b, a, b, LossWeights(trust_b, trust_b), 1.0) == 0
+
+
+def test_reconstruction_loss_counts_the_larger_error():
+    a, b = torch.full((1, 1, 8, 8), 0.2), torch.full((1, 1, 8, 8), 0.8)
+    assert reconstruction_loss(a, b, a, b) == 0
+    assert reconstruction_loss(a, b, a + 0.3, b - 0.1).item() == pytest.approx(0.09, rel=1e-5)
+    assert reconstruction_loss(a, b, a + 0.3, b).item() == pytest.approx(0.09, rel=1e-5)
+
+
+def test_alpha_grows_linearly_and_stays_in_its_bounds():
+    assert [alpha_at(x) for x in (0, 1)] == [0.05, 1.0]
+    assert alpha_at(0.5) == pytest.approx(0.525)
+    assert alpha_at(-1) == alpha_at(0)
+    assert alpha_at(2) == alpha_at(1)

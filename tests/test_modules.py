@@ -1,0 +1,108 @@
+"""The three modules: shapes, sizes, parameters, and the fusion module against the release's arrangement."""
+
+import pytest
+import torch
+
+from refusion.blocks import LayerNorm2d
+from refusion.fusion import FusionModule
+from refusion.loss_proposal import LossProposalModule, exchange_equivariant, propose_weights
+from refusion.reconstruction import ReconstructionModule
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameter_counts():
+    assert count(FusionModule()) == 59_856
+    assert count(FusionModule()) + count(LossProposalModule()) + count(ReconstructionModule()) < 130_000
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (33, 8), (17, 23)])
+@pytest.mark.parametrize("padding_mode", ["replicate", "reflect", "zeros"])
+def test_any_size_keeps_its_size(size, padding_mode):
+    a, b = torch.rand(2, 1, 1, *size)
+    with torch.no_grad():
+        fused = FusionModule(padding_mode=padding_mode)(a, b)
+    assert fused.shape == a.shape
+    assert ((fused > 0) & (fused < 1)).all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"channels": 8, "heads": 4}, {"channels": 12, "heads": 3, "expansion": 1}, {"heads": 1, "blocks": 1}],
+)
+def test_constructor_arguments_are_free(arguments):
+    a, b = torch.rand(2, 2, 1, 12, 16)
+    assert FusionModule(**arguments)(a, b).shape == a.shape
+    weights = LossProposalModule(**arguments)(a, b)
+    assert weights.intensity.shape == weights.gradient.shape == (2, 2, 12, 16)
+    assert [x.shape for x in ReconstructionModule(**arguments)(a)] == [a.shape, a.shape]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"channels": 10, "heads": 4}, "multiple of heads"), ({"padding_mode": "same"}, "same"), ({"heads": 0}, "heads")],
+)
+def test_impossible_arguments_are_named(arguments, named):
+    for module in (FusionModule, LossProposalModule, ReconstructionModule):
+        with pytest.raises(ValueError, match=named):
+            module(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "named"),
+    [
+        ((1, 1, 16, 16), (1, 1, 16, 17), r"\(1, 1, 16, 16\) and \(1, 1, 16, 17\)"),
+        ((1, 3, 16, 16), (1, 3, 16, 16), r"\(N, 1, H, W\)"),
+        ((16, 16), (16, 16), r"\(N, 1, H, W\)"),
+        ((1, 1, 7, 16), (1, 1, 7, 16), "16 x 7"),
+    ],
+)
+def test_wrong_shapes_are_refused(a, b, named):
+    with pytest.raises(ValueError, match=named):
+        FusionModule()(torch.rand(a), torch.rand(b))
+
+
+def test_batch_equals_single():
+    module = FusionModule().double()
+    a, b = torch.rand(2, 3, 1, 16, 24, dtype=torch.float64)
+    together = module(a, b)
+    for index in range(3):
+        torch.testing.assert_close(together[index], module(a[index : index + 1], b[index : index + 1])[0])
+
+
+def test_every_parameter_has_a_gradient():
+    a, b = torch.rand(2, 2, 1, 16, 16)
+    for module, output in (
+        (fusion := FusionModule(), fusion(a, b).sum()),
+        (proposal := LossProposalModule(), proposal.logits(a, b).square().sum()),
+        (reconstruction := ReconstructionModule(), sum(x.sum() for x in reconstruction(a))),
+    ):
+        output.backward()
+        without = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert without == []
+
+
+def test_layer_norm_is_over_channels_with_biased_variance():
+    x = torch.randn(2, 6, 4, 5)
+    norm = LayerNorm2d(6)
+    expected = (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True, unbiased=False) + 1e-5)
+    torch.testing.assert_close(norm(x), expected)
+
+
+def test_weights_sum_to_one_and_exchange_with_the_sources():
+    module = LossProposalModule()
+    a, b = torch.rand(2, 2, 1, 16, 16)
+    forward, backward = propose_weights(module, a, b), propose_weights(module, b, a)
+    for one, other in zip(forward, backward, strict=True):
+        torch.testing.assert_close(one.sum(dim=1), torch.ones(2, 16, 16))
+        torch.testing.assert_close(one, other[:, [1, 0]])
+    plain = module(a, b).intensity, module(b, a).intensity
+    assert (plain[0] - plain[1][:, [1, 0]]).abs().max() > 1e-4
+
+
+def test_exchange_equivariant_leaves_equivariant_scores_alone():
+    logits = torch.randn(2, 4, 3, 3)
+    both = torch.cat((logits, logits[:, [1, 0, 3, 2]]))
+    torch.testing.assert_close(exchange_equivariant(both), both)

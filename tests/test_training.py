@@ -1,0 +1,227 @@
+"""train.py as a user runs it: files, resume, stop, refusals. Settings are small so that a run takes seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from refusion.checkpoints import CheckpointError
+from refusion.data import load_pairs
+from refusion.model import ReFusion
+from refusion.run_folder import load_checkpoint, save_checkpoint
+from refusion.tasks import get_task
+from refusion.train_cli import main, make_parser, settings_from
+from refusion.trainer import MetaTrainer, TrainingError
+from refusion.training_settings import PAPER, PRESETS, TrainingSettings
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
+WEIGHTS = ("model", "loss_proposal", "reconstruction")
+
+
+def arguments(data: Path, out: Path, *extra: str) -> list[str]:
+    return ["--task", "ir-vis", "--data", str(data), "--out", str(out), *FAST, *extra]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return {f"{n}.{k}": v for n in WEIGHTS for k, v in load_file(out / f"{n}.safetensors").items()}
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+def trainer(data: Path, **given) -> MetaTrainer:
+    defaults = {"crop": 16, "batch_size": 1, "rounds": 4, "meta_updates": 1, "fusion_updates": 1}
+    settings = TrainingSettings(**{**defaults, **given})
+    return MetaTrainer(load_pairs(data, get_task("ir-vis")), settings)
+
+
+def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "12")) == 0
+    model = ReFusion.from_pretrained(out)
+    assert model.task.name == "ir-vis"
+    described = json.loads((out / "settings.json").read_text())
+    assert described["pairs"] == 6
+    assert described["settings"]["rounds"] == 12
+    steps = [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()]
+    assert steps == [10]
+    assert any((out / "tensorboard").iterdir())
+    (preview,) = (out / "previews").iterdir()
+    with Image.open(preview) as picture:
+        assert picture.width == 5 * (64 + 4)
+        assert picture.height == 3 * (48 + 4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
+    """Bit for bit, through both kinds of inner update, the moving average and both outer rules."""
+    extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "8", "--inner-image-until", "0.6", "--ema", "0.9"]
+    assert main(arguments(pair_folder, tmp_path / "whole", *extra)) == 0
+    parts = tmp_path / "parts"
+    args = make_parser().parse_args(arguments(pair_folder, parts, *extra))
+    parts.mkdir()
+    first = MetaTrainer(load_pairs(pair_folder, get_task("ir-vis")), settings_from(args))
+    for progress in first.train():
+        if progress.step == 3:
+            break
+    save_checkpoint(parts, first)
+    assert main(arguments(pair_folder, parts, *extra, "--resume")) == 0
+    assert same(tmp_path / "whole", parts)
+
+
+def test_another_seed_gives_other_weights(pair_folder, tmp_path):
+    for seed in ("0", "1"):
+        assert main(arguments(pair_folder, tmp_path / seed, "--steps", "2", "--seed", seed)) == 0
+    assert not same(tmp_path / "0", tmp_path / "1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_is_saved_and_goes_on(pair_folder, tmp_path, number):
+    out, steps = tmp_path / "run", ["--steps", "100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(TRAIN), *arguments(pair_folder, out, *steps, "--save-every", "0")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, output = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert number.name in output
+    assert "Traceback" not in output
+    state = load_checkpoint(out)
+    assert state["step"] >= 1
+    ReFusion.from_pretrained(out)
+    resumed = trainer(pair_folder, **{**state["settings"]})
+    resumed.load_state_dict(state)
+    assert next(resumed.train()).step == state["step"] + 1
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_intact(pair_folder, tmp_path, capsys):
+    broken = trainer(pair_folder)
+    with torch.no_grad():
+        broken.modules.fusion.project_in_1.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"not finite.*checkpoint"):
+        next(broken.train())
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "3")) == 0
+    state = load_checkpoint(out)
+    state["modules"]["fusion"]["project_in_1.weight"].fill_(float("nan"))
+    state["round"] = 2
+    torch.save(state, out / "checkpoint.pt")
+    before = (out / "checkpoint.pt").read_bytes()
+    assert main(arguments(pair_folder, out, "--steps", "3", "--resume")) == 1
+    assert "not finite" in capsys.readouterr().err
+    assert (out / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeypatch):
+    t = trainer(pair_folder)
+    save_checkpoint(tmp_path, t)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    class Unwritable:
+        def __reduce__(self):
+            raise OSError("disk full")
+
+    t.losses["broken"] = Unwritable()
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(tmp_path, t)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--steps", "0"], "--steps is 0"),
+        (["--crop", "8"], "crop is 8"),
+        (["--warmup", "2"], "warmup is 2.0"),
+        (["--minutes", "0"], "--minutes is 0.0"),
+        (["--streaming", "--fusion-updates", "0"], "give --fusion-updates"),
+        (["--device", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_flags_are_sentences(pair_folder, tmp_path, capsys, extra, message):
+    assert main(arguments(pair_folder, tmp_path / "run", *extra)) == 2
+    error = capsys.readouterr().err
+    assert message in " ".join(error.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_data_is_a_sentence_and_skip_bad_goes_on(pair_folder, tmp_path, capsys):
+    (pair_folder / "vis" / "scene2.png").write_bytes(b"")
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1")) == 2
+    assert "scene2.png" in capsys.readouterr().err
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1", "--skip-bad")) == 0
+    assert "1 left out" in capsys.readouterr().err
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "1", "--resume")) == 2
+    assert "nothing to resume" in capsys.readouterr().err
+    assert main(arguments(pair_folder, out, "--steps", "1")) == 0
+    assert main(arguments(pair_folder, out, "--steps", "1")) == 2
+    assert "holds a run already" in " ".join(capsys.readouterr().err.split())
+    assert main(arguments(pair_folder, out, "--steps", "1", "--resume", "--lr", "0.5")) == 2
+    assert "other settings (lr)" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", "pickle"])
+def test_foreign_checkpoints_are_refused(tmp_path, content):
+    if content == "pickle":
+        torch.save({"weights": torch.zeros(1)}, tmp_path / "checkpoint.pt")
+    else:
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        load_checkpoint(tmp_path)
+
+
+def test_streaming_trains(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--streaming")) == 0
+    ReFusion.from_pretrained(tmp_path / "run")
+
+
+def test_a_time_budget_ends_the_run(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "run", "--minutes", "0.05")) == 0
+    state = load_checkpoint(tmp_path / "run")
+    assert 3 <= state["seconds"] < 60
+
+
+def test_every_hyperparameter_is_a_flag_and_paper_is_published(pair_folder, tmp_path):
+    parser = make_parser()
+    paper = settings_from(parser.parse_args([*arguments(pair_folder, tmp_path)[:6], "--preset", "paper"]))
+    assert paper == PAPER == TrainingSettings()
+    published = {
+        "rounds": 50, "meta_updates": 600, "fusion_updates": 0, "batch_size": 2, "crop": 128, "lr": 1e-4,
+        "meta_batches": 2, "lr_schedule": "step", "meta_rule": "max", "alpha_last": 1.0,
+    }  # fmt: skip
+    assert {name: getattr(paper, name) for name in published} == published
+    # The pieces that the paper does not have are off.
+    assert (paper.noise, paper.equivariant, paper.balance, paper.inner_image_until, paper.ema) == (0, False, 0, 0, 0)
+
+
+def test_the_paper_learning_rate_falls_tenfold_every_fifth(pair_folder):
+    t = trainer(pair_folder, rounds=10, lr_schedule="step")
+    rates = [progress.lr for progress in t.train()]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6, 1e-7, 1e-7, 1e-8, 1e-8])
+
+
+def test_training_lowers_the_losses(pair_folder):
+    t = trainer(pair_folder, rounds=60, lr=3e-3, lr_schedule="cosine", crop=24, noise=0.06, equivariant=True)
+    history = [dict(progress.losses) for progress in t.train()]
+    assert history[-1]["fusion"] < 0.9 * history[0]["fusion"]
+    assert history[-1]["reconstruction"] < 0.8 * history[0]["reconstruction"]

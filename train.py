@@ -1,0 +1,8 @@
+"""Meta-training; `python train.py --help` lists the flags."""
+
+import sys
+
+from refusion.train_cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
