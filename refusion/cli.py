@@ -1,0 +1,85 @@
+"""The `refusion` command. Nothing heavy is imported before a command runs, so that --help answers at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refusion.tasks import TASKS, get_task
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fuse registered pictures of one scene into one.",
+)
+
+TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
+
+
+def main() -> None:
+    """Run the command line; a ValueError is bad input: one sentence, exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        typer.echo(f"refusion: {error}", err=True)
+        raise SystemExit(2) from error
+
+
+@app.callback()
+def _root() -> None:
+    """Fuse registered pictures of one scene into one."""
+
+
+@app.command()
+def fuse(
+    a: Annotated[Path, typer.Argument(help="First source: infrared, functional, near focus or under-exposed.")],
+    b: Annotated[Path, typer.Argument(help="Second source: visible, MRI, far focus or over-exposed.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .png, .jpg, .tif, .bmp or .webp.")],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+    ] = None,
+    stretch: Annotated[
+        bool, typer.Option("--stretch", help="Stretch to the full range, as the authors' release does.")
+    ] = False,
+) -> None:
+    """Fuse one pair of pictures."""
+    chosen = get_task(task)
+    refuse_overwriting(output, (a, b))
+
+    from refusion.images import save_image
+    from refusion.model import ReFusion
+
+    fused = ReFusion.from_pretrained(model or chosen.model).fuse(a, b, stretch=stretch, chroma=chosen.chroma)
+    save_image(fused, output)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A checkpoint of the authors' release, such as ReFusion_IVIF.pth.")
+    ],
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write config.json and model.safetensors into.")],
+    task: TaskOption = "ir-vis",
+) -> None:
+    """Turn a checkpoint of the authors' release into a folder that `--model` accepts."""
+    chosen = get_task(task)
+
+    from refusion.authors import convert_checkpoint
+    from refusion.hub import save_model
+
+    model = convert_checkpoint(checkpoint, chosen.name)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    save_model(out_dir, model, model.config)
+
+
+def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
+    """Refuse to write over a source.
+
+    Raises:
+        ValueError: `output` is one of the sources.
+    """
+    for source in sources:
+        if output.exists() and source.exists() and output.samefile(source):
+            raise ValueError(f"The output {output.name} is one of the sources; choose another name.")

@@ -1,0 +1,183 @@
+"""Names, strict loading, and checkpoints of the authors' release."""
+
+import json
+
+import numpy as np
+import pytest
+import release
+import torch
+from conftest import textured
+from safetensors.torch import load_file, save_file
+
+from refusion.authors import convert_checkpoint
+from refusion.checkpoints import CheckpointError
+from refusion.hub import (
+    ModelError,
+    NoWeightsError,
+    UnknownModelError,
+    bundled_folder,
+    has_weights,
+    save_model,
+)
+from refusion.model import ReFusion
+from refusion.pipeline import stretch_to_range
+from refusion.tasks import TASKS
+
+BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = ReFusion(task="medical", channels=8, heads=4).eval()
+    save_model(tmp_path, model, model.config)
+    return tmp_path, model
+
+
+def test_saved_and_loaded_models_are_equal(saved):
+    folder, model = saved
+    loaded = ReFusion.from_pretrained(folder)
+    assert loaded.config == model.config
+    assert loaded.task.name == "medical"
+    assert not loaded.training
+    a, b = textured(1), textured(2)
+    assert np.array_equal(loaded.fuse(a, b), model.fuse(a, b))
+
+
+def test_config_holds_exactly_the_constructor_arguments(saved):
+    folder, _ = saved
+    assert json.loads((folder / "config.json").read_text()) == {
+        "task": "medical",
+        "channels": 8,
+        "heads": 4,
+        "expansion": 2,
+        "blocks": 2,
+        "padding_mode": "replicate",
+    }
+
+
+def test_save_pretrained_of_the_hub_mixin_gives_the_same_folder(saved, tmp_path):
+    folder, model = saved
+    model.save_pretrained(tmp_path / "mixin")
+    assert json.loads((tmp_path / "mixin" / "config.json").read_text()) == model.config
+    assert torch.equal(
+        load_file(tmp_path / "mixin" / "model.safetensors")["project_in_1.weight"],
+        load_file(folder / "model.safetensors")["project_in_1.weight"],
+    )
+    assert ReFusion.from_pretrained(str(tmp_path / "mixin")).config == model.config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("project_in_1.weight"), "lacks the weight project_in_1.weight"),
+        (lambda w: w.update(extra=torch.zeros(1)), "holds the weight extra"),
+        (lambda w: w.update({"project_in_1.weight": torch.zeros(3)}), r"project_in_1.weight .* shape \(3,\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(saved, change, message):
+    folder, _ = saved
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=message):
+        ReFusion.from_pretrained(folder)
+
+
+def test_damaged_files_are_named(saved):
+    folder, _ = saved
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        ReFusion.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(NoWeightsError, match=r"model\.safetensors"):
+        ReFusion.from_pretrained(folder)
+    (folder / "config.json").write_text('{"task": "medical", "colour": 3}')
+    with pytest.raises(ModelError, match="unknown key colour"):
+        ReFusion.from_pretrained(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        ReFusion.from_pretrained(folder)
+
+
+def test_unknown_names_list_the_known_ones(tmp_path, monkeypatch):
+    with pytest.raises(UnknownModelError, match="refusion-ir-vis, refusion-medical"):
+        ReFusion.from_pretrained("refusion-nothing")
+    with pytest.raises(UnknownModelError, match="no folder"):
+        ReFusion.from_pretrained(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_load_and_win_over_a_folder_of_their_name(name, tmp_path, monkeypatch):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    model = ReFusion.from_pretrained(name)
+    assert model.task.model == name
+    assert sum(p.numel() for p in model.parameters()) == 59_856
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_folders_hold_all_three_modules_and_a_card(name):
+    folder = bundled_folder(name)
+    assert {"config.json", "model.safetensors", "loss_proposal.safetensors", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert (folder / "model.safetensors").stat().st_size < 1_000_000
+
+
+@pytest.fixture
+def authors_state(shared):
+    return release.random_state((shared / "authors_checkpoint_keys.txt").read_text())
+
+
+def test_converted_checkpoint_gives_the_release_output(authors_state, tmp_path):
+    torch.save(authors_state, tmp_path / "theirs.pth")
+    model = convert_checkpoint(tmp_path / "theirs.pth", "ir-vis")
+    save_model(tmp_path, model, model.config)
+    loaded = ReFusion.from_pretrained(tmp_path)
+    for size in ((40, 56), (33, 47)):
+        a, b = torch.rand(2, 1, 1, *size)
+        with torch.no_grad():
+            theirs, ours = release.fuse(authors_state, a, b), loaded(a, b)
+        assert (theirs - ours).abs().max() < 1e-4
+        assert theirs.std() > 0.01
+    stretched = stretch_to_range(theirs[0, 0].numpy()) * 255
+    picture = loaded.fuse(a[0, 0].numpy(), b[0, 0].numpy(), stretch=True)
+    assert np.abs(np.asarray(picture, dtype=float) - stretched).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("FM.project_E.weight"), r"lacks FM\.project_E\.weight"),
+        (lambda s: s.pop("decoder.0.attn.qkv.conv.weight"), r"decoder\.0\.attn\.qkv\.conv\.weight"),
+        (lambda s: s.update({"head.bias": torch.zeros(1)}), r"head\.bias"),
+        (lambda s: s.update({"FM.qkv1.weight": torch.zeros(48, 16, 1, 1)}), r"two different copies.*FM\.qkv1\.weight"),
+        (lambda s: s.update({"encoder1.0.norm1.body.bias": torch.zeros(3)}), r"encoder1\.0\.norm1\.bias .*\(3,\)"),
+    ],
+)
+def test_foreign_keys_are_named(authors_state, tmp_path, change, message):
+    change(authors_state)
+    torch.save(authors_state, tmp_path / "theirs.pth")
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(tmp_path / "theirs.pth", "ir-vis")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code from a checkpoint ran",))
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, capsys):
+    torch.save({"project_in_1.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match=r"evil\.pth"):
+        convert_checkpoint(tmp_path / "evil.pth", "ir-vis")
+    assert "code from" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_what_is_not_a_checkpoint_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "file.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"file\.pth"):
+        convert_checkpoint(tmp_path / "file.pth", "ir-vis")
