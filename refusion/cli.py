@@ -51,7 +51,8 @@ def fuse(
     from refusion.images import save_image
     from refusion.model import ReFusion
 
-    fused = ReFusion.from_pretrained(model or chosen.model).fuse(a, b, stretch=stretch, chroma=chosen.chroma)
+    loaded = ReFusion.from_pretrained(model or chosen.model)
+    fused = loaded.fuse(a, b, output_range="stretch" if stretch else "sources", chroma=chosen.chroma)
     save_image(fused, output)
 
 

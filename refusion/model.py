@@ -9,7 +9,7 @@ from PIL import Image
 from refusion import hub
 from refusion.fusion import FusionModule
 from refusion.images import PictureSource, read_pair
-from refusion.pipeline import fuse_pictures
+from refusion.pipeline import OutputRange, fuse_pictures
 from refusion.tasks import ChromaRule, get_task
 
 
@@ -56,7 +56,12 @@ class ReFusion(
         return dict(self._hub_mixin_config)
 
     def fuse(
-        self, a: PictureSource, b: PictureSource, *, stretch: bool = False, chroma: ChromaRule | None = None
+        self,
+        a: PictureSource,
+        b: PictureSource,
+        *,
+        output_range: OutputRange = "sources",
+        chroma: ChromaRule | None = None,
     ) -> Image.Image:
         """Fuse two registered pictures of one scene.
 
@@ -64,7 +69,8 @@ class ReFusion(
             a: first source of the task (infrared, functional, near or under-exposed): a path, a PIL image, or an
                 array as in `refusion.images.read_picture`.
             b: second source, of the same size.
-            stretch: stretch the fused luminance to its own minimum and maximum, as the authors' release does.
+            output_range: ``sources`` scales the fused luminance to the range that both sources span together,
+                ``stretch`` to its own minimum and maximum (as the authors' release does), ``network`` not at all.
             chroma: where the colour comes from; the task's rule if not given (see `refusion.images.fuse_chroma`).
 
         Returns:
@@ -72,9 +78,10 @@ class ReFusion(
 
         Raises:
             PictureError: a source cannot be read, or the sizes differ.
+            ValueError: there is no such output range or chroma rule.
         """
         first, second = read_pair(a, b)
-        return fuse_pictures(self, first, second, stretch=stretch, chroma=chroma or self.task.chroma)
+        return fuse_pictures(self, first, second, output_range=output_range, chroma=chroma or self.task.chroma)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "ReFusion":

@@ -1,5 +1,7 @@
 """Pictures in, picture out."""
 
+from typing import Literal, get_args
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,23 +11,38 @@ from refusion.fusion import FusionModule
 from refusion.images import Picture, fuse_chroma, to_image
 from refusion.tasks import ChromaRule
 
+OutputRange = Literal["sources", "stretch", "network"]
+"""What the fused luminance is brought to: the range of its sources, its own range stretched to the full one (the
+authors' release), or nothing but what the network gives."""
 
-def fuse_pictures(module: FusionModule, a: Picture, b: Picture, *, stretch: bool, chroma: ChromaRule) -> Image.Image:
+# Share of the pixels, in per cent, that the range of the sources leaves out at each end, so that one hot pixel or a
+# speck of noise does not set it.
+OUTLIERS = 0.1
+
+
+def fuse_pictures(
+    module: FusionModule, a: Picture, b: Picture, *, output_range: OutputRange, chroma: ChromaRule
+) -> Image.Image:
     """Fuse two pictures of one size; see `refusion.model.ReFusion.fuse`.
 
     Args:
         module: the fusion module.
         a: first source.
         b: second source.
-        stretch: stretch the fused luminance to its own minimum and maximum.
+        output_range: what the fused luminance is brought to.
         chroma: where the colour comes from.
 
     Raises:
         PictureError: the sizes differ.
+        ValueError: there is no such output range.
     """
+    if output_range not in get_args(OutputRange):
+        raise ValueError(f"There is no output range {output_range!r}; choose {', '.join(get_args(OutputRange))}.")
     luminance = fuse_luminance(module, a.luminance, b.luminance)
-    if stretch:
+    if output_range == "stretch":
         luminance = stretch_to_range(luminance)
+    elif output_range == "sources":
+        luminance = match_range(luminance, a.luminance, b.luminance)
     colour = fuse_chroma(a, b, chroma)
     source = b if colour is b.chroma else a
     profile = source.icc_profile if colour is not None else None
@@ -61,3 +78,26 @@ def stretch_to_range(luminance: np.ndarray) -> np.ndarray:
     if highest == lowest:
         return luminance
     return (luminance - lowest) / (highest - lowest)
+
+
+def match_range(luminance: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Scale linearly so that the fused picture spans the range that its sources span together.
+
+    Weighing two sources pulls every pixel towards the middle; this gives the lost contrast back without going beyond
+    what was in the sources.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        a: first source, the same shape, in [0, 1].
+        b: second source, likewise.
+
+    Returns:
+        The same shape, clipped to [0, 1]; a constant picture is returned as it is.
+    """
+    ends = (OUTLIERS, 100 - OUTLIERS)
+    (low, high), *sources = (np.percentile(x, ends) for x in (luminance, a, b))
+    if high <= low:
+        return luminance
+    lowest, highest = min(s[0] for s in sources), max(s[1] for s in sources)
+    scaled = lowest + (luminance - low) * ((highest - lowest) / (high - low))
+    return np.clip(scaled, 0, 1).astype(np.float32)

@@ -1,0 +1,72 @@
+"""What happens to the fused luminance between the network and the picture."""
+
+import numpy as np
+import pytest
+from conftest import textured
+from PIL import Image
+
+from refusion.images import PictureError
+from refusion.model import ReFusion
+from refusion.pipeline import match_range, stretch_to_range
+
+MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+
+
+def unit(seed: int) -> np.ndarray:
+    return textured(seed).astype(np.float32) / 255
+
+
+def test_stretch_reaches_both_ends():
+    stretched = stretch_to_range(0.3 + 0.2 * unit(1))
+    assert (stretched.min(), stretched.max()) == (0, 1)
+
+
+def test_match_range_spans_what_the_sources_span():
+    a, b = 0.2 + 0.1 * unit(1), 0.5 + 0.4 * unit(2)
+    matched = match_range((a + b) / 2, a, b)
+    assert matched.min() == pytest.approx(a.min(), abs=0.03)
+    assert matched.max() == pytest.approx(b.max(), abs=0.03)
+
+
+def test_match_range_leaves_a_copy_of_the_sources_alone():
+    np.testing.assert_allclose(match_range(unit(1), unit(1), unit(1)), unit(1), atol=1e-6)
+
+
+def test_match_range_is_not_set_by_one_hot_pixel():
+    a = 0.2 + 0.2 * unit(1)
+    hot = a.copy()
+    hot[5, 5] = 1
+    assert np.abs(match_range(a, a, a) - match_range(a, hot, a)).max() < 0.01
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+def test_constant_pictures_give_finite_results(level):
+    flat = np.full((16, 16), level, dtype=np.float32)
+    for scaled in (stretch_to_range(flat), match_range(flat, flat, flat)):
+        np.testing.assert_array_equal(scaled, flat)
+    for output_range in ("sources", "stretch", "network"):
+        assert MODEL.fuse(flat, flat, output_range=output_range).size == (16, 16)
+
+
+def test_output_ranges_differ_and_an_unknown_one_is_refused():
+    pictures = [np.asarray(MODEL.fuse(unit(1), unit(2), output_range=r)) for r in ("sources", "stretch", "network")]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[1], pictures[2])
+    with pytest.raises(ValueError, match="sources, stretch, network"):
+        MODEL.fuse(unit(1), unit(2), output_range="full")
+
+
+def test_arrays_images_and_files_give_the_same_picture(tmp_path):
+    arrays = textured(1), textured(2)
+    images = [Image.fromarray(x) for x in arrays]
+    paths = [tmp_path / "a.png", tmp_path / "b.bmp"]
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    expected = np.asarray(MODEL.fuse(*arrays))
+    for sources in (images, paths, [str(path) for path in paths]):
+        np.testing.assert_array_equal(np.asarray(MODEL.fuse(*sources)), expected)
+
+
+def test_sizes_that_differ_are_refused():
+    with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
+        MODEL.fuse(unit(1), unit(2)[:, :32])
