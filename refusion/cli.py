@@ -1,11 +1,15 @@
 """The `refusion` command. Nothing heavy is imported before a command runs, so that --help answers at once."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refusion.tasks import TASKS, get_task
+
+if TYPE_CHECKING:
+    from refusion.pipeline import OutputRange
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,8 +56,45 @@ def fuse(
     from refusion.model import ReFusion
 
     loaded = ReFusion.from_pretrained(model or chosen.model)
-    fused = loaded.fuse(a, b, output_range="stretch" if stretch else "sources", chroma=chosen.chroma)
+    fused = loaded.fuse(a, b, output_range=output_range(stretch), chroma=chosen.chroma)
     save_image(fused, output)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
+    ],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        list[str] | None, typer.Option(help="Bare name, folder or OWNER/NAME; may be given several times.")
+    ] = None,
+    stretch: Annotated[bool, typer.Option("--stretch", help="Stretch as the authors' release does.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the scores, pair by pair.")] = None,
+) -> None:
+    """Fuse every pair of a data set and score the results."""
+    chosen = get_task(task)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from refusion.data import load_pairs
+    from refusion.evaluation import DEFINITIONS, evaluate, means, save_scores
+    from refusion.metrics import DEFAULT_METRICS
+    from refusion.model import ReFusion
+
+    pairs = load_pairs(data, chosen)
+    scores = {}
+    for name in model or [chosen.model]:
+        loaded = ReFusion.from_pretrained(name)
+        fuse_pair = partial(loaded.fuse, output_range=output_range(stretch), chroma=chosen.chroma)
+        scores[name] = evaluate(pairs, fuse_pair)
+    table = Table("model", *DEFAULT_METRICS, caption=f"means over {len(pairs.dataset)} pairs; {DEFINITIONS}")
+    for name, rows in scores.items():
+        table.add_row(name, *(f"{value:.3f}" for value in means(rows).values()))
+    Console(width=140).print(table)
+    if json_path is not None:
+        save_scores(json_path, scores)
 
 
 @app.command()
@@ -73,6 +114,11 @@ def convert(
     model = convert_checkpoint(checkpoint, chosen.name)
     out_dir.mkdir(parents=True, exist_ok=True)
     save_model(out_dir, model, model.config)
+
+
+def output_range(stretch: bool) -> "OutputRange":
+    """The output range that the flag stands for."""
+    return "stretch" if stretch else "sources"
 
 
 def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:

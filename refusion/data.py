@@ -161,8 +161,13 @@ def read_row(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         PictureError: a file is unreadable, or the sizes differ.
     """
-    first, second = read_pair(*(_picture_file(row, column) for column in ("a", "b")))
+    first, second = read_pair(*picture_files(row))
     return first.luminance, second.luminance
+
+
+def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:
+    """Both pictures of one row, as `refusion.images.read_picture` takes them."""
+    return _picture_file(row, "a"), _picture_file(row, "b")
 
 
 def _picture_file(row: dict[str, Any], column: str) -> Path | io.BytesIO:
