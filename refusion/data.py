@@ -66,17 +66,17 @@ def load_pairs(
                 f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} "
                 "in it, an imagefolder, a Parquet file, or OWNER/NAME of a data set on the Hub."
             )
-        pairs = Pairs(_with_names(datasets.load_dataset(str(source), split=split, streaming=streaming)))
+        pairs = Pairs(_with_names(_load(str(source), split=split, streaming=streaming)))
     elif all((path / folder).is_dir() for folder in task.folders):
         pairs = _two_folders(path, task, skip_bad)
         if streaming:
             pairs.dataset = pairs.dataset.to_iterable_dataset()
     elif (path / "metadata.jsonl").is_file():
-        loaded = datasets.load_dataset("imagefolder", data_dir=str(path), split="train", streaming=streaming)
+        loaded = _load("imagefolder", data_dir=str(path), split="train", streaming=streaming)
         pairs = Pairs(_with_names(loaded))
     elif parquet := sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
         files = [str(file) for file in parquet]
-        loaded = datasets.load_dataset("parquet", data_files=files, split="train", streaming=streaming)
+        loaded = _load("parquet", data_files=files, split="train", streaming=streaming)
         pairs = Pairs(_with_names(loaded))
     else:
         raise DataError(
@@ -89,6 +89,14 @@ def load_pairs(
         if len(pairs.dataset) == 0:
             raise DataError(f"{path.name} holds no usable pair.")
     return pairs
+
+
+def _load(kind: str, **options: Any) -> Any:
+    try:
+        return datasets.load_dataset(kind, **options)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        what = options.get("data_dir") or options.get("data_files") or kind
+        raise DataError(f"{what} cannot be loaded: {error}") from error
 
 
 def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:

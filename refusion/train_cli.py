@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import platform
 import signal
 import time
@@ -30,7 +29,7 @@ from refusion.run_folder import (
     trim_history,
 )
 from refusion.tasks import TASKS, get_task
-from refusion.trainer import MetaTrainer, TrainingError, fusion_updates_in_a_round
+from refusion.trainer import MetaTrainer, TrainingError, with_steps
 from refusion.trainer import Progress as TrainingProgress
 from refusion.training_settings import PRESETS, TrainingSettings
 
@@ -110,6 +109,9 @@ def main(argv: list[str] | None = None) -> int:
     except TrainingError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("Stopped before the first update; nothing was written.")
+        return 130
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -124,8 +126,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     pairs = load_pairs(args.data, task, split=args.split, skip_bad=args.skip_bad, streaming=args.streaming)
     report_skipped(pairs.skipped, console)
     if args.steps is not None:
-        settings = replace(settings, rounds=rounds_for(args.steps, pairs, settings))
-    trainer = MetaTrainer(pairs, settings, seed=args.seed, device=args.device, bf16=args.bf16, minutes=args.minutes)
+        settings = with_steps(settings, args.steps, pairs)
+    trainer = MetaTrainer(
+        pairs,
+        settings,
+        seed=args.seed,
+        device=args.device,
+        bf16=args.bf16,
+        steps=args.steps,
+        minutes=args.minutes,
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     if args.resume:
         trainer.load_state_dict(load_checkpoint(args.out))
@@ -140,17 +150,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(f"Stopped by {stop.received} and saved; add --resume to go on.", highlight=False)
         return 130
     return 0
-
-
-def rounds_for(steps: int, pairs: Pairs, settings: TrainingSettings) -> int:
-    """Rounds that hold at least `steps` fusion updates.
-
-    Raises:
-        ValueError: less than one step was asked for.
-    """
-    if steps < 1:
-        raise ValueError(f"--steps is {steps}; it must be at least 1.")
-    return math.ceil(steps / fusion_updates_in_a_round(pairs, settings))
 
 
 def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
@@ -198,10 +197,11 @@ class StopSignal:
 
 def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, console: Console) -> None:
     """The loop with its bar, curves, previews and checkpoints."""
-    columns = (BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (BarColumn(20), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     preview = preview_pairs(trainer)
     (args.out / "previews").mkdir(exist_ok=True)
     saved = previewed = printed = time.monotonic()
+    noted = trainer.step
     with (
         SummaryWriter(args.out / "tensorboard", purge_step=trainer.step) as writer,
         Progress(TextColumn("{task.description}"), *columns, console=console, speed_estimate_period=600) as bar,
@@ -213,7 +213,8 @@ def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, cons
             if not console.is_terminal and now - printed >= PRINT_SECONDS:
                 console.print(f"{progress.share:.1%} {status_line(progress)}", highlight=False)
                 printed = now
-            if progress.step % HISTORY_STEPS < trainer.fusion_updates:
+            if progress.step >= noted + HISTORY_STEPS:
+                noted = progress.step
                 append_history(args.out, progress)
                 for name, value in {**progress.losses, "lr": progress.lr}.items():
                     writer.add_scalar(name, value, progress.step)
@@ -232,9 +233,15 @@ def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, cons
 
 
 def status_line(progress: TrainingProgress) -> str:
-    """Step, learning rate and running losses on one line."""
-    losses = " ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
-    return f"step {progress.step} lr {progress.lr:.1e} {losses}"
+    """Step, learning rate, running losses, and mean and spread of the proposed weights, on one short line."""
+    parts = [f"step {progress.step}", f"lr {progress.lr:.1e}"]
+    names = {"fusion": "L_f", "reconstruction": "L_r", "outer": "outer"}
+    parts += [f"{short} {progress.losses[name]:.3g}" for name, short in names.items() if name in progress.losses]
+    for name in ("w", "v"):
+        if f"{name}_mean" in progress.losses:
+            mean, spread = progress.losses[f"{name}_mean"], progress.losses[f"{name}_spread"]
+            parts.append(f"{name} {mean:.2f}±{spread:.2f}")
+    return "  ".join(parts)
 
 
 def preview_pairs(trainer: MetaTrainer) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What is reported after each round.
+    """What is reported after each update.
 
     Attributes:
         step: fusion updates done.
@@ -77,8 +77,23 @@ def fusion_updates_in_a_round(pairs: Pairs, settings: TrainingSettings) -> int:
     return math.ceil(len(pairs.dataset) / settings.batch_size)
 
 
+def with_steps(settings: TrainingSettings, steps: int, pairs: Pairs) -> TrainingSettings:
+    """Settings for a run of so many fusion updates; a run shorter than a round shrinks the round in proportion.
+
+    Raises:
+        ValueError: less than one step was asked for.
+    """
+    if steps < 1:
+        raise ValueError(f"--steps is {steps}; it must be at least 1.")
+    in_a_round = fusion_updates_in_a_round(pairs, settings)
+    if steps < in_a_round:
+        meta_updates = max(1, round(settings.meta_updates * steps / in_a_round))
+        return replace(settings, rounds=1, meta_updates=meta_updates, fusion_updates=steps)
+    return replace(settings, rounds=math.ceil(steps / in_a_round))
+
+
 class MetaTrainer:
-    """Meta-trains the three modules and can stop and resume at any round.
+    """Meta-trains the three modules and can stop and resume after any update.
 
     Args:
         pairs: the training pairs.
@@ -86,6 +101,7 @@ class MetaTrainer:
         seed: seed of weights, crops and noise.
         device: where to train.
         bf16: run the fusion update under bfloat16 autocast.
+        steps: fusion updates after which the run ends; see `with_steps`.
         minutes: time budget; the schedules then follow the clock, and a resumed run is not repeatable to the bit.
     """
 
@@ -97,12 +113,14 @@ class MetaTrainer:
         seed: int = 0,
         device: str = "cpu",
         bf16: bool = False,
+        steps: int | None = None,
         minutes: float | None = None,
     ) -> None:
         self.settings = settings
         self.seed = seed
         self.device = torch.device(device)
         self.bf16 = bf16
+        self.steps = steps
         self.minutes = minutes
         torch.manual_seed(seed)
         self.modules = Modules(
@@ -124,6 +142,7 @@ class MetaTrainer:
         self.ema = ModelEmaV3(self.modules.fusion, decay=settings.ema, use_warmup=True) if settings.ema else None
         self.noise_generator = torch.Generator(self.device).manual_seed(seed + 2)
         self.round = 0
+        self.position = 0
         self.step = 0
         self.seconds = 0.0
         self.losses: dict[str, float] = {}
@@ -133,24 +152,32 @@ class MetaTrainer:
         """How much of the run is done, in [0, 1]."""
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
-        return self.round / self.settings.rounds
+        return min(1.0, (self.round + self.position / self._updates_in_a_round) / self.settings.rounds)
+
+    @property
+    def _updates_in_a_round(self) -> int:
+        return self.settings.meta_updates + self.fusion_updates
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train to the end of the budget, or until `stop` says so; one `Progress` a round.
+        """Train to the end of the budget, or until `stop` says so; one `Progress` an update.
 
         Raises:
             TrainingError: a loss or gradient is not finite.
         """
-        while self.share < 1 and not stop():
+        while self.share < 1 and self.step != self.steps and not stop():
             start = time.monotonic()
             for scheduler in self.schedulers:
                 scheduler.step(round(self.share * SCHEDULE_STEPS))
-            if self.share >= self.settings.meta_after:
-                for _ in range(self.settings.meta_updates):
-                    self._outer_update()
-            for _ in range(self.fusion_updates):
+            if self.share < self.settings.meta_after:
+                self.position = max(self.position, self.settings.meta_updates)
+            if self.position < self.settings.meta_updates:
+                self._outer_update()
+            else:
                 self._fusion_update()
-            self.round += 1
+            self.position += 1
+            if self.position == self._updates_in_a_round:
+                self.position = 0
+                self.round += 1
             self.seconds += time.monotonic() - start
             yield Progress(self.step, self.share, self.losses, self.optimizer.param_groups[0]["lr"], self.seconds)
 
@@ -243,6 +270,7 @@ class MetaTrainer:
             "seed": self.seed,
             "minutes": self.minutes,
             "round": self.round,
+            "position": self.position,
             "step": self.step,
             "seconds": self.seconds,
             "losses": dict(self.losses),
@@ -279,5 +307,6 @@ class MetaTrainer:
             batches.load_state_dict(saved)
         self.noise_generator.set_state(state["noise"])
         torch.set_rng_state(state["rng"])
-        self.round, self.step, self.seconds = state["round"], state["step"], state["seconds"]
+        self.round, self.position = state["round"], state["position"]
+        self.step, self.seconds = state["step"], state["seconds"]
         self.losses = dict(state["losses"])

@@ -111,6 +111,20 @@ def test_parquet_without_the_columns_is_refused(tmp_path):
         load_pairs(tmp_path / "wrong.parquet", IR_VIS)
 
 
+def test_a_damaged_parquet_file_is_refused(tmp_path):
+    (tmp_path / "pairs.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"pairs\.parquet.* cannot be loaded"):
+        load_pairs(tmp_path / "pairs.parquet", IR_VIS)
+
+
+def test_an_imagefolder_that_names_a_missing_file_is_refused(pair_folder):
+    row = {"a_file_name": "ir/scene0.png", "b_file_name": "elsewhere.png"}
+    (pair_folder / "vis").rename(pair_folder / "second")
+    (pair_folder / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"elsewhere\.png"):
+        load_pairs(pair_folder, IR_VIS)
+
+
 def test_crops_are_the_same_place_in_both_sources():
     a = np.random.default_rng(0).random((40, 50), dtype=np.float32)
     generator = torch.Generator().manual_seed(0)
