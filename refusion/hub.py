@@ -16,6 +16,8 @@ from refusion.tasks import TASKS
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+PROPOSAL_WEIGHTS = "loss_proposal.safetensors"
+RECONSTRUCTION_WEIGHTS = "reconstruction.safetensors"
 DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
 
 # In a wheel the folder lies inside the package; in a checkout it lies beside it.
@@ -81,7 +83,8 @@ def local_folder(model_id: str, **download: Any) -> Path:
     if Path(model_id).is_dir():
         return Path(model_id)
     try:
-        return Path(snapshot_download(model_id, allow_patterns=[CONFIG, WEIGHTS], library_name="refusion", **download))
+        patterns = [CONFIG, "*.safetensors"]
+        return Path(snapshot_download(model_id, allow_patterns=patterns, library_name="refusion", **download))
     except (HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         raise UnknownModelError(f"{model_id} cannot be loaded from the Hub: {error}") from error
 

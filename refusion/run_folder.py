@@ -8,7 +8,7 @@ import torch
 
 from refusion.checkpoints import CheckpointError, load_plain
 from refusion.files import replacing, write_text
-from refusion.hub import save_model, save_weights
+from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, save_model, save_weights
 from refusion.model import ReFusion
 from refusion.trainer import MetaTrainer, Progress
 
@@ -42,8 +42,8 @@ def save_models(folder: Path, trainer: MetaTrainer, task: str) -> None:
     model = ReFusion(task=task)
     model.load_state_dict(trainer.fused_module().state_dict())
     save_model(folder, model, model.config)
-    save_weights(trainer.modules.proposal, folder / "loss_proposal.safetensors")
-    save_weights(trainer.modules.reconstruction, folder / "reconstruction.safetensors")
+    save_weights(trainer.modules.proposal, folder / PROPOSAL_WEIGHTS)
+    save_weights(trainer.modules.reconstruction, folder / RECONSTRUCTION_WEIGHTS)
 
 
 def append_history(folder: Path, progress: Progress) -> None:

@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from refusion import __version__
 from refusion.data import DataError, Pairs, load_pairs
 from refusion.files import write_text
+from refusion.hub import local_folder, locate
 from refusion.preview import save_preview
 from refusion.run_folder import (
     CHECKPOINT,
@@ -53,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     budget.add_argument("--steps", type=int, help="fusion updates in all")
     budget.add_argument("--minutes", type=float, help="time budget of the whole run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
@@ -136,6 +138,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         steps=args.steps,
         minutes=args.minutes,
     )
+    if args.start:
+        trainer.start_from(local_folder(locate(args.start)))
     args.out.mkdir(parents=True, exist_ok=True)
     if args.resume:
         trainer.load_state_dict(load_checkpoint(args.out))
@@ -156,6 +160,7 @@ def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pai
     """What the run was, for the run folder."""
     return {
         "task": args.task,
+        "from": args.start,
         "seed": args.seed,
         "minutes": args.minutes,
         "pairs": None if pairs.streaming else len(pairs.dataset),

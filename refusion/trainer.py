@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from refusion.checkpoints import CheckpointError
 from refusion.data import CropBatches, CropTransform, PairReader, Pairs, exchange
 from refusion.fusion import FusionModule
+from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, load_weights
 from refusion.loss_proposal import LossProposalModule
 from refusion.losses import alpha_at
 from refusion.meta_training import (
@@ -258,6 +260,18 @@ class MetaTrainer:
         for name, value in values.items():
             before = self.losses.get(name, value)
             self.losses[name] = before + 0.05 * (value - before)
+
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of all three modules from a model folder, to go on from them with a new run.
+
+        Raises:
+            ModelError: a file is missing or does not fit.
+        """
+        load_weights(self.modules.fusion, folder / WEIGHTS)
+        load_weights(self.modules.proposal, folder / PROPOSAL_WEIGHTS)
+        load_weights(self.modules.reconstruction, folder / RECONSTRUCTION_WEIGHTS)
+        if self.ema is not None:
+            self.ema.module.load_state_dict(self.modules.fusion.state_dict())
 
     def fused_module(self) -> FusionModule:
         """The fusion module to keep: the moving average where there is one."""

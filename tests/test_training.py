@@ -203,6 +203,17 @@ def test_steps_are_counted_exactly_and_short_runs_shrink_the_round(pair_folder, 
     assert load_checkpoint(tmp_path / "run")["step"] == 5
 
 
+def test_from_starts_with_all_three_modules(pair_folder, tmp_path, capsys):
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    still = ["--from", str(tmp_path / "first"), "--steps", "2", "--lr", "0", "--meta-lr", "0", "--seed", "5"]
+    assert main(arguments(pair_folder, tmp_path / "second", *still)) == 0
+    assert same(tmp_path / "first", tmp_path / "second")
+    (tmp_path / "first" / "loss_proposal.safetensors").unlink()
+    assert main(arguments(pair_folder, tmp_path / "third", *still)) == 2
+    assert "loss_proposal.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
+
+
 def test_bf16_trains(pair_folder, tmp_path):
     assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--bf16")) == 0
     assert ReFusion.from_pretrained(tmp_path / "run").fuse(*(np.full((16, 16), 0.5),) * 2).size == (16, 16)
