@@ -2,14 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from refusion.tasks import TASKS, get_task
-
-if TYPE_CHECKING:
-    from refusion.pipeline import OutputRange
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +16,12 @@ app = typer.Typer(
 )
 
 TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
+RangeOption = Annotated[
+    str, typer.Option(help="sources: the range that both sources span; stretch: the full range; network: as it comes.")
+]
+StretchOption = Annotated[
+    bool, typer.Option("--stretch", help="Short for --output-range stretch, which the authors' release does.")
+]
 
 
 def main() -> None:
@@ -44,9 +47,8 @@ def fuse(
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
     ] = None,
-    stretch: Annotated[
-        bool, typer.Option("--stretch", help="Stretch to the full range, as the authors' release does.")
-    ] = False,
+    output_range: RangeOption = "sources",
+    stretch: StretchOption = False,
 ) -> None:
     """Fuse one pair of pictures."""
     chosen = get_task(task)
@@ -56,7 +58,7 @@ def fuse(
     from refusion.model import ReFusion
 
     loaded = ReFusion.from_pretrained(model or chosen.model)
-    fused = loaded.fuse(a, b, output_range=output_range(stretch), chroma=chosen.chroma)
+    fused = loaded.fuse(a, b, output_range="stretch" if stretch else output_range, chroma=chosen.chroma)
     save_image(fused, output)
 
 
@@ -69,7 +71,8 @@ def evaluate(
     model: Annotated[
         list[str] | None, typer.Option(help="Bare name, folder or OWNER/NAME; may be given several times.")
     ] = None,
-    stretch: Annotated[bool, typer.Option("--stretch", help="Stretch as the authors' release does.")] = False,
+    output_range: RangeOption = "sources",
+    stretch: StretchOption = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the scores, pair by pair.")] = None,
 ) -> None:
     """Fuse every pair of a data set and score the results."""
@@ -87,7 +90,7 @@ def evaluate(
     scores = {}
     for name in model or [chosen.model]:
         loaded = ReFusion.from_pretrained(name)
-        fuse_pair = partial(loaded.fuse, output_range=output_range(stretch), chroma=chosen.chroma)
+        fuse_pair = partial(loaded.fuse, output_range="stretch" if stretch else output_range, chroma=chosen.chroma)
         scores[name] = evaluate(pairs, fuse_pair)
     table = Table("model", *DEFAULT_METRICS, caption=f"means over {len(pairs.dataset)} pairs; {DEFINITIONS}")
     for name, rows in scores.items():
@@ -114,11 +117,6 @@ def convert(
     model = convert_checkpoint(checkpoint, chosen.name)
     out_dir.mkdir(parents=True, exist_ok=True)
     save_model(out_dir, model, model.config)
-
-
-def output_range(stretch: bool) -> "OutputRange":
-    """The output range that the flag stands for."""
-    return "stretch" if stretch else "sources"
 
 
 def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:

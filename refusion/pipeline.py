@@ -17,7 +17,7 @@ authors' release), or nothing but what the network gives."""
 
 # Share of the pixels, in per cent, that the range of the sources leaves out at each end, so that one hot pixel or a
 # speck of noise does not set it.
-OUTLIERS = 0.1
+OUTLIERS = 0.5
 
 
 def fuse_pictures(
