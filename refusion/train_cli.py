@@ -5,6 +5,7 @@ import json
 import platform
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import FrameType
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from refusion import __version__
@@ -200,6 +202,17 @@ class StopSignal:
         self.received = signal.Signals(number).name
 
 
+class StatusProgress(Progress):
+    """A progress bar under a line of its own for the figures, so that 80 columns hold both."""
+
+    status = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The line, then the bar."""
+        yield Text(self.status)
+        yield self.make_tasks_table(self.tasks)
+
+
 def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, console: Console) -> None:
     """The loop with its bar, curves, previews and checkpoints."""
     columns = (BarColumn(20), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
@@ -209,11 +222,12 @@ def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, cons
     noted = trainer.step
     with (
         SummaryWriter(args.out / "tensorboard", purge_step=trainer.step) as writer,
-        Progress(TextColumn("{task.description}"), *columns, console=console, speed_estimate_period=600) as bar,
+        StatusProgress(*columns, console=console, speed_estimate_period=600) as bar,
     ):
         row = bar.add_task("", total=1.0, completed=trainer.share)
         for progress in trainer.train(stop):
-            bar.update(row, completed=progress.share, description=status_line(progress))
+            bar.status = status_line(progress)
+            bar.update(row, completed=progress.share)
             now = time.monotonic()
             if not console.is_terminal and now - printed >= PRINT_SECONDS:
                 console.print(f"{progress.share:.1%} {status_line(progress)}", highlight=False)
