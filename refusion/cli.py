@@ -25,10 +25,10 @@ StretchOption = Annotated[
 
 
 def main() -> None:
-    """Run the command line; a ValueError is bad input: one sentence, exit code 2."""
+    """Run the command line; bad input and paths that cannot be used are one sentence, exit code 2."""
     try:
         app()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         typer.echo(f"refusion: {error}", err=True)
         raise SystemExit(2) from error
 

@@ -54,8 +54,8 @@ def append_history(folder: Path, progress: Progress) -> None:
 
 
 def trim_history(folder: Path, step: int) -> None:
-    """Drop what was noted after `step`, which a resumed run does again."""
+    """Drop what was noted after `step`, which a resumed run does again, and a line that a kill left half written."""
     path = folder / HISTORY
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= step))
+        write_text(path, "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))

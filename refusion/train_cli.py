@@ -110,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 2
+    except OSError as error:
+        console.print(f"The run folder cannot be written: {error}.", style="red", markup=False, highlight=False)
+        return 1
     except TrainingError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1

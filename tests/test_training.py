@@ -82,6 +82,21 @@ def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
     assert same(tmp_path / "whole", parts)
 
 
+def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "10")) == 0
+    with (out / "history.jsonl").open("a") as file:
+        file.write('{"step": 1')
+    assert main(arguments(pair_folder, out, "--steps", "10", "--resume")) == 0
+    assert [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()] == [10]
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(pair_folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(arguments(pair_folder, tmp_path / "file" / "run", "--steps", "1")) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_another_seed_gives_other_weights(pair_folder, tmp_path):
     for seed in ("0", "1"):
         assert main(arguments(pair_folder, tmp_path / seed, "--steps", "2", "--seed", seed)) == 0
