@@ -34,5 +34,7 @@ def load_plain(path: Path) -> Any:
         AssertionError,
         OverflowError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path.name} is damaged or not a checkpoint of plain tensors ({reason}).") from error
+        # The unpickler's own text advises to load the file unsafely, so it is not passed on.
+        raise CheckpointError(
+            f"{path.name} is damaged, or holds something else than tensors and plain values; it was not loaded."
+        ) from error
