@@ -1,0 +1,32 @@
+"""refusion fuse"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refusion.commands.options import RangeOption, StretchOption, TaskOption, refuse_overwriting
+from refusion.tasks import get_task
+
+
+def fuse(
+    a: Annotated[Path, typer.Argument(help="First source: infrared, functional, near focus or under-exposed.")],
+    b: Annotated[Path, typer.Argument(help="Second source: visible, MRI, far focus or over-exposed.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .png, .jpg, .tif, .bmp or .webp.")],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+    ] = None,
+    output_range: RangeOption = "sources",
+    stretch: StretchOption = False,
+) -> None:
+    """Fuse one pair of pictures."""
+    chosen = get_task(task)
+    refuse_overwriting(output, (a, b))
+
+    from refusion.images import save_image
+    from refusion.model import ReFusion
+
+    loaded = ReFusion.from_pretrained(model or chosen.model)
+    fused = loaded.fuse(a, b, output_range="stretch" if stretch else output_range, chroma=chosen.chroma)
+    save_image(fused, output)
