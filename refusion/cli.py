@@ -4,6 +4,7 @@ import typer
 
 from refusion.commands.convert import convert
 from refusion.commands.evaluate import evaluate
+from refusion.commands.explain import explain
 from refusion.commands.fuse import fuse
 
 app = typer.Typer(
@@ -12,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse registered pictures of one scene into one.",
 )
-for command in (fuse, evaluate, convert):
+for command in (fuse, evaluate, explain, convert):
     app.command()(command)
 
 

@@ -124,6 +124,8 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
             "Both folders must hold the same file stems; --skip-bad leaves these out."
         )
     names = sorted(first.keys() & second.keys())
+    if not names:
+        raise DataError(f"{path.name} holds no pair: no file stem is in both {' and '.join(task.folders)}.")
     columns = {"name": names, "a": [str(first[n]) for n in names], "b": [str(second[n]) for n in names]}
     picture = datasets.Image(decode=False)
     features = datasets.Features({"name": datasets.Value("string"), "a": picture, "b": picture})

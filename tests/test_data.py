@@ -99,6 +99,14 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path, make, message):
         load_pairs(make(tmp_path), IR_VIS)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_folders_without_a_common_stem_are_refused(pair_folder, streaming):
+    for picture in (pair_folder / "vis").iterdir():
+        picture.rename(picture.with_stem(f"other-{picture.stem}"))
+    with pytest.raises(DataError, match="no file stem is in both ir and vis"):
+        load_pairs(pair_folder, IR_VIS, skip_bad=True, streaming=streaming)
+
+
 def test_two_files_of_one_stem_are_refused(pair_folder):
     Image.open(pair_folder / "ir" / "scene0.png").save(pair_folder / "ir" / "scene0.jpg")
     with pytest.raises(DataError, match=r"scene0\.jpg and scene0\.png"):
