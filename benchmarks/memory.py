@@ -17,17 +17,25 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def noise_pair(width: int, height: int) -> np.ndarray:
+    """Two noise pictures, float32 (2, height, width) in [0, 1)."""
+    return np.random.default_rng(0).random((2, height, width), dtype=np.float32)
+
+
+def added_megabytes(model: ReFusion, a: np.ndarray, b: np.ndarray) -> float:
+    """What the first fusion in this process adds to its peak memory."""
+    before = peak_megabytes()
+    fuse_luminance(model, a, b)
+    return peak_megabytes() - before
+
+
 def main() -> None:
     """Print megabytes, and megabytes for each megapixel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=1000)
     parser.add_argument("--height", type=int, default=1000)
     args = parser.parse_args()
-    model = ReFusion().eval()
-    a, b = np.random.default_rng(0).random((2, args.height, args.width), dtype=np.float32)
-    before = peak_megabytes()
-    fuse_luminance(model, a, b)
-    grown = peak_megabytes() - before
+    grown = added_megabytes(ReFusion().eval(), *noise_pair(args.width, args.height))
     print(f"{grown:.0f} MB, {grown / (args.width * args.height / 1e6):.0f} MB for each megapixel")
 
 

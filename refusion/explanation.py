@@ -133,8 +133,8 @@ def load_trained(name: str | Path) -> TrainedModel:
     if missing:
         raise hub.NoWeightsError(
             f"The model {name} has only the fusion module, so its loss cannot be explained: there is no "
-            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release come without them; "
-            "choose a model that train.py made, with all of its files."
+            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
+            "come without; choose a model that train.py made, with all of its files."
         )
     widths = {key: value for key, value in fusion.config.items() if key != "task"}
     proposal, reconstruction = LossProposalModule(**widths), ReconstructionModule(**widths)

@@ -16,12 +16,26 @@ def image_gradient(x: Tensor) -> Tensor:
     Returns:
         (N, 1, H, W), at least 0; the border is replicated, so a constant picture has no gradient anywhere.
     """
-    sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    kernels = torch.stack((sobel, sobel.T)).unsqueeze(1)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels).abs().sum(dim=1, keepdim=True)
+    return sobel(x).abs().sum(dim=1, keepdim=True)
 
 
-def proposed_fusion_loss(fused: Tensor, a: Tensor, b: Tensor, weights: LossWeights, alpha: float | Tensor) -> Tensor:
+def sobel(x: Tensor) -> Tensor:
+    """Sobel derivatives along both axes, with their signs.
+
+    Args:
+        x: pictures, (N, 1, H, W).
+
+    Returns:
+        (N, 2, H, W), along x and along y; the border is replicated.
+    """
+    along_x = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = torch.stack((along_x, along_x.T)).unsqueeze(1)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels)
+
+
+def proposed_fusion_loss(
+    fused: Tensor, a: Tensor, b: Tensor, weights: LossWeights, alpha: float | Tensor, signed: bool = False
+) -> Tensor:
     """L_f = L_int + alpha L_grad with proposed weights (paper, equations 1 to 3).
 
     Args:
@@ -30,14 +44,18 @@ def proposed_fusion_loss(fused: Tensor, a: Tensor, b: Tensor, weights: LossWeigh
         b: second sources, the same shape.
         weights: w and v of the loss proposal module.
         alpha: share of the gradient term.
+        signed: compare the Sobel derivatives with their signs, along x and y apart, in place of G. Their magnitudes
+            alone leave open which way an edge goes.
 
     Returns:
         A scalar, the mean over pixels and batch.
     """
     sources = torch.cat((a, b), dim=1)
     intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
-    gradients = torch.cat((image_gradient(a), image_gradient(b)), dim=1)
-    gradient = (weights.gradient * (gradients - image_gradient(fused))).square().sum(dim=1).mean()
+    derivatives = sobel if signed else image_gradient
+    gradients = torch.stack((derivatives(a), derivatives(b)), dim=1)
+    error = weights.gradient.unsqueeze(2) * (gradients - derivatives(fused).unsqueeze(1))
+    gradient = error.square().sum(dim=(1, 2)).mean()
     return intensity + alpha * gradient
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
+from refusion.fixed_losses import FIXED_LOSSES, fixed_weights
 from refusion.fusion import FusionModule
 from refusion.loss_proposal import (
     LossProposalModule,
@@ -45,6 +46,10 @@ class MetaOptions:
             first half exchanged).
         image_space: the inner update moves the fused picture instead of the fusion module's parameters.
         generator: where the noise comes from; on the device of the batch.
+        loss: ``learned`` or ``direct``: the loss proposal module weighs the sources; else one of
+            `refusion.fixed_losses.FIXED_LOSSES`.
+        inner_reconstruction: the inner update also moves the reconstruction module; without it theta_R' = theta_R.
+        signed_gradient: the gradient term compares derivatives with their signs; see `proposed_fusion_loss`.
     """
 
     inner_lr: float
@@ -52,6 +57,9 @@ class MetaOptions:
     equivariant: bool
     image_space: bool
     generator: torch.Generator
+    loss: str = "learned"
+    inner_reconstruction: bool = True
+    signed_gradient: bool = False
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:
@@ -63,6 +71,16 @@ def propose(module: LossProposalModule, batch: Batch, equivariant: bool) -> Loss
     """Weights for an exchanged batch (second half = first half with the sources exchanged)."""
     logits = module.logits(*batch)
     return weights_from_logits(exchange_equivariant(logits) if equivariant else logits)
+
+
+def loss_weights(module: LossProposalModule, batch: Batch, loss: str, equivariant: bool) -> LossWeights:
+    """Weights of the fusion loss for an exchanged batch, by the rule of a fixed loss or else as proposed."""
+    return fixed_weights(loss, *batch) if loss in FIXED_LOSSES else propose(module, batch, equivariant)
+
+
+def fusion_loss_of(fused: Tensor, batch: Batch, weights: LossWeights, alpha: float, options: MetaOptions) -> Tensor:
+    """L_f of a fused batch with the given weights."""
+    return proposed_fusion_loss(fused, *batch, weights, alpha, options.signed_gradient)
 
 
 def source_targets(batch: Batch) -> Batch:
@@ -98,13 +116,13 @@ def differentiable(module: torch.nn.Module) -> Parameters:
 
 @dataclass(frozen=True)
 class OuterGradient:
-    """What one outer update is made of.
+    """What one update of the loss proposal module is made of.
 
     Attributes:
-        meta: gradient of the outer loss with respect to the loss proposal module, by parameter name.
+        meta: gradient of `loss` with respect to the loss proposal module, by parameter name.
         balance: gradient of `imbalance`, likewise; empty if it was not asked for.
         weights: weights proposed for the inner batch, detached.
-        loss: the outer reconstruction loss, detached.
+        loss: the outer reconstruction loss, detached; of `direct_gradient`, the fusion loss.
     """
 
     meta: dict[str, Tensor]
@@ -144,14 +162,44 @@ def outer_gradient(
         fused, direction, outer_loss = _image_direction(modules, inner, options)
     else:
         fused, direction, outer_loss = _parameter_direction(modules, inner, outer, fixed, alpha, options)
-    _, slope = jvp(lambda f: proposed_fusion_loss(f, *inner, weights, alpha), (fused,), (direction,))
-    named = dict(modules.proposal.named_parameters())
+    _, slope = jvp(lambda f: fusion_loss_of(f, inner, weights, alpha, options), (fused,), (direction,))
+    meta, pull = _proposal_gradients(modules.proposal, -options.inner_lr * slope, weights, balance)
+    return OuterGradient(meta, pull, fixed, outer_loss.detach())
+
+
+def direct_gradient(
+    modules: Modules, batch: Batch, alpha: float, options: MetaOptions, balance: bool = False
+) -> OuterGradient:
+    """Gradient of the fusion loss itself with respect to the loss proposal module: no meta-learning.
+
+    The paper's ablation without the outer update, for comparison: nothing asks for the reconstruction of the
+    sources, and the loss falls fastest where the weights go to the source that the fused picture is nearer to already.
+
+    Args:
+        modules: the three modules; none is changed.
+        batch: exchanged batch, two tensors (2 N, 1, H, W).
+        alpha: share of the gradient term.
+        options: see `MetaOptions`.
+        balance: also compute the gradient of `imbalance`.
+    """
+    with torch.no_grad():
+        fused = modules.fusion(*batch)
+    weights = propose(modules.proposal, batch, options.equivariant)
+    loss = fusion_loss_of(fused, batch, weights, alpha, options)
+    gradient, pull = _proposal_gradients(modules.proposal, loss, weights, balance)
+    return OuterGradient(gradient, pull, LossWeights(*(w.detach() for w in weights)), loss.detach())
+
+
+def _proposal_gradients(
+    module: LossProposalModule, loss: Tensor, weights: LossWeights, balance: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    named = dict(module.named_parameters())
     pull = {}
     if balance:
         gradients = torch.autograd.grad(imbalance(weights), list(named.values()), retain_graph=True)
         pull = dict(zip(named, gradients, strict=True))
-    gradients = torch.autograd.grad(-options.inner_lr * slope, list(named.values()))
-    return OuterGradient(dict(zip(named, gradients, strict=True)), pull, fixed, outer_loss.detach())
+    gradients = torch.autograd.grad(loss, list(named.values()))
+    return dict(zip(named, gradients, strict=True)), pull
 
 
 def _image_direction(modules: Modules, batch: Batch, options: MetaOptions) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,7 +217,7 @@ def _parameter_direction(
 ) -> tuple[Tensor, Tensor, Tensor]:
     start = differentiable(modules.fusion)
     fused = functional_call(modules.fusion, start, inner)
-    updated = descend(start, proposed_fusion_loss(fused, *inner, fixed, alpha), options.inner_lr)
+    updated = descend(start, fusion_loss_of(fused, inner, fixed, alpha, options), options.inner_lr)
     reconstruction = updated_reconstruction(modules, fused.detach(), inner, options)
     fused_outer = functional_call(modules.fusion, updated, outer)
     loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
@@ -183,7 +231,9 @@ def _parameter_direction(
 
 
 def updated_reconstruction(modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions) -> Parameters:
-    """theta_R': one step of L_r on a fused picture that is not part of the graph."""
+    """theta_R': one step of L_r on a fused picture that is not part of the graph; theta_R where that step is off."""
+    if not options.inner_reconstruction:
+        return parameters_of(modules.reconstruction)
     start = differentiable(modules.reconstruction)
     return descend(start, reconstruction_loss_of(modules, start, fused, batch, options), options.inner_lr)
 
@@ -195,7 +245,7 @@ def outer_gradient_by_double_backward(
     weights = propose(modules.proposal, inner, options.equivariant)
     start = differentiable(modules.fusion)
     fused = functional_call(modules.fusion, start, inner)
-    loss = proposed_fusion_loss(fused, *inner, weights, alpha)
+    loss = fusion_loss_of(fused, inner, weights, alpha, options)
     gradients = torch.autograd.grad(loss, list(start.values()), create_graph=True)
     updated = {name: p - options.inner_lr * g for (name, p), g in zip(start.items(), gradients, strict=True)}
     reconstruction = updated_reconstruction(modules, fused.detach(), inner, options)
@@ -210,8 +260,8 @@ def fusion_loss_and_reconstruction_loss(
 ) -> tuple[Tensor, Tensor]:
     """Losses of a fusion update: L_f with the weights detached, and L_r on the detached fused picture."""
     with torch.no_grad():
-        weights = propose(modules.proposal, batch, options.equivariant)
+        weights = loss_weights(modules.proposal, batch, options.loss, options.equivariant)
     fused = modules.fusion(*batch)
-    fusion_loss = proposed_fusion_loss(fused, *batch, weights, alpha)
+    fusion_loss = fusion_loss_of(fused, batch, weights, alpha, options)
     reconstruction = dict(modules.reconstruction.named_parameters())
     return fusion_loss, reconstruction_loss_of(modules, reconstruction, fused.detach(), batch, options)

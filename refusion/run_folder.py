@@ -8,6 +8,7 @@ import torch
 
 from refusion.checkpoints import CheckpointError, load_plain
 from refusion.files import replacing, write_text
+from refusion.fixed_losses import FIXED_LOSSES
 from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, save_model, save_weights
 from refusion.model import ReFusion
 from refusion.trainer import MetaTrainer, Progress
@@ -38,11 +39,15 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def save_models(folder: Path, trainer: MetaTrainer, task: str) -> None:
-    """Write the fusion module as a model folder, and the two training modules in files of their own."""
+    """Write the fusion module as a model folder, and the two training modules in files of their own.
+
+    With a fixed loss the loss proposal module was not trained, and is not written.
+    """
     model = ReFusion(task=task)
     model.load_state_dict(trainer.fused_module().state_dict())
     save_model(folder, model, model.config)
-    save_weights(trainer.modules.proposal, folder / PROPOSAL_WEIGHTS)
+    if trainer.settings.loss not in FIXED_LOSSES:
+        save_weights(trainer.modules.proposal, folder / PROPOSAL_WEIGHTS)
     save_weights(trainer.modules.reconstruction, folder / RECONSTRUCTION_WEIGHTS)
 
 

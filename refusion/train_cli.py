@@ -287,4 +287,4 @@ def middle(luminance: np.ndarray, side: int) -> torch.Tensor:
 def save_step_preview(trainer: MetaTrainer, folder: Path, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
     """Write the preview of this step."""
     path = folder / "previews" / f"step-{trainer.step:06d}.png"
-    save_preview(path, trainer.fused_module(), trainer.modules.proposal, *pairs)
+    save_preview(path, trainer.fused_module(), trainer.propose(*pairs), *pairs)

@@ -15,16 +15,19 @@ from torch import Tensor
 
 from refusion.checkpoints import CheckpointError
 from refusion.data import CropBatches, CropTransform, PairReader, Pairs, exchange
+from refusion.fixed_losses import FIXED_LOSSES
 from refusion.fusion import FusionModule
 from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, load_weights
-from refusion.loss_proposal import LossProposalModule
+from refusion.loss_proposal import LossProposalModule, LossWeights
 from refusion.losses import alpha_at
 from refusion.meta_training import (
     Batch,
     MetaOptions,
     Modules,
     OuterGradient,
+    direct_gradient,
     fusion_loss_and_reconstruction_loss,
+    loss_weights,
     outer_gradient,
 )
 from refusion.reconstruction import ReconstructionModule
@@ -170,7 +173,7 @@ class MetaTrainer:
             start = time.monotonic()
             for scheduler in self.schedulers:
                 scheduler.step(round(self.share * SCHEDULE_STEPS))
-            if self.share < self.settings.meta_after:
+            if self.share < self.settings.meta_after or self.settings.loss in FIXED_LOSSES:
                 self.position = max(self.position, self.settings.meta_updates)
             if self.position < self.settings.meta_updates:
                 self._outer_update()
@@ -190,6 +193,9 @@ class MetaTrainer:
             equivariant=self.settings.equivariant,
             image_space=self.share < self.settings.inner_image_until,
             generator=self.noise_generator,
+            loss=self.settings.loss,
+            inner_reconstruction=self.settings.inner_reconstruction,
+            signed_gradient=self.settings.signed_gradient,
         )
 
     def _batch(self, batches: CropBatches) -> Batch:
@@ -204,15 +210,20 @@ class MetaTrainer:
         balance = self.settings.balance if self.share < self.settings.balance_until else 0.0
         inner = self._batch(self.meta_batches)
         total: dict[str, Tensor] = {}
-        for _ in range(1 if options.image_space else self.settings.meta_batches):
-            outer = inner if options.image_space else self._batch(self.meta_batches)
-            result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
+        direct = self.settings.loss == "direct"
+        update = "direct" if direct else "outer"
+        for _ in range(1 if direct or options.image_space else self.settings.meta_batches):
+            if direct:
+                result = direct_gradient(self.modules, inner, self._alpha(), options, balance > 0)
+            else:
+                outer = inner if options.image_space else self._batch(self.meta_batches)
+                result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
             for name, gradient in result.meta.items():
                 total[name] = total[name] + gradient if name in total else gradient
-        self._check("outer", result.loss, *total.values())
+        self._check(update, result.loss, *total.values())
         self._step_proposal(total, result, balance)
         weights = {"w": result.weights.intensity, "v": result.weights.gradient}
-        self._record(outer=result.loss.item())
+        self._record(**{update: result.loss.item()})
         for name, weight in weights.items():
             self._record(**{f"{name}_mean": weight[: len(weight) // 2, 0].mean().item()})
             self._record(**{f"{name}_spread": weight[:, 0].std().item()})
@@ -273,6 +284,13 @@ class MetaTrainer:
         if self.ema is not None:
             self.ema.module.load_state_dict(self.modules.fusion.state_dict())
 
+    @torch.no_grad()
+    def propose(self, a: Tensor, b: Tensor) -> LossWeights:
+        """Weights that the fusion loss gives to pairs, two tensors (N, 1, H, W), now."""
+        batch = exchange(a, b)
+        both = loss_weights(self.modules.proposal, batch, self.settings.loss, self.settings.equivariant)
+        return LossWeights(*(weight[: len(a)] for weight in both))
+
     def fused_module(self) -> FusionModule:
         """The fusion module to keep: the moving average where there is one."""
         return self.modules.fusion if self.ema is None else self.ema.module
@@ -299,11 +317,14 @@ class MetaTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; the schedules follow from how much of the run is done.
 
+        A setting that the state does not have, because it is newer than the state, counts as having its default.
+
         Raises:
             CheckpointError: the state belongs to a run with other settings.
         """
         settings = asdict(self.settings)
-        differing = [k for k in settings if state["settings"].get(k) != settings[k]]
+        saved = {**asdict(TrainingSettings()), **state["settings"]}
+        differing = [k for k in settings if saved[k] != settings[k]]
         if state["seed"] != self.seed:
             differing.append("seed")
         if differing:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from refusion.fixed_losses import FIXED_LOSSES
+
 
 def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"help": about, "choices": choices})
@@ -38,6 +40,16 @@ class TrainingSettings:
     balance: float = _setting(0.0, "weight of the pull of each picture's mean weight towards 1/2")
     balance_until: float = _setting(1.0, "share of the run in which that pull acts")
     ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none")
+    loss: str = _setting(
+        "learned",
+        "learned: the outer update moves the loss proposal module; direct: in its place, the module descends the "
+        "fusion loss itself; the others: fixed weights, and no outer updates",
+        ("learned", "direct", *FIXED_LOSSES),
+    )
+    inner_reconstruction: bool = _setting(True, "the inner update also moves the reconstruction module")
+    signed_gradient: bool = _setting(
+        False, "the gradient term compares the derivatives along x and y with their signs, not their magnitudes"
+    )
 
     def __post_init__(self) -> None:
         for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):

@@ -32,6 +32,17 @@ def test_gradient_term_is_scaled_by_alpha():
     assert losses[2] > losses[0]
 
 
+def test_only_the_signed_gradient_term_sees_which_way_an_edge_goes():
+    ramp = (torch.arange(8.0) / 10).expand(1, 1, 8, 8)
+    edges_only = LossWeights(torch.zeros(1, 2, 8, 8), halves().gradient)
+    falling = ramp.flip(3)
+    assert proposed_fusion_loss(falling, ramp, ramp, edges_only, 1.0) < 1e-10
+    signed = proposed_fusion_loss(falling, ramp, ramp, edges_only, 1.0, signed=True)
+    # Sobel along x is 0.8 inside and 0.4 at both ends of a row; the difference is twice that.
+    assert signed.item() == pytest.approx(2 * 0.25 * (6 * 1.6**2 + 2 * 0.8**2) / 8, rel=1e-5)
+    assert proposed_fusion_loss(ramp + 0.1, ramp, ramp, edges_only, 1.0, signed=True) < 1e-10
+
+
 def test_copying_the_trusted_source_costs_nothing():
     a, b = torch.rand(2, 1, 1, 8, 8)
     trust_b = torch.stack((torch.zeros(1, 8, 8), torch.ones(1, 8, 8)), 1)

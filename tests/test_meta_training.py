@@ -50,7 +50,9 @@ def relative_difference(one, other) -> float:
 
 
 @pytest.mark.parametrize("arguments", [SMALL, {}])
-@pytest.mark.parametrize("extra", [{}, {"noise": 0.06}, {"equivariant": True, "noise": 0.06}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"noise": 0.06}, {"equivariant": True, "noise": 0.06}, {"inner_reconstruction": False}]
+)
 def test_outer_gradient_equals_double_backward(arguments, extra):
     m = modules(**arguments)
     forward_mode = outer_gradient(m, batch(1), batch(2), 0.7, options(**extra)).meta
@@ -80,6 +82,17 @@ def test_outer_gradient_leaves_stored_weights_alone(image_space):
     after = [p for part in (m.fusion, m.proposal, m.reconstruction) for p in part.parameters()]
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
     assert all(p.grad is None for p in after)
+
+
+@pytest.mark.parametrize("image_space", [False, True])
+def test_without_its_inner_update_the_reconstruction_module_stays_and_the_outer_gradient_differs(image_space):
+    m, inner, outer = modules(), batch(1), batch(2)
+    without = options(image_space=image_space, inner_reconstruction=False)
+    stored = dict(m.reconstruction.named_parameters())
+    kept = updated_reconstruction(m, m.fusion(*inner), inner, without)
+    assert all(torch.equal(kept[name], p) for name, p in stored.items())
+    with_update = outer_gradient(m, inner, outer, 0.5, options(image_space=image_space)).meta
+    assert relative_difference(outer_gradient(m, inner, outer, 0.5, without).meta, with_update) > 1e-3
 
 
 def test_outer_gradient_points_where_the_outer_loss_falls():

@@ -198,6 +198,15 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(pair_folder, tmp_pa
     assert "other settings (lr)" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_checkpoint_from_before_a_setting_counts_as_having_its_default(pair_folder):
+    state = trainer(pair_folder).state_dict()
+    for newer in ("loss", "inner_reconstruction"):
+        del state["settings"][newer]
+    trainer(pair_folder).load_state_dict(state)
+    with pytest.raises(CheckpointError, match=r"other settings \(loss\)"):
+        trainer(pair_folder, loss="average").load_state_dict(state)
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", "pickle"])
 def test_foreign_checkpoints_are_refused(tmp_path, content):
     if content == "pickle":

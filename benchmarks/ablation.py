@@ -1,0 +1,295 @@
+"""The paper's ablation: each variant trained with the same budget and seed, and one table of their scores.
+
+    python benchmarks/ablation.py --data TRAIN --val VAL --out runs/ablation --markdown ablation.md --json ablation.json
+
+Every variant is the `cpu` preset with a few flags over it, in a run folder of its own under --out. A variant that is
+finished is not trained again, so that the same command goes on after an interruption.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from refusion.data import Pairs, exchange, load_pairs, read_row
+from refusion.files import write_text
+from refusion.fixed_losses import FIXED_LOSSES
+from refusion.hub import PROPOSAL_WEIGHTS, load_weights
+from refusion.loss_proposal import LossProposalModule
+from refusion.meta_training import loss_weights
+from refusion.metrics import score
+from refusion.model import ReFusion
+from refusion.run_folder import CHECKPOINT, load_checkpoint
+from refusion.tasks import TASKS, get_task
+from refusion.train_cli import PREVIEW_SIDE, make_parser, middle, settings_from
+from refusion.train_cli import main as train
+from refusion.training_settings import TrainingSettings
+
+VARIANTS: dict[str, str] = {
+    "cpu-preset": "",
+    "average": "--loss average",
+    "max-gradient": "--loss max-gradient",
+    "max-intensity": "--loss max-intensity",
+    "max-both": "--loss max-both",
+    "no-gradient-term": "--alpha-first 0 --alpha-last 0",
+    "no-inner-reconstruction": "--no-inner-reconstruction",
+    "no-noise": "--noise 0",
+    "no-equivariance": "--no-equivariant",
+    "no-balance": "--balance 0",
+    "parameter-space": "--inner-image-until 0",
+    "direct": "--loss direct",
+}
+METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
+RESULT = "result.json"
+DEFINITIONS = (
+    "Means over the validation pairs: 8-bit luminance of the bare network output (no range matching); MI in nats; MI, "
+    "VIF and SSIM summed over both sources, CC their mean. w and v: mean ± standard deviation of the first source's "
+    f"weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of these pairs. Seconds: training alone, "
+    "as measured, whatever else ran. A variant with fixed weights (average, max-...) makes the same fusion updates, "
+    "but no outer ones, and so costs less time."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a variant was trained for; a result counts only for the same."""
+
+    task: str
+    flags: str
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table.
+
+    Attributes:
+        asked: task, flags and budget.
+        scores: by name of the validation pair, then by metric.
+        w_mean: mean over pixels of the first source's intensity weight, in [0, 1].
+        w_spread: its standard deviation.
+        v_mean: mean of the first source's gradient weight, likewise.
+        v_spread: its standard deviation.
+        seconds: training time.
+        threads: CPU threads of the training.
+        device: where it was trained.
+    """
+
+    asked: Asked
+    scores: dict[str, dict[str, float]]
+    w_mean: float
+    w_spread: float
+    v_mean: float
+    v_spread: float
+    seconds: float
+    threads: int
+    device: str
+
+    def means(self) -> dict[str, float]:
+        """Means over the validation pairs, by metric."""
+        return {metric: statistics.fmean(row[metric] for row in self.scores.values()) for metric in METRICS}
+
+
+def make_argument_parser() -> argparse.ArgumentParser:
+    """The flags of the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="ir-vis", choices=list(TASKS))
+    parser.add_argument("--data", required=True, help="pairs to train on, as for train.py")
+    parser.add_argument("--val", required=True, help="pairs to score")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="names with commas between (default: all)")
+    parser.add_argument("--steps", type=int, default=400, help="fusion updates of each variant (default: 400)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--pairs", type=int, help="score only so many of the validation pairs, the first ones")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    parser.add_argument("--json", type=Path, help="also write the table and the scores of each pair to this file")
+    return parser
+
+
+def chosen_variants(names: str) -> list[str]:
+    """The variants that were named, each once, in the order of the table.
+
+    Raises:
+        ValueError: a name is not known.
+    """
+    asked = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in asked if name not in VARIANTS]:
+        raise ValueError(f"There is no variant {', '.join(map(repr, unknown))}; choose from {', '.join(VARIANTS)}.")
+    return [name for name in VARIANTS if name in asked]
+
+
+def validation_pairs(args: argparse.Namespace) -> Pairs:
+    """The pairs to score.
+
+    Raises:
+        DataError: they cannot be used.
+        ValueError: fewer than one was asked for.
+    """
+    pairs = load_pairs(args.val, get_task(args.task))
+    if args.pairs is None:
+        return pairs
+    if args.pairs < 1:
+        raise ValueError(f"--pairs is {args.pairs}; it must be at least 1.")
+    return replace(pairs, dataset=pairs.dataset.select(range(min(args.pairs, len(pairs.dataset)))))
+
+
+def earlier_result(folder: Path, asked: Asked) -> Result | None:
+    """What an earlier call of the benchmark left, or None.
+
+    Raises:
+        ValueError: it was made with another task, budget, seed or other flags.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    earlier, now = found.pop("asked"), asdict(asked)
+    if earlier != now:
+        differing = ", ".join(f"{k} {earlier[k]!r}, now {now[k]!r}" for k in now if earlier[k] != now[k])
+        raise ValueError(
+            f"--out holds {folder.name} with other settings ({differing}); give the same ones, or another --out."
+        )
+    return Result(asked, **found)
+
+
+def train_arguments(args: argparse.Namespace, folder: Path, asked: Asked) -> list[str]:
+    """The command line of train.py for one variant."""
+    flags = ["--task", asked.task, "--data", args.data, "--out", str(folder), "--preset", "cpu", *asked.flags.split()]
+    return [*flags, "--steps", str(asked.steps), "--seed", str(asked.seed), "--threads", str(args.threads)]
+
+
+def scores_of(folder: Path, pairs: Pairs) -> dict[str, dict[str, float]]:
+    """Scores of what a run fuses, by name of the pair, then by metric."""
+    model = ReFusion.from_pretrained(folder)
+    scores = {}
+    for row in pairs.dataset:
+        a, b = read_row(row)
+        fused = np.asarray(model.fuse(a, b, output_range="network"), dtype=np.float64)
+        scores[row["name"]] = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, METRICS)
+    return scores
+
+
+@torch.no_grad()
+def weights_of(folder: Path, settings: TrainingSettings, pairs: Pairs) -> dict[str, float]:
+    """Mean and standard deviation over pixels of the first source's weights, named as in `Result`."""
+    module = LossProposalModule()
+    if settings.loss not in FIXED_LOSSES:
+        load_weights(module, folder / PROPOSAL_WEIGHTS)
+    pixels: dict[str, list[torch.Tensor]] = {"w": [], "v": []}
+    for row in pairs.dataset:
+        a, b = (middle(x, PREVIEW_SIDE).unsqueeze(0) for x in read_row(row))
+        weights = loss_weights(module, exchange(a, b), settings.loss, settings.equivariant)
+        pixels["w"].append(weights.intensity[0, 0].flatten())
+        pixels["v"].append(weights.gradient[0, 0].flatten())
+    figures = {}
+    for name, values in pixels.items():
+        figures[f"{name}_mean"] = torch.cat(values).mean().item()
+        figures[f"{name}_spread"] = torch.cat(values).std().item()
+    return figures
+
+
+def result_of(folder: Path, asked: Asked, settings: TrainingSettings, pairs: Pairs) -> Result:
+    """Score a trained variant."""
+    described = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    return Result(
+        asked,
+        scores_of(folder, pairs),
+        **weights_of(folder, settings, pairs),
+        seconds=load_checkpoint(folder)["seconds"],
+        threads=described["threads"],
+        device=described["device"],
+    )
+
+
+def table(results: dict[str, Result]) -> str:
+    """The table in Markdown, padded so that it reads well in a terminal too."""
+    head = ["variant", *METRICS, "w", "v", "seconds"]
+    rows = []
+    for name, result in results.items():
+        numbers = [f"{value:.3f}" for value in result.means().values()]
+        w = f"{result.w_mean:.2f} ± {result.w_spread:.2f}"
+        v = f"{result.v_mean:.2f} ± {result.v_spread:.2f}"
+        rows.append([name, *numbers, w, v, f"{result.seconds:.0f}"])
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+
+
+def caption(results: dict[str, Result]) -> str:
+    """What the table was made with."""
+    asked = next(iter(results.values())).asked
+    pairs = len(next(iter(results.values())).scores)
+    threads = ", ".join(sorted({str(result.threads) for result in results.values()}))
+    devices = ", ".join(sorted({result.device for result in results.values()}))
+    return (
+        f"{asked.task}, {asked.steps} fusion updates, seed {asked.seed}, validation pairs: {pairs}; torch "
+        f"{torch.__version__}, Python {platform.python_version()}, {platform.machine()}, {devices}, threads {threads}."
+    )
+
+
+def write_tables(args: argparse.Namespace, results: dict[str, Result]) -> None:
+    """Write the files that were asked for."""
+    if args.markdown:
+        write_text(args.markdown, f"{caption(results)}\n\n{table(results)}\n\n{DEFINITIONS}\n")
+    if args.json:
+        variants = {name: {"mean": result.means(), **asdict(result)} for name, result in results.items()}
+        made = {"caption": caption(results), "definitions": DEFINITIONS, "variants": variants}
+        write_text(args.json, json.dumps(made, indent=1) + "\n")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and score what is not there yet, and print the table; returns the exit code, as train.py has it."""
+    if args.threads < 1:
+        raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
+    torch.set_num_threads(args.threads)
+    names = chosen_variants(args.variants)
+    pairs = validation_pairs(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Result] = {}
+    for name in names:
+        folder = args.out / name
+        asked = Asked(args.task, VARIANTS[name], args.steps, args.seed)
+        result = earlier_result(folder, asked)
+        arguments = train_arguments(args, folder, asked)
+        if result is None:
+            print(f"{name}: {asked.flags or 'the preset as it is'}", file=sys.stderr)
+            code = train([*arguments, "--resume"] if (folder / CHECKPOINT).is_file() else arguments)
+            if code == 130:
+                raise KeyboardInterrupt
+            if code:
+                return code
+        if result is None or list(result.scores) != list(pairs.dataset["name"]):
+            result = result_of(folder, asked, settings_from(make_parser().parse_args(arguments)), pairs)
+            write_text(folder / RESULT, json.dumps(asdict(result), indent=1) + "\n")
+        results[name] = result
+        write_tables(args, results)
+    print(f"{table(results)}\n\n{caption(results)} {DEFINITIONS}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user."""
+    args = make_argument_parser().parse_args(argv)
+    try:
+        return run(args)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"A file cannot be read or written: {error}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
