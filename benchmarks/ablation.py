@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py --data TRAIN --val VAL --out runs/ablation --markdown ablation.md --json ablation.json
 
-Every variant is the `cpu` preset with a few flags over it, in a run folder of its own under --out. A variant that is
+Every variant is the `cpu-90min` preset with a few flags over it, in a run folder of its own under --out. One that is
 finished is not trained again, so that the same command goes on after an interruption.
 """
 
@@ -29,10 +29,12 @@ from refusion.run_folder import CHECKPOINT, load_checkpoint
 from refusion.tasks import TASKS, get_task
 from refusion.train_cli import PREVIEW_SIDE, make_parser, middle, settings_from
 from refusion.train_cli import main as train
-from refusion.training_settings import TrainingSettings
+from refusion.training_settings import DEFAULT_PRESET, TrainingSettings
 
 VARIANTS: dict[str, str] = {
-    "cpu-preset": "",
+    "cpu-90min": "",
+    "magnitude-gradient": "--no-signed-gradient",
+    "no-starting-gains": "--intensity-brightness 0 --intensity-contrast 0 --gradient-contrast 0",
     "average": "--loss average",
     "max-gradient": "--loss max-gradient",
     "max-intensity": "--loss max-intensity",
@@ -162,7 +164,17 @@ def earlier_result(folder: Path, asked: Asked) -> Result | None:
 
 def train_arguments(args: argparse.Namespace, folder: Path, asked: Asked) -> list[str]:
     """The command line of train.py for one variant."""
-    flags = ["--task", asked.task, "--data", args.data, "--out", str(folder), "--preset", "cpu", *asked.flags.split()]
+    flags = [
+        "--task",
+        asked.task,
+        "--data",
+        args.data,
+        "--out",
+        str(folder),
+        "--preset",
+        DEFAULT_PRESET,
+        *asked.flags.split(),
+    ]
     return [*flags, "--steps", str(asked.steps), "--seed", str(asked.seed), "--threads", str(args.threads)]
 
 

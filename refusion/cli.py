@@ -2,10 +2,13 @@
 
 import typer
 
+from refusion.commands.card import card
 from refusion.commands.convert import convert
 from refusion.commands.evaluate import evaluate
 from refusion.commands.explain import explain
 from refusion.commands.fuse import fuse
+from refusion.commands.models import models
+from refusion.commands.push import push
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse registered pictures of one scene into one.",
 )
-for command in (fuse, evaluate, explain, convert):
+for command in (fuse, evaluate, explain, convert, models, card, push):
     app.command()(command)
 
 

@@ -109,7 +109,7 @@ def _fill_tab(task: Task) -> None:
         """Fuse two registered pictures of one scene."""
         try:
             first, second = (_stored(source, label) for source, label in zip((a, b), task.labels, strict=True))
-            return load_model(task.model).fuse(first, second, output_range="stretch" if stretch else "sources")
+            return load_model(task.model).fuse(first, second, output_range="stretch" if stretch else None)
         except (PictureError, ModelError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 
@@ -123,7 +123,7 @@ def _fill_tab(task: Task) -> None:
         fused = gr.Image(label="Fused", format="png", interactive=False, buttons=["download", "fullscreen"])
     stretch = gr.Checkbox(
         label="Stretch to full range",
-        info="From black to white, as the authors' release does; otherwise it keeps the range of the two pictures.",
+        info="Darkest to black, brightest to white, as the authors' release does; else the range that suits the task.",
     )
     # Without preprocessing, files go to refusion.images as they came, which has a sentence for each bad one.
     gr.Button("Fuse", variant="primary").click(

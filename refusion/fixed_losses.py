@@ -7,8 +7,8 @@ proposal module would propose is replaced.
 import torch
 from torch import Tensor
 
+from refusion.gradients import image_gradient
 from refusion.loss_proposal import LossWeights
-from refusion.losses import image_gradient
 
 FIXED_LOSSES = ("average", "max-gradient", "max-intensity", "max-both")
 

@@ -1,39 +1,53 @@
-"""Names to folders with weights, and strict loading from them."""
+"""Names to folders with weights, and strict loading from them. torch is imported only where weights are touched."""
 
 import inspect
 import json
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from huggingface_hub import constants, snapshot_download
 
+from refusion import __version__
+from refusion.checksums import CHECKSUMS, read_verified, write_checksums
 from refusion.files import replacing, write_text
+from refusion.hub_errors import hub_sentences
+from refusion.model_errors import HubError, ModelError, NoWeightsError, UnknownModelError
 from refusion.tasks import TASKS
 
+if TYPE_CHECKING:
+    import torch
+
+CARD = "README.md"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PROPOSAL_WEIGHTS = "loss_proposal.safetensors"
 RECONSTRUCTION_WEIGHTS = "reconstruction.safetensors"
-DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
+TRAINING = "training.json"
+SCORES = "scores.json"
+HISTORY = "history.jsonl"
+
+LOADED = (CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS)
+"""What a model is made from; these files have checksums."""
+
+FACTS = (TRAINING, SCORES, HISTORY)
+"""What the card is made from, besides config.json."""
+
+PUBLISHED = (CARD, *LOADED, *FACTS, CHECKSUMS)
+"""Everything that a model repository of this library holds."""
+
+ORGANISATION = "REFUSION_HUB_ORG"
+"""Environment variable: the organisation on the Hub from which bare names are served instead of the package."""
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""What the id of a Hub repository looks like."""
+
+LIBRARY = {"library_name": "refusion", "library_version": __version__}
+"""What requests to the Hub say of their sender."""
 
 # In a wheel the folder lies inside the package; in a checkout it lies beside it.
 _BUNDLED = (Path(__file__).parent / "hub_configs", Path(__file__).parent.parent / "hub_configs")
-
-
-class ModelError(ValueError):
-    """A model cannot be found or loaded; the message is a sentence for people."""
-
-
-class UnknownModelError(ModelError):
-    """There is no model of that name."""
-
-
-class NoWeightsError(ModelError):
-    """The model is known, but its weights are not there."""
 
 
 def bundled_folder(name: str) -> Path | None:
@@ -46,10 +60,27 @@ def has_weights(name: str) -> bool:
     return bundled_folder(name) is not None
 
 
-def locate(name: str | Path) -> str:
-    """Where a model is to be loaded from: the path of a folder, or the id of a Hub repository.
+def bare_name(folder: Path) -> str | None:
+    """The bare name that a folder of bundled weights is served under, or None for any other folder."""
+    folder = folder.resolve()
+    known = {task.model for task in TASKS.values()}
+    return folder.name if folder.parent.name == "hub_configs" and folder.name in known else None
 
-    A bare name is always a bundled model, even where the working directory holds a folder of that name.
+
+def display_name(folder: Path) -> str:
+    """What to call a model folder in front of people: OWNER/NAME if it lies in the Hub's cache, else its own name."""
+    folder = folder.resolve()
+    repository = folder.parents[1].name if len(folder.parents) > 1 else ""
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/", 1)
+    return folder.name
+
+
+def locate(name: str | Path) -> str:
+    """Where a model is to be loaded from: the absolute path of a folder, or the id of a Hub repository.
+
+    A bare name is always a bundled model, or one of the organisation that REFUSION_HUB_ORG names, even where the
+    working directory holds a folder of that name.
 
     Raises:
         UnknownModelError: the bare name is not known, or there is no such folder.
@@ -59,89 +90,152 @@ def locate(name: str | Path) -> str:
         folder = Path(name).expanduser()
         if not folder.is_dir():
             raise UnknownModelError(f"There is no folder {str(name)!r} to load a model from.")
-        return str(folder)
+        return str(folder.resolve())
     if "/" in name:
-        return name if not Path(name).is_dir() else str(Path(name).resolve())
+        if Path(name).is_dir():
+            return str(Path(name).resolve())
+        if not HUB_ID.fullmatch(name):
+            raise UnknownModelError(f"There is no folder {name!r}, and a Hub repository is given as OWNER/NAME.")
+        return name
     known = [task.model for task in TASKS.values()]
     if name not in known:
         raise UnknownModelError(
             f"There is no model {name!r}. Bundled: {', '.join(known)}. A folder is given as a path (./{name}), "
             "a Hub repository as OWNER/NAME."
         )
+    if organisation := os.environ.get(ORGANISATION):
+        return f"{organisation}/{name}"
     folder = bundled_folder(name)
     if folder is None:
         raise NoWeightsError(f"No weights for {name} came with this version; train them with train.py.")
-    return str(folder)
+    return str(folder.resolve())
 
 
-def local_folder(model_id: str, **download: Any) -> Path:
-    """A folder with the model's files, downloaded from the Hub if `model_id` is not a folder.
+def local_folder(
+    model_id: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> Path:
+    """A folder with the model's files, downloaded from the Hub if `model_id` is the id of a repository.
+
+    Args:
+        model_id: what `locate` returned.
+        revision: branch, tag or commit of the repository; its main branch if not given.
+        token: as the Hub client takes it; the stored one if not given.
+        cache_dir: where downloads are kept; the client's cache if not given.
+        force_download: download what is in the cache, too.
+        local_files_only: open no connection.
+
+    Returns:
+        The folder. Where the Hub cannot be reached, what was cached of the revision before, as the client does it.
 
     Raises:
-        UnknownModelError: the repository or a file in it cannot be had.
+        UnknownModelError: there is no such repository or revision, or it may not be seen.
+        HubError: it cannot be downloaded and is not in the cache.
+        ModelError: a revision of a folder was asked for.
     """
-    if Path(model_id).is_dir():
+    if Path(model_id).is_absolute():
+        if revision is not None:
+            raise ModelError(
+                f"The revision {revision} was asked for, but {Path(model_id).name} is a folder on this machine, which "
+                f"has none; give OWNER/{Path(model_id).name}, or name the owner in {ORGANISATION}."
+            )
         return Path(model_id)
-    try:
-        patterns = [CONFIG, "*.safetensors"]
-        return Path(snapshot_download(model_id, allow_patterns=patterns, library_name="refusion", **download))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
-        raise UnknownModelError(f"{model_id} cannot be loaded from the Hub: {error}") from error
+    if force_download and (local_files_only or constants.HF_HUB_OFFLINE):
+        raise HubError(f"{model_id} cannot be downloaded again offline; leave force_download out.")
+    with hub_sentences(model_id, revision):
+        folder = snapshot_download(
+            model_id,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            allow_patterns=[*LOADED, *FACTS, CHECKSUMS],
+            **LIBRARY,
+        )
+    return Path(folder)
 
 
 def read_config(folder: Path, model_class: type) -> dict[str, Any]:
     """Constructor arguments from config.json.
 
     Raises:
-        ModelError: the file is missing, not JSON, or holds a key that the constructor does not know.
+        ModelError: the file is missing, damaged or not JSON, lacks the task, or holds a key or a type that the
+            constructor does not know.
     """
-    path = folder / CONFIG
+    path, name = folder / CONFIG, display_name(folder)
     if not path.is_file():
-        raise ModelError(f"{folder.name} has no {CONFIG}, so it is not a folder of this library's models.")
+        raise ModelError(f"{name} has no {CONFIG}, so it is not a folder of this library's models.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_verified(path))
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
     except ValueError as error:
-        raise ModelError(f"{CONFIG} in {folder.name} is not JSON: {error}") from error
-    known = [name for name in inspect.signature(model_class.__init__).parameters if name != "self"]
-    unknown = sorted(config.keys() - set(known)) if isinstance(config, dict) else [CONFIG]
-    if unknown:
-        raise ModelError(
-            f"{CONFIG} in {folder.name} has the unknown key {', '.join(unknown)}; known are {', '.join(known)}."
-        )
+        raise ModelError(f"{CONFIG} in {name} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{CONFIG} in {name} is not an object with the constructor arguments.")
+    known = {k: p.annotation for k, p in inspect.signature(model_class.__init__).parameters.items() if k != "self"}
+    if unknown := sorted(config.keys() - known.keys()):
+        raise ModelError(f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(known)}.")
+    if "task" not in config:
+        raise ModelError(f"{CONFIG} in {name} lacks the key task, one of {', '.join(TASKS)}.")
+    for key, value in config.items():
+        if type(value) is not known[key]:
+            raise ModelError(f"{key} in {CONFIG} of {name} is {value!r}; it must be of type {known[key].__name__}.")
     return config
 
 
-def load_weights(module: torch.nn.Module, path: Path) -> None:
+def load_weights(module: "torch.nn.Module", path: Path) -> None:
     """Load a safetensors file into a module; every weight must be there, none besides.
 
     Raises:
         ModelError: the file is missing or damaged, or a weight is missing, unknown or of another shape.
     """
-    name = f"{path.parent.name}/{path.name}"
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = display_name(path.parent)
+    name = f"{folder}/{path.name}"
     if not path.is_file():
         raise NoWeightsError(f"There is no {name}.")
     try:
-        weights = load_file(path)
+        weights = load(read_verified(path))
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
     except SafetensorError as error:
         raise ModelError(f"{name} is damaged or not a safetensors file: {error}") from error
     check_weights(name, weights, module.state_dict())
     module.load_state_dict(weights)
 
 
-def save_weights(module: torch.nn.Module, path: Path) -> None:
-    """Write the weights of a module as safetensors, whole or not at all."""
+def save_weights(module: "torch.nn.Module", path: Path) -> None:
+    """Write the weights of a module as safetensors, whole or not at all; checksums of before are dropped."""
+    from safetensors.torch import save_file
+
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    (path.parent / CHECKSUMS).unlink(missing_ok=True)
     with replacing(path) as temporary:
         save_file(weights, temporary, metadata={"format": "pt"})
 
 
-def save_model(folder: Path, model: torch.nn.Module, config: dict[str, Any]) -> None:
+def save_model(folder: Path, model: "torch.nn.Module", config: dict[str, Any]) -> None:
     """Write a folder that `ReFusion.from_pretrained` loads: config.json and model.safetensors."""
+    (folder / CHECKSUMS).unlink(missing_ok=True)
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     save_weights(model, folder / WEIGHTS)
 
 
-def check_weights(name: str, weights: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+def save_checksums(folder: Path) -> None:
+    """Note the checksums of all files that the model is made from."""
+    write_checksums(folder, LOADED)
+
+
+def check_weights(name: str, weights: "dict[str, torch.Tensor]", wanted: "dict[str, torch.Tensor]") -> None:
     """Compare names and shapes of weights with those a module has.
 
     Raises:

@@ -4,8 +4,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from refusion.blocks import check_widths, conv3x3, transformer_blocks
+from refusion.gradients import image_gradient
+
+CONTRAST_WINDOW = 9
+"""Side of the window, in pixels, over which local contrast is taken."""
+
+CONTRAST_FLOOR = 0.02
+"""Mean gradient that counts as none; noise in a flat area stays below it."""
 
 
 class LossWeights(NamedTuple):
@@ -20,8 +28,28 @@ class LossWeights(NamedTuple):
     gradient: Tensor
 
 
+def source_features(x: Tensor) -> Tensor:
+    """What the gains of the loss proposal module multiply: brightness and local contrast of one source.
+
+    Args:
+        x: sources, (N, 1, H, W), luminance in [0, 1].
+
+    Returns:
+        (N, 2, H, W): x itself, and the logarithm of its mean gradient over a window (-3.9 where it is flat).
+    """
+    margin = CONTRAST_WINDOW // 2
+    gradient = F.pad(image_gradient(x), (margin,) * 4, mode="replicate")
+    contrast = torch.log(F.avg_pool2d(gradient, CONTRAST_WINDOW, stride=1) + CONTRAST_FLOOR)
+    return torch.cat((x, contrast), dim=1)
+
+
 class LossProposalModule(nn.Module):
     """Weighs both sources at every pixel, for intensity and for gradient.
+
+    The scores are those of the paper's network plus a skip connection that the paper does not have: brightness and
+    local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
+    brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
+    say what the sources of a task are trusted for, and the meta-learning goes on from there.
 
     Args:
         channels: width C of the feature maps.
@@ -53,13 +81,16 @@ class LossProposalModule(nn.Module):
         self.activation = nn.PReLU()
         self.intensity_head = conv3x3(channels, 2, padding_mode)
         self.gradient_head = conv3x3(channels, 2, padding_mode)
+        self.gains = nn.Parameter(torch.zeros(2, 2))
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
-        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1)
+        features = torch.stack((source_features(a), source_features(b)), dim=1)
+        prior = torch.einsum("hf,nsfyx->nhsyx", self.gains, features).flatten(1, 2)
+        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + prior
 
     def forward(self, a: Tensor, b: Tensor) -> LossWeights:
         """Propose the weights of the fusion loss.

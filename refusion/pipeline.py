@@ -1,27 +1,22 @@
 """Pictures in, picture out."""
 
-from typing import Literal, get_args
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from refusion.anchors import anchor_luminance
 from refusion.fusion import FusionModule
 from refusion.images import Picture, fuse_chroma, to_image
-from refusion.tasks import ChromaRule
+from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice
 
-OutputRange = Literal["sources", "stretch", "network"]
-"""What the fused luminance is brought to: the range of its sources, its own range stretched to the full one (the
-authors' release), or nothing but what the network gives."""
-
-# Share of the pixels, in per cent, that the range of the sources leaves out at each end, so that one hot pixel or a
-# speck of noise does not set it.
+# Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
+# not set it.
 OUTLIERS = 0.5
 
 
 def fuse_pictures(
-    module: FusionModule, a: Picture, b: Picture, *, output_range: OutputRange, chroma: ChromaRule
+    module: FusionModule, a: Picture, b: Picture, *, output_range: OutputRange, anchor: Anchor, chroma: ChromaRule
 ) -> Image.Image:
     """Fuse two pictures of one size; see `refusion.model.ReFusion.fuse`.
 
@@ -30,17 +25,21 @@ def fuse_pictures(
         a: first source.
         b: second source.
         output_range: what the fused luminance is brought to.
+        anchor: what ties it to its sources before that.
         chroma: where the colour comes from.
 
     Raises:
         PictureError: the sizes differ.
-        ValueError: there is no such output range.
+        ValueError: there is no such output range or anchor.
     """
-    if output_range not in get_args(OutputRange):
-        raise ValueError(f"There is no output range {output_range!r}; choose {', '.join(get_args(OutputRange))}.")
+    check_choice("output range", output_range, OutputRange)
+    check_choice("anchor", anchor, Anchor)
     luminance = fuse_luminance(module, a.luminance, b.luminance)
+    luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor)
     if output_range == "stretch":
         luminance = stretch_to_range(luminance)
+    elif output_range == "robust":
+        luminance = stretch_to_range(luminance, OUTLIERS)
     elif output_range == "sources":
         luminance = match_range(luminance, a.luminance, b.luminance)
     colour = fuse_chroma(a, b, chroma)
@@ -69,15 +68,21 @@ def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.nda
         return module(batch(a), batch(b))[0, 0].float().cpu().numpy()
 
 
-def stretch_to_range(luminance: np.ndarray) -> np.ndarray:
-    """Stretch to [0, 1] by the picture's own minimum and maximum, as the authors' release does.
+def stretch_to_range(luminance: np.ndarray, outliers: float = 0) -> np.ndarray:
+    """Stretch to [0, 1] by the picture's own range.
 
-    A constant picture is returned as it is: there is nothing to stretch.
+    Args:
+        luminance: fused luminance, (H, W).
+        outliers: share of the pixels in per cent, from 0 to 50, that is left out at each end and clipped; without any
+            it is the minimum and maximum, as in the authors' release.
+
+    Returns:
+        The same shape, in [0, 1]; a constant picture is returned as it is: there is nothing to stretch.
     """
-    lowest, highest = luminance.min(), luminance.max()
+    lowest, highest = np.percentile(luminance, (outliers, 100 - outliers))
     if highest == lowest:
         return luminance
-    return (luminance - lowest) / (highest - lowest)
+    return np.clip((luminance - lowest) / (highest - lowest), 0, 1).astype(np.float32)
 
 
 def match_range(luminance: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

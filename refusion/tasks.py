@@ -1,9 +1,17 @@
 """The four fusion tasks, in one table that everything else iterates over."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 ChromaRule = Literal["release", "a", "b"]
+
+OutputRange = Literal["sources", "robust", "stretch", "network"]
+"""What the fused luminance is brought to: the range of its sources; the full range, but for a few outliers; its own
+range stretched to the full one (the authors' release); or nothing but what the network gives."""
+
+Anchor = Literal["blend", "bounds", "none"]
+"""What ties the fused luminance to its sources: it is a blend of them at every pixel, it stays between them at every
+pixel, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,9 @@ class Task:
         chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
             ``release`` is the rule of the authors' release (see `refusion.images.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
+        output_range: what the fused luminance is brought to unless something else is asked for; chosen on training
+            pairs, see docs/training.md.
+        anchor: what ties the fused luminance to its sources unless something else is asked for; likewise.
         licence: licence of the weights (the training pictures are research-only).
     """
 
@@ -27,6 +38,8 @@ class Task:
     labels: tuple[str, str]
     chroma: ChromaRule
     model: str
+    output_range: OutputRange = "sources"
+    anchor: Anchor = "none"
     licence: str = "cc-by-nc-4.0"
 
 
@@ -41,6 +54,8 @@ TASKS: dict[str, Task] = {
             ("CT, PET or SPECT", "MRI"),
             "a",
             "refusion-medical",
+            "robust",
+            "bounds",
         ),
         Task(
             "multi-focus",
@@ -49,6 +64,8 @@ TASKS: dict[str, Task] = {
             ("near focus", "far focus"),
             "release",
             "refusion-multi-focus",
+            "robust",
+            "blend",
         ),
         Task(
             "multi-exposure",
@@ -57,9 +74,20 @@ TASKS: dict[str, Task] = {
             ("under-exposed", "over-exposed"),
             "release",
             "refusion-multi-exposure",
+            "robust",
         ),
     )
 }
+
+
+def check_choice(what: str, given: str, choices: Any) -> None:
+    """Refuse what is not one of the choices of a Literal.
+
+    Raises:
+        ValueError: `given` is none of them; the message lists them.
+    """
+    if given not in get_args(choices):
+        raise ValueError(f"There is no {what} {given!r}; choose {', '.join(get_args(choices))}.")
 
 
 def get_task(name: str) -> Task:

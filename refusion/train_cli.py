@@ -21,7 +21,8 @@ from torch.utils.tensorboard import SummaryWriter
 from refusion import __version__
 from refusion.data import DataError, Pairs, load_pairs
 from refusion.files import write_text
-from refusion.hub import local_folder, locate
+from refusion.hub import local_folder, locate, read_config
+from refusion.model import ReFusion
 from refusion.preview import save_preview
 from refusion.run_folder import (
     CHECKPOINT,
@@ -34,7 +35,13 @@ from refusion.run_folder import (
 from refusion.tasks import TASKS, get_task
 from refusion.trainer import MetaTrainer, TrainingError, with_steps
 from refusion.trainer import Progress as TrainingProgress
-from refusion.training_settings import PRESETS, TrainingSettings
+from refusion.training_settings import (
+    DEFAULT_PRESET,
+    PRESET_MINUTES,
+    PRESETS,
+    TrainingSettings,
+    preset_settings,
+)
 
 PREVIEW_PAIRS = 3
 PREVIEW_SIDE = 192
@@ -51,7 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True, choices=list(TASKS))
     parser.add_argument("--data", required=True, help="folder, imagefolder, Parquet file or Hub data set of pairs")
     parser.add_argument("--out", required=True, type=Path, help="folder of the run")
-    parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="hyperparameters (default: cpu)")
+    parser.add_argument(
+        "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"
+    )
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="fusion updates in all")
     budget.add_argument("--minutes", type=float, help="time budget of the whole run")
@@ -70,13 +79,27 @@ def make_parser() -> argparse.ArgumentParser:
     for setting in fields(TrainingSettings):
         flag = f"--{setting.name.replace('_', '-')}"
         about = setting.metadata["help"]
-        values = ", ".join(f"{name}: {getattr(preset, setting.name)}" for name, preset in PRESETS.items())
+        values = ", ".join(f"{name}: {values_in(name, setting.name)}" for name in PRESETS)
         if setting.type is bool:
             hyper.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"{about} ({values})")
         else:
             choices = setting.metadata["choices"] or None
             hyper.add_argument(flag, type=setting.type, choices=choices, help=f"{about} ({values})".replace("%", "%%"))
     return parser
+
+
+def values_in(preset: str, setting: str) -> str:
+    """The value that a preset gives a setting; one for each task where they differ."""
+    by_task = {task: getattr(preset_settings(preset, task), setting) for task in TASKS}
+    if len(set(by_task.values())) == 1:
+        return str(by_task.popitem()[1])
+    return " ".join(f"{value} {task}" for task, value in by_task.items())
+
+
+def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
+    """Whether a run goes on from the gains of the model it starts from: one of its own task, and none given here."""
+    given = [args.intensity_brightness, args.intensity_contrast, args.gradient_contrast]
+    return given == [None] * 3 and read_config(start, ReFusion)["task"] == args.task
 
 
 def check_device(name: str) -> None:
@@ -98,7 +121,7 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
         ValueError: a value is out of range.
     """
     given = {f.name: getattr(args, f.name) for f in fields(TrainingSettings) if getattr(args, f.name) is not None}
-    return replace(PRESETS[args.preset], **given)
+    return replace(preset_settings(args.preset, args.task), **given)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,6 +147,8 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Train as the flags say; returns the exit code."""
     settings = settings_from(args)
+    if args.minutes is None and args.steps is None and args.rounds is None:
+        args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
     check_device(args.device)
@@ -144,7 +169,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         minutes=args.minutes,
     )
     if args.start:
-        trainer.start_from(local_folder(locate(args.start)))
+        start = local_folder(locate(args.start))
+        trainer.start_from(start, keep_gains=keeps_gains(args, start))
     args.out.mkdir(parents=True, exist_ok=True)
     if args.resume:
         trainer.load_state_dict(load_checkpoint(args.out))

@@ -134,6 +134,7 @@ class MetaTrainer:
                 for module in (FusionModule(), LossProposalModule(), ReconstructionModule())
             )
         )
+        self._set_gains()
         transform = CropTransform(settings.crop)
         self.reader = PairReader(pairs)
         self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed=seed)
@@ -272,8 +273,18 @@ class MetaTrainer:
             before = self.losses.get(name, value)
             self.losses[name] = before + 0.05 * (value - before)
 
-    def start_from(self, folder: Path) -> None:
+    def _set_gains(self) -> None:
+        settings = self.settings
+        gains = [[settings.intensity_brightness, settings.intensity_contrast], [0.0, settings.gradient_contrast]]
+        with torch.no_grad():
+            self.modules.proposal.gains.copy_(torch.tensor(gains))
+
+    def start_from(self, folder: Path, *, keep_gains: bool) -> None:
         """Take the weights of all three modules from a model folder, to go on from them with a new run.
+
+        Args:
+            folder: the model folder.
+            keep_gains: go on from its gains of the loss proposal module too, in place of those of the settings.
 
         Raises:
             ModelError: a file is missing or does not fit.
@@ -281,6 +292,8 @@ class MetaTrainer:
         load_weights(self.modules.fusion, folder / WEIGHTS)
         load_weights(self.modules.proposal, folder / PROPOSAL_WEIGHTS)
         load_weights(self.modules.reconstruction, folder / RECONSTRUCTION_WEIGHTS)
+        if not keep_gains:
+            self._set_gains()
         if self.ema is not None:
             self.ema.module.load_state_dict(self.modules.fusion.state_dict())
 

@@ -46,6 +46,9 @@ class TrainingSettings:
         "fusion loss itself; the others: fixed weights, and no outer updates",
         ("learned", "direct", *FIXED_LOSSES),
     )
+    intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
+    intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
+    gradient_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for v")
     inner_reconstruction: bool = _setting(True, "the inner update also moves the reconstruction module")
     signed_gradient: bool = _setting(
         False, "the gradient term compares the derivatives along x and y with their signs, not their magnitudes"
@@ -81,11 +84,45 @@ CPU = replace(
     meta_rule="adam",
     meta_batches=1,
     meta_after=0.05,
+    alpha_first=0.1,
     inner_image_until=1.0,
     noise=0.06,
     equivariant=True,
-    balance=3.0,
+    balance=0.5,
     ema=0.995,
+    signed_gradient=True,
+    gradient_contrast=3.0,
 )
 
-PRESETS: dict[str, TrainingSettings] = {"cpu": CPU, "paper": PAPER}
+DEFAULT_PRESET = "cpu-90min"
+
+PRESETS: dict[str, TrainingSettings] = {DEFAULT_PRESET: CPU, "paper": PAPER}
+
+PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0}
+"""Budget of a preset where none is given; the others run all their rounds."""
+
+# What a source is trusted for at the start: heat and activity are bright, what is in focus has contrast; of two
+# exposures neither is right as a whole, so they stay near their average, and details are chosen.
+_TASK_SETTINGS: dict[str, dict[str, float]] = {
+    "ir-vis": {"intensity_brightness": 6.0, "alpha_last": 0.5},
+    "medical": {"intensity_brightness": 6.0, "alpha_last": 1.0},
+    "multi-focus": {"intensity_contrast": 4.0, "gradient_contrast": 4.0, "alpha_last": 0.3},
+    "multi-exposure": {
+        "intensity_brightness": 0.8,
+        "intensity_contrast": -0.1,
+        "gradient_contrast": 2.0,
+        "alpha_last": 3.0,
+    },
+}
+
+
+def preset_settings(preset: str, task: str) -> TrainingSettings:
+    """Hyperparameters of a preset for a task; only those of the cpu preset depend on the task.
+
+    Args:
+        preset: a key of `PRESETS`.
+        task: name of the task, see `refusion.tasks.TASKS`.
+    """
+    if preset != DEFAULT_PRESET:
+        return PRESETS[preset]
+    return replace(PRESETS[preset], **_TASK_SETTINGS[task])

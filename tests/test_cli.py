@@ -112,7 +112,7 @@ def test_bad_input_is_one_sentence(model, pair, tmp_path):
         ([*pair, "-o", output, "--model", tmp_path], ["config.json"]),
         ([*pair, "-o", output, "--task", "sharpen"], ["sharpen", "ir-vis, medical"]),
         ([*pair, "-o", pair[0], "--model", model], ["a.png is one of the sources"]),
-        ([*pair, "-o", output, "--model", model, "--output-range", "full"], ["full", "sources, stretch, network"]),
+        ([*pair, "-o", output, "--model", model, "--output-range", "full"], ["full", "robust, stretch, network"]),
         (pair, ["--output"]),
     ]:
         result = refusion("fuse", *arguments)

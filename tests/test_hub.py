@@ -1,6 +1,12 @@
 """Names, strict loading, and checkpoints of the authors' release."""
 
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +18,17 @@ from safetensors.torch import load_file, save_file
 from refusion.authors import convert_checkpoint
 from refusion.checkpoints import CheckpointError
 from refusion.hub import (
+    LOADED,
+    PUBLISHED,
+    HubError,
     ModelError,
     NoWeightsError,
     UnknownModelError,
     bundled_folder,
     has_weights,
+    local_folder,
+    locate,
+    save_checksums,
     save_model,
 )
 from refusion.model import ReFusion
@@ -107,22 +119,145 @@ def test_unknown_names_list_the_known_ones(tmp_path, monkeypatch):
         ReFusion.from_pretrained(tmp_path / "nothing")
 
 
+def test_a_configuration_is_exactly_the_constructor_arguments(saved):
+    folder, model = saved
+    for change, message in [
+        ({"channels": "8"}, r"channels in config\.json .* type int"),
+        ({"blocks": True}, "blocks in config.json .* type int"),
+        ({"task": "sonar"}, "There is no task 'sonar'"),
+        ({"heads": 3}, "config.json in"),
+    ]:
+        (folder / "config.json").write_text(json.dumps({**model.config, **change}))
+        with pytest.raises(ModelError, match=message):
+            ReFusion.from_pretrained(folder)
+    for content, message in [
+        ("[]", "not an object"),
+        ("{", "is not JSON"),
+        (json.dumps({k: v for k, v in model.config.items() if k != "task"}), "lacks the key task"),
+    ]:
+        (folder / "config.json").write_text(content)
+        with pytest.raises(ModelError, match=message):
+            ReFusion.from_pretrained(folder)
+
+
+def test_checksums_are_verified_where_there_are_any(saved):
+    folder, model = saved
+    save_checksums(folder)
+    ReFusion.from_pretrained(folder)
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["config.json", "model.safetensors"]
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config + " ")
+    with pytest.raises(ModelError, match=r"config\.json is not the file that SHA256SUMS tells of"):
+        ReFusion.from_pretrained(folder)
+    (folder / "config.json").write_text(config)
+    weights = load_file(folder / "model.safetensors")
+    weights["project_in_1.weight"] += 1
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors is not the file that SHA256SUMS tells of"):
+        ReFusion.from_pretrained(folder)
+    (folder / "SHA256SUMS").write_text(lines[0] + "\n")
+    with pytest.raises(ModelError, match=r"SHA256SUMS has no line for model\.safetensors"):
+        ReFusion.from_pretrained(folder)
+    (folder / "SHA256SUMS").write_text("nonsense\n")
+    with pytest.raises(ModelError, match="Line 1 of SHA256SUMS"):
+        ReFusion.from_pretrained(folder)
+    # Weights that are written anew do not keep the checksums of those before.
+    save_model(folder, model, model.config)
+    ReFusion.from_pretrained(folder)
+
+
+def test_arguments_that_cannot_be_followed_are_refused(saved):
+    folder, _ = saved
+    with pytest.raises(ModelError, match=r"revision v1 .* is a folder"):
+        ReFusion.from_pretrained(folder, revision="v1")
+    with pytest.raises(ModelError, match="strictly"):
+        ReFusion.from_pretrained(folder, strict=False)
+    with pytest.raises(TypeError, match="channels"):
+        ReFusion.from_pretrained(folder, channels=8)
+
+
+def test_names_paths_and_repositories_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/ir-vis", "plain", "refusion-ir-vis"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert locate("runs/ir-vis") == locate(Path("runs/ir-vis")) == str(tmp_path / "runs" / "ir-vis")
+    assert locate("./plain") == locate(Path("plain")) == locate(str(tmp_path / "plain")) == str(tmp_path / "plain")
+    assert locate("lab/refusion-ir-vis") == "lab/refusion-ir-vis"
+    with pytest.raises(UnknownModelError, match="refusion-medical"):
+        locate("plain")
+    with pytest.raises(UnknownModelError, match="OWNER/NAME"):
+        locate("runs/a/b")
+    monkeypatch.setenv("REFUSION_HUB_ORG", "lab")
+    assert [locate(task.model) for task in TASKS.values()] == [f"lab/{task.model}" for task in TASKS.values()]
+    with pytest.raises(UnknownModelError, match="refusion-medical"):
+        locate("refusion-nothing")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_: object, **__: object):
+        raise OSError("the test forbids connections")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+
+
 @pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_weights_load_and_win_over_a_folder_of_their_name(name, tmp_path, monkeypatch):
+def test_bundled_weights_open_no_connection_and_win_over_a_folder_of_their_name(
+    name, tmp_path, monkeypatch, no_network
+):
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REFUSION_HUB_ORG", raising=False)
     model = ReFusion.from_pretrained(name)
     assert model.task.model == name
     assert sum(p.numel() for p in model.parameters()) == 59_856
+    # What blocks the network does block it.
+    monkeypatch.setenv("REFUSION_HUB_ORG", "lab")
+    with pytest.raises(HubError, match=f"lab/{name} is not in the cache.* connection to the Hub failed"):
+        ReFusion.from_pretrained(name, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_folders_hold_all_three_modules_and_a_card(name):
+def test_bundled_folders_hold_exactly_what_is_published(name):
     folder = bundled_folder(name)
-    assert {"config.json", "model.safetensors", "loss_proposal.safetensors", "README.md"} <= {
-        path.name for path in folder.iterdir()
-    }
+    assert {path.name for path in folder.iterdir()} == set(PUBLISHED)
     assert (folder / "model.safetensors").stat().st_size < 1_000_000
+    assert local_folder(locate(name)) == folder.resolve()
+    before = (folder / "SHA256SUMS").read_text()
+    assert [line.split("  ")[1] for line in before.splitlines()] == sorted(LOADED)
+
+
+def test_an_installed_package_serves_the_bare_names(tmp_path):
+    root = Path(__file__).parents[1]
+    assert 'hub_configs = "refusion/hub_configs"' in (root / "pyproject.toml").read_text()
+    installed = tmp_path / "site" / "refusion"
+    shutil.copytree(root / "refusion", installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / "hub_configs", installed / "hub_configs")
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import socket, sys\n"
+        "def refuse(*_): raise SystemExit('a connection was opened')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from refusion import ReFusion\n"
+        "for name in sys.argv[1:]: print(ReFusion.from_pretrained(name)._origin)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *BUNDLED],
+        env=environment,
+        cwd=tmp_path / "empty",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str((installed / "hub_configs" / name).resolve()) for name in BUNDLED]
 
 
 @pytest.fixture

@@ -102,6 +102,19 @@ def test_weights_sum_to_one_and_exchange_with_the_sources():
     assert (plain[0] - plain[1][:, [1, 0]]).abs().max() > 1e-4
 
 
+def test_gains_add_brightness_and_contrast_to_the_scores():
+    module = LossProposalModule()
+    flat, rough = torch.full((1, 1, 24, 24), 0.7), 0.3 + 0.1 * torch.rand(1, 1, 24, 24)
+    before = propose_weights(module, flat, rough)
+    with torch.no_grad():
+        module.gains.copy_(torch.tensor([[8.0, 0.0], [0.0, 3.0]]))
+    brighter, rougher = propose_weights(module, flat, rough)
+    assert before.intensity.sub(0.5).abs().max() < 0.2
+    assert brighter[:, 0].min() > 0.75
+    assert rougher[:, 1].min() > 0.9
+    torch.testing.assert_close(propose_weights(module, rough, flat).gradient, rougher[:, [1, 0]])
+
+
 def test_exchange_equivariant_leaves_equivariant_scores_alone():
     logits = torch.randn(2, 4, 3, 3)
     both = torch.cat((logits, logits[:, [1, 0, 3, 2]]))

@@ -1,5 +1,8 @@
 """What happens to the fused luminance between the network and the picture."""
 
+from itertools import combinations
+from typing import get_args
+
 import numpy as np
 import pytest
 from conftest import textured
@@ -8,6 +11,7 @@ from PIL import Image
 from refusion.images import PictureError
 from refusion.model import ReFusion
 from refusion.pipeline import OUTLIERS, match_range, stretch_to_range
+from refusion.tasks import TASKS, OutputRange
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
 
@@ -19,6 +23,16 @@ def unit(seed: int) -> np.ndarray:
 def test_stretch_reaches_both_ends():
     stretched = stretch_to_range(0.3 + 0.2 * unit(1))
     assert (stretched.min(), stretched.max()) == (0, 1)
+
+
+def test_a_robust_stretch_is_not_set_by_one_hot_pixel():
+    hot = 0.2 + 0.2 * unit(1)
+    plain = stretch_to_range(hot, OUTLIERS)
+    hot[5, 5] = 1
+    robust = stretch_to_range(hot, OUTLIERS)
+    assert (robust.min(), robust.max()) == (0, 1)
+    assert np.delete(np.abs(robust - plain), 5 * 64 + 5).max() < 0.02
+    assert stretch_to_range(hot).mean() < 0.5 * robust.mean()
 
 
 def test_match_range_spans_what_the_sources_span():
@@ -45,16 +59,23 @@ def test_constant_pictures_give_finite_results(level):
     flat = np.full((16, 16), level, dtype=np.float32)
     for scaled in (stretch_to_range(flat), match_range(flat, flat, flat)):
         np.testing.assert_array_equal(scaled, flat)
-    for output_range in ("sources", "stretch", "network"):
+    for output_range in get_args(OutputRange):
         assert MODEL.fuse(flat, flat, output_range=output_range).size == (16, 16)
 
 
 def test_output_ranges_differ_and_an_unknown_one_is_refused():
-    pictures = [np.asarray(MODEL.fuse(unit(1), unit(2), output_range=r)) for r in ("sources", "stretch", "network")]
-    assert not np.array_equal(pictures[0], pictures[1])
-    assert not np.array_equal(pictures[1], pictures[2])
-    with pytest.raises(ValueError, match="sources, stretch, network"):
+    pictures = [np.asarray(MODEL.fuse(unit(1), unit(2), output_range=r)) for r in get_args(OutputRange)]
+    for one, other in combinations(pictures, 2):
+        assert not np.array_equal(one, other)
+    with pytest.raises(ValueError, match="sources, robust, stretch, network"):
         MODEL.fuse(unit(1), unit(2), output_range="full")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_output_range_is_that_of_the_task(task):
+    model = ReFusion(task.name, channels=8, heads=4, blocks=1).eval()
+    expected = model.fuse(unit(1), unit(2), output_range=task.output_range)
+    np.testing.assert_array_equal(model.fuse(unit(1), unit(2)), expected)
 
 
 def test_arrays_images_and_files_give_the_same_picture(tmp_path):

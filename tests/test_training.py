@@ -18,10 +18,10 @@ from refusion.checkpoints import CheckpointError
 from refusion.data import load_pairs
 from refusion.model import ReFusion
 from refusion.run_folder import load_checkpoint, save_checkpoint
-from refusion.tasks import get_task
+from refusion.tasks import TASKS, get_task
 from refusion.train_cli import main, make_parser, settings_from
 from refusion.trainer import MetaTrainer, TrainingError, with_steps
-from refusion.training_settings import PAPER, PRESETS, TrainingSettings
+from refusion.training_settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
@@ -265,6 +265,28 @@ def test_every_hyperparameter_is_a_flag_and_paper_is_published(pair_folder, tmp_
     assert {name: getattr(paper, name) for name in published} == published
     # The pieces that the paper does not have are off.
     assert (paper.noise, paper.equivariant, paper.balance, paper.inner_image_until, paper.ema) == (0, False, 0, 0, 0)
+
+
+def test_the_cpu_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_path):
+    flags = arguments(pair_folder, tmp_path)[2:6]
+    settings = {task: settings_from(make_parser().parse_args(["--task", task, *flags])) for task in TASKS}
+    assert settings["ir-vis"].intensity_brightness > 0
+    assert settings["multi-focus"].intensity_contrast > 0
+    assert settings["multi-exposure"].intensity_brightness < settings["ir-vis"].intensity_brightness
+    assert PRESET_MINUTES == {"cpu-90min": 90}
+
+
+def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
+    wanted = torch.tensor([[5.0, 0.5], [0.0, 2.0]])
+    gains = {"intensity_brightness": 5.0, "intensity_contrast": 0.5, "gradient_contrast": 2.0}
+    torch.testing.assert_close(trainer(pair_folder, **gains).modules.proposal.gains.detach(), wanted)
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    flags = ["--from", str(tmp_path / "first"), "--steps", "1", "--meta-lr", "0"]
+    other = ["--intensity-brightness", "5", "--intensity-contrast", "0.5", "--gradient-contrast", "2"]
+    for name, extra, expected in (("kept", [], [[6, 0], [0, 3]]), ("given", other, wanted.tolist())):
+        assert main(arguments(pair_folder, tmp_path / name, *flags, *extra)) == 0
+        found = load_file(tmp_path / name / "loss_proposal.safetensors")["gains"]
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0)
 
 
 def test_the_paper_learning_rate_falls_tenfold_every_fifth(pair_folder):

@@ -2,11 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refusion.commands.options import RangeOption, StretchOption, TaskOption
+from refusion.commands.options import AnchorOption, RangeOption, StretchOption, TaskOption, chosen_anchor, chosen_range
 from refusion.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Folder of fused pictures with the names of the pairs; may be given several times."),
     ] = None,
-    output_range: RangeOption = "sources",
+    output_range: RangeOption = None,
     stretch: StretchOption = False,
+    anchor: AnchorOption = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
     markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
@@ -49,7 +50,12 @@ def evaluate(
     from refusion.evaluation import figures_of
     from refusion.files import write_text
 
-    sources = _sources(chosen, model or [], fused or [], "stretch" if stretch else output_range)
+    options = {
+        "output_range": chosen_range(output_range, stretch, chosen),
+        "anchor": chosen_anchor(anchor, chosen),
+        "chroma": chosen.chroma,
+    }
+    sources = _sources(chosen, model or [], fused or [], options)
     # A streamed pair is checked when it is scored. What lies on the Hub is not streamed, since it would be
     # downloaded again for every model.
     pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists())
@@ -83,18 +89,15 @@ def _check_writable(path: Path | None) -> None:
         raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
 
 
-def _sources(task: Task, models: list[str], folders: list[Path], output_range: str) -> "dict[str, Fused]":
+def _sources(task: Task, models: list[str], folders: list[Path], options: dict[str, str]) -> "dict[str, Fused]":
     """Where the fused pictures come from, by the name in the tables; everything is opened before any is used."""
     from refusion.evaluation import FusedFolder
     from refusion.model import ReFusion
-    from refusion.pipeline import OutputRange
 
-    if output_range not in get_args(OutputRange):
-        raise ValueError(f"There is no output range {output_range!r}; choose {', '.join(get_args(OutputRange))}.")
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
         loaded = ReFusion.from_pretrained(name)
-        sources[_free_name(sources, name)] = partial(loaded.fuse, output_range=output_range, chroma=task.chroma)
+        sources[_free_name(sources, name)] = partial(loaded.fuse, **options)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from refusion.commands.options import RangeOption, StretchOption, TaskOption, refuse_overwriting
+from refusion.commands.options import (
+    AnchorOption,
+    RangeOption,
+    StretchOption,
+    TaskOption,
+    chosen_anchor,
+    chosen_range,
+    refuse_overwriting,
+)
 from refusion.tasks import get_task
 
 
@@ -17,16 +25,18 @@ def fuse(
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
     ] = None,
-    output_range: RangeOption = "sources",
+    output_range: RangeOption = None,
     stretch: StretchOption = False,
+    anchor: AnchorOption = None,
 ) -> None:
     """Fuse one pair of pictures."""
     chosen = get_task(task)
+    wanted_range, wanted_anchor = chosen_range(output_range, stretch, chosen), chosen_anchor(anchor, chosen)
     refuse_overwriting(output, (a, b))
 
     from refusion.images import save_image
     from refusion.model import ReFusion
 
     loaded = ReFusion.from_pretrained(model or chosen.model)
-    fused = loaded.fuse(a, b, output_range="stretch" if stretch else output_range, chroma=chosen.chroma)
+    fused = loaded.fuse(a, b, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma)
     save_image(fused, output)

@@ -5,11 +5,22 @@ from typing import Annotated
 
 import typer
 
-from refusion.tasks import TASKS
+from refusion.tasks import TASKS, Anchor, OutputRange, Task, check_choice
 
 TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
 RangeOption = Annotated[
-    str, typer.Option(help="sources: the range that both sources span; stretch: the full range; network: as it comes.")
+    str | None,
+    typer.Option(
+        help="sources: the range that both sources span; robust: the full range, 0.5 % clipped at each end; "
+        "stretch: the full range; network: as it comes. The task's own if not given."
+    ),
+]
+AnchorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="blend: every pixel is a blend of its two sources; bounds: it lies between them; none. The task's own if "
+        "not given."
+    ),
 ]
 StretchOption = Annotated[
     bool, typer.Option("--stretch", help="Short for --output-range stretch, which the authors' release does.")
@@ -25,3 +36,25 @@ def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"The output {output.name} is one of the sources; choose another name.")
+
+
+def chosen_range(output_range: str | None, stretch: bool, task: Task) -> OutputRange:
+    """The output range that the options ask for, or the task's own.
+
+    Raises:
+        ValueError: there is no such output range.
+    """
+    chosen = "stretch" if stretch else output_range or task.output_range
+    check_choice("output range", chosen, OutputRange)
+    return chosen
+
+
+def chosen_anchor(anchor: str | None, task: Task) -> Anchor:
+    """The anchor that the options ask for, or the task's own.
+
+    Raises:
+        ValueError: there is no such anchor.
+    """
+    chosen = anchor or task.anchor
+    check_choice("anchor", chosen, Anchor)
+    return chosen

@@ -1,0 +1,17 @@
+"""What can be wrong with a model; every message is a sentence for people."""
+
+
+class ModelError(ValueError):
+    """A model cannot be found, loaded or published."""
+
+
+class UnknownModelError(ModelError):
+    """There is no model of that name."""
+
+
+class NoWeightsError(ModelError):
+    """The model is known, but its weights are not there."""
+
+
+class HubError(ModelError):
+    """The Hub cannot be reached, or refuses."""
