@@ -109,7 +109,8 @@ def _fill_tab(task: Task) -> None:
         """Fuse two registered pictures of one scene."""
         try:
             first, second = (_stored(source, label) for source, label in zip((a, b), task.labels, strict=True))
-            return load_model(task.model).fuse(first, second, output_range="stretch" if stretch else None)
+            release = {"output_range": "stretch", "anchor": "none"}
+            return load_model(task.model).fuse(first, second, **(release if stretch else {}))
         except (PictureError, ModelError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 

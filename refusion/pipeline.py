@@ -14,6 +14,9 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice
 # not set it.
 OUTLIERS = 0.5
 
+CONTRAST = 1.14
+"""What `add_contrast` multiplies differences from the mean by."""
+
 
 def fuse_pictures(
     module: FusionModule, a: Picture, b: Picture, *, output_range: OutputRange, anchor: Anchor, chroma: ChromaRule
@@ -38,6 +41,8 @@ def fuse_pictures(
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor)
     if output_range == "stretch":
         luminance = stretch_to_range(luminance)
+    elif output_range == "contrast":
+        luminance = add_contrast(luminance)
     elif output_range == "robust":
         luminance = stretch_to_range(luminance, OUTLIERS)
     elif output_range == "sources":
@@ -66,6 +71,12 @@ def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.nda
 
     with torch.inference_mode():
         return module(batch(a), batch(b))[0, 0].float().cpu().numpy()
+
+
+def add_contrast(luminance: np.ndarray) -> np.ndarray:
+    """Scale differences from the picture's mean by `CONTRAST`, whatever its range is; clipped to [0, 1]."""
+    mean = luminance.mean()
+    return np.clip(mean + CONTRAST * (luminance - mean), 0, 1).astype(np.float32)
 
 
 def stretch_to_range(luminance: np.ndarray, outliers: float = 0) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any, Literal, get_args
 
 ChromaRule = Literal["release", "a", "b"]
 
-OutputRange = Literal["sources", "robust", "stretch", "network"]
-"""What the fused luminance is brought to: the range of its sources; the full range, but for a few outliers; its own
-range stretched to the full one (the authors' release); or nothing but what the network gives."""
+OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
+"""What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
+few outliers; its own range stretched to the full one (the authors' release); or nothing but what the network gives."""
 
 Anchor = Literal["blend", "bounds", "none"]
 """What ties the fused luminance to its sources: it is a blend of them at every pixel, it stays between them at every
@@ -46,7 +46,16 @@ class Task:
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("ir-vis", "Infrared + visible", ("ir", "vis"), ("infrared", "visible"), "b", "refusion-ir-vis"),
+        Task(
+            "ir-vis",
+            "Infrared + visible",
+            ("ir", "vis"),
+            ("infrared", "visible"),
+            "b",
+            "refusion-ir-vis",
+            "sources",
+            "blend",
+        ),
         Task(
             "medical",
             "Medical",
@@ -55,7 +64,7 @@ TASKS: dict[str, Task] = {
             "a",
             "refusion-medical",
             "robust",
-            "bounds",
+            "blend",
         ),
         Task(
             "multi-focus",
@@ -64,7 +73,7 @@ TASKS: dict[str, Task] = {
             ("near focus", "far focus"),
             "release",
             "refusion-multi-focus",
-            "robust",
+            "contrast",
             "blend",
         ),
         Task(
@@ -74,7 +83,7 @@ TASKS: dict[str, Task] = {
             ("under-exposed", "over-exposed"),
             "release",
             "refusion-multi-exposure",
-            "robust",
+            "stretch",
         ),
     )
 }

@@ -10,7 +10,7 @@ from PIL import Image
 
 from refusion.images import PictureError
 from refusion.model import ReFusion
-from refusion.pipeline import OUTLIERS, match_range, stretch_to_range
+from refusion.pipeline import CONTRAST, OUTLIERS, add_contrast, match_range, stretch_to_range
 from refusion.tasks import TASKS, OutputRange
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
@@ -23,6 +23,16 @@ def unit(seed: int) -> np.ndarray:
 def test_stretch_reaches_both_ends():
     stretched = stretch_to_range(0.3 + 0.2 * unit(1))
     assert (stretched.min(), stretched.max()) == (0, 1)
+
+
+def test_contrast_is_added_around_the_mean_and_does_not_depend_on_the_range():
+    a = 0.4 + 0.2 * unit(1)
+    more = add_contrast(a)
+    assert more.mean() == pytest.approx(a.mean(), abs=1e-5)
+    assert more.std() == pytest.approx(CONTRAST * a.std(), rel=1e-4)
+    hot = a.copy()
+    hot[5, 5] = 1
+    assert np.delete(np.abs(add_contrast(hot) - more), 5 * 64 + 5).max() < 0.001
 
 
 def test_a_robust_stretch_is_not_set_by_one_hot_pixel():
@@ -67,7 +77,7 @@ def test_output_ranges_differ_and_an_unknown_one_is_refused():
     pictures = [np.asarray(MODEL.fuse(unit(1), unit(2), output_range=r)) for r in get_args(OutputRange)]
     for one, other in combinations(pictures, 2):
         assert not np.array_equal(one, other)
-    with pytest.raises(ValueError, match="sources, robust, stretch, network"):
+    with pytest.raises(ValueError, match="sources, contrast, robust, stretch, network"):
         MODEL.fuse(unit(1), unit(2), output_range="full")
 
 

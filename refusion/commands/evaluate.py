@@ -52,7 +52,7 @@ def evaluate(
 
     options = {
         "output_range": chosen_range(output_range, stretch, chosen),
-        "anchor": chosen_anchor(anchor, chosen),
+        "anchor": chosen_anchor(anchor, stretch, chosen),
         "chroma": chosen.chroma,
     }
     sources = _sources(chosen, model or [], fused or [], options)

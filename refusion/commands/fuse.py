@@ -31,7 +31,7 @@ def fuse(
 ) -> None:
     """Fuse one pair of pictures."""
     chosen = get_task(task)
-    wanted_range, wanted_anchor = chosen_range(output_range, stretch, chosen), chosen_anchor(anchor, chosen)
+    wanted_range, wanted_anchor = chosen_range(output_range, stretch, chosen), chosen_anchor(anchor, stretch, chosen)
     refuse_overwriting(output, (a, b))
 
     from refusion.images import save_image

@@ -11,8 +11,8 @@ TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASK
 RangeOption = Annotated[
     str | None,
     typer.Option(
-        help="sources: the range that both sources span; robust: the full range, 0.5 % clipped at each end; "
-        "stretch: the full range; network: as it comes. The task's own if not given."
+        help="sources: the range that both sources span; contrast: 1.14 times the contrast; robust: the full range, "
+        "0.5 % clipped at each end; stretch: the full range; network: as it comes. The task's own if not given."
     ),
 ]
 AnchorOption = Annotated[
@@ -23,7 +23,7 @@ AnchorOption = Annotated[
     ),
 ]
 StretchOption = Annotated[
-    bool, typer.Option("--stretch", help="Short for --output-range stretch, which the authors' release does.")
+    bool, typer.Option("--stretch", help="Short for --output-range stretch --anchor none, as the authors' release does.")
 ]
 
 
@@ -49,12 +49,12 @@ def chosen_range(output_range: str | None, stretch: bool, task: Task) -> OutputR
     return chosen
 
 
-def chosen_anchor(anchor: str | None, task: Task) -> Anchor:
-    """The anchor that the options ask for, or the task's own.
+def chosen_anchor(anchor: str | None, stretch: bool, task: Task) -> Anchor:
+    """The anchor that the options ask for, or the task's own; none with --stretch, as the authors' release does.
 
     Raises:
         ValueError: there is no such anchor.
     """
-    chosen = anchor or task.anchor
+    chosen = anchor or ("none" if stretch else task.anchor)
     check_choice("anchor", chosen, Anchor)
     return chosen
