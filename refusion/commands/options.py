@@ -23,7 +23,8 @@ AnchorOption = Annotated[
     ),
 ]
 StretchOption = Annotated[
-    bool, typer.Option("--stretch", help="Short for --output-range stretch --anchor none, as the authors' release does.")
+    bool,
+    typer.Option("--stretch", help="Short for --output-range stretch --anchor none, as the authors' release does."),
 ]
 
 
