@@ -17,7 +17,7 @@ import torch
 from refusion.data import load_pairs, read_row
 from refusion.explanation import load_trained
 from refusion.fixed_losses import FIXED_LOSSES, fixed_weights
-from refusion.loss_proposal import LossWeights, propose_weights, source_features, weights_from_logits
+from refusion.loss_proposal import LossWeights, feature_scores, propose_weights, weights_from_logits
 from refusion.losses import proposed_fusion_loss
 from refusion.metrics import score
 from refusion.tasks import TASKS, get_task
@@ -40,10 +40,8 @@ def middles(data: Path, task: str, count: int, side: int) -> list[Pair]:
 
 def gains_alone(a: torch.Tensor, b: torch.Tensor, task: str) -> LossWeights:
     """The weights that the task's starting gains give without any network."""
-    preset = preset_settings(DEFAULT_PRESET, task)
-    gains = torch.tensor([[preset.intensity_brightness, preset.intensity_contrast], [0, preset.gradient_contrast]])
-    features = torch.stack((source_features(a), source_features(b)), dim=1)
-    return weights_from_logits(torch.einsum("hf,nsfyx->nhsyx", gains, features).flatten(1, 2))
+    gains = torch.tensor(preset_settings(DEFAULT_PRESET, task).gains)
+    return weights_from_logits(feature_scores(gains, a, b))
 
 
 def optimum(

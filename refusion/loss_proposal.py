@@ -43,6 +43,21 @@ def source_features(x: Tensor) -> Tensor:
     return torch.cat((x, contrast), dim=1)
 
 
+def feature_scores(gains: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """What brightness and local contrast add to the scores of both sources.
+
+    Args:
+        gains: (2, 2), rows intensity and gradient, columns brightness and contrast.
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+
+    Returns:
+        (N, 4, H, W), as from `LossProposalModule.logits`.
+    """
+    features = torch.stack((source_features(a), source_features(b)), dim=1)
+    return torch.einsum("hf,nsfyx->nhsyx", gains, features).flatten(1, 2)
+
+
 class LossProposalModule(nn.Module):
     """Weighs both sources at every pixel, for intensity and for gradient.
 
@@ -88,9 +103,7 @@ class LossProposalModule(nn.Module):
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
-        features = torch.stack((source_features(a), source_features(b)), dim=1)
-        prior = torch.einsum("hf,nsfyx->nhsyx", self.gains, features).flatten(1, 2)
-        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + prior
+        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(self.gains, a, b)
 
     def forward(self, a: Tensor, b: Tensor) -> LossWeights:
         """Propose the weights of the fusion loss.

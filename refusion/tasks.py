@@ -26,8 +26,8 @@ class Task:
         chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
             ``release`` is the rule of the authors' release (see `refusion.images.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
-        output_range: what the fused luminance is brought to unless something else is asked for; chosen on training
-            pairs, see docs/training.md.
+        output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
+            in docs/training.md.
         anchor: what ties the fused luminance to its sources unless something else is asked for; likewise.
         licence: licence of the weights (the training pictures are research-only).
     """

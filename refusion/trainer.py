@@ -274,10 +274,8 @@ class MetaTrainer:
             self.losses[name] = before + 0.05 * (value - before)
 
     def _set_gains(self) -> None:
-        settings = self.settings
-        gains = [[settings.intensity_brightness, settings.intensity_contrast], [0.0, settings.gradient_contrast]]
         with torch.no_grad():
-            self.modules.proposal.gains.copy_(torch.tensor(gains))
+            self.modules.proposal.gains.copy_(torch.tensor(self.settings.gains))
 
     def start_from(self, folder: Path, *, keep_gains: bool) -> None:
         """Take the weights of all three modules from a model folder, to go on from them with a new run.

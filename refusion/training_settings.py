@@ -54,6 +54,11 @@ class TrainingSettings:
         False, "the gradient term compares the derivatives along x and y with their signs, not their magnitudes"
     )
 
+    @property
+    def gains(self) -> list[list[float]]:
+        """Starting gains of the loss proposal module, see `refusion.loss_proposal.feature_scores`."""
+        return [[self.intensity_brightness, self.intensity_contrast], [0.0, self.gradient_contrast]]
+
     def __post_init__(self) -> None:
         for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
             if getattr(self, name) < 1:

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import SHARED
 from PIL import Image
 from skimage.metrics import structural_similarity
 
 from refusion import metrics
 from refusion.metrics import DEFAULT_METRICS, METRICS, mef_ssim, score
 
-SHARED = Path(__file__).parents[2] / "shared"
 VECTORS = SHARED / "metric_vectors.json"
 SOURCE_METRICS = [name for name, metric in METRICS.items() if metric.needs_sources]
 FUSED_METRICS = [name for name, metric in METRICS.items() if not metric.needs_sources]
@@ -49,7 +49,7 @@ def exposures():
     """Luminance of a real under- and over-exposed pair."""
     folder = SHARED / "data" / "multi_exposure" / "val"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is absent")
+        pytest.skip("the folder ../shared with real pairs is not here")
     return [luminance(folder / side / "fusiondn_08.jpg") for side in ("under", "over")]
 
 
