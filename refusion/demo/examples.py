@@ -1,0 +1,36 @@
+"""The example pairs, which this project renders itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from refusion.tasks import Task
+
+# In a wheel the folder lies inside the package; in a checkout and in a Space it lies beside it.
+_FOLDERS = tuple(
+    root / name
+    for root in (Path(__file__).parents[1], Path(__file__).parents[2])
+    for name in ("space/examples", "examples")
+)
+
+
+@dataclass(frozen=True)
+class ExamplePair:
+    """Two files, A first."""
+
+    paths: tuple[Path, Path]
+
+
+def examples_folder() -> Path | None:
+    """The folder of the examples, or None where this installation has none."""
+    return next((folder for folder in _FOLDERS if any(folder.glob("*.png"))), None)
+
+
+def example_pairs(task: Task) -> list[ExamplePair]:
+    """All example pairs of a task: files NAME_A.png and NAME_B.png whose NAME begins with that of the task."""
+    folder = examples_folder()
+    if folder is None:
+        return []
+    first, second = task.folders
+    firsts = sorted(folder.glob(f"{task.name}*_{first}.png"))
+    pairs = [(path, path.with_name(path.name.removesuffix(f"_{first}.png") + f"_{second}.png")) for path in firsts]
+    return [ExamplePair(pair) for pair in pairs if pair[1].is_file()]
