@@ -24,7 +24,8 @@ STYLE = """
 .compare fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
 .compare legend { float: left; margin: 0 0.75rem 0 0; padding: 0; font-size: inherit; }
 .compare label { display: inline-flex; align-items: center; gap: 0.375rem; cursor: pointer; }
-.compare input[type="radio"] { accent-color: var(--color-accent); margin: 0; border-color: var(--body-text-color); }
+.compare input[type="radio"] { accent-color: var(--color-accent); margin: 0;
+  border: 1px solid var(--body-text-color-subdued) !important; }
 """
 
 

@@ -12,11 +12,19 @@ _FOLDERS = tuple(
     for name in ("space/examples", "examples")
 )
 
+_TITLES = {
+    "ir-vis": "A street at dusk",
+    "medical": "A head phantom",
+    "multi-focus": "A cup before a shelf",
+    "multi-exposure": "A room with a window",
+}
+
 
 @dataclass(frozen=True)
 class ExamplePair:
-    """Two files, A first."""
+    """Two files, A first, and what they show."""
 
+    title: str
     paths: tuple[Path, Path]
 
 
@@ -31,6 +39,10 @@ def example_pairs(task: Task) -> list[ExamplePair]:
     if folder is None:
         return []
     first, second = task.folders
-    firsts = sorted(folder.glob(f"{task.name}*_{first}.png"))
-    pairs = [(path, path.with_name(path.name.removesuffix(f"_{first}.png") + f"_{second}.png")) for path in firsts]
-    return [ExamplePair(pair) for pair in pairs if pair[1].is_file()]
+    pairs = []
+    for path in sorted(folder.glob(f"{task.name}*_{first}.png")):
+        name = path.name.removesuffix(f"_{first}.png")
+        other = path.with_name(f"{name}_{second}.png")
+        if other.is_file():
+            pairs.append(ExamplePair(_TITLES.get(name, name), (path, other)))
+    return pairs

@@ -6,19 +6,35 @@ from refusion.demo import compare, notes
 
 # Fonts of the reader's own system, so that no page asks a font server for one.
 THEME = gr.themes.Soft(
-    primary_hue=gr.themes.colors.orange,
-    secondary_hue=gr.themes.colors.blue,
+    primary_hue=gr.themes.colors.blue,
+    secondary_hue=gr.themes.colors.orange,
     neutral_hue=gr.themes.colors.slate,
     radius_size=gr.themes.sizes.radius_md,
     font=("system-ui", "sans-serif"),
     font_mono=("ui-monospace", "monospace"),
+).set(
+    # A shade darker than the theme has them, so that the text on and in them can be read by everybody.
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    block_label_text_color="*primary_700",
+    block_label_text_color_dark="white",
+    block_title_text_color="*primary_700",
+    block_title_text_color_dark="white",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
 )
 
 _PAGE = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 .top h1 { margin-bottom: 0.25rem; }
 .note-box { padding: 0 !important; min-height: 0 !important; }
-.block.note-box:not(:has(.note)):not(:has(.progress-text)) { display: none; }
+.block.note-box:not(:has(.note)):not(:has(> .wrap:not(.hide))) { display: none; }
+.block.note-box:has(> .wrap:not(.hide)) { min-height: 7rem !important; }
+.block:has(> .html-container) > .html-container, .html-container { padding: 0 !important; }
+.prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
+.prose table { display: block; overflow-x: auto; max-width: 100%; }
 .actions { align-items: stretch; }
 table.pairs { width: 100%; border-collapse: collapse; font-size: var(--text-sm); }
 table.pairs th, table.pairs td { text-align: left; padding: 0.375rem 0.75rem; vertical-align: top;
@@ -31,3 +47,20 @@ figure.method figcaption { font-size: var(--text-sm); color: var(--body-text-col
 """
 
 CSS = _PAGE + compare.STYLE + notes.STYLE
+
+# The inputs' buttons do not say whose they are; as a group, a block is announced with its label.
+HEAD = """
+<script>
+let waiting = false;
+function nameBlocks() {
+  waiting = false;
+  document.querySelectorAll('.block:not([role]) > [data-testid="block-label"]').forEach((label) => {
+    label.parentElement.setAttribute('role', 'group');
+    label.parentElement.setAttribute('aria-label', label.textContent.trim());
+  });
+}
+new MutationObserver(() => {
+  if (!waiting) { waiting = true; requestAnimationFrame(nameBlocks); }
+}).observe(document, { childList: true, subtree: true });
+</script>
+"""

@@ -3,10 +3,10 @@
 from html import escape
 
 STYLE = """
-.note { margin: 0; padding: 0.375rem 0.75rem; border-radius: var(--radius-md); font-size: var(--text-sm);
+.prose .note { margin: 0; padding: 0.375rem 0.75rem; border-radius: var(--radius-md); font-size: var(--text-sm);
   color: var(--body-text-color); overflow-wrap: anywhere; }
-.note.good { padding: 0 0.25rem; }
-.note.bad { background: var(--error-background-fill); border: 1px solid var(--error-border-color);
+.prose .note.good { padding: 0 0.25rem; }
+.prose .note.bad { background: var(--error-background-fill); border: 1px solid var(--error-border-color);
   color: var(--error-text-color); }
 """
 

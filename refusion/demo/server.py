@@ -6,7 +6,7 @@ import sys
 
 import gradio as gr
 
-from refusion.demo.look import CSS, THEME
+from refusion.demo.look import CSS, HEAD, THEME
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
 from refusion.hub import ModelError
@@ -111,6 +111,7 @@ def serve(
         prevent_thread_lock=True,
         theme=THEME,
         css=CSS,
+        head=HEAD,
         ssr_mode=False,
         enable_monitoring=False,
         footer_links=["api", "settings"],

@@ -68,9 +68,9 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
                 side_notes.append(gr.HTML(elem_classes="note-box"))
     pair_note = gr.HTML(elem_classes="note-box")
     with gr.Row(elem_classes="actions"):
-        fuse = gr.Button("Fuse", variant="primary", scale=3, min_width=120)
-        swap = gr.Button("Swap", scale=1, min_width=90)
-        cancel = gr.Button("Cancel", scale=1, min_width=90)
+        fuse = gr.Button("Fuse", variant="primary", scale=3, min_width=100)
+        swap = gr.Button("Swap", scale=1, min_width=70)
+        cancel = gr.Button("Cancel", scale=1, min_width=70)
     examples = _examples(task, images)
 
     result = gr.State(None)
@@ -153,6 +153,7 @@ def _examples(task: Task, images: list[gr.Image]) -> gr.helpers.Examples | None:
     return gr.Examples(
         [[str(path) for path in pair.paths] for pair in pairs],
         images,
+        example_labels=[pair.title for pair in pairs],
         label="Examples: one click fuses",
         api_visibility="private",
         elem_id=f"examples-{task.name}",

@@ -121,25 +121,29 @@ is needed afterwards.
 
 # Drawn in the colour of the text, so that it is right in the light and in the dark.
 METHOD_FIGURE = """
-<figure class="method"><svg viewBox="0 0 760 250" role="img" aria-labelledby="method-title" fill="none"
+<figure class="method"><svg viewBox="0 0 760 262" role="img" aria-labelledby="method-title" fill="none"
  stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15">
-<title id="method-title">Sources A and B go into the fusion network, which gives the fused picture. The loss proposal
-network gives the weights w and v of the fusion loss. The reconstruction network gets A and B back out of the fused
-picture, and its loss teaches the loss proposal network.</title>
+<title id="method-title">Sources A and B go into the fusion network, which gives the fused picture, and into the loss
+proposal network, which gives the weights w and v of the loss that the fusion network is trained with. The
+reconstruction network gets A and B back out of the fused picture, and how well it can teaches the loss proposal
+network.</title>
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
 <path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker></defs>
-<g marker-end="url(#tip)"><path d="M74 40H164"/><path d="M74 88H164V76"/><path d="M304 62H386"/><path d="M498 62H556"/>
-<path d="M40 112V200H164"/><path d="M304 200H386"/><path d="M442 176V100" /><path d="M696 62H724"/></g>
-<g stroke-dasharray="5 4" marker-end="url(#tip)"><path d="M626 98V236H234V230"/></g>
-<g class="box"><rect x="8" y="22" width="66" height="36" rx="6"/><rect x="8" y="70" width="66" height="36" rx="6"/>
-<rect x="164" y="26" width="140" height="72" rx="8"/><rect x="386" y="26" width="112" height="72" rx="6"/>
-<rect x="556" y="26" width="140" height="72" rx="8"/><rect x="164" y="170" width="140" height="60" rx="8"/>
-<rect x="386" y="176" width="112" height="48" rx="6"/></g>
-<g fill="currentColor" stroke="none" text-anchor="middle"><text x="41" y="45">A</text><text x="41" y="93">B</text>
-<text x="234" y="67">fusion</text><text x="442" y="67">fused</text><text x="626" y="67">reconstruction</text>
-<text x="234" y="205">loss proposal</text><text x="442" y="205">loss with w, v</text><text x="736" y="58">A*</text>
-<text x="736" y="78">B*</text><text x="530" y="190">teaches</text></g>
-</svg><figcaption>Solid: what is computed. Dashed: what the loss proposal learns from.</figcaption></figure>
+<g><rect x="8" y="20" width="60" height="34" rx="6"/><rect x="8" y="66" width="60" height="34" rx="6"/>
+<rect x="150" y="24" width="130" height="72" rx="8"/><rect x="366" y="36" width="90" height="48" rx="6"/>
+<rect x="520" y="24" width="130" height="72" rx="8"/><rect x="690" y="20" width="60" height="34" rx="6"/>
+<rect x="690" y="66" width="60" height="34" rx="6"/><rect x="150" y="152" width="130" height="56" rx="8"/>
+<rect x="366" y="156" width="90" height="48" rx="6"/></g>
+<g marker-end="url(#tip)"><path d="M68 37H150"/><path d="M68 83H150"/><path d="M280 60H366"/><path d="M456 60H520"/>
+<path d="M650 37H690"/><path d="M650 83H690"/><path d="M38 100V180H150"/><path d="M280 180H366"/>
+<path d="M411 156V84"/></g>
+<path d="M585 96V244H215V208" stroke-dasharray="5 4" marker-end="url(#tip)"/>
+<g fill="currentColor" stroke="none" text-anchor="middle"><text x="38" y="42">A</text><text x="38" y="88">B</text>
+<text x="215" y="65">fusion</text><text x="411" y="65">fused</text><text x="585" y="65">reconstruction</text>
+<text x="720" y="42">A again</text><text x="720" y="88">B again</text><text x="215" y="185">loss proposal</text>
+<text x="411" y="185">w and v</text><text x="470" y="124">the loss</text><text x="400" y="236">teaches</text></g>
+</svg>
+<figcaption>Solid: what is computed from A and B. Dashed: what the loss proposal learns from.</figcaption></figure>
 """
 
 
