@@ -11,16 +11,17 @@ from refusion.reports import NOTHING, higher_is_better
 
 
 def scores_table(scores: dict[str, float | None]) -> str:
-    """Scores as a Markdown table that says what is good."""
-    rows = "\n".join(
-        f"| {name} | {NOTHING if value is None else f'{value:.3f}'} | "
-        f"{'↑ higher' if higher_is_better(name) else '↓ lower'} | {texts.meaning(name)} |"
+    """Scores as an HTML table that says what is good."""
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th><td>{NOTHING if value is None else f"{value:.3f}"}</td>'
+        f"<td>{'↑ higher' if higher_is_better(name) else '↓ lower'}</td><td>{texts.meaning(name)}</td></tr>"
         for name, value in scores.items()
     )
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("figure", "value", "better", "what it measures"))
     return (
-        f"| figure | value | better | what it measures |\n| --- | ---: | --- | --- |\n{rows}\n\n"
-        "On 8-bit luminance; MI in nats; MI, VIF and SSIM are summed over both sources. Compare results of one pair, "
-        "not of different pairs."
+        f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        '<p class="note good">On 8-bit luminance; MI in nats; MI, VIF and SSIM are summed over both sources. Compare '
+        "results of one pair, not of different pairs.</p>"
     )
 
 

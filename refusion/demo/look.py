@@ -36,11 +36,14 @@ _PAGE = """
 .prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
 .prose table { display: block; overflow-x: auto; max-width: 100%; }
 .actions { align-items: stretch; }
-table.pairs { width: 100%; border-collapse: collapse; font-size: var(--text-sm); }
-table.pairs th, table.pairs td { text-align: left; padding: 0.375rem 0.75rem; vertical-align: top;
-  border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
-table.pairs tbody th { font-weight: 500; width: 30%; }
-table.pairs tr.bad td { color: var(--error-text-color); }
+.prose table.pairs, .prose table.figures { display: table; width: 100%; border-collapse: collapse;
+  font-size: var(--text-sm); }
+.prose table.pairs :is(th, td), .prose table.figures :is(th, td) { text-align: left; padding: 0.375rem 0.75rem;
+  vertical-align: top; border: 0; border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.prose table.figures :is(th, td:nth-child(-n+3)) { white-space: nowrap; overflow-wrap: normal; width: 1%; }
+.prose table.figures :is(th, td):last-child { width: auto; white-space: normal; }
+.prose table.pairs tbody th { font-weight: 500; width: 30%; }
+.prose table.pairs tr.bad td { color: var(--error-text-color); }
 figure.method { margin: 0.5rem 0 1rem; overflow-x: auto; color: var(--body-text-color); }
 figure.method svg { width: 100%; max-width: 760px; min-width: 520px; height: auto; display: block; }
 figure.method figcaption { font-size: var(--text-sm); color: var(--body-text-color-subdued); }

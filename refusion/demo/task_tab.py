@@ -86,7 +86,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
                 download = gr.DownloadButton("Download in full quality", variant="primary")
         scores_fold = gr.Accordion("Scores", open=False)
         with scores_fold:
-            scores = gr.Markdown("…")
+            scores = gr.HTML("…")
         loss_fold = gr.Accordion("Where the learned loss looked", open=False)
         with loss_fold:
             loss_text = gr.Markdown("…")
