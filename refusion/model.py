@@ -13,7 +13,7 @@ from refusion import card_texts, hub
 from refusion.checksums import read_verified
 from refusion.files import replacing
 from refusion.fusion import FusionModule
-from refusion.images import Picture, PictureSource, read_pair, to_image
+from refusion.images import Picture, PictureSource, read_pair, read_picture, to_image
 from refusion.pipeline import fuse_pictures
 from refusion.stacks import fuse_stack
 from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
@@ -106,7 +106,7 @@ class ReFusion(
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
         )
-        return _as_image(fused, bits)
+        return as_image(fused, bits)
 
     def fuse_stack(
         self,
@@ -141,12 +141,13 @@ class ReFusion(
             self,
             self.task,
             sources,
+            read=read_picture,
             output_range=output_range or self.task.output_range,
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
             progress=progress,
         )
-        return _as_image(fused, bits)
+        return as_image(fused, bits)
 
     @classmethod
     def from_pretrained(
@@ -335,7 +336,7 @@ class ReFusion(
         return hub.bare_name(self._origin) or hub.display_name(self._origin)
 
 
-def _as_image(fused: Picture, bits: int | None) -> Image.Image:
+def as_image(fused: Picture, bits: int | None) -> Image.Image:
     """A fused picture as Pillow image; of 16 bits by itself only where Pillow has such images."""
     deep = bits or (fused.bits if fused.chroma is None and fused.alpha is None else 8)
     return to_image(fused.luminance, fused.chroma, fused.icc_profile, bits=deep, exif=fused.exif, alpha=fused.alpha)

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from refusion.anchors import anchor_luminance
 from refusion.colour import ChromaMean
-from refusion.decoding import PictureSource, read_picture
 from refusion.fusion import FusionModule
 from refusion.pictures import Picture, PictureError, by
 from refusion.pipeline import fuse_luminance, fused_picture
@@ -21,6 +21,8 @@ MAX_FRAMES = 50
 STACK_TASKS = ("multi-focus", "multi-exposure")
 """Tasks whose sources are of one kind, so that there can be more than two."""
 
+Source = TypeVar("Source")
+
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
 
@@ -28,8 +30,9 @@ Progress = Callable[[int, int], None]
 def fuse_stack(
     module: FusionModule,
     task: Task,
-    sources: Sequence[PictureSource],
+    sources: Sequence[Source],
     *,
+    read: Callable[[Source], Picture],
     output_range: OutputRange,
     anchor: Anchor,
     chroma: ChromaRule,
@@ -43,7 +46,8 @@ def fuse_stack(
     Args:
         module: the fusion module.
         task: the task it is for.
-        sources: two to `MAX_FRAMES` pictures of one size.
+        sources: two to `MAX_FRAMES` pictures of one size, or what they are read from.
+        read: reads one; called more than once for each.
         output_range: what the fused luminance is brought to.
         anchor: what ties it to its sources.
         chroma: where the colour comes from, ``release`` or ``saturation``.
@@ -61,10 +65,10 @@ def fuse_stack(
     report = progress or (lambda done, total: None)
     report(0, steps)
 
-    frames: list[_Frame] = []
+    frames: list[_Frame[Source]] = []
     colour, alpha = ChromaMean(chroma), _AlphaUnion()
     for source in sources:
-        picture = read_picture(source)
+        picture = read(source)
         _check_size(picture, frames[0].facts if frames else picture)
         colour.add(picture.chroma)
         alpha.add(picture.alpha)
@@ -72,9 +76,9 @@ def fuse_stack(
         report(len(frames), steps)
 
     frames.sort(key=lambda frame: frame.place)
-    fused = read_picture(frames[0].source).luminance
+    fused = read(frames[0].source).luminance
     for done, frame in enumerate(frames[1:], len(frames) + 1):
-        luminance = read_picture(frame.source).luminance
+        luminance = read(frame.source).luminance
         fused = anchor_luminance(fuse_luminance(module, fused, luminance), fused, luminance, anchor)
         report(done, steps)
     fused = bring_to_range(fused, [frame.ends for frame in frames], output_range)
@@ -82,7 +86,7 @@ def fuse_stack(
 
 
 @dataclass(frozen=True)
-class _Frame:
+class _Frame(Generic[Source]):
     """What is kept of one picture of the stack between the times it is read.
 
     Attributes:
@@ -92,13 +96,13 @@ class _Frame:
         facts: the picture without its pixels.
     """
 
-    source: PictureSource
+    source: Source
     place: tuple[float, bytes]
     ends: tuple[float, float]
     facts: Picture
 
     @classmethod
-    def of(cls, source: PictureSource, picture: Picture) -> "_Frame":
+    def of(cls, source: Source, picture: Picture) -> "_Frame[Source]":
         luminance = picture.luminance
         place = float(luminance.mean(dtype=np.float64)), hashlib.sha256(luminance.tobytes()).digest()
         nothing = np.broadcast_to(np.float32(0), luminance.shape)
