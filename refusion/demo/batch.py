@@ -87,11 +87,11 @@ def fuse_batch(
     """
     for index, (name, paths) in enumerate(batch.pairs):
         try:
-            image = fusing.fuse(session, paths, settings, tell(index))
+            fused = fusing.fuse(session, paths, settings, tell(index))
         except SourceError as error:
             batch.failed.append((name, str(error)))
         else:
-            batch.done.append((name, files.save(image, f"{name}_fused.png")))
+            batch.done.append((name, files.save_fused(fused, f"{name}_fused.png")))
         yield batch
 
 

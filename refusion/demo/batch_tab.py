@@ -14,11 +14,9 @@ from refusion.demo.jobs import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.sources import SourceError, stored_path
 from refusion.demo.task_tab import PRIVATE, session, tell_progress, toast
-from refusion.demo.upload import pictures_input
+from refusion.demo.upload import SUFFIXES, pictures_input
 from refusion.hub import ModelError
 from refusion.tasks import TASKS, get_task
-
-_SUFFIXES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"]
 
 
 def batch_tab(fusing: Fusing, files: ResultFiles) -> None:
@@ -36,7 +34,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles) -> None:
     kinds = [", ".join(dict.fromkeys(task.labels[side] for task in ready)) for side in range(2)]
     with gr.Row():
         firsts, seconds = (
-            pictures_input(label=f"{ordinal} of each pair: {kind}", file_types=_SUFFIXES, height=200)
+            pictures_input(label=f"{ordinal} of each pair: {kind}", file_types=SUFFIXES, height=200)
             for ordinal, kind in zip(("First", "Second"), kinds, strict=True)
         )
     note = gr.HTML(elem_classes="note-box")

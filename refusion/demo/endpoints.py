@@ -59,10 +59,10 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
                 for side, (upload, label) in enumerate(zip((a, b), task.labels, strict=True))
             )
             settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision)
-            image = fusing.fuse(session(request), paths, settings, lambda *_: None)
+            result = fusing.fuse(session(request), paths, settings, lambda *_: None)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error
-        return str(files.save(image, f"{paths[0].stem}_fused.png"))
+        return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
     first, second = task.labels
     fuse.__doc__ = f"""Fuse two registered pictures of one scene ({first} and {second}) into one, pixel for pixel as
@@ -73,7 +73,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         b: {heading(second)} picture of the same width and height.
         output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
         anchor: What ties the fused grey levels to the sources: blend, bounds or none.
-        chroma: Where the colour comes from: a, b or release (both).
+        chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.
 
@@ -108,8 +108,8 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
                 result = stored_path(fused, "fused")
             else:
                 settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
-                image = fusing.fuse(session(request), sources, settings, lambda *_: None)
-                result = own = files.save(image, "fused.png")
+                made = fusing.fuse(session(request), sources, settings, lambda *_: None)
+                result = own = files.save_fused(made, "fused.png")
             return fusing.scores(session(request), chosen, sources, result)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error

@@ -28,6 +28,15 @@ class ExamplePair:
     paths: tuple[Path, Path]
 
 
+@dataclass(frozen=True)
+class ExampleStack:
+    """Files of a stack, the name of its task, and what it shows."""
+
+    title: str
+    task: str
+    paths: tuple[Path, ...]
+
+
 def examples_folder() -> Path | None:
     """The folder of the examples, or None where this installation has none."""
     return next((folder for folder in _FOLDERS if any(folder.glob("*.png"))), None)
@@ -46,3 +55,12 @@ def example_pairs(task: Task) -> list[ExamplePair]:
         if other.is_file():
             pairs.append(ExamplePair(_TITLES.get(name, name), (path, other)))
     return pairs
+
+
+def example_stack() -> ExampleStack | None:
+    """The example for the tab for stacks, or None where this installation has none."""
+    folder = examples_folder()
+    paths = tuple(folder / f"multi-exposure_{name}.png" for name in ("under", "middle", "over")) if folder else ()
+    if not paths or not all(path.is_file() for path in paths):
+        return None
+    return ExampleStack("A room in three exposures", "multi-exposure", paths)

@@ -10,11 +10,12 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
+from refusion import api
 from refusion.defects import DEFECTS
 from refusion.demo.jobs import JobQueue
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
-from refusion.demo.sources import SourceError, read_upload, read_uploads
+from refusion.demo.sources import SourceError, read_stack, read_upload, read_uploads
 from refusion.evaluation import figures_of, levels
 from refusion.explanation import Explanation, explain
 from refusion.images import Picture, to_image
@@ -81,26 +82,40 @@ class Fusing:
         # Decorated functions may run in another process: they take and return only what can be sent there.
         self._fuse = options.on_device(self._fuse_here)
 
-    def fuse(self, session: str, paths: tuple[Path, Path], settings: Settings, on_tick: OnTick) -> Image.Image:
-        """Fuse a pair of uploads, exactly as `refusion fuse` does.
+    def fuse(self, session: str, paths: tuple[Path, ...], settings: Settings, on_tick: OnTick) -> api.Fused:
+        """Fuse uploads, exactly as `refusion fuse` does: a pair in the task's order, or a stack.
 
         Raises:
-            SourceError: a picture cannot be used, or the two do not belong together.
+            SourceError: a picture cannot be used, or they do not belong together.
             ModelError: the model cannot be loaded.
+            ValueError: the task or a setting does not go with a stack.
             CancelledError: the visitor cancelled.
         """
-        first, _ = read_uploads(paths, self.options)
+        size = (read_uploads(paths, self.options)[0] if len(paths) == 2 else read_stack(paths, self.options)).size
         self.models.fusion(settings.model)
-        megapixels = _megapixels(first)
+        megapixels = size[0] * size[1] / 1e6 * (len(paths) - 1)
         expected = self.jobs.estimate(megapixels)
-        start = time.monotonic()
-        fused = self.jobs.run(session, self._fuse, paths, settings, on_tick=lambda seconds: on_tick(seconds, expected))
-        self.jobs.learn(megapixels, time.monotonic() - start)
+        start: list[float] = []
+
+        def tick(seconds: float) -> None:
+            if seconds and not start:
+                start.append(time.monotonic() - seconds)
+            on_tick(seconds, expected)
+
+        fused = self.jobs.run(session, self._fuse, paths, settings, on_tick=tick)
+        if start:
+            self.jobs.learn(megapixels, time.monotonic() - start[0])
         return fused
 
-    def _fuse_here(self, paths: tuple[Path, Path], settings: Settings) -> Image.Image:
-        return self.models.fusion(settings.model).fuse(
-            *paths, output_range=settings.output_range, anchor=settings.anchor, chroma=settings.chroma
+    def _fuse_here(self, paths: tuple[Path, ...], settings: Settings) -> api.Fused:
+        return api.fuse(
+            paths,
+            task=settings.task.name,
+            model=self.models.fusion(settings.model),
+            output_range=settings.output_range,
+            anchor=settings.anchor,
+            chroma=settings.chroma,
+            max_pixels=int(self.options.max_megapixels * 1e6),
         )
 
     def scores(self, session: str, task: Task, sources: tuple[Path, Path], fused: Path) -> dict[str, float | None]:

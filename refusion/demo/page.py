@@ -10,6 +10,7 @@ from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
 from refusion.demo.fusing import Fusing
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
+from refusion.demo.stack_tab import stack_tab
 from refusion.demo.task_tab import session, task_tab
 from refusion.tasks import TASKS, Task
 
@@ -38,6 +39,8 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
                     inputs = task_tab(task, fusing, files)
                     if inputs is not None:
                         fuse_endpoint(task, inputs, fusing, files)
+            with gr.Tab("Stack", id="stack"):
+                stack_tab(fusing, files)
             with gr.Tab("Batch", id="batch"):
                 batch_tab(fusing, files)
             with gr.Tab("About", id="about"):

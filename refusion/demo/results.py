@@ -2,13 +2,17 @@
 
 import secrets
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from refusion.api import Fused
+from refusion.demo.compare import compare_html
+from refusion.demo.fusing import source_picture
+from refusion.demo.options import DemoOptions
 from refusion.images import save_image
 
 PREVIEW_SIDE = 1600
@@ -24,8 +28,14 @@ class ResultFiles:
     def __init__(self) -> None:
         self.written: set[str] = set()
 
+    def save_fused(self, fused: Fused, name: str) -> Path:
+        """Write a fused picture exactly as `refusion fuse` writes it: all bits, profile, EXIF data."""
+        path = self._new(name)
+        fused.save(path)
+        return path
+
     def save(self, image: Image.Image, name: str) -> Path:
-        """Write a picture without loss, exactly as `refusion fuse` writes it."""
+        """Write another picture, without loss."""
         path = self._new(name)
         save_image(image, path)
         return path
@@ -58,6 +68,17 @@ class ResultFiles:
         path = folder / name
         self.written.add(str(path))
         return path
+
+
+def comparison(
+    group: str, labelled: Sequence[tuple[str, Path]], fused: Fused, files: ResultFiles, options: DemoOptions
+) -> str:
+    """The fused picture and its sources, one over the other, as HTML; see `refusion.demo.compare.compare_html`."""
+    shown = files.preview(fused.to_image(8), "fused.png")
+    sources = [
+        (label, file_address(files.preview(source_picture(path, options), "source.png"))) for label, path in labelled
+    ]
+    return compare_html(group, sources, file_address(shown), fused.size)
 
 
 def file_address(path: Path) -> str:

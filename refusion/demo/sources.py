@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
 
-_HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 """Formats whose header is looked at here for the size; `read_picture` decides what is read."""
 
 _NOT_SHOWN = (".tif", ".tiff")
@@ -94,6 +94,22 @@ def read_uploads(paths: tuple[Path, Path], options: DemoOptions) -> tuple[Pictur
     first, second = (read_upload(path, options, side) for side, path in enumerate(paths))
     check_together(paths, (first.size, second.size))
     return first, second
+
+
+def read_stack(paths: tuple[Path, ...], options: DemoOptions) -> Picture:
+    """Read all pictures of a stack, one after the other, and return the first.
+
+    Raises:
+        SourceError: a picture cannot be read, or one has another size than the first.
+    """
+    first = read_upload(paths[0], options)
+    for path in paths[1:]:
+        if (size := read_upload(path, options).size) != first.size:
+            raise SourceError(
+                f"The pictures of a stack must match pixel for pixel, but {paths[0].name} is {first.size[0]} x "
+                f"{first.size[1]} and {path.name} is {size[0]} x {size[1]} (width x height)."
+            )
+    return first
 
 
 def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import notes, texts
-from refusion.demo.compare import compare_html
 from refusion.demo.examples import example_pairs
 from refusion.demo.figures import explained_pictures, explained_text, scores_table
-from refusion.demo.fusing import Fusing, Settings, source_picture
+from refusion.demo.fusing import Fusing, Settings
 from refusion.demo.jobs import CancelledError
 from refusion.demo.models import ModelChoice
-from refusion.demo.results import ResultFiles, file_address, update_image
+from refusion.demo.results import ResultFiles, comparison, update_image
 from refusion.demo.settings_panel import SettingsPanel, settings_panel
 from refusion.demo.sources import SourceError, check_together, describe_upload, stored_path
 from refusion.demo.upload import picture_input
@@ -78,7 +77,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
         gr.Markdown("### Result")
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
-                comparison = gr.HTML(label="Comparison")
+                compared = gr.HTML(label="Comparison")
             with gr.Column(scale=2, min_width=260):
                 fused = gr.Image(
                     label="Fused", format="png", interactive=False, type="filepath", buttons=["fullscreen"]
@@ -124,7 +123,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
     work = {
         "fn": handlers.fuse,
         "inputs": [*images, *panel.inputs],
-        "outputs": [*side_notes, pair_note, result_column, comparison, fused, download, result, scores_fold, loss_fold],
+        "outputs": [*side_notes, pair_note, result_column, compared, fused, download, result, scores_fold, loss_fold],
         "preprocess": False,
         "show_progress_on": pair_note,
         "concurrency_id": "fusion",
@@ -211,30 +210,23 @@ class _Handlers:
             )
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
             progress(0, desc="Reading the pictures")
-            image = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
+            fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
         except CancelledError:
             return [gr.skip(), gr.skip(), notes.good(CANCELLED), *unchanged]
         except (SourceError, ModelError, ValueError) as error:
             toast(str(error))
             return [*self._place(error), *unchanged]
         progress(1, desc="Saving")
-        full = self._files.save(image, f"{paths[0].stem}_fused.png")
-        shown = full if max(image.size) <= 1600 else self._files.preview(image, "fused.png")
-        sources = [
-            (
-                heading(label),
-                file_address(self._files.preview(source_picture(path, self._fusing.options), "source.png")),
-            )
-            for label, path in zip(self._task.labels, paths, strict=True)
-        ]
-        alt = f"Fused picture of {paths[0].name} and {paths[1].name}"
+        full = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
+        labelled = [(heading(label), path) for label, path in zip(self._task.labels, paths, strict=True)]
+        group = f"compare-{self._task.name}"
         return [
             gr.skip(),
             gr.skip(),
-            "",
+            notes.good(" ".join(fused.notes)),
             gr.Column(visible=True),
-            compare_html(f"compare-{self._task.name}", sources, file_address(shown), image.size),
-            update_image(full, alt),
+            comparison(group, labelled, fused, self._files, self._fusing.options),
+            update_image(full, f"Fused picture of {paths[0].name} and {paths[1].name}"),
             gr.DownloadButton(value=str(full)),
             Result(paths, full, settings.model),
             gr.Accordion(open=False),

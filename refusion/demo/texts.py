@@ -55,6 +55,7 @@ def colour_rules(task: Task) -> dict[str, str]:
         "a": f"from the {first} picture",
         "b": f"from the {second} picture",
         "release": "from both; the stronger colour counts more",
+        "saturation": "from both, weighted by saturation",
     }
 
 

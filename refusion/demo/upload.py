@@ -8,6 +8,9 @@ from gradio_client.utils import is_http_url_like
 
 REFUSED_ADDRESS = "Give a picture as a file, not as an address: this demo downloads nothing."
 
+SUFFIXES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"]
+"""What the page lets a visitor choose many of."""
+
 Input = TypeVar("Input", gr.Image, gr.File)
 
 
