@@ -34,9 +34,9 @@ def fuse(
     wanted_range, wanted_anchor = chosen_range(output_range, stretch, chosen), chosen_anchor(anchor, stretch, chosen)
     refuse_overwriting(output, (a, b))
 
-    from refusion.images import save_image
-    from refusion.model import ReFusion
+    from refusion.api import fuse
 
-    loaded = ReFusion.from_pretrained(model or chosen.model)
-    fused = loaded.fuse(a, b, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma)
-    save_image(fused, output)
+    fused = fuse(
+        (a, b), task=task, model=model, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma
+    )
+    fused.save(output)

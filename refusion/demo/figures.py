@@ -44,7 +44,7 @@ def explained_text(explanation: Explanation, labels: tuple[str, str], shrunk: bo
     first, second = labels
     w, v = weight_figures(explanation.intensity), weight_figures(explanation.gradient)
     errors = [_decibels(error_figures(error)) for error in (explanation.error_a, explanation.error_b)]
-    smaller = " The pair was shrunk to half a megapixel for this." if shrunk else ""
+    smaller = " The pair was shrunk for this, as it takes much memory." if shrunk else ""
     return (
         f"Orange: the loss asks for what **{first}** shows there; blue: for what **{second}** shows. "
         f"On average brightness counts {w.mean:.2f} / {1 - w.mean:.2f} and edges count {v.mean:.2f} / "

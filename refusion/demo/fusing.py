@@ -22,7 +22,7 @@ from refusion.images import Picture, to_image
 from refusion.metrics import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
-MAX_EXPLAINED_MEGAPIXELS = 0.5
+MAX_EXPLAINED_MEGAPIXELS = 0.2
 """Larger pairs are shrunk before the learned loss looks at them, which takes about 3 GB for each megapixel."""
 
 OnTick = Callable[[float, float], None]
