@@ -36,7 +36,5 @@ def fuse(
 
     from refusion.api import fuse
 
-    fused = fuse(
-        (a, b), task=task, model=model, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma
-    )
+    fused = fuse((a, b), task=task, model=model, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma)
     fused.save(output)

@@ -122,7 +122,7 @@ class Models:
                     f"{choice.name} is on this machine and has no revisions; clear the revision, or give OWNER/NAME."
                 )
             return choice.name
-        if not self.hub_models or not HUB_ID.fullmatch(choice.name) or ".." in choice.name:
+        if not self.hub_models or not HUB_ID.fullmatch(choice.name) or choice.name.startswith("."):
             hub = " or OWNER/NAME on the Hub" if self.hub_models else ""
             raise ModelError(f"There is no model {choice.name[:100]!r} here; choose {', '.join(self.names)}{hub}.")
         if choice not in self._hub:
