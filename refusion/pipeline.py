@@ -8,6 +8,7 @@ from torch import Tensor
 from refusion.anchors import anchor_luminance
 from refusion.fusion import FusionModule
 from refusion.images import Picture, fuse_chroma, to_image
+from refusion.strips import fuse_in_strips
 from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice
 
 # Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
@@ -54,7 +55,7 @@ def fuse_pictures(
 
 
 def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Run the network over a whole picture.
+    """Run the network over a whole picture, strip by strip; the result is that of `FusionModule.forward`.
 
     Args:
         module: the fusion module.
@@ -69,8 +70,7 @@ def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.nda
     def batch(x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x))[None, None].to(parameter.device, parameter.dtype)
 
-    with torch.inference_mode():
-        return module(batch(a), batch(b))[0, 0].float().cpu().numpy()
+    return fuse_in_strips(module, batch(a), batch(b))[0, 0].float().cpu().numpy()
 
 
 def add_contrast(luminance: np.ndarray) -> np.ndarray:
