@@ -10,6 +10,7 @@ attention. Only the features are held for the whole picture, in one map that eac
 convolution is a row behind its input, so that rows are written only after they were read.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,10 +29,6 @@ the system clears them again."""
 GPU_STRIP_PIXELS = 1_000_000
 """Pixels of a strip on a GPU: 128 channels of float32 take 0.5 GB."""
 
-KEPT_VALUES_PIXELS = 4_000_000
-"""Pixels of a picture up to which the values of the attention are kept from one pass to the next, in as much memory as
-the features take. Above, they are computed again."""
-
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
@@ -41,9 +38,7 @@ def strip_rows(height: int, width: int, device: torch.device) -> int:
     return max(1, min(height, round(pixels / width)))
 
 
-def fuse_in_strips(
-    module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None, keep_values: bool | None = None
-) -> Tensor:
+def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None) -> Tensor:
     """Fuse luminance, as `FusionModule.forward` does, without gradients.
 
     Args:
@@ -51,7 +46,6 @@ def fuse_in_strips(
         a: first source, (1, 1, H, W), in [0, 1], H and W at least 8; of the module's dtype and on its device.
         b: second source, likewise.
         rows: rows of a strip; what suits the machine if not given.
-        keep_values: keep the values of the attention between the passes; by the size of the picture if not given.
 
     Returns:
         Fused luminance, (1, 1, H, W), in (0, 1).
@@ -67,38 +61,41 @@ def fuse_in_strips(
         rows = strip_rows(height, width, a.device)
     if rows < 1:
         raise ValueError(f"A strip has {rows} rows; it must have at least 1.")
-    if keep_values is None:
-        keep_values = height * width <= KEPT_VALUES_PIXELS
     with torch.inference_mode():
-        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows, keep_values)[None, None]
+        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows)[None, None]
 
 
-def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int, keep_values: bool) -> Tensor:
+def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tensor:
     height, width = a.shape[:2]
-    channels = module.project_in_1.out_channels
-    features = a.new_empty(height, width, 2 * channels)
-    values = torch.empty_like(features) if keep_values else None
-    halves = slice(0, channels), slice(channels, 2 * channels)
-
-    def of(half: slice) -> tuple[Tensor, Tensor | None]:
-        return features[..., half], None if values is None else values[..., half]
-
-    one, two = (of(half) for half in halves)
-    heads = [_ProjectIn(module.project_in_1, a, one[0]), _ProjectIn(module.project_in_2, b, two[0])]
+    features = _room(a, height, width, 2 * module.project_in_1.out_channels)
+    halves = features.chunk(2, dim=2)
+    projections = module.project_in_1, module.project_in_2
+    heads = [_ProjectIn(*layers) for layers in zip(projections, (a, b), halves, strict=True)]
     for blocks in zip(module.encoder1, module.encoder2, strict=True):
-        tails = [_Gram(block, *maps) for block, maps in zip(blocks, (one, two), strict=True)]
+        tails = [_Gram(block, half) for block, half in zip(blocks, halves, strict=True)]
         _pass(height, rows, heads, tails)
         heads = [tail.rest_of_block() for tail in tails]
-    tail = _CrossGram(module.interaction, one, two)
+    tail = _CrossGram(module.interaction, features)
     _pass(height, rows, heads, [tail])
-    heads = [tail.rest_of_interaction(features)]
+    heads = [tail.rest_of_interaction()]
     for block in module.decoder:
-        tail = _Gram(block, features, values)
+        tail = _Gram(block, features)
         _pass(height, rows, heads, [tail])
         heads = [tail.rest_of_block()]
     output = _ProjectOut(module, features)
     _pass(height, rows, heads, [output])
     return output.fused
+
+
+def _room(like: Tensor, *shape: int) -> Tensor:
+    """An empty tensor that will be filled only once."""
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    # Larger blocks than any that was freed before come straight from the system and go back to it, page by page, each
+    # time: with glibc, freeing one of nearly 32 MB once lets the strips' blocks stay with the process.
+    torch.empty(31 << 20, dtype=torch.uint8)
+    # NumPy asks for large pages.
+    return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
 
 
 def _pass(height: int, rows: int, heads: list, tails: list) -> None:
@@ -129,9 +126,9 @@ class _ProjectIn:
 class _Gram:
     """The Gram matrix of a transformer block's attention."""
 
-    def __init__(self, block: TransformerBlock, features: Tensor, values: Tensor | None) -> None:
+    def __init__(self, block: TransformerBlock, features: Tensor) -> None:
         self.block, self.features = block, features
-        self.projections = _Projections(features, values, block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
+        self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
         self.sums = _AttentionSums(features)
 
     def push(self, strip: slice, last: bool) -> None:
@@ -140,20 +137,20 @@ class _Gram:
     def rest_of_block(self) -> "_RestOfBlock":
         attention = self.block.attn
         matrix = self.sums.matrix(attention.temperature, attention.project_out)
-        return _RestOfBlock(self.features, self.projections.values_again(), matrix, self.block)
+        return _RestOfBlock(self.features, self.projections.values(), matrix, self.block)
 
 
 class _RestOfBlock:
     """A transformer block from the values of its attention on."""
 
-    def __init__(self, features: Tensor, values: "_Values", attention: Tensor, block: TransformerBlock) -> None:
+    def __init__(self, features: Tensor, values: RowConvolution, attention: Tensor, block: TransformerBlock) -> None:
         ffn: GatedFeedForward = block.ffn
         self.features, self.values, self.attention = features, values, attention
         self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, block.norm2))
         self.project_out = ffn.project_out.weight.flatten(1).T
 
     def push(self, strip: slice, last: bool) -> slice:
-        attended, values = self.values.push(strip, last)
+        attended, values = self.values.push(self.features[strip], last)
         x = self.features[attended]
         _add_product(x, values, self.attention)
         done, expanded = self.conv.push(x, last)
@@ -165,34 +162,39 @@ class _RestOfBlock:
 class _CrossGram:
     """The Gram matrices between the two sources."""
 
-    def __init__(self, interaction: InteractiveFusion, one: "_Maps", two: "_Maps") -> None:
-        self.interaction = interaction
+    def __init__(self, interaction: InteractiveFusion, features: Tensor) -> None:
+        self.interaction, self.features = interaction, features
+        one, two = features.chunk(2, dim=2)
         self.projections = (
-            _Projections(*one, interaction.qkv1, interaction.qkv1_dwconv),
-            _Projections(*two, interaction.qkv2, interaction.qkv2_dwconv),
+            _Projections(one, interaction.qkv1, interaction.qkv1_dwconv),
+            _Projections(two, interaction.qkv2, interaction.qkv2_dwconv),
         )
-        self.sums = _AttentionSums(one[0]), _AttentionSums(two[0])
+        self.sums = _AttentionSums(one), _AttentionSums(two)
 
     def push(self, strip: slice, last: bool) -> None:
         (q1, k1), (q2, k2) = (projections.push(strip, last) for projections in self.projections)
         self.sums[0].add(q2, k1)
         self.sums[1].add(q1, k2)
 
-    def rest_of_interaction(self, features: Tensor) -> "_RestOfInteraction":
+    def rest_of_interaction(self) -> "_RestOfInteraction":
         interaction = self.interaction
         matrices = (
             self.sums[0].matrix(interaction.temperature1, interaction.project_mid1),
             self.sums[1].matrix(interaction.temperature2, interaction.project_mid2),
         )
-        values = [projections.values_again() for projections in self.projections]
-        return _RestOfInteraction(features, values, matrices, interaction)
+        values = [projections.values() for projections in self.projections]
+        return _RestOfInteraction(self.features, values, matrices, interaction)
 
 
 class _RestOfInteraction:
     """The interactive fusion from the values of its attention on."""
 
     def __init__(
-        self, features: Tensor, values: list["_Values"], attention: tuple[Tensor, Tensor], module: InteractiveFusion
+        self,
+        features: Tensor,
+        values: list[RowConvolution],
+        attention: tuple[Tensor, Tensor],
+        module: InteractiveFusion,
     ) -> None:
         self.features, self.values, self.attention = features, values, attention
         layers = (
@@ -207,7 +209,7 @@ class _RestOfInteraction:
 
     def push(self, strip: slice, last: bool) -> slice:
         for half, values, attention in zip(self._halves(slice(None)), self.values, self.attention, strict=True):
-            attended, x = values.push(strip, last)
+            attended, x = values.push(half[strip], last)
             _add_product(half[attended], x, attention)
         x = self.features[attended], *self._halves(attended)
         (done, gates), (_, value1), (_, value2) = (
@@ -240,57 +242,34 @@ class _ProjectOut:
 class _Projections:
     """Queries, keys and values of the attention, from the features of one map.
 
+    Queries and keys are wanted in one pass over the picture, the values in the next.
+
     Args:
         features: (H, W, C).
-        values: where to keep the values, or None to compute them again.
         conv: the pointwise convolution.
-        dwconv: the depthwise convolution after it.
+        depthwise: the depthwise convolution after it.
         norm: the layer norm before both, if there is one.
     """
 
     def __init__(
-        self,
-        features: Tensor,
-        values: Tensor | None,
-        conv: nn.Conv2d,
-        dwconv: nn.Conv2d,
-        norm: LayerNorm2d | None = None,
+        self, features: Tensor, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None
     ) -> None:
-        self.features, self.values = features, values
-        self.layers = conv, dwconv, norm
+        self.features, self.layers = features, (conv, depthwise, norm)
         self.channels = features.shape[2]
-        self.conv = self._part(slice(0, (2 if values is None else 3) * self.channels))
+        self.conv = self._part(slice(0, 2 * self.channels))
 
     def _part(self, outputs: slice) -> RowConvolution:
         conv, depthwise, norm = self.layers
         return RowConvolution(depthwise, Pointwise(conv, norm, outputs), outputs)
 
     def push(self, strip: slice, last: bool) -> tuple[Tensor, Tensor]:
-        """Queries and keys of the rows that are ready; their values are kept if that is wanted."""
-        done, x = self.conv.push(self.features[strip], last)
-        q, k, *v = x.split(self.channels, dim=2)
-        if self.values is not None:
-            self.values[done] = v[0]
-        return q, k
+        """Queries and keys of the rows that are ready, (n, W, C) each."""
+        _, x = self.conv.push(self.features[strip], last)
+        return x.chunk(2, dim=2)
 
-    def values_again(self) -> "_Values":
-        """The values for the next pass over the picture."""
-        if self.values is not None:
-            return _Values(self.values)
-        return _Values(self.features, self._part(slice(2 * self.channels, 3 * self.channels)))
-
-
-class _Values:
-    """Values of the attention, kept from the pass before or computed from the features."""
-
-    def __init__(self, rows: Tensor, conv: RowConvolution | None = None) -> None:
-        self.rows, self.conv = rows, conv
-
-    def push(self, strip: slice, last: bool) -> tuple[slice, Tensor]:
-        """The rows that are ready, and their values, (n, W, C)."""
-        if self.conv is None:
-            return strip, self.rows[strip]
-        return self.conv.push(self.rows[strip], last)
+    def values(self) -> RowConvolution:
+        """What makes the values from the features."""
+        return self._part(slice(2 * self.channels, 3 * self.channels))
 
 
 class _AttentionSums:
@@ -320,6 +299,3 @@ class _AttentionSums:
 def _add_product(x: Tensor, y: Tensor, matrix: Tensor) -> None:
     """x += y @ matrix, for (n, W, C) maps."""
     x.flatten(0, 1).addmm_(y.flatten(0, 1), matrix)
-
-
-_Maps = tuple[Tensor, Tensor | None]
