@@ -216,7 +216,7 @@ def main() -> None:
         parser.error("torch finds no CUDA GPU here; leave out --device cuda.")
     print(machine(args))
     results = on_gpu(args) if args.device == "cuda" else on_cpu(args)
-    for name, values in results.items():
+    for values in results.values():
         values["ratio"] = results[REFERENCE]["wall"] / values["wall"]
         values |= {"cpu_ratio": results[REFERENCE]["cpu"] / values["cpu"]} if "cpu" in values else {}
     columns = list(next(iter(results.values())))

@@ -10,8 +10,8 @@ from refusion.strips import fuse_in_strips
 from refusion.tasks import check_choice
 
 Engine = Literal["strips", "whole"]
-"""``strips``: see `refusion.strips`, in little memory at any size. ``whole``: `FusionModule.forward`. Both give the same
-picture."""
+"""``strips``: see `refusion.strips`, in little memory at any size. ``whole``: `FusionModule.forward`. Both give
+the same picture."""
 
 DEFAULT_ENGINE: Engine = "strips"
 """What runs if nothing is asked for: it was the fastest on CPU, see docs/performance.md."""
