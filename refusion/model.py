@@ -10,6 +10,7 @@ from PIL import Image
 
 from refusion import card_texts, hub
 from refusion.checksums import read_verified
+from refusion.engines import Engine
 from refusion.files import replacing
 from refusion.fusion import FusionModule
 from refusion.images import PictureSource, read_pair
@@ -70,6 +71,7 @@ class ReFusion(
         output_range: OutputRange | None = None,
         anchor: Anchor | None = None,
         chroma: ChromaRule | None = None,
+        engine: Engine | None = None,
     ) -> Image.Image:
         """Fuse two registered pictures of one scene.
 
@@ -84,13 +86,14 @@ class ReFusion(
             anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
                 or ``none`` (see `refusion.anchors.anchor_luminance`); the task's own if not given.
             chroma: where the colour comes from; the task's rule if not given (see `refusion.images.fuse_chroma`).
+            engine: how the network runs, ``strips`` or ``whole``; the fastest if not given. Both give the same picture.
 
         Returns:
             An 8-bit picture of the sources' size, RGB or L.
 
         Raises:
             PictureError: a source cannot be read, or the sizes differ.
-            ValueError: there is no such output range, anchor or chroma rule.
+            ValueError: there is no such output range, anchor, chroma rule or engine.
         """
         first, second = read_pair(a, b)
         return fuse_pictures(
@@ -100,6 +103,7 @@ class ReFusion(
             output_range=output_range or self.task.output_range,
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
+            engine=engine,
         )
 
     @classmethod

@@ -28,6 +28,9 @@ def fuse(
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
+    engine: Annotated[
+        str | None, typer.Option(help="How the network runs: strips or whole; the fastest if not given.")
+    ] = None,
 ) -> None:
     """Fuse one pair of pictures."""
     chosen = get_task(task)
@@ -38,5 +41,5 @@ def fuse(
     from refusion.model import ReFusion
 
     loaded = ReFusion.from_pretrained(model or chosen.model)
-    fused = loaded.fuse(a, b, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma)
+    fused = loaded.fuse(a, b, output_range=wanted_range, anchor=wanted_anchor, chroma=chosen.chroma, engine=engine)
     save_image(fused, output)
