@@ -1,11 +1,13 @@
 """More than two pictures of one scene: focus stacks and exposure brackets."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from refusion.anchors import anchor_luminance
 from refusion.colour import ChromaMean
@@ -20,6 +22,17 @@ MAX_FRAMES = 50
 
 STACK_TASKS = ("multi-focus", "multi-exposure")
 """Tasks whose sources are of one kind, so that there can be more than two."""
+
+PREFERENCE_POWER = 8
+"""How much more a frame counts the more the network prefers it; chosen in docs/stacks.md."""
+
+WINDOW = 7
+"""Side of the window, in pixels, over which the network's preference is fitted."""
+
+FLOOR = 1e-4
+"""Squared difference of two frames, in luminance in [0, 1], below which neither is preferred."""
+
+_LEAST_WEIGHT = 1e-6
 
 Source = TypeVar("Source")
 
@@ -40,8 +53,10 @@ def fuse_stack(
 ) -> Picture:
     """Fuse a stack; see `refusion.model.ReFusion.fuse_stack` and docs/stacks.md.
 
-    The pictures are first put into an order of their own (the darkest first), so that the order in which they are
-    given does not matter, and then fused one after the other.
+    With the anchor ``blend`` the network compares every picture with the mean of all, and the result is a blend of all
+    in which those that it prefers count; with another anchor the darkest is fused with the brightest, the next with the
+    next, and their results in pairs again. Either way the pictures have an order of their own, so that the one in which
+    they are given does not matter.
 
     Args:
         module: the fusion module.
@@ -61,28 +76,112 @@ def fuse_stack(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     _check_stack(task, len(sources), chroma)
-    steps = 2 * len(sources) - 1
+    steps = 2 * len(sources)
     report = progress or (lambda done, total: None)
     report(0, steps)
 
     frames: list[_Frame[Source]] = []
-    colour, alpha = ChromaMean(chroma), _AlphaUnion()
+    colour, alpha, mean = ChromaMean(chroma), _AlphaUnion(), _Mean()
     for source in sources:
         picture = read(source)
         _check_size(picture, frames[0].facts if frames else picture)
         colour.add(picture.chroma)
         alpha.add(picture.alpha)
+        mean.add(picture.luminance)
         frames.append(_Frame.of(source, picture))
         report(len(frames), steps)
-
     frames.sort(key=lambda frame: frame.place)
-    fused = read(frames[0].source).luminance
-    for done, frame in enumerate(frames[1:], len(frames) + 1):
-        luminance = read(frame.source).luminance
-        fused = anchor_luminance(fuse_luminance(module, fused, luminance), fused, luminance, anchor)
-        report(done, steps)
+
+    def luminances(order: Iterable[_Frame[Source]]) -> Iterator[np.ndarray]:
+        for done, frame in enumerate(order, len(frames) + 1):
+            yield read(frame.source).luminance
+            report(done, steps)
+
+    if anchor == "blend":
+        fused = _by_preference(module, luminances(frames), mean.mean)
+    else:
+        fused = _in_pairs(module, luminances(_from_both_ends(frames)), anchor)
     fused = bring_to_range(fused, [frame.ends for frame in frames], output_range)
     return fused_picture(fused, colour.chroma(), alpha.alpha, [frame.facts for frame in frames], chroma)
+
+
+def _by_preference(module: FusionModule, frames: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
+    """A blend of all frames, each weighted by how much the network prefers it to their mean."""
+    total, weights = np.zeros_like(mean), np.zeros_like(mean)
+    for frame in frames:
+        preferred = share_of(fuse_luminance(module, frame, mean), frame, mean) ** PREFERENCE_POWER
+        total += preferred * frame
+        weights += preferred
+    return (total + _LEAST_WEIGHT * mean) / (weights + _LEAST_WEIGHT)
+
+
+def _in_pairs(module: FusionModule, frames: Iterator[np.ndarray], anchor: Anchor) -> np.ndarray:
+    """Neighbours in pairs, then their results in pairs, and so on; few of them are in memory at a time."""
+
+    def fused(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = sorted((a, b), key=lambda luminance: luminance.mean(dtype=np.float64))
+        return anchor_luminance(fuse_luminance(module, a, b), a, b, anchor)
+
+    waiting: list[tuple[int, np.ndarray]] = []
+    for frame in frames:
+        rank, result = 0, frame
+        while waiting and waiting[-1][0] == rank:
+            result = fused(waiting.pop()[1], result)
+            rank += 1
+        waiting.append((rank, result))
+    result = waiting.pop()[1]
+    while waiting:
+        result = fused(waiting.pop()[1], result)
+    return result
+
+
+def share_of(fused: np.ndarray, frame: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of the frame in a picture fused from it and another, in a window around each pixel.
+
+    Args:
+        fused: fused luminance, float32 (H, W).
+        frame: first source, likewise.
+        other: second source, likewise.
+
+    Returns:
+        The same shape, in [0, 1]; 1/2 where both are alike.
+    """
+    difference = frame - other
+    along, square = _window_mean(difference * (fused - other)), _window_mean(difference * difference)
+    return np.clip((along + FLOOR / 2) / (square + FLOOR), 0, 1)
+
+
+def _window_mean(x: np.ndarray) -> np.ndarray:
+    margin = WINDOW // 2
+    padded = F.pad(torch.from_numpy(x)[None, None], (margin,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, WINDOW, stride=1)[0, 0].numpy()
+
+
+def _from_both_ends(frames: "list[_Frame[Source]]") -> "list[_Frame[Source]]":
+    """The darkest and the brightest, the next from each end, and so on; the middle one comes last."""
+    half = len(frames) // 2
+    ordered = [frame for k in range(half) for frame in (frames[k], frames[-1 - k])]
+    return ordered + frames[half : len(frames) - half]
+
+
+class _Mean:
+    """Mean of luminances, one after the other, the same in any order."""
+
+    def __init__(self) -> None:
+        self._total: np.ndarray | None = None
+        self._count = 0
+
+    def add(self, luminance: np.ndarray) -> None:
+        # Whole multiples of 2^-24 add up exactly, so that the order does not show.
+        exact = np.rint(luminance.astype(np.float64) * 2**24)
+        self._total = exact if self._total is None else self._total + exact
+        self._count += 1
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float32 (H, W)."""
+        assert self._total is not None
+        return (self._total / (2**24 * self._count)).astype(np.float32)
 
 
 @dataclass(frozen=True)

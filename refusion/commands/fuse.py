@@ -90,6 +90,12 @@ def fuse(
     chosen = get_task(task)
     if chroma is not None:
         check_choice("chroma rule", chroma, ChromaRule)
+    from refusion.alignment import Motion
+    from refusion.preparation import Resize
+
+    check_choice("motion", motion, Motion)
+    if resize is not None:
+        check_choice("resize rule", resize, Resize)
     if window is not None and own_range:
         raise ValueError("Give either --window or --own-range.")
     wanted: dict[str, Any] = {
