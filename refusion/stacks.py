@@ -1,8 +1,12 @@
 """More than two pictures of one scene: focus stacks and exposure brackets."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -35,6 +39,8 @@ FLOOR = 1e-4
 _LEAST_WEIGHT = 1e-6
 
 Source = TypeVar("Source")
+
+_Loader = Callable[[], np.ndarray]
 
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
@@ -76,7 +82,7 @@ def fuse_stack(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     _check_stack(task, len(sources), chroma)
-    steps = 2 * len(sources)
+    steps = 2 * len(sources) - (anchor != "blend")
     report = progress or (lambda done, total: None)
     report(0, steps)
 
@@ -92,47 +98,60 @@ def fuse_stack(
         report(len(frames), steps)
     frames.sort(key=lambda frame: frame.place)
 
-    def luminances(order: Iterable[_Frame[Source]]) -> Iterator[np.ndarray]:
-        for done, frame in enumerate(order, len(frames) + 1):
-            yield read(frame.source).luminance
-            report(done, steps)
+    def step() -> None:
+        nonlocal done
+        done += 1
+        report(done, steps)
 
+    done = len(frames)
+    loaders = [partial(_luminance, read, frame.source) for frame in frames]
     if anchor == "blend":
-        fused = _by_preference(module, luminances(frames), mean.mean)
+        fused = _by_preference(module, loaders, mean.mean, step)
     else:
-        fused = _in_pairs(module, luminances(_from_both_ends(frames)), anchor)
+        fused = _in_pairs(module, loaders, anchor, step)
     fused = bring_to_range(fused, [frame.ends for frame in frames], output_range)
     return fused_picture(fused, colour.chroma(), alpha.alpha, [frame.facts for frame in frames], chroma)
 
 
-def _by_preference(module: FusionModule, frames: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
+def _luminance(read: Callable[[Source], Picture], source: Source) -> np.ndarray:
+    return read(source).luminance
+
+
+def _by_preference(
+    module: FusionModule, frames: list[_Loader], mean: np.ndarray, on_step: Callable[[], None]
+) -> np.ndarray:
     """A blend of all frames, each weighted by how much the network prefers it to their mean."""
     total, weights = np.zeros_like(mean), np.zeros_like(mean)
-    for frame in frames:
+    for load in frames:
+        frame = load()
         preferred = share_of(fuse_luminance(module, frame, mean), frame, mean) ** PREFERENCE_POWER
         total += preferred * frame
         weights += preferred
+        on_step()
     return (total + _LEAST_WEIGHT * mean) / (weights + _LEAST_WEIGHT)
 
 
-def _in_pairs(module: FusionModule, frames: Iterator[np.ndarray], anchor: Anchor) -> np.ndarray:
-    """Neighbours in pairs, then their results in pairs, and so on; few of them are in memory at a time."""
+def _in_pairs(module: FusionModule, frames: list[_Loader], anchor: Anchor, on_step: Callable[[], None]) -> np.ndarray:
+    """The darkest with the brightest, the next with the next, then the results likewise, until one is left.
 
-    def fused(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a, b = sorted((a, b), key=lambda luminance: luminance.mean(dtype=np.float64))
-        return anchor_luminance(fuse_luminance(module, a, b), a, b, anchor)
-
-    waiting: list[tuple[int, np.ndarray]] = []
-    for frame in frames:
-        rank, result = 0, frame
-        while waiting and waiting[-1][0] == rank:
-            result = fused(waiting.pop()[1], result)
-            rank += 1
-        waiting.append((rank, result))
-    result = waiting.pop()[1]
-    while waiting:
-        result = fused(waiting.pop()[1], result)
-    return result
+    Results wait on disk, so that only a few pictures are in memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
+        for level in itertools.count():
+            half = len(frames) // 2
+            results: list[tuple[float, _Loader]] = []
+            for index in range(half):
+                dark, bright = frames[index](), frames[-1 - index]()
+                fused = anchor_luminance(fuse_luminance(module, dark, bright), dark, bright, anchor)
+                on_step()
+                if len(frames) == 2:
+                    return fused
+                path = Path(folder, f"{level}-{index}.npy")
+                np.save(path, fused)
+                results.append((float(fused.mean(dtype=np.float64)), partial(np.load, path)))
+            results += [(float(frame().mean(dtype=np.float64)), frame) for frame in frames[half : len(frames) - half]]
+            frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
+    raise AssertionError("two pictures or more always end in one")
 
 
 def share_of(fused: np.ndarray, frame: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -155,13 +174,6 @@ def _window_mean(x: np.ndarray) -> np.ndarray:
     margin = WINDOW // 2
     padded = F.pad(torch.from_numpy(x)[None, None], (margin,) * 4, mode="replicate")
     return F.avg_pool2d(padded, WINDOW, stride=1)[0, 0].numpy()
-
-
-def _from_both_ends(frames: "list[_Frame[Source]]") -> "list[_Frame[Source]]":
-    """The darkest and the brightest, the next from each end, and so on; the middle one comes last."""
-    half = len(frames) // 2
-    ordered = [frame for k in range(half) for frame in (frames[k], frames[-1 - k])]
-    return ordered + frames[half : len(frames) - half]
 
 
 class _Mean:
