@@ -36,7 +36,7 @@ WINDOW = 7
 FLOOR = 1e-4
 """Squared difference of two frames, in luminance in [0, 1], below which neither is preferred."""
 
-_LEAST_WEIGHT = 1e-6
+_LEAST_WEIGHT = 1e-12
 
 Source = TypeVar("Source")
 

@@ -204,6 +204,10 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
         raise ValueError("Give two videos, or one with --side-by-side.")
     if output.suffix.lower() not in VIDEO_SUFFIXES:
         raise ValueError(f"The output {output.name} of a video is one of {', '.join(sorted(VIDEO_SUFFIXES))}.")
+    for option in ("align", "window"):
+        if wanted.pop(option):
+            raise ValueError(f"Videos are fused as they are; leave --{option} out.")
+    del wanted["align_border"]
     refuse_overwriting(output, tuple(sources))
 
     from refusion.video import fuse_videos
