@@ -81,11 +81,11 @@ class ReFusion(
                 array as in `refusion.images.read_picture`.
             b: second source, of the same size.
             output_range: ``sources`` scales the fused luminance to the range that both sources span together,
-                ``contrast`` takes differences from its mean times 1.14, ``robust`` scales it to the full range with
+                ``contrast`` takes differences from its mean times 1.1, ``robust`` scales it to the full range with
                 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
                 white (as the authors' release does), ``network`` not at all; the task's own if not given.
-            anchor: what ties the fused luminance to its sources before that: ``blend``, ``bounds`` or ``none`` (see
-                `refusion.anchors.anchor_luminance`); the task's own if not given.
+            anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
+                or ``none`` (see `refusion.anchors.anchor_luminance`); the task's own if not given.
             chroma: where the colour comes from; the task's rule if not given (see `refusion.colour.fuse_chroma`).
             bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
                 colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.

@@ -59,7 +59,7 @@ def fuse_stack(
 ) -> Picture:
     """Fuse a stack; see `refusion.model.ReFusion.fuse_stack` and docs/stacks.md.
 
-    With the anchor ``blend`` the network compares every picture with the mean of all, and the result is a blend of all
+    With the anchor ``choice`` the network compares every picture with the mean of all, and the result is a blend of all
     in which those that it prefers count; with another anchor the darkest is fused with the brightest, the next with the
     next, and their results in pairs again. Either way the pictures have an order of their own, so that the one in which
     they are given does not matter.
@@ -82,7 +82,7 @@ def fuse_stack(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     _check_stack(task, len(sources), chroma)
-    steps = 2 * len(sources) - (anchor != "blend")
+    steps = 2 * len(sources) - (anchor != "choice")
     report = progress or (lambda done, total: None)
     report(0, steps)
 
@@ -105,7 +105,7 @@ def fuse_stack(
 
     done = len(frames)
     loaders = [partial(_luminance, read, frame.source) for frame in frames]
-    if anchor == "blend":
+    if anchor == "choice":
         fused = _by_preference(module, loaders, mean.mean, step)
     else:
         fused = _in_pairs(module, loaders, anchor, step)
