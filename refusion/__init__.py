@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
+    from refusion.api import Fused, fuse, fuse_many
     from refusion.model import ReFusion
 
 __version__ = "0.1.0"
-__all__ = ["TASKS", "ReFusion", "Task", "__version__"]
+__all__ = ["TASKS", "Fused", "ReFusion", "Task", "__version__", "fuse", "fuse_many"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from refusion.model import ReFusion
 
         return ReFusion
+    if name in ("Fused", "fuse", "fuse_many"):
+        from refusion import api
+
+        return getattr(api, name)
     raise AttributeError(f"module 'refusion' has no attribute {name!r}")

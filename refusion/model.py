@@ -1,6 +1,7 @@
 """`ReFusion`: the fusion module with everything around it that a user needs."""
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from refusion.checksums import read_verified
 from refusion.engines import Engine
 from refusion.files import replacing
 from refusion.fusion import FusionModule
-from refusion.images import PictureSource, read_pair
+from refusion.images import Picture, PictureSource, read_pair, read_picture, to_image
 from refusion.pipeline import fuse_pictures
+from refusion.stacks import fuse_stack
 from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
 
 
@@ -71,6 +73,7 @@ class ReFusion(
         output_range: OutputRange | None = None,
         anchor: Anchor | None = None,
         chroma: ChromaRule | None = None,
+        bits: int | None = None,
         engine: Engine | None = None,
     ) -> Image.Image:
         """Fuse two registered pictures of one scene.
@@ -85,18 +88,20 @@ class ReFusion(
                 white (as the authors' release does), ``network`` not at all; the task's own if not given.
             anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
                 or ``none`` (see `refusion.anchors.anchor_luminance`); the task's own if not given.
-            chroma: where the colour comes from; the task's rule if not given (see `refusion.images.fuse_chroma`).
+            chroma: where the colour comes from; the task's rule if not given (see `refusion.colour.fuse_chroma`).
+            bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
+                colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.
             engine: how the network runs, ``strips`` or ``whole``; the fastest if not given. Both give the same picture.
 
         Returns:
-            An 8-bit picture of the sources' size, RGB or L.
+            A picture of the sources' size: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
 
         Raises:
-            PictureError: a source cannot be read, or the sizes differ.
-            ValueError: there is no such output range, anchor, chroma rule or engine.
+            PictureError: a source cannot be read, the sizes differ, or 16 bits are asked for in colour.
+            ValueError: there is no such output range, anchor, chroma rule, number of bits or engine.
         """
         first, second = read_pair(a, b)
-        return fuse_pictures(
+        fused = fuse_pictures(
             self,
             first,
             second,
@@ -105,6 +110,51 @@ class ReFusion(
             chroma=chroma or self.task.chroma,
             engine=engine,
         )
+        return as_image(fused, bits)
+
+    def fuse_stack(
+        self,
+        sources: Sequence[PictureSource],
+        *,
+        output_range: OutputRange | None = None,
+        anchor: Anchor | None = None,
+        chroma: ChromaRule | None = None,
+        bits: int | None = None,
+        engine: Engine | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Image.Image:
+        """Fuse two to fifty registered pictures of one scene, in any order: a focus stack or an exposure bracket.
+
+        Args:
+            sources: the pictures, each as in `fuse`, all of one size. Paths are opened one after the other, so that
+                only a few pictures are in memory.
+            output_range: see `fuse`.
+            anchor: see `fuse`.
+            chroma: see `fuse`; not the rules that take one source's.
+            bits: see `fuse`.
+            engine: see `fuse`.
+            progress: called with the number of steps done and of all steps, before the first and after each.
+
+        Returns:
+            A picture of the sources' size, see `fuse`.
+
+        Raises:
+            PictureError: a source cannot be read, or the sizes differ.
+            ValueError: too few or too many pictures, a task or chroma rule that is for two, or no such output range,
+                anchor or number of bits.
+        """
+        fused = fuse_stack(
+            self,
+            self.task,
+            sources,
+            read=read_picture,
+            output_range=output_range or self.task.output_range,
+            anchor=anchor or self.task.anchor,
+            chroma=chroma or self.task.chroma,
+            engine=engine,
+            progress=progress,
+        )
+        return as_image(fused, bits)
 
     @classmethod
     def from_pretrained(
@@ -291,6 +341,12 @@ class ReFusion(
 
     def _origin_name(self) -> str:
         return hub.bare_name(self._origin) or hub.display_name(self._origin)
+
+
+def as_image(fused: Picture, bits: int | None) -> Image.Image:
+    """A fused picture as Pillow image; of 16 bits by itself only where Pillow has such images."""
+    deep = bits or (fused.bits if fused.chroma is None and fused.alpha is None else 8)
+    return to_image(fused.luminance, fused.chroma, fused.icc_profile, bits=deep, exif=fused.exif, alpha=fused.alpha)
 
 
 def _copy_beside(source: Path, destination: Path) -> None:

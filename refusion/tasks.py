@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-ChromaRule = Literal["release", "a", "b"]
+ChromaRule = Literal["release", "saturation", "a", "b"]
+"""Where the colour of the fused picture comes from; see `refusion.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 """What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
@@ -24,7 +25,7 @@ class Task:
         folders: names of the two source folders of a data set, A first.
         labels: what the two sources are called in front of people, A first.
         chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
-            ``release`` is the rule of the authors' release (see `refusion.images.fuse_chroma`).
+            ``release`` is the rule of the authors' release (see `refusion.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
         output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
             in docs/training.md.

@@ -32,7 +32,7 @@ from refusion.hub import (
     save_model,
 )
 from refusion.model import ReFusion
-from refusion.pipeline import stretch_to_range
+from refusion.ranges import stretch_to_range
 from refusion.tasks import TASKS
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from refusion.images import PictureError
 from refusion.model import ReFusion
-from refusion.pipeline import CONTRAST, OUTLIERS, add_contrast, match_range, stretch_to_range
+from refusion.ranges import CONTRAST, OUTLIERS, add_contrast, match_range, stretch_to_range
 from refusion.tasks import TASKS, OutputRange
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
@@ -102,3 +102,36 @@ def test_arrays_images_and_files_give_the_same_picture(tmp_path):
 def test_sizes_that_differ_are_refused():
     with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
         MODEL.fuse(unit(1), unit(2)[:, :32])
+
+
+def test_sixteen_bits_come_out_when_one_went_in_or_when_asked_for():
+    shallow, deep = textured(1), textured(2).astype(np.uint16) * 257
+    assert MODEL.fuse(shallow, shallow).mode == "L"
+    fused = MODEL.fuse(shallow, deep)
+    assert fused.mode == "I;16"
+    assert len(np.unique(np.asarray(fused))) > 256
+    eight = MODEL.fuse(shallow, deep, bits=8)
+    assert eight.mode == "L"
+    assert np.abs(np.asarray(fused) / 257 - np.asarray(eight)).max() <= 0.5
+    assert MODEL.fuse(shallow, shallow, bits=16).mode == "I;16"
+
+
+def test_colour_of_sixteen_bits_is_no_pillow_image():
+    deep = np.random.default_rng(1).integers(0, 65536, (16, 16, 3), dtype=np.uint16)
+    assert MODEL.fuse(deep, deep).mode == "RGB"
+    with pytest.raises(PictureError, match="bits=8"):
+        MODEL.fuse(deep, deep, bits=16)
+    with pytest.raises(ValueError, match="8 or 16 bits, but 12"):
+        MODEL.fuse(deep, deep, bits=12)
+
+
+def test_alpha_is_kept_if_both_have_it():
+    clear = np.dstack([textured(1)] * 3 + [np.full((48, 64), 255, np.uint8)])
+    clear[:10, :, 3] = 0
+    other = clear.copy()
+    other[:, :10, 3] = 128
+    fused = MODEL.fuse(clear, other, output_range="network")
+    assert fused.mode == "LA"
+    alpha = np.asarray(fused)[..., 1]
+    np.testing.assert_array_equal(alpha, np.maximum(clear[..., 3], other[..., 3]))
+    assert MODEL.fuse(clear, textured(2)).mode == "L"

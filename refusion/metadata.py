@@ -1,0 +1,45 @@
+"""What of a picture's EXIF data belongs on the fused picture."""
+
+import struct
+
+from PIL import ExifTags, Image
+
+_KEPT = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+
+# The size may be that before turning; maker notes hold offsets into the file they were in.
+_NO_LONGER_TRUE = (
+    ExifTags.Base.MakerNote,
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+)
+
+
+def kept_exif(image: Image.Image) -> bytes | None:
+    """EXIF data of an image that stay true of the fused picture: shot, camera, place, author; as Pillow writes them.
+
+    Orientation, size, thumbnail and maker notes are left out. Data that cannot be read are None.
+    """
+    try:
+        given = image.getexif()
+        kept = Image.Exif()
+        for tag in _KEPT:
+            if tag in given:
+                kept[tag] = given[tag]
+        for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            nested = {tag: value for tag, value in given.get_ifd(pointer).items() if tag not in _NO_LONGER_TRUE}
+            if nested:
+                kept[pointer] = nested
+        return kept.tobytes() if len(kept) else None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, SyntaxError, OSError, struct.error):
+        return None

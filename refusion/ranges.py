@@ -1,0 +1,125 @@
+"""What the fused luminance is brought to, after the network and the anchor.
+
+Every output range is a straight line that takes two values of the fused luminance to two others: found by `find_range`,
+carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from refusion.tasks import OutputRange, check_choice
+
+# Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
+# not set it.
+OUTLIERS = 0.5
+
+CONTRAST = 1.1
+"""What `add_contrast` multiplies differences from the mean by."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1].
+
+    Attributes:
+        low: value of the fused luminance that becomes `lowest`.
+        high: value that becomes `highest`; more than `low`.
+        lowest: see `low`.
+        highest: see `high`.
+    """
+
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+    def apply(self, luminance: np.ndarray) -> np.ndarray:
+        """Bring luminance (H, W) to the range; float32 in [0, 1], the same shape."""
+        scaled = self.lowest + (self.highest - self.lowest) * ((luminance - self.low) / (self.high - self.low))
+        return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def ends_of(luminance: np.ndarray) -> tuple[float, float]:
+    """The ends of a picture's range, but for `OUTLIERS`."""
+    low, high = np.percentile(luminance, (OUTLIERS, 100 - OUTLIERS))
+    return float(low), float(high)
+
+
+def find_range(
+    luminance: np.ndarray, source_ends: Iterable[tuple[float, float]], output_range: OutputRange
+) -> Range | None:
+    """The range that a fused picture is brought to.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        source_ends: `ends_of` each source; used by ``sources`` only.
+        output_range: which range.
+
+    Returns:
+        The range, or None where nothing is to be done: for ``network``, and for a constant picture.
+
+    Raises:
+        ValueError: there is no such output range.
+    """
+    check_choice("output range", output_range, OutputRange)
+    if output_range == "network":
+        return None
+    if output_range == "contrast":
+        mean = float(luminance.mean())
+        return Range(mean - 1, mean + 1, mean - CONTRAST, mean + CONTRAST)
+    if output_range == "stretch":
+        low, high = float(luminance.min()), float(luminance.max())
+    else:
+        low, high = ends_of(luminance)
+    if high <= low:
+        return None
+    if output_range == "sources":
+        lows, highs = zip(*source_ends, strict=True)
+        return Range(low, high, min(lows), max(highs))
+    return Range(low, high, 0, 1)
+
+
+def bring_to_range(
+    luminance: np.ndarray, source_ends: Iterable[tuple[float, float]], output_range: OutputRange
+) -> np.ndarray:
+    """Bring fused luminance to its output range; see `find_range`."""
+    found = find_range(luminance, source_ends, output_range)
+    return luminance if found is None else found.apply(luminance)
+
+
+def add_contrast(luminance: np.ndarray) -> np.ndarray:
+    """Scale differences from the picture's mean by `CONTRAST`, whatever its range is; clipped to [0, 1]."""
+    return bring_to_range(luminance, (), "contrast")
+
+
+def stretch_to_range(luminance: np.ndarray, outliers: float = 0) -> np.ndarray:
+    """Stretch to [0, 1] by the picture's own range.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        outliers: share of the pixels in per cent, from 0 to 50, that is left out at each end and clipped; without any
+            it is the minimum and maximum, as in the authors' release.
+
+    Returns:
+        The same shape, in [0, 1]; a constant picture is returned as it is: there is nothing to stretch.
+    """
+    low, high = (float(end) for end in np.percentile(luminance, (outliers, 100 - outliers)))
+    return luminance if high <= low else Range(low, high, 0, 1).apply(luminance)
+
+
+def match_range(luminance: np.ndarray, *sources: np.ndarray) -> np.ndarray:
+    """Scale linearly so that the fused picture spans the range that its sources span together.
+
+    Weighing two sources pulls every pixel towards the middle; this gives the lost contrast back without going beyond
+    what was in the sources.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        *sources: the sources, the same shape, in [0, 1].
+
+    Returns:
+        The same shape, clipped to [0, 1]; a constant picture is returned as it is.
+    """
+    return bring_to_range(luminance, [ends_of(source) for source in sources], "sources")
