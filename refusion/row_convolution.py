@@ -59,7 +59,7 @@ class RowConvolution:
 
     def __init__(self, conv: nn.Conv2d, before: Pointwise | None = None, outputs: slice = slice(None)) -> None:
         self.weight = conv.weight[outputs].contiguous(memory_format=torch.channels_last)
-        self.groups = 1 if conv.groups == 1 else len(self.weight)
+        self.groups = 1 if conv.groups == 1 else self.weight.shape[0]
         self.mode, self.before = conv.padding_mode, before
         self.border: Tensor | float = 0.0
         self.bias = None
@@ -80,29 +80,28 @@ class RowConvolution:
             Which rows of the picture the output is, and the output, (m, W, outputs).
         """
         window = self._window(rows)
-        stop = _HELD + len(rows)
-        start = _HELD - self.held
-        if len(rows):
+        count = rows.shape[0]
+        start, stop = _HELD - self.held, _HELD + count
+        if count:
             self._fill(window[_HELD:stop], rows)
         self.held = min(_HELD, stop - start)
         # Reflection at the top needs the second row.
-        ready = last or (len(rows) and stop - start >= 2)
+        ready = last or (count and stop - start >= 2)
         first = self.done == 0
         if ready:
             start, stop = self._pad_rows(window, start, stop, first, last)
             out = F.conv2d(window[None, start:stop].permute(0, 3, 1, 2), self.weight, self.bias, groups=self.groups)
             out = out.permute(0, 2, 3, 1)[0]
         else:
-            out = rows.new_empty(0, rows.shape[1], len(self.weight))
-        end = _HELD + len(rows)
-        window[:_HELD] = window[end - _HELD : end].clone()
-        begin, self.done = self.done, self.done + len(out)
+            out = rows.new_empty(0, rows.shape[1], self.weight.shape[0])
+        window[:_HELD] = window[count : count + _HELD].clone()
+        begin, self.done = self.done, self.done + out.shape[0]
         return slice(begin, self.done), out
 
     def _window(self, rows: Tensor) -> Tensor:
         """Room for the rows, two before and one after them, with a column at each side."""
-        needed = _HELD + len(rows) + 1
-        if self.window is None or len(self.window) < needed:
+        needed = _HELD + rows.shape[0] + 1
+        if self.window is None or self.window.shape[0] < needed:
             channels = rows.shape[2] if self.before is None else self.before.weight.shape[1]
             window = rows.new_empty(needed, rows.shape[1] + 2, channels)
             if self.window is not None:
@@ -117,7 +116,7 @@ class RowConvolution:
             self._pad_columns(window)
             return
         # What is done pixel by pixel commutes with repeating pixels.
-        padded = rows.new_empty(len(rows), rows.shape[1] + 2, rows.shape[2])
+        padded = rows.new_empty(rows.shape[0], rows.shape[1] + 2, rows.shape[2])
         padded[:, 1:-1] = rows
         self._pad_columns(padded)
         self.before.without_shift(padded.flatten(0, 1), window.flatten(0, 1))

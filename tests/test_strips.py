@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,27 @@ def test_trained_weights_give_the_plain_forward(task):
     with torch.no_grad():
         expected = module(*(torch.from_numpy(x)[None, None] for x in (a, b)))[0, 0].numpy()
     np.testing.assert_allclose(fuse_luminance(module, a, b), expected, atol=1e-4, rtol=0)
+
+
+def test_the_engine_is_a_choice_that_does_not_change_the_picture():
+    model = ReFusion(channels=8, heads=4, blocks=1).eval()
+    a, b = textured(1), textured(2)
+    pictures = [np.asarray(model.fuse(a, b, engine=engine), dtype=int) for engine in (None, "strips", "whole")]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert np.abs(pictures[0] - pictures[2]).max() <= 1
+    with pytest.raises(ValueError, match="strips, whole"):
+        model.fuse(a, b, engine="tiles")
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+def test_the_arrangement_that_benchmarks_compare_with_is_the_same_function(padding_mode, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from reference_arrangement import reference_fuse
+
+    module = scattered(padding_mode=padding_mode)
+    a, b = torch.rand(2, 2, 1, 17, 23)
+    with torch.no_grad():
+        torch.testing.assert_close(reference_fuse(module, a, b), module(a, b), atol=1e-5, rtol=0)
 
 
 def test_black_and_constant_sources_give_the_plain_forward():
