@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,7 +24,7 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
 AHEAD = 2
 """Pairs that `fuse_many` reads while one is fused."""
 
-Model = ReFusion | str | os.PathLike
+Model = ReFusion | str | Path
 """A loaded model, or what `ReFusion.from_pretrained` takes."""
 
 

@@ -98,13 +98,12 @@ def fuse_stack(
         report(len(frames), steps)
     frames.sort(key=lambda frame: frame.place)
 
-    def step() -> None:
-        nonlocal done
-        done += 1
-        report(done, steps)
+    counter = itertools.count(len(frames) + 1)
 
-    done = len(frames)
-    loaders = [partial(_luminance, read, frame.source) for frame in frames]
+    def step() -> None:
+        report(next(counter), steps)
+
+    loaders: list[_Loader] = [partial(_luminance, read, frame.source) for frame in frames]
     if anchor == "choice":
         fused = _by_preference(module, loaders, mean.mean, step)
     else:
