@@ -231,8 +231,8 @@ def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prep
     a, b = (read_picture(source, max_pixels=options.max_pixels, window=options.window) for source in pair)
     if options.motion and task == "medical" and a.chroma is not None:
         raise PictureError(
-            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the MRI, "
-            "so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
+            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
+            "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
         )
     return prepare_pair(
         a,
