@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_picture
 from refusion.encoding import save_picture, to_array
 from refusion.engines import Engine
 from refusion.model import ReFusion, as_image
-from refusion.pictures import Picture
+from refusion.pictures import Picture, PictureError
 from refusion.pipeline import fuse_pictures
 from refusion.preparation import Prepared, Resize, prepare_pair, resize_pair
 from refusion.stacks import fuse_stack
@@ -24,7 +25,7 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
 AHEAD = 2
 """Pairs that `fuse_many` reads while one is fused."""
 
-Model = ReFusion | str | os.PathLike
+Model = ReFusion | str | Path
 """A loaded model, or what `ReFusion.from_pretrained` takes."""
 
 
@@ -235,6 +236,11 @@ def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prep
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
     a, b = (read_picture(source, max_pixels=options.max_pixels, window=options.window) for source in pair)
+    if options.motion and task == "medical" and a.chroma is not None:
+        raise PictureError(
+            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
+            "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
+        )
     return prepare_pair(
         a,
         b,

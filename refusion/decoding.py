@@ -382,9 +382,9 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
         )
     # float32 holds the levels of the types up to 16 bits exactly.
     exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)
-    copied = values.astype(np.float32 if exact else np.float64, order="C")
+    copied: np.ndarray = values.astype(np.float32 if exact else np.float64, order="C")
     if not clip and low == 0:
-        return (copied / high).astype(np.float32) if high != 1 else copied.astype(np.float32)
+        return (copied / high).astype(np.float32)
     return np.clip((copied - low) / (high - low), 0, 1).astype(np.float32)
 
 

@@ -103,14 +103,13 @@ def fuse_stack(
         report(len(frames), steps)
     frames.sort(key=lambda frame: frame.place)
 
-    def step() -> None:
-        nonlocal done
-        done += 1
-        report(done, steps)
+    counter = itertools.count(len(frames) + 1)
 
-    done = len(frames)
+    def step() -> None:
+        report(next(counter), steps)
+
     network = partial(fuse_luminance, module, engine=engine)
-    loaders = [partial(_luminance, read, frame.source) for frame in frames]
+    loaders: list[_Loader] = [partial(_luminance, read, frame.source) for frame in frames]
     if anchor == "choice":
         fused = _by_preference(network, loaders, mean.mean, step)
     else:

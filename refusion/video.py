@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from refusion.pipeline import fuse_luminance
 from refusion.preparation import Resize, prepare_pair, resize_pair
 from refusion.ranges import Range, ends_of, find_range
 from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
-
-if TYPE_CHECKING:
-    import av
 
 SMOOTHING_SECONDS = 1.0
 """Time in which the range of the luminance follows a change by 63 %."""
@@ -191,7 +188,7 @@ class _Video:
         except av.error.FFmpegError as error:
             raise PictureError(f"{self.path.name} is damaged ({error.strerror}).") from error
 
-    def sound_packets(self) -> "Iterator[av.Packet]":
+    def sound_packets(self) -> Iterator[Any]:
         """The packets of the first audio stream, from a second look at the file."""
         with _av().open(str(self.path)) as container:
             yield from (packet for packet in container.demux(container.streams.audio[0]) if packet.dts is not None)
@@ -274,7 +271,7 @@ def _encode(path: Path, frames: Iterator[np.ndarray], rate: Fraction, sound: _Vi
             if count == 1:
                 stream.height, stream.width = array.shape[:2]
             container.mux(stream.encode(frame))
-            while waiting is not None and waiting.dts * waiting.time_base <= count / rate:
+            while waiting is not None and float(waiting.dts * waiting.time_base) <= count / rate:
                 waiting.stream = copied
                 container.mux(waiting)
                 waiting = next(packets, None)

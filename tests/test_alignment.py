@@ -7,8 +7,10 @@ from command import refusion, small_model
 from conftest import textured
 from PIL import Image
 
+from refusion import fuse
 from refusion.alignment import align, estimate_alignment, offset_note
 from refusion.images import Picture, PictureError, read_picture
+from refusion.model import ReFusion
 
 KNOWN = {
     "translation": np.array([[1, 0, 9.0], [0, 1, -6.5], [0, 0, 1]]),
@@ -141,3 +143,12 @@ def test_resizing_is_asked_for(tmp_path):
     result = refusion("fuse", tmp_path / "a.png", tmp_path / "square.png", *base, "--resize", "a")
     assert result.code == 2
     assert "would distort" in result.err
+
+
+def test_pet_and_spect_are_not_aligned_but_ct_is(tmp_path):
+    model = ReFusion("medical", channels=8, heads=4, blocks=1).eval()
+    a, b = (picture.luminance for picture in (blocks(1), blocks(1, 5)))
+    assert fuse([a, b], model=model).notes == ()
+    assert fuse([a, b], model=model, align=True).alignment.shift == pytest.approx(5, abs=0.5)
+    with pytest.raises(PictureError, match="as PET and SPECT are"):
+        fuse([np.stack([a, a / 2, a / 3], axis=-1), b], model=model, align=True)

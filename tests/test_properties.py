@@ -74,6 +74,7 @@ def test_floats_of_any_value_are_in_range_or_a_sentence(array):
             read_picture(array)
 
 
+@pytest.mark.filterwarnings("ignore:Saving I mode images:DeprecationWarning")
 @given(st.sampled_from(MODES), st.integers(8, 20), st.integers(8, 20), st.sampled_from(["PNG", "TIFF", None]))
 def test_every_mode_of_pillow_is_read_from_memory_and_from_files(mode, width, height, kind):
     grey = np.random.default_rng(width * height).integers(0, 256, (height, width), dtype=np.uint8)
@@ -88,7 +89,8 @@ def test_every_mode_of_pillow_is_read_from_memory_and_from_files(mode, width, he
     if kind is not None:
         source = io.BytesIO()
         try:
-            image.save(source, kind)
+            # Pillow cannot read the uncompressed YCbCr that it writes.
+            image.save(source, kind, **({"compression": "tiff_adobe_deflate"} if kind == "TIFF" else {}))
         except (OSError, KeyError):
             return
     picture = read_picture(source)
