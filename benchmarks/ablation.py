@@ -50,11 +50,11 @@ VARIANTS: dict[str, str] = {
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
 RESULT = "result.json"
 DEFINITIONS = (
-    "Means over the validation pairs: 8-bit luminance of the bare network output (no range matching); MI in nats; MI, "
-    "VIF and SSIM summed over both sources, CC their mean. w and v: mean ± standard deviation of the first source's "
-    f"weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of these pairs. Seconds: training alone, "
-    "as measured, whatever else ran. A variant with fixed weights (average, max-...) makes the same fusion updates, "
-    "but no outer ones, and so costs less time."
+    "Means over the validation pairs: 8-bit luminance of the bare network output (no output range, no anchor); MI in "
+    "nats; MI, VIF and SSIM summed over both sources, CC their mean. w and v: mean ± standard deviation of the first "
+    f"source's weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of these pairs. Seconds: training "
+    "alone, as measured, whatever else ran. A variant with fixed weights (average, max-...) makes the same fusion "
+    "updates, but no outer ones, and so costs less time."
 )
 
 
@@ -66,6 +66,7 @@ class Asked:
     flags: str
     steps: int
     seed: int
+    crop: int
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def make_argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", default=",".join(VARIANTS), help="names with commas between (default: all)")
     parser.add_argument("--steps", type=int, default=400, help="fusion updates of each variant (default: 400)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--crop", type=int, default=64, help="side of the training crops in pixels (default: 64)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--pairs", type=int, help="score only so many of the validation pairs, the first ones")
     parser.add_argument("--markdown", type=Path, help="also write the table to this file")
@@ -175,7 +177,8 @@ def train_arguments(args: argparse.Namespace, folder: Path, asked: Asked) -> lis
         DEFAULT_PRESET,
         *asked.flags.split(),
     ]
-    return [*flags, "--steps", str(asked.steps), "--seed", str(asked.seed), "--threads", str(args.threads)]
+    numbers = {"steps": asked.steps, "seed": asked.seed, "crop": asked.crop, "threads": args.threads}
+    return [*flags, *(word for name, number in numbers.items() for word in (f"--{name}", str(number)))]
 
 
 def scores_of(folder: Path, pairs: Pairs) -> dict[str, dict[str, float]]:
@@ -184,7 +187,7 @@ def scores_of(folder: Path, pairs: Pairs) -> dict[str, dict[str, float]]:
     scores = {}
     for row in pairs.dataset:
         a, b = read_row(row)
-        fused = np.asarray(model.fuse(a, b, output_range="network"), dtype=np.float64)
+        fused = np.asarray(model.fuse(a, b, output_range="network", anchor="none"), dtype=np.float64)
         scores[row["name"]] = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, METRICS)
     return scores
 
@@ -242,8 +245,9 @@ def caption(results: dict[str, Result]) -> str:
     threads = ", ".join(sorted({str(result.threads) for result in results.values()}))
     devices = ", ".join(sorted({result.device for result in results.values()}))
     return (
-        f"{asked.task}, {asked.steps} fusion updates, seed {asked.seed}, validation pairs: {pairs}; torch "
-        f"{torch.__version__}, Python {platform.python_version()}, {platform.machine()}, {devices}, threads {threads}."
+        f"{asked.task}, {asked.steps} fusion updates on crops of {asked.crop}, seed {asked.seed}, "
+        f"validation pairs: {pairs}; torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()}, {devices}, threads {threads}."
     )
 
 
@@ -268,7 +272,7 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, Result] = {}
     for name in names:
         folder = args.out / name
-        asked = Asked(args.task, VARIANTS[name], args.steps, args.seed)
+        asked = Asked(args.task, VARIANTS[name], args.steps, args.seed, args.crop)
         result = earlier_result(folder, asked)
         arguments = train_arguments(args, folder, asked)
         if result is None:

@@ -28,6 +28,7 @@ from refusion.metrics import _filter, _gaussian, _halve, _scatter
 from refusion.model import ReFusion
 from refusion.pipeline import fuse_luminance
 from refusion.ranges import bring_to_range, ends_of
+from refusion.stacks import fuse_stack
 from refusion.tasks import get_task
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -235,7 +236,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True, help="folder of sharp pictures, or of under and over")
     parser.add_argument("--frames", type=int, default=5)
     parser.add_argument("--size", type=int, default=160, help="side of the part that is used")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=[*WAYS, "refusion, as it is"])
     args = parser.parse_args()
     task = get_task(args.task)
     model = ReFusion.from_pretrained(task.model)
@@ -244,15 +245,21 @@ def main() -> None:
         return anchor_luminance(fuse_luminance(model, a, b), a, b, task.anchor)
 
     made = stacks(args.task, args.pictures, args.frames, args.size)
+
+    def shipped(_: Fuse, frames: Frames) -> np.ndarray:
+        options = {"output_range": "network", "anchor": task.anchor, "chroma": "release"}
+        return fuse_stack(model, task, frames, read=read_picture, **options).luminance
+
+    ways = {**WAYS, "refusion, as it is": shipped}
     figures = ("PSNR", "SSIM") if args.task == "multi-focus" else ("MEF-SSIM",)
     print(f"| {len(made)} stacks of {args.frames} | " + " | ".join((*figures, "spread")) + " |")
     print("| --- |" + " --- |" * (len(figures) + 1))
-    for name in args.ways:
+    for name in args.ways or ways:
         scores, spreads = [], []
         for index, (frames, truth) in enumerate(made):
-            result = WAYS[name](fuse, frames).astype(np.float32)
+            result = ways[name](fuse, frames).astype(np.float32)
             if index < 2:
-                spreads.append(255 * np.abs(WAYS[name](fuse, frames[::-1]) - result).mean())
+                spreads.append(255 * np.abs(ways[name](fuse, frames[::-1]) - result).mean())
             if truth is None:
                 ends = [ends_of(frame) for frame in frames]
                 scores.append((mef_ssim_of_stack(frames, bring_to_range(result, ends, task.output_range)),))

@@ -1,59 +1,123 @@
 """What ties the fused luminance to its sources, after the network and before the output range."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from refusion.tasks import Anchor
 
-BLEND_WINDOW = 7
-"""Side of the window, in pixels, over which the share of each source is fitted."""
+GUIDED_WINDOW = 15
+"""Side of the window, in pixels, in which the fused picture is fitted by its sources."""
 
-BLEND_FLOOR = 1e-4
-"""Squared difference of the sources, in luminance in [0, 1], below which both have a share of 1/2."""
+GUIDED_FLOOR = 1e-5
+"""Variance of the sources, in luminance in [0, 1], below which the fit is the fused picture's mean."""
+
+CHOICE_WINDOW = 9
+"""Side of the window, in pixels, over which the share of each source is fitted for a choice."""
+
+CHOICE_FLOOR = 1e-4
+"""Squared difference of the sources below which both have a share of 1/2."""
+
+CHOICE_SHARPNESS = 4.0
+"""What a choice multiplies the distance of a share from 1/2 by."""
+
+STRIP_PIXELS = 2**20
+"""Pixels that are worked on at a time, so that a large picture needs little memory beside itself."""
 
 
 def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: Anchor) -> np.ndarray:
     """Tie the fused luminance to its sources.
 
+    With all but ``none``, every pixel lies between its two sources, so that what is black in both stays black.
+
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        anchor: ``blend``, see `blend_of_sources`; ``bounds``: every pixel is clipped to what lies between its two
-            sources, so that what is black in both stays black; ``none``.
+        anchor: ``guided``, see `guided_by_sources`; ``choice``, see `choice_of_sources`; ``bounds``: every pixel is
+            clipped to what lies between its two sources; ``none``.
 
     Returns:
         The same shape.
     """
-    if anchor == "blend":
-        return blend_of_sources(fused, a, b)
-    if anchor == "bounds":
-        return np.clip(fused, np.minimum(a, b), np.maximum(a, b))
-    return fused
+    if anchor == "guided":
+        fused = _in_strips(guided_by_sources, 2 * (GUIDED_WINDOW // 2), fused, a, b)
+    elif anchor == "choice":
+        fused = _in_strips(choice_of_sources, CHOICE_WINDOW // 2, fused, a, b)
+    return fused if anchor == "none" else np.clip(fused, np.minimum(a, b), np.maximum(a, b))
 
 
-def blend_of_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The blend m a + (1 - m) b that comes nearest to the fused picture, m fitted in a window around each pixel.
+def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
 
-    A picture that takes every pixel from one source or the other comes out as it is, but without the network's noise.
-    The fit is least squares, as in the guided filter (He et al., TPAMI 2013), with one unknown.
+    It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
+    neither of them. This is the guided filter (He et al., TPAMI 2013, equations 5, 6 and 8) with two guides.
 
     Args:
-        fused: fused luminance, float32 (H, W) in [0, 1].
+        fused: fused luminance, (1, 1, H, W), in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
 
     Returns:
-        The same shape; every pixel lies between its two sources.
+        The same shape.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return _window_mean(x, GUIDED_WINDOW)
+
+    mean_a, mean_b, mean_fused = mean(a), mean(b), mean(fused)
+    a_a = mean(a * a) - mean_a * mean_a + GUIDED_FLOOR
+    b_b = mean(b * b) - mean_b * mean_b + GUIDED_FLOOR
+    a_b = mean(a * b) - mean_a * mean_b
+    a_fused = mean(a * fused) - mean_a * mean_fused
+    b_fused = mean(b * fused) - mean_b * mean_fused
+    determinant = a_a * b_b - a_b * a_b
+    p = (b_b * a_fused - a_b * b_fused) / determinant
+    q = (a_a * b_fused - a_b * a_fused) / determinant
+    c = mean_fused - p * mean_a - q * mean_b
+    return mean(p) * a + mean(q) * b + mean(c)
+
+
+def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Every pixel from the source that the fused picture is nearer to around it, with soft seams.
+
+    For a task in which one source is right at each place. The m with which m a + (1 - m) b comes nearest to the fused
+    picture is fitted in a window by least squares, and pushed away from 1/2: where the network takes more than 5/8 of
+    one source, all of the pixel is that source.
+
+    Args:
+        fused: fused luminance, (1, 1, H, W), in [0, 1].
+        a: first source, likewise.
+        b: second source, likewise.
+
+    Returns:
+        The same shape.
     """
     difference = a - b
-    along, square = _window_mean(difference * (fused - b)), _window_mean(difference * difference)
-    share = np.clip((along + BLEND_FLOOR / 2) / (square + BLEND_FLOOR), 0, 1)
+    along = _window_mean(difference * (fused - b), CHOICE_WINDOW) + CHOICE_FLOOR / 2
+    share = along / (_window_mean(difference * difference, CHOICE_WINDOW) + CHOICE_FLOOR)
+    share = (0.5 + CHOICE_SHARPNESS * (share - 0.5)).clamp(0, 1)
     return share * a + (1 - share) * b
 
 
-def _window_mean(x: np.ndarray) -> np.ndarray:
-    margin = BLEND_WINDOW // 2
-    padded = F.pad(torch.from_numpy(x)[None, None], (margin,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, BLEND_WINDOW, stride=1)[0, 0].numpy()
+def _window_mean(x: Tensor, window: int) -> Tensor:
+    margin = window // 2
+    padded = F.pad(x, (margin,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, (1, window), stride=1), (window, 1), stride=1)
+
+
+def _in_strips(
+    function: Callable[[Tensor, Tensor, Tensor], Tensor], reach: int, fused: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> np.ndarray:
+    """Carry out a function strip by strip, each with the `reach` rows above and below that its pixels depend on."""
+    height, width = fused.shape
+    rows = max(1, STRIP_PIXELS // width)
+    result = np.empty_like(fused)
+    for top in range(0, height, rows):
+        first, last = max(0, top - reach), min(height, top + rows + reach)
+        strip = function(*(torch.from_numpy(x[first:last])[None, None] for x in (fused, a, b)))
+        result[top : top + rows] = strip[0, 0, top - first : top - first + rows].numpy()
+    return result

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,8 +14,9 @@ from PIL import Image
 from refusion.alignment import Alignment, Border, Motion, move, sure_alignment
 from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_picture
 from refusion.encoding import save_picture, to_array
+from refusion.engines import Engine
 from refusion.model import ReFusion, as_image
-from refusion.pictures import Picture
+from refusion.pictures import Picture, PictureError
 from refusion.pipeline import fuse_pictures
 from refusion.preparation import Prepared, Resize, prepare_pair, resize_pair
 from refusion.stacks import fuse_stack
@@ -23,7 +25,7 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
 AHEAD = 2
 """Pairs that `fuse_many` reads while one is fused."""
 
-Model = ReFusion | str | os.PathLike
+Model = ReFusion | str | Path
 """A loaded model, or what `ReFusion.from_pretrained` takes."""
 
 
@@ -71,6 +73,7 @@ class Options:
     align: Motion | bool = False
     align_border: Border = "fill"
     max_pixels: int = MAX_PIXELS
+    engine: Engine | None = None
 
     @property
     def motion(self) -> Motion | None:
@@ -106,6 +109,7 @@ def fuse(
     align: Motion | bool = False,
     align_border: Border = "fill",
     max_pixels: int = MAX_PIXELS,
+    engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fused:
     """Fuse a pair, or a stack of up to fifty pictures.
@@ -123,6 +127,7 @@ def fuse(
         align: the motion to align by, or True for ``euclidean``, see `refusion.alignment.align`.
         align_border: see `refusion.alignment.align`; in a stack only ``fill``.
         max_pixels: most pixels accepted.
+        engine: see `ReFusion.fuse`.
         progress: for stacks, see `ReFusion.fuse_stack`.
 
     Raises:
@@ -130,7 +135,7 @@ def fuse(
         ModelError: the model cannot be loaded.
         ValueError: there is no such choice.
     """
-    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels)
+    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine)
     if not len(sources) >= 2:
         raise ValueError(f"Fusion needs two pictures or more, but {len(sources)} were given.")
     loaded = load(task, model)
@@ -152,6 +157,7 @@ def fuse_many(
     align: Motion | bool = False,
     align_border: Border = "fill",
     max_pixels: int = MAX_PIXELS,
+    engine: Engine | None = None,
 ) -> Iterator[Outcome]:
     """Fuse pairs one after the other; the next ones are read meanwhile.
 
@@ -167,6 +173,7 @@ def fuse_many(
         align: see `fuse`.
         align_border: see `fuse`.
         max_pixels: see `fuse`.
+        engine: see `fuse`.
 
     Yields:
         What became of each pair, in their order; a pair that cannot be fused does not stop the others.
@@ -175,7 +182,7 @@ def fuse_many(
         ModelError: the model cannot be loaded.
         ValueError: there is no such task.
     """
-    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels)
+    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine)
     loaded = load(task, model)
     prepare = partial(_prepare, options=options, task=task or loaded.task.name)
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="refusion-read") as pool:
@@ -220,6 +227,7 @@ def fuse_prepared(model: ReFusion, pair: Prepared, options: Options, task: str |
         output_range=options.output_range or chosen.output_range,
         anchor=options.anchor or chosen.anchor,
         chroma=options.chroma or chosen.chroma,
+        engine=options.engine,
     )
     return Fused(fused, pair.notes, pair.alignment)
 
@@ -228,6 +236,11 @@ def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prep
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
     a, b = (read_picture(source, max_pixels=options.max_pixels, window=options.window) for source in pair)
+    if options.motion and task == "medical" and a.chroma is not None:
+        raise PictureError(
+            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
+            "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
+        )
     return prepare_pair(
         a,
         b,
@@ -260,6 +273,7 @@ def _fuse_stack(
         output_range=options.output_range or chosen.output_range,
         anchor=options.anchor or chosen.anchor,
         chroma=options.chroma or chosen.chroma,
+        engine=options.engine,
         progress=progress,
     )
     return Fused(fused, tuple(read.notes))

@@ -6,7 +6,9 @@ from refusion.commands.card import card
 from refusion.commands.convert import convert
 from refusion.commands.evaluate import evaluate
 from refusion.commands.explain import explain
+from refusion.commands.export import export
 from refusion.commands.fuse import fuse
+from refusion.commands.info import info
 from refusion.commands.models import models
 from refusion.commands.push import push
 
@@ -16,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse registered pictures of one scene into one.",
 )
-for command in (fuse, evaluate, explain, convert, models, card, push):
+for command in (fuse, evaluate, explain, convert, export, models, info, card, push):
     app.command()(command)
 
 

@@ -382,9 +382,9 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
         )
     # float32 holds the levels of the types up to 16 bits exactly.
     exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)
-    copied = values.astype(np.float32 if exact else np.float64, order="C")
+    copied: np.ndarray = values.astype(np.float32 if exact else np.float64, order="C")
     if not clip and low == 0:
-        return (copied / high).astype(np.float32) if high != 1 else copied.astype(np.float32)
+        return (copied / high).astype(np.float32)
     return np.clip((copied - low) / (high - low), 0, 1).astype(np.float32)
 
 
@@ -423,7 +423,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise PictureError(
             f"{name} is not a picture that can be read, or its beginning is damaged; give {_READ_NAMES}."
         ) from error
-    except (OSError, SyntaxError, ValueError, TypeError, AssertionError, struct.error) as error:
+    except (OSError, RuntimeError, EOFError, SyntaxError, ValueError, TypeError, AssertionError, struct.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise PictureError(f"{name} cannot be read: {error.strerror}.") from error
         raise PictureError(

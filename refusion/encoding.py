@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from refusion.colour import join_colour
 from refusion.files import replacing
@@ -30,6 +30,8 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Suffixes of the formats that hold 16 bits."""
 
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".avif")
+
+_TIFF_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 _MAX_JPEG_EXIF = 65_000
 
@@ -106,7 +108,10 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> None:
     target = Path(os.path.realpath(path))
     try:
         with replacing(target) as temporary:
-            image.save(temporary, format_name, **metadata, **options)
+            if format_name == "TIFF" and "exif" in metadata and image.mode in _TIFF_MODES:
+                temporary.write_bytes(_tiff(np.asarray(image), metadata.get("icc_profile"), metadata["exif"]))
+            else:
+                image.save(temporary, format_name, **metadata, **options)
     except (OSError, ValueError, struct.error) as error:
         raise _save_error(
             error,
@@ -224,25 +229,28 @@ def _levels(channel: np.ndarray, bits: int = 8) -> np.ndarray:
 def _save_deep(picture: Picture, path: Path) -> None:
     """Write colour or alpha of 16 bits, which Pillow does not; PNG or TIFF."""
     array = to_array(picture, 16)
+    profile = picture.icc_profile if picture.chroma is not None else None
+    content = (_png if path.suffix.lower() == ".png" else _tiff)(array, profile, picture.exif)
     target = Path(os.path.realpath(path))
     try:
-        content = (_png if path.suffix.lower() == ".png" else _tiff)(array, picture)
         with replacing(target) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise _save_error(error, path, target, "") from error
 
 
-def _png(array: np.ndarray, picture: Picture) -> bytes:
+def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
+    """A PNG of uint16 (H, W, channels)."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width, channels = array.shape
     chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0))]
-    if picture.icc_profile is not None and picture.chroma is not None:
-        chunks.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc_profile)))
-    if picture.exif is not None:
-        chunks.append(chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    if profile is not None:
+        chunks.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
+    if exif is not None:
+        chunks.append(chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
     # Filter "up": differences from the row above, modulo 256, which compress better.
     rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
     difference = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
@@ -251,30 +259,30 @@ def _png(array: np.ndarray, picture: Picture) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _tiff(array: np.ndarray, picture: Picture) -> bytes:
-    height, width, channels = array.shape
-    data = zlib.compress(array.astype("<u2").tobytes())
+def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
+    """A TIFF of uint8 or uint16 (H, W) or (H, W, channels), deflated; Pillow's own cannot hold nested EXIF data."""
+    height, width, channels = (*array.shape, 1)[:3]
+    data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes())
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    if picture.exif is not None:
-        exif = Image.Exif()
-        exif.load(picture.exif)
-        tags.update(exif)
-        for pointer in (0x8769, 0x8825):
-            if nested := exif.get_ifd(pointer):
+    if exif is not None:
+        given = Image.Exif()
+        given.load(exif)
+        tags.update(given)
+        for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            if nested := given.get_ifd(pointer):
                 tags[pointer] = dict(nested)
     tags[TiffImagePlugin.IMAGEWIDTH] = width
     tags[TiffImagePlugin.IMAGELENGTH] = height
-    tags[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    tags[TiffImagePlugin.BITSPERSAMPLE] = (8 * array.itemsize,) * channels
     tags[TiffImagePlugin.COMPRESSION] = 8
-    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 1 if channels == 2 else 2
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 1 if channels < 3 else 2
     tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
     tags[TiffImagePlugin.ROWSPERSTRIP] = height
-    tags[TiffImagePlugin.STRIPOFFSETS] = 8
+    # Pillow counts this from the end of what it writes.
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(data)
     if channels in (2, 4):
         tags[TiffImagePlugin.EXTRASAMPLES] = 2
-    if picture.icc_profile is not None and picture.chroma is not None:
-        tags[TiffImagePlugin.ICCPROFILE] = picture.icc_profile
-    start = 8 + len(data) + len(data) % 2
-    header = b"II*\0" + struct.pack("<I", start)
-    return header + data + b"\0" * (len(data) % 2) + tags.tobytes(start)
+    if profile is not None:
+        tags[TiffImagePlugin.ICCPROFILE] = profile
+    return b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + data

@@ -64,7 +64,8 @@ class LossProposalModule(nn.Module):
     The scores are those of the paper's network plus a skip connection that the paper does not have: brightness and
     local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
     brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
-    say what the sources of a task are trusted for, and the meta-learning goes on from there.
+    say what the sources of a task are trusted for, and the meta-learning goes on from there. Both heads are made with
+    weights of 0, so that a new module proposes exactly what its gains say.
 
     Args:
         channels: width C of the feature maps.
@@ -97,6 +98,9 @@ class LossProposalModule(nn.Module):
         self.intensity_head = conv3x3(channels, 2, padding_mode)
         self.gradient_head = conv3x3(channels, 2, padding_mode)
         self.gains = nn.Parameter(torch.zeros(2, 2))
+        # Random heads would add noise to what the gains say, and the outer gradient is too noisy to take it away again.
+        for head in (self.intensity_head, self.gradient_head):
+            nn.init.zeros_(head.weight)
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""

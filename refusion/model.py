@@ -11,6 +11,7 @@ from PIL import Image
 
 from refusion import card_texts, hub
 from refusion.checksums import read_verified
+from refusion.engines import Engine
 from refusion.files import replacing
 from refusion.fusion import FusionModule
 from refusion.images import Picture, PictureSource, read_pair, read_picture, to_image
@@ -73,6 +74,7 @@ class ReFusion(
         anchor: Anchor | None = None,
         chroma: ChromaRule | None = None,
         bits: int | None = None,
+        engine: Engine | None = None,
     ) -> Image.Image:
         """Fuse two registered pictures of one scene.
 
@@ -81,21 +83,22 @@ class ReFusion(
                 array as in `refusion.images.read_picture`.
             b: second source, of the same size.
             output_range: ``sources`` scales the fused luminance to the range that both sources span together,
-                ``contrast`` takes differences from its mean times 1.14, ``robust`` scales it to the full range with
+                ``contrast`` takes differences from its mean times 1.1, ``robust`` scales it to the full range with
                 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
                 white (as the authors' release does), ``network`` not at all; the task's own if not given.
-            anchor: what ties the fused luminance to its sources before that: ``blend``, ``bounds`` or ``none`` (see
-                `refusion.anchors.anchor_luminance`); the task's own if not given.
+            anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
+                or ``none`` (see `refusion.anchors.anchor_luminance`); the task's own if not given.
             chroma: where the colour comes from; the task's rule if not given (see `refusion.colour.fuse_chroma`).
             bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
                 colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.
+            engine: how the network runs, ``strips`` or ``whole``; the fastest if not given. Both give the same picture.
 
         Returns:
             A picture of the sources' size: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
 
         Raises:
             PictureError: a source cannot be read, the sizes differ, or 16 bits are asked for in colour.
-            ValueError: there is no such output range, anchor, chroma rule or number of bits.
+            ValueError: there is no such output range, anchor, chroma rule, number of bits or engine.
         """
         first, second = read_pair(a, b)
         fused = fuse_pictures(
@@ -105,6 +108,7 @@ class ReFusion(
             output_range=output_range or self.task.output_range,
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
+            engine=engine,
         )
         return as_image(fused, bits)
 
@@ -116,6 +120,7 @@ class ReFusion(
         anchor: Anchor | None = None,
         chroma: ChromaRule | None = None,
         bits: int | None = None,
+        engine: Engine | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Image.Image:
         """Fuse two to fifty registered pictures of one scene, in any order: a focus stack or an exposure bracket.
@@ -127,6 +132,7 @@ class ReFusion(
             anchor: see `fuse`.
             chroma: see `fuse`; not the rules that take one source's.
             bits: see `fuse`.
+            engine: see `fuse`.
             progress: called with the number of steps done and of all steps, before the first and after each.
 
         Returns:
@@ -145,6 +151,7 @@ class ReFusion(
             output_range=output_range or self.task.output_range,
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
+            engine=engine,
             progress=progress,
         )
         return as_image(fused, bits)

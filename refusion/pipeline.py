@@ -8,6 +8,7 @@ from torch import Tensor
 
 from refusion.anchors import anchor_luminance
 from refusion.colour import colour_source, fuse_chroma
+from refusion.engines import Engine, run_network
 from refusion.fusion import FusionModule
 from refusion.pictures import Picture
 from refusion.ranges import bring_to_range, ends_of
@@ -15,7 +16,14 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice
 
 
 def fuse_pictures(
-    module: FusionModule, a: Picture, b: Picture, *, output_range: OutputRange, anchor: Anchor, chroma: ChromaRule
+    module: FusionModule,
+    a: Picture,
+    b: Picture,
+    *,
+    output_range: OutputRange,
+    anchor: Anchor,
+    chroma: ChromaRule,
+    engine: Engine | None = None,
 ) -> Picture:
     """Fuse two pictures of one size; see `refusion.model.ReFusion.fuse`.
 
@@ -26,14 +34,15 @@ def fuse_pictures(
         output_range: what the fused luminance is brought to.
         anchor: what ties it to its sources before that.
         chroma: where the colour comes from.
+        engine: how the network runs, see `refusion.engines`.
 
     Raises:
         PictureError: the sizes differ.
-        ValueError: there is no such output range, anchor or chroma rule.
+        ValueError: there is no such output range, anchor, chroma rule or engine.
     """
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
-    luminance = fuse_luminance(module, a.luminance, b.luminance)
+    luminance = fuse_luminance(module, a.luminance, b.luminance, engine=engine)
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor)
     luminance = bring_to_range(luminance, [ends_of(a.luminance), ends_of(b.luminance)], output_range)
     alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
@@ -71,21 +80,24 @@ def fused_picture(
     )
 
 
-def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Run the network over a whole picture.
+def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None) -> np.ndarray:
+    """Run the network over a whole picture; the result is that of `FusionModule.forward`.
 
     Args:
         module: the fusion module.
         a: first source, float32 (H, W) in [0, 1].
         b: second source, the same shape.
+        engine: how, see `refusion.engines`; the fastest if not given.
 
     Returns:
         Fused luminance, float32 (H, W) in (0, 1).
+
+    Raises:
+        ValueError: there is no such engine.
     """
     parameter = next(module.parameters())
 
     def batch(x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x))[None, None].to(parameter.device, parameter.dtype)
 
-    with torch.inference_mode():
-        return module(batch(a), batch(b))[0, 0].float().cpu().numpy()
+    return run_network(module, batch(a), batch(b), engine)[0, 0].float().cpu().numpy()

@@ -10,9 +10,9 @@ OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 """What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
 few outliers; its own range stretched to the full one (the authors' release); or nothing but what the network gives."""
 
-Anchor = Literal["blend", "bounds", "none"]
-"""What ties the fused luminance to its sources: it is a blend of them at every pixel, it stays between them at every
-pixel, or nothing."""
+Anchor = Literal["guided", "choice", "bounds", "none"]
+"""What ties the fused luminance to its sources: it is made of them around every pixel, it is one of them nearly
+everywhere, it only stays between them at every pixel, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ TASKS: dict[str, Task] = {
             "b",
             "refusion-ir-vis",
             "sources",
-            "blend",
+            "guided",
         ),
         Task(
             "medical",
@@ -65,7 +65,7 @@ TASKS: dict[str, Task] = {
             "a",
             "refusion-medical",
             "robust",
-            "blend",
+            "guided",
         ),
         Task(
             "multi-focus",
@@ -75,7 +75,7 @@ TASKS: dict[str, Task] = {
             "release",
             "refusion-multi-focus",
             "contrast",
-            "blend",
+            "choice",
         ),
         Task(
             "multi-exposure",
@@ -85,6 +85,7 @@ TASKS: dict[str, Task] = {
             "release",
             "refusion-multi-exposure",
             "stretch",
+            "guided",
         ),
     )
 }

@@ -66,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", type=float, help="time budget of the whole run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
+    parser.add_argument(
+        "--new-proposal", action="store_true", help="with --from: the loss proposal module starts anew, from its gains"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
@@ -151,6 +154,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
+    if args.new_proposal and not args.start:
+        raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
     check_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -170,7 +175,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     )
     if args.start:
         start = local_folder(locate(args.start))
-        trainer.start_from(start, keep_gains=keeps_gains(args, start))
+        trainer.start_from(start, keep_gains=keeps_gains(args, start), keep_proposal=not args.new_proposal)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.resume:
         trainer.load_state_dict(load_checkpoint(args.out))
@@ -192,6 +197,7 @@ def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pai
     return {
         "task": args.task,
         "from": args.start,
+        "new_proposal": args.new_proposal,
         "seed": args.seed,
         "minutes": args.minutes,
         "pairs": None if pairs.streaming else len(pairs.dataset),

@@ -277,21 +277,23 @@ class MetaTrainer:
         with torch.no_grad():
             self.modules.proposal.gains.copy_(torch.tensor(self.settings.gains))
 
-    def start_from(self, folder: Path, *, keep_gains: bool) -> None:
+    def start_from(self, folder: Path, *, keep_gains: bool, keep_proposal: bool = True) -> None:
         """Take the weights of all three modules from a model folder, to go on from them with a new run.
 
         Args:
             folder: the model folder.
+            keep_proposal: take the loss proposal module too; if not, it starts anew, from the gains of the settings.
             keep_gains: go on from its gains of the loss proposal module too, in place of those of the settings.
 
         Raises:
             ModelError: a file is missing or does not fit.
         """
         load_weights(self.modules.fusion, folder / WEIGHTS)
-        load_weights(self.modules.proposal, folder / PROPOSAL_WEIGHTS)
         load_weights(self.modules.reconstruction, folder / RECONSTRUCTION_WEIGHTS)
-        if not keep_gains:
-            self._set_gains()
+        if keep_proposal:
+            load_weights(self.modules.proposal, folder / PROPOSAL_WEIGHTS)
+            if not keep_gains:
+                self._set_gains()
         if self.ema is not None:
             self.ema.module.load_state_dict(self.modules.fusion.state_dict())
 

@@ -133,7 +133,7 @@ def test_every_variant_is_a_training_of_its_own(ablation, command):
     args = ablation.make_argument_parser().parse_args(command)
     settings = set()
     for name, flags in ablation.VARIANTS.items():
-        asked = ablation.Asked("ir-vis", flags, 2, 0)
+        asked = ablation.Asked("ir-vis", flags, 2, 0, 64)
         arguments = ablation.train_arguments(args, args.out / name, asked)
         settings.add(ablation.settings_from(ablation.make_parser().parse_args(arguments)))
     assert len(settings) == 14
@@ -170,7 +170,7 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
 def test_an_interrupted_variant_is_gone_on_with(ablation, command, tmp_path):
     args = ablation.make_argument_parser().parse_args(command)
     run = args.out / "average"
-    asked = ablation.Asked("ir-vis", ablation.VARIANTS["average"], 2, 0)
+    asked = ablation.Asked("ir-vis", ablation.VARIANTS["average"], 2, 0, 64)
     arguments = ablation.make_parser().parse_args(ablation.train_arguments(args, run, asked))
     pairs = load_pairs(args.data, get_task("ir-vis"))
     settings = with_steps(ablation.settings_from(arguments), 2, pairs)

@@ -113,6 +113,7 @@ def test_bad_input_is_one_sentence(model, pair, tmp_path):
         ([*pair, "-o", output, "--task", "sharpen"], ["sharpen", "ir-vis, medical"]),
         ([*pair, "-o", pair[0], "--model", model], ["a.png is one of the sources"]),
         ([*pair, "-o", output, "--model", model, "--output-range", "full"], ["full", "robust, stretch, network"]),
+        ([*pair, "-o", output, "--model", model, "--engine", "tiles"], ["tiles", "strips, whole"]),
         (pair, ["--output"]),
     ]:
         result = refusion("fuse", *arguments)
@@ -127,6 +128,12 @@ def test_help_does_not_import_torch():
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "fuse" in result.stdout
     assert result.stdout.endswith("False False\n")
+
+
+def test_info_names_the_engine():
+    result = refusion("info")
+    assert result.returncode == 0, result.stderr
+    assert "strips (the default; refusion fuse --engine whole" in result.stdout
 
 
 def test_inference_imports_nothing_of_training():

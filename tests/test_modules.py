@@ -5,12 +5,26 @@ import torch
 
 from refusion.blocks import LayerNorm2d
 from refusion.fusion import FusionModule
-from refusion.loss_proposal import LossProposalModule, exchange_equivariant, propose_weights
+from refusion.loss_proposal import (
+    LossProposalModule,
+    exchange_equivariant,
+    feature_scores,
+    propose_weights,
+    weights_from_logits,
+)
 from refusion.reconstruction import ReconstructionModule
 
 
 def count(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+@torch.no_grad()
+def under_way(module: LossProposalModule) -> LossProposalModule:
+    """A loss proposal module whose heads and gains are no longer the zeros that it is made with."""
+    for weight in (module.intensity_head.weight, module.gradient_head.weight, module.gains):
+        weight.normal_(std=0.3)
+    return module
 
 
 def test_parameter_counts():
@@ -74,9 +88,10 @@ def test_batch_equals_single():
 
 def test_every_parameter_has_a_gradient():
     a, b = torch.rand(2, 2, 1, 16, 16)
+    proposal = under_way(LossProposalModule())
     for module, output in (
         (fusion := FusionModule(), fusion(a, b).sum()),
-        (proposal := LossProposalModule(), proposal.logits(a, b).square().sum()),
+        (proposal, proposal.logits(a, b).square().sum()),
         (reconstruction := ReconstructionModule(), sum(x.sum() for x in reconstruction(a))),
     ):
         output.backward()
@@ -92,7 +107,7 @@ def test_layer_norm_is_over_channels_with_biased_variance():
 
 
 def test_weights_sum_to_one_and_exchange_with_the_sources():
-    module = LossProposalModule()
+    module = under_way(LossProposalModule())
     a, b = torch.rand(2, 2, 1, 16, 16)
     forward, backward = propose_weights(module, a, b), propose_weights(module, b, a)
     for one, other in zip(forward, backward, strict=True):
@@ -100,6 +115,15 @@ def test_weights_sum_to_one_and_exchange_with_the_sources():
         torch.testing.assert_close(one, other[:, [1, 0]])
     plain = module(a, b).intensity, module(b, a).intensity
     assert (plain[0] - plain[1][:, [1, 0]]).abs().max() > 1e-4
+
+
+def test_a_new_loss_proposal_module_proposes_what_its_gains_say():
+    a, b = torch.rand(2, 2, 1, 16, 16)
+    module = LossProposalModule()
+    assert all((weight == 0.5).all() for weight in module(a, b))
+    with torch.no_grad():
+        module.gains.copy_(torch.tensor([[8.0, 0.0], [0.0, 3.0]]))
+    torch.testing.assert_close(module(a, b), weights_from_logits(feature_scores(module.gains, a, b)))
 
 
 def test_gains_add_brightness_and_contrast_to_the_scores():

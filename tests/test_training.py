@@ -21,7 +21,7 @@ from refusion.run_folder import load_checkpoint, save_checkpoint
 from refusion.tasks import TASKS, get_task
 from refusion.train_cli import main, make_parser, settings_from
 from refusion.trainer import MetaTrainer, TrainingError, with_steps
-from refusion.training_settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings
+from refusion.training_settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
@@ -283,10 +283,32 @@ def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
     assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
     flags = ["--from", str(tmp_path / "first"), "--steps", "1", "--meta-lr", "0"]
     other = ["--intensity-brightness", "5", "--intensity-contrast", "0.5", "--gradient-contrast", "2"]
-    for name, extra, expected in (("kept", [], [[6, 0], [0, 3]]), ("given", other, wanted.tolist())):
+    preset = preset_settings("cpu-90min", "ir-vis").gains
+    for name, extra, expected in (
+        ("kept", [], preset),
+        ("given", other, wanted.tolist()),
+        ("new", ["--new-proposal", *other], wanted.tolist()),
+    ):
         assert main(arguments(pair_folder, tmp_path / name, *flags, *extra)) == 0
         found = load_file(tmp_path / name / "loss_proposal.safetensors")["gains"]
         torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0)
+
+
+def test_a_new_proposal_is_the_only_module_that_starts_anew(pair_folder, tmp_path, capsys):
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    flags = ["--from", str(tmp_path / "first"), "--new-proposal", "--steps", "1", "--meta-lr", "0", "--lr", "0"]
+    assert main(arguments(pair_folder, tmp_path / "second", *flags)) == 0
+    weights = {
+        name: [load_file(tmp_path / run / f"{name}.safetensors") for run in ("first", "second")]
+        for name in ("reconstruction", "loss_proposal")
+    }
+    before, after = weights["reconstruction"]
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    before, after = weights["loss_proposal"]
+    assert before["intensity_head.weight"].abs().sum() > 0
+    assert after["intensity_head.weight"].abs().sum() == 0
+    assert main(arguments(pair_folder, tmp_path / "third", "--new-proposal", "--steps", "1")) == 2
+    assert "belongs to --from" in capsys.readouterr().err
 
 
 def test_the_paper_learning_rate_falls_tenfold_every_fifth(pair_folder):

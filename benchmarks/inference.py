@@ -1,0 +1,232 @@
+"""Time and memory of fusing one pair: this package against the authors' arrangement, in one interleaved run.
+
+    python benchmarks/inference.py --threads 1 --json inference.json
+
+Every contender has a process of its own, which stays; in each round they take turns, from two arrays to one. Ratios are
+of medians. "kept" is the same with an allocator that keeps its memory (glibc, by three environment variables); memory
+is the peak of the process, with the interpreter and torch in it.
+
+    python benchmarks/inference.py --device cuda --batch 4
+
+measures on a GPU instead: pairs a second, and the peak that torch has allocated.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from memory import noise_pair, peak_megabytes
+from reference_arrangement import reference_fuse
+from torch import Tensor
+
+from refusion.model import ReFusion
+from refusion.pipeline import fuse_luminance
+
+KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": "268435456"}
+REFERENCE = "authors' arrangement"
+Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def whole(forward: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", batch: int = 1) -> Fuse:
+    """From arrays through a network on whole tensors to an array; a batch repeats the pair."""
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            tensors = (torch.from_numpy(x)[None, None].to(device).expand(batch, -1, -1, -1) for x in (a, b))
+            return forward(*tensors)[0, 0].float().cpu().numpy()
+
+    return run
+
+
+def onnx_runtime(model: ReFusion, threads: int) -> Fuse:
+    """The exported model in ONNX Runtime."""
+    import onnxruntime
+
+    from refusion.export import export
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(model, path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return session.run(None, {"a": a[None, None], "b": b[None, None]})[0][0, 0]
+
+    return run
+
+
+def cpu_contenders(model: ReFusion, threads: int) -> dict[str, Callable[[], Fuse]]:
+    """What is compared on a CPU, by name."""
+    contenders = {
+        REFERENCE: lambda: whole(lambda a, b: reference_fuse(model, a, b)),
+        "FusionModule.forward": lambda: whole(model),
+        "refusion": lambda: lambda a, b: fuse_luminance(model, a, b),
+    }
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
+        contenders["ONNX Runtime"] = lambda: onnx_runtime(model, threads)
+    return contenders
+
+
+def gpu_contenders(model: ReFusion, batch: int) -> dict[str, tuple[Fuse, int]]:
+    """What is compared on a GPU, by name, and how many pairs one call takes."""
+    model = model.to("cuda")
+    channels_last = ReFusion(**model.config).to("cuda").eval().to(memory_format=torch.channels_last)
+    channels_last.load_state_dict(model.state_dict())
+    compiled = torch.compile(channels_last)
+
+    def autocast(forward: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
+        def run(a: Tensor, b: Tensor) -> Tensor:
+            with torch.autocast("cuda", dtype):
+                return forward(a, b)
+
+        return run
+
+    def wholes(forward: Callable[[Tensor, Tensor], Tensor]) -> Fuse:
+        return whole(forward, "cuda", batch)
+
+    return {
+        REFERENCE: (whole(lambda a, b: reference_fuse(model, a, b), "cuda"), 1),
+        "refusion": (lambda a, b: fuse_luminance(model, a, b), 1),
+        "FusionModule.forward": (wholes(channels_last), batch),
+        "bf16": (wholes(autocast(channels_last, torch.bfloat16)), batch),
+        "fp16": (wholes(autocast(channels_last, torch.float16)), batch),
+        "compiled": (wholes(compiled), batch),
+        "compiled, bf16": (wholes(autocast(compiled, torch.bfloat16)), batch),
+    }
+
+
+def measure(fuse: Fuse, a: np.ndarray, b: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """Wall and CPU seconds of one call, page faults, and the fused picture."""
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    wall, cpu = time.perf_counter(), time.process_time()
+    fused = fuse(a, b)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    return {"wall": wall, "cpu": cpu, "faults": faults, "peak_mb": peak_megabytes()}, fused
+
+
+def worker(name: str, args: argparse.Namespace) -> None:
+    """Fuse once for every line on standard input, and print what it took."""
+    torch.set_num_threads(args.threads)
+    model = ReFusion.from_pretrained(args.model)
+    a, b = noise_pair(args.width, args.height)
+    fuse = cpu_contenders(model, args.threads)[name]()
+    _, fused = measure(fuse, a, b)
+    expected = whole(model)(a, b) if args.check else fused
+    print(json.dumps(float(np.abs(fused - expected).max())), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(measure(fuse, a, b)[0]), flush=True)
+
+
+def on_cpu(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Medians of every contender with both allocator settings."""
+    names = list(cpu_contenders(ReFusion(), args.threads))
+    processes = {}
+    for name in names:
+        for kept in (False, True):
+            environment = {k: v for k, v in os.environ.items() if k not in KEPT}
+            command = [sys.executable, __file__, *sys.argv[1:], "--worker", name]
+            processes[f"{name}, kept" if kept else name] = subprocess.Popen(
+                command,
+                env={**environment, **(KEPT if kept else {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in processes}
+    differences = {name: json.loads(process.stdout.readline()) for name, process in processes.items()}
+    for _ in range(args.rounds):
+        for name, process in processes.items():
+            process.stdin.write("\n")
+            process.stdin.flush()
+            rows[name].append(json.loads(process.stdout.readline()))
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+    results = {n: {key: statistics.median(r[key] for r in rs) for key in rs[0]} for n, rs in rows.items()}
+    return {name: {**values, "difference": differences[name]} for name, values in results.items()}
+
+
+def on_gpu(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Medians of every contender; a call copies the pair to the GPU and one result back."""
+    a, b = noise_pair(args.width, args.height)
+    contenders = gpu_contenders(ReFusion.from_pretrained(args.model), args.batch)
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    fused = {name: fuse(a, b) for name, (fuse, _) in contenders.items()}
+    for _ in range(args.rounds):
+        for name, (fuse, pairs) in contenders.items():
+            torch.cuda.reset_peak_memory_stats()
+            values, _ = measure(fuse, a, b)
+            peak = torch.cuda.max_memory_allocated() / 2**20
+            rows[name].append(
+                {"wall": values["wall"] / pairs, "pairs_per_second": pairs / values["wall"], "peak_mb": peak}
+            )
+    results = {n: {key: statistics.median(r[key] for r in rs) for key in rs[0]} for n, rs in rows.items()}
+    for name, values in results.items():
+        levels = np.abs(fused[name] - fused["FusionModule.forward"]) * 255
+        values["difference"] = float(levels.max() / 255)
+        values["within_a_level"] = float((levels <= 1).mean())
+    return results
+
+
+def machine(args: argparse.Namespace) -> str:
+    """The machine and the versions, in one line."""
+    device = torch.cuda.get_device_name() if args.device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return (
+        f"{args.width} x {args.height}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()} with {device}, {os.cpu_count()} CPU cores, {args.threads} thread(s), "
+        f"{args.rounds} rounds, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def main() -> None:
+    """Print a table, and write JSON if that is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", default="refusion-ir-vis")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch", type=int, default=4, help="pairs of one call on a GPU (default: 4)")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with FusionModule.forward; raises the peak memory"
+    )
+    parser.add_argument("--json", type=Path, help="write the medians and the machine there")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        worker(args.worker, args)
+        return
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA GPU here; leave out --device cuda.")
+    print(machine(args))
+    results = on_gpu(args) if args.device == "cuda" else on_cpu(args)
+    for values in results.values():
+        values["ratio"] = results[REFERENCE]["wall"] / values["wall"]
+        values |= {"cpu_ratio": results[REFERENCE]["cpu"] / values["cpu"]} if "cpu" in values else {}
+    columns = list(next(iter(results.values())))
+    print("| contender |", " | ".join(columns), "|")
+    print("| --- |", " | ".join("---:" for _ in columns), "|")
+    for name, values in results.items():
+        print(f"| {name} |", " | ".join(f"{values[column]:.4g}" for column in columns), "|")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine(args), "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

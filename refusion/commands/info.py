@@ -1,0 +1,26 @@
+"""refusion info"""
+
+import typer
+
+
+def info() -> None:
+    """Say how pictures are fused on this machine: engine, device, threads, strips, versions."""
+    import platform
+
+    import torch
+
+    from refusion import __version__
+    from refusion.engines import DEFAULT_ENGINE
+    from refusion.strips import strip_rows
+
+    cpu = torch.device("cpu")
+    rows = [
+        ("refusion", f"{__version__}, torch {torch.__version__}, Python {platform.python_version()}"),
+        ("engine", f"{DEFAULT_ENGINE} (the default; refusion fuse --engine whole takes the other one)"),
+        ("device", f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"),
+        ("strips", f"{strip_rows(480, 640, cpu)} rows at 640 x 480, {strip_rows(4000, 6000, cpu)} at 6000 x 4000"),
+    ]
+    if torch.cuda.is_available():
+        rows.append(("GPU", f"{torch.cuda.get_device_name()}: used where the model is on it, model.to('cuda')"))
+    for name, value in rows:
+        typer.echo(f"{name:<10}{value}")

@@ -1,0 +1,301 @@
+"""The fusion module evaluated strip by strip: the result of `FusionModule.forward`, faster and in little memory.
+
+Attention is over the whole picture, so it cannot be cut into tiles; but each attention matrix is made of sums over
+pixels. Every transformer block therefore takes two passes over the picture: one that adds up its Gram matrix, one that
+applies the attention and goes on. The second pass of a block and the first of the next one share a loop, in which a
+strip of a few rows runs through all their layers while it is in the processor's cache.
+
+What the output needs of a layer is folded into small matrices: the scale of the norms and the projection after the
+attention. Only the features are held for the whole picture, in one map that each pass overwrites: the output of a 3 x 3
+convolution is a row behind its input, so that rows are written only after they were read.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refusion.blocks import NORM_EPS, GatedFeedForward, LayerNorm2d, TransformerBlock
+from refusion.fusion import FusionModule, InteractiveFusion, check_sources
+from refusion.row_convolution import Pointwise, RowConvolution
+
+STRIP_PIXELS = 10_000
+"""Pixels of a strip for each CPU thread: its widest map, 128 channels of float32, takes 5 MB."""
+
+MOST_STRIP_PIXELS = 60_000
+"""Pixels of a strip at most on CPU: the C library gives maps of more than 32 MB back to the system after each use, and
+the system clears them again."""
+
+GPU_STRIP_PIXELS = 1_000_000
+"""Pixels of a strip on a GPU: 128 channels of float32 take 0.5 GB."""
+
+
+def strip_rows(height: int, width: int, device: torch.device) -> int:
+    """Rows of a strip that suit the machine."""
+    pixels = GPU_STRIP_PIXELS
+    if device.type == "cpu":
+        pixels = min(STRIP_PIXELS * torch.get_num_threads(), MOST_STRIP_PIXELS)
+    return max(1, min(height, round(pixels / width)))
+
+
+def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None) -> Tensor:
+    """Fuse luminance, as `FusionModule.forward` does, without gradients.
+
+    Args:
+        module: the fusion module.
+        a: first source, (1, 1, H, W), in [0, 1], H and W at least 8; of the module's dtype and on its device.
+        b: second source, likewise.
+        rows: rows of a strip; what suits the machine if not given.
+
+    Returns:
+        Fused luminance, (1, 1, H, W), in (0, 1).
+
+    Raises:
+        ValueError: the shapes differ, are not (1, 1, H, W), or are smaller than 8 x 8; `rows` is less than 1.
+    """
+    check_sources(a, b)
+    height, width = a.shape[2:]
+    if len(a) != 1:
+        raise ValueError(f"The sources have shape {tuple(a.shape)}; one pair, (1, 1, H, W), is accepted.")
+    if rows is None:
+        rows = strip_rows(height, width, a.device)
+    if rows < 1:
+        raise ValueError(f"A strip has {rows} rows; it must have at least 1.")
+    with torch.inference_mode():
+        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows)[None, None]
+
+
+def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tensor:
+    height, width = a.shape[:2]
+    features = _room(a, height, width, 2 * module.project_in_1.out_channels)
+    halves = features.chunk(2, dim=2)
+    projections = module.project_in_1, module.project_in_2
+    heads = [_ProjectIn(*layers) for layers in zip(projections, (a, b), halves, strict=True)]
+    for blocks in zip(module.encoder1, module.encoder2, strict=True):
+        tails = [_Gram(block, half) for block, half in zip(blocks, halves, strict=True)]
+        _pass(height, rows, heads, tails)
+        heads = [tail.rest_of_block() for tail in tails]
+    tail = _CrossGram(module.interaction, features)
+    _pass(height, rows, heads, [tail])
+    heads = [tail.rest_of_interaction()]
+    for block in module.decoder:
+        tail = _Gram(block, features)
+        _pass(height, rows, heads, [tail])
+        heads = [tail.rest_of_block()]
+    output = _ProjectOut(module, features)
+    _pass(height, rows, heads, [output])
+    return output.fused
+
+
+def _room(like: Tensor, *shape: int) -> Tensor:
+    """An empty tensor that will be filled only once."""
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    # Larger blocks than any that was freed before come straight from the system and go back to it, page by page, each
+    # time: with glibc, freeing one of nearly 32 MB once lets the strips' blocks stay with the process.
+    torch.empty(31 << 20, dtype=torch.uint8)
+    # NumPy asks for large pages.
+    return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
+
+
+def _pass(height: int, rows: int, heads: list, tails: list) -> None:
+    """Take all strips through the layers of one pass.
+
+    The heads write rows of the features, all of them the same ones; the tails read them.
+    """
+    for start in range(0, height, rows):
+        strip = slice(start, min(start + rows, height))
+        last = strip.stop == height
+        finished = [head.push(strip, last) for head in heads]
+        for tail in tails:
+            tail.push(finished[0], last)
+
+
+class _ProjectIn:
+    """The first convolution of one source."""
+
+    def __init__(self, conv: nn.Conv2d, source: Tensor, features: Tensor) -> None:
+        self.conv, self.source, self.features = RowConvolution(conv), source, features
+
+    def push(self, strip: slice, last: bool) -> slice:
+        done, x = self.conv.push(self.source[strip], last)
+        self.features[done] = x
+        return done
+
+
+class _Gram:
+    """The Gram matrix of a transformer block's attention."""
+
+    def __init__(self, block: TransformerBlock, features: Tensor) -> None:
+        self.block, self.features = block, features
+        self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
+        self.sums = _AttentionSums(features)
+
+    def push(self, strip: slice, last: bool) -> None:
+        self.sums.add(*self.projections.push(strip, last))
+
+    def rest_of_block(self) -> "_RestOfBlock":
+        attention = self.block.attn
+        matrix = self.sums.matrix(attention.temperature, attention.project_out)
+        return _RestOfBlock(self.features, self.projections.values(), matrix, self.block)
+
+
+class _RestOfBlock:
+    """A transformer block from the values of its attention on."""
+
+    def __init__(self, features: Tensor, values: RowConvolution, attention: Tensor, block: TransformerBlock) -> None:
+        ffn: GatedFeedForward = block.ffn
+        self.features, self.values, self.attention = features, values, attention
+        self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, block.norm2))
+        self.project_out = ffn.project_out.weight.flatten(1).T
+
+    def push(self, strip: slice, last: bool) -> slice:
+        attended, values = self.values.push(self.features[strip], last)
+        x = self.features[attended]
+        _add_product(x, values, self.attention)
+        done, expanded = self.conv.push(x, last)
+        gate, value = expanded.chunk(2, dim=2)
+        _add_product(self.features[done], F.gelu(gate).mul_(value), self.project_out)
+        return done
+
+
+class _CrossGram:
+    """The Gram matrices between the two sources."""
+
+    def __init__(self, interaction: InteractiveFusion, features: Tensor) -> None:
+        self.interaction, self.features = interaction, features
+        one, two = features.chunk(2, dim=2)
+        self.projections = (
+            _Projections(one, interaction.qkv1, interaction.qkv1_dwconv),
+            _Projections(two, interaction.qkv2, interaction.qkv2_dwconv),
+        )
+        self.sums = _AttentionSums(one), _AttentionSums(two)
+
+    def push(self, strip: slice, last: bool) -> None:
+        (q1, k1), (q2, k2) = (projections.push(strip, last) for projections in self.projections)
+        self.sums[0].add(q2, k1)
+        self.sums[1].add(q1, k2)
+
+    def rest_of_interaction(self) -> "_RestOfInteraction":
+        interaction = self.interaction
+        matrices = (
+            self.sums[0].matrix(interaction.temperature1, interaction.project_mid1),
+            self.sums[1].matrix(interaction.temperature2, interaction.project_mid2),
+        )
+        values = [projections.values() for projections in self.projections]
+        return _RestOfInteraction(self.features, values, matrices, interaction)
+
+
+class _RestOfInteraction:
+    """The interactive fusion from the values of its attention on."""
+
+    def __init__(
+        self,
+        features: Tensor,
+        values: list[RowConvolution],
+        attention: tuple[Tensor, Tensor],
+        module: InteractiveFusion,
+    ) -> None:
+        self.features, self.values, self.attention = features, values, attention
+        layers = (
+            (module.gates, module.gates_dwconv),
+            (module.value1, module.value1_dwconv),
+            (module.value2, module.value2_dwconv),
+        )
+        self.convs = [RowConvolution(depthwise, Pointwise(conv)) for conv, depthwise in layers]
+        self.project_out = torch.cat(
+            [conv.weight.flatten(1) for conv in (module.project_out1, module.project_out2)], 1
+        ).T
+
+    def push(self, strip: slice, last: bool) -> slice:
+        for half, values, attention in zip(self._halves(slice(None)), self.values, self.attention, strict=True):
+            attended, x = values.push(half[strip], last)
+            _add_product(half[attended], x, attention)
+        x = self.features[attended], *self._halves(attended)
+        (done, gates), (_, value1), (_, value2) = (
+            conv.push(part, last) for conv, part in zip(self.convs, x, strict=True)
+        )
+        gated = F.gelu(gates)
+        for part, value in zip(gated.chunk(2, dim=2), (value1, value2), strict=True):
+            part *= value
+        _add_product(self.features[done], gated, self.project_out)
+        return done
+
+    def _halves(self, rows: slice) -> tuple[Tensor, ...]:
+        return self.features[rows].chunk(2, dim=2)
+
+
+class _ProjectOut:
+    """The last two convolutions."""
+
+    def __init__(self, module: FusionModule, features: Tensor) -> None:
+        self.features = features
+        self.convs = RowConvolution(module.project_out_0), RowConvolution(module.project_out_1)
+        self.fused = features.new_empty(features.shape[:2])
+
+    def push(self, strip: slice, last: bool) -> None:
+        _, x = self.convs[0].push(self.features[strip], last)
+        done, x = self.convs[1].push(F.leaky_relu(x, 0.01), last)
+        torch.sigmoid(x[..., 0], out=self.fused[done])
+
+
+class _Projections:
+    """Queries, keys and values of the attention, from the features of one map.
+
+    Queries and keys are wanted in one pass over the picture, the values in the next.
+
+    Args:
+        features: (H, W, C).
+        conv: the pointwise convolution.
+        depthwise: the depthwise convolution after it.
+        norm: the layer norm before both, if there is one.
+    """
+
+    def __init__(
+        self, features: Tensor, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None
+    ) -> None:
+        self.features, self.layers = features, (conv, depthwise, norm)
+        self.channels = features.shape[2]
+        self.conv = self._part(slice(0, 2 * self.channels))
+
+    def _part(self, outputs: slice) -> RowConvolution:
+        conv, depthwise, norm = self.layers
+        return RowConvolution(depthwise, Pointwise(conv, norm, outputs), outputs)
+
+    def push(self, strip: slice, last: bool) -> tuple[Tensor, Tensor]:
+        """Queries and keys of the rows that are ready, (n, W, C) each."""
+        _, x = self.conv.push(self.features[strip], last)
+        return x.chunk(2, dim=2)
+
+    def values(self) -> RowConvolution:
+        """What makes the values from the features."""
+        return self._part(slice(2 * self.channels, 3 * self.channels))
+
+
+class _AttentionSums:
+    """What a matrix of transposed attention is made of, added up over the pixels."""
+
+    def __init__(self, features: Tensor) -> None:
+        channels = features.shape[2]
+        self.gram = features.new_zeros(channels, channels, dtype=torch.float64)
+        self.squares = features.new_zeros(2, channels, dtype=torch.float64)
+
+    def add(self, q: Tensor, k: Tensor) -> None:
+        """Add some pixels, (n, W, C) each."""
+        q, k = q.flatten(0, 1), k.flatten(0, 1)
+        self.gram += q.T @ k
+        self.squares += torch.stack(((q * q).sum(dim=0), (k * k).sum(dim=0)))
+
+    def matrix(self, temperature: Tensor, projection: nn.Conv2d) -> Tensor:
+        """The attention and the projection after it: the (C, C) matrix that (n, W, C) values are multiplied by."""
+        q_norm, k_norm = self.squares.sqrt().clamp_min(NORM_EPS)
+        gram = (self.gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
+        shape = (len(temperature), len(gram) // len(temperature))
+        of_heads = gram.unflatten(1, shape).unflatten(0, shape).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        attention = torch.block_diag(*(of_heads * temperature).softmax(dim=2))
+        return (projection.weight.flatten(1) @ attention).T.contiguous()
+
+
+def _add_product(x: Tensor, y: Tensor, matrix: Tensor) -> None:
+    """x += y @ matrix, for (n, W, C) maps."""
+    x.flatten(0, 1).addmm_(y.flatten(0, 1), matrix)

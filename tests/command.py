@@ -1,0 +1,42 @@
+"""The `refusion` command in this process, which is quicker than a new one for every case."""
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+from refusion.cli import main
+from refusion.hub import save_model
+from refusion.model import ReFusion
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def refusion(*arguments: object) -> Result:
+    """Run the command with these arguments; a traceback is not caught."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        mock.patch.object(sys, "argv", ["refusion", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+    return Result(code, out.getvalue(), " ".join(err.getvalue().split()))
+
+
+def small_model(folder: Path, task: str = "ir-vis") -> Path:
+    """A folder with an untrained model that is quick to run."""
+    folder.mkdir()
+    model = ReFusion(task, channels=8, heads=4, blocks=1)
+    save_model(folder, model, model.config)
+    return folder
