@@ -7,15 +7,20 @@ import sys
 import gradio as gr
 
 from refusion.demo.look import CSS, HEAD, THEME
-from refusion.demo.options import DemoOptions
+from refusion.demo.options import Decorator, DemoOptions
 from refusion.demo.page import build_demo
 from refusion.hub import ModelError
 
 _DEFAULTS = DemoOptions()
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_device: Decorator | None = None) -> int:
     """Serve the demo until it is stopped.
+
+    Args:
+        argv: flags; those of the process if not given.
+        load_at_start: see `DemoOptions`.
+        on_device: see `DemoOptions`.
 
     Returns:
         The exit code: 0 done; 2 the address, the device or a model cannot be used.
@@ -29,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             device=checked_device(args.device),
             models=tuple(args.model),
             hub_models=not args.no_hub_models,
+            load_at_start=load_at_start,
+            on_device=on_device or _DEFAULTS.on_device,
         )
         serve(args.host, args.port, options=options, share=args.share, mcp=args.mcp)
     except OSError:
