@@ -117,6 +117,12 @@ def test_every_task_has_a_tab_and_those_with_weights_an_endpoint(server, client)
         assert endpoint["description"], name
 
 
+def test_tools_are_called_as_endpoints_are():
+    named = {fn.api_name: fn.fn.__name__ for fn in build_demo().fns.values() if fn.api_visibility == "public"}
+    assert named
+    assert all(name == called for name, called in named.items())
+
+
 def test_a_task_without_weights_says_so_and_has_no_button():
     task = Task("sonar", "Sonar", ("a", "b"), ("low", "high"), "a", "refusion-sonar")
     config = build_demo(tasks=[task]).get_config_file()

@@ -24,7 +24,7 @@ def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultF
         _fuse(task, fusing, files),
         [inputs.a, inputs.b, *inputs.settings.inputs],
         fused,
-        api_name=f"fuse_{task.name.replace('-', '_')}",
+        api_name=_name(task),
         **ON_DEVICE,
     )
 
@@ -65,6 +65,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
     first, second = task.labels
+    fuse.__name__ = _name(task)  # What the tool of the Model Context Protocol is called.
     fuse.__doc__ = f"""Fuse two registered pictures of one scene ({first} and {second}) into one, pixel for pixel as
     `refusion fuse --task {task.name}` does.
 
@@ -118,6 +119,10 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
                 files.remove(own)
 
     return evaluate
+
+
+def _name(task: Task) -> str:
+    return f"fuse_{task.name.replace('-', '_')}"
 
 
 def refusal(error: Exception) -> gr.Error:
