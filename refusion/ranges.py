@@ -15,7 +15,7 @@ from refusion.tasks import OutputRange, check_choice
 # not set it.
 OUTLIERS = 0.5
 
-CONTRAST = 1.1
+CONTRAST = 1.14
 """What `add_contrast` multiplies differences from the mean by."""
 
 
