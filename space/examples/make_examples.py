@@ -737,7 +737,8 @@ def multi_exposure(rng: np.random.Generator) -> dict[str, np.ndarray]:
     radiance = to_linear(rgb) * (light * (1 - outdoors) + 3.4 * outdoors)[..., None]
     radiance *= 1 + np.array([0.06, 0.0, -0.1]) * (1 - outdoors)[..., None]
     radiance += 0.006 * blur(radiance, 12)  # flare of the lens
-    return {"multi-exposure_under": expose(radiance, -2, rng), "multi-exposure_over": expose(radiance, 2, rng)}
+    exposures = {"under": -2, "over": 2, "middle": 0}
+    return {f"multi-exposure_{name}": expose(radiance, stops, rng) for name, stops in exposures.items()}
 
 
 # ------------------------------------------------------------------------------------------------ command line

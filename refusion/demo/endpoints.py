@@ -1,0 +1,125 @@
+"""What programs call: one endpoint for each task, and one for scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from refusion.demo.fusing import Fusing, Settings
+from refusion.demo.jobs import CancelledError
+from refusion.demo.results import ResultFiles
+from refusion.demo.sources import SourceError, stored_path
+from refusion.demo.task_tab import TaskInputs, heading, session
+from refusion.demo.upload import picture_input
+from refusion.hub import ModelError
+from refusion.tasks import TASKS, Task, get_task
+
+ON_DEVICE = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}
+
+
+def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
+    """Add ``/fuse_ir_vis`` or the like: both files, and every setting of the tab as an option."""
+    fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
+    gr.Button("Fuse", visible=False).click(
+        _fuse(task, fusing, files),
+        [inputs.a, inputs.b, *inputs.settings.inputs],
+        fused,
+        api_name=f"fuse_{task.name.replace('-', '_')}",
+        **ON_DEVICE,
+    )
+
+
+def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
+    """Add ``/evaluate``."""
+    a, b, fused = (picture_input(label=label, visible=False) for label in ("A", "B", "Fused"))
+    task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label="Task", visible=False)
+    gr.Button("Evaluate", visible=False).click(
+        _evaluate(fusing, files),
+        [a, b, fused, task],
+        gr.JSON(label="Scores", visible=False),
+        api_name="evaluate",
+        **ON_DEVICE,
+    )
+
+
+def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
+    def fuse(
+        a: Any,
+        b: Any,
+        output_range: Any = None,
+        anchor: Any = None,
+        chroma: Any = None,
+        model: Any = None,
+        revision: Any = None,
+        request: gr.Request = None,
+    ) -> str:
+        try:
+            paths = tuple(
+                stored_path(upload, label, side)
+                for side, (upload, label) in enumerate(zip((a, b), task.labels, strict=True))
+            )
+            settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision)
+            result = fusing.fuse(session(request), paths, settings, lambda *_: None)
+        except (SourceError, ModelError, ValueError, CancelledError) as error:
+            raise refusal(error) from error
+        return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
+
+    first, second = task.labels
+    fuse.__doc__ = f"""Fuse two registered pictures of one scene ({first} and {second}) into one, pixel for pixel as
+    `refusion fuse --task {task.name}` does.
+
+    Args:
+        a: {heading(first)} picture: PNG, JPEG, TIFF, BMP or WebP.
+        b: {heading(second)} picture of the same width and height.
+        output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
+        anchor: What ties the fused grey levels to the sources: blend, bounds or none.
+        chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
+        model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
+        revision: Branch, tag or commit of a model on the Hub.
+
+    Returns:
+        The fused picture as a PNG file.
+    """
+    return fuse
+
+
+def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
+    def evaluate(
+        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request = None
+    ) -> dict[str, float | None]:
+        """Score a fused picture against its two sources with the metrics of image fusion.
+
+        Args:
+            a: First source: infrared, CT, PET or SPECT, near focus, or under-exposed.
+            b: Second source: visible, MRI, far focus, or over-exposed; of the same width and height.
+            fused: The fused picture; without one, the pair is fused first with the model of the task.
+            task: ir-vis, medical, multi-focus or multi-exposure.
+            request: Who asks; gradio fills it in.
+
+        Returns:
+            One number for each figure, by name: EN, SD, SF, AG, MI, CC, SCD, VIF, Qabf, SSIM and others of the task;
+            null where a figure has no meaning for the pair.
+        """
+        own = None
+        try:
+            chosen = get_task(task if isinstance(task, str) else "")
+            sources = stored_path(a, "first", 0), stored_path(b, "second", 1)
+            if fused:
+                result = stored_path(fused, "fused")
+            else:
+                settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
+                made = fusing.fuse(session(request), sources, settings, lambda *_: None)
+                result = own = files.save_fused(made, "fused.png")
+            return fusing.scores(session(request), chosen, sources, result)
+        except (SourceError, ModelError, ValueError, CancelledError) as error:
+            raise refusal(error) from error
+        finally:
+            if own is not None:
+                files.remove(own)
+
+    return evaluate
+
+
+def refusal(error: Exception) -> gr.Error:
+    """What a program is told: the sentence, without a stack trace in the log."""
+    return gr.Error(str(error) or "Cancelled.", duration=None, print_exception=False)

@@ -1,0 +1,158 @@
+"""The models of a demo: bundled ones, those it was started with, and public ones on the Hub."""
+
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import HfApi
+
+from refusion.demo.options import DemoOptions
+from refusion.explanation import TrainedModel, load_trained
+from refusion.hub import HUB_ID, LOADED, ModelError, has_weights, local_folder
+from refusion.hub_errors import hub_sentences
+from refusion.model import ReFusion
+from refusion.tasks import TASKS, Task
+
+MAX_HUB_BYTES = 64_000_000
+"""Most that is downloaded for a model that a visitor names."""
+
+MAX_HUB_MODELS = 8
+"""How many of them are kept; the one not used for the longest time goes first."""
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model as a visitor names it.
+
+    Attributes:
+        name: one of `Models.names`, or OWNER/NAME on the Hub.
+        revision: branch, tag or commit on the Hub.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+class Models:
+    """Loads each model once.
+
+    Args:
+        options: device, models, and whether visitors can name others.
+
+    Raises:
+        ModelError: one of the models that the demo was started with cannot be loaded.
+    """
+
+    def __init__(self, options: DemoOptions) -> None:
+        self._options = options
+        self._lock = threading.RLock()
+        self._fusion: dict[str, ReFusion] = {}
+        self._trained: dict[str, TrainedModel] = {}
+        self._hub: OrderedDict[ModelChoice, tuple[tempfile.TemporaryDirectory, Path]] = OrderedDict()
+        self._own: dict[str, str] = {task.name: task.model for task in TASKS.values()}
+        for name in options.models:
+            model = ReFusion.from_pretrained(name, map_location=options.device)
+            self._fusion[name] = model
+            self._own[model.task.name] = name
+        if options.load_at_start:
+            for name in self.names:
+                self.fusion(ModelChoice(name))
+
+    @property
+    def hub_models(self) -> bool:
+        """Whether a visitor can name a public model on the Hub."""
+        return self._options.hub_models
+
+    @property
+    def names(self) -> list[str]:
+        """Models that need no download, by name."""
+        bundled = [task.model for task in TASKS.values() if has_weights(task.model)]
+        return [*self._options.models, *(name for name in bundled if name not in self._options.models)]
+
+    def own(self, task: Task) -> str:
+        """Name of the model that a task uses unless another is asked for."""
+        return self._own.get(task.name, task.model)
+
+    def ready(self, task: Task) -> bool:
+        """Whether there is a model for a task without a download."""
+        return self.own(task) in self.names
+
+    def fusion(self, choice: ModelChoice) -> ReFusion:
+        """The fusion module of a model, on the device.
+
+        Raises:
+            ModelError: there is no such model, it is too large, or it cannot be loaded.
+        """
+        with self._lock:
+            name = self._located(choice)
+            if name not in self._fusion:
+                self._fusion[name] = ReFusion.from_pretrained(name, map_location=self._options.device)
+            return self._fusion[name]
+
+    def trained(self, choice: ModelChoice) -> TrainedModel:
+        """A model with the two modules that it was trained with, on the CPU.
+
+        Raises:
+            ModelError: as `fusion`, or it has only the fusion module.
+        """
+        with self._lock:
+            name = self._located(choice)
+            if name not in self._trained:
+                self._trained[name] = load_trained(name)
+            return self._trained[name]
+
+    def close(self) -> None:
+        """Remove what was downloaded."""
+        with self._lock:
+            for temporary, _ in self._hub.values():
+                temporary.cleanup()
+            self._hub.clear()
+
+    def _located(self, choice: ModelChoice) -> str:
+        """What `ReFusion.from_pretrained` takes; names that visitors send are never looked for on this machine."""
+        if choice.name in self.names:
+            if choice.revision:
+                raise ModelError(
+                    f"{choice.name} is on this machine and has no revisions; clear the revision, or give OWNER/NAME."
+                )
+            return choice.name
+        if not self.hub_models or not HUB_ID.fullmatch(choice.name) or choice.name.startswith("."):
+            hub = " or OWNER/NAME on the Hub" if self.hub_models else ""
+            raise ModelError(f"There is no model {choice.name[:100]!r} here; choose {', '.join(self.names)}{hub}.")
+        if choice not in self._hub:
+            self._hub[choice] = _download(choice)
+            if len(self._hub) > MAX_HUB_MODELS:
+                self._forget(next(iter(self._hub)))
+        self._hub.move_to_end(choice)
+        return str(self._hub[choice][1])
+
+    def _forget(self, choice: ModelChoice) -> None:
+        temporary, folder = self._hub.pop(choice)
+        self._fusion.pop(str(folder), None)
+        self._trained.pop(str(folder), None)
+        temporary.cleanup()
+
+
+def _download(choice: ModelChoice) -> tuple[tempfile.TemporaryDirectory, Path]:
+    # Without the operator's token: a visitor sees on the Hub what everybody sees.
+    with hub_sentences(choice.name, choice.revision):
+        info = HfApi(token=False).model_info(choice.name, revision=choice.revision, files_metadata=True)
+    size = sum(file.size or 0 for file in info.siblings or () if file.rfilename in LOADED)
+    if size > MAX_HUB_BYTES:
+        raise ModelError(
+            f"{choice.name} has {size / 1e6:.0f} MB of weights, but this demo downloads at most "
+            f"{MAX_HUB_BYTES / 1e6:.0f}; it is probably no model of this library."
+        )
+    temporary = tempfile.TemporaryDirectory(prefix="refusion-hub-", ignore_cleanup_errors=True)
+    try:
+        folder = local_folder(choice.name, revision=info.sha, token=False, cache_dir=temporary.name)
+    except BaseException:
+        shutil.rmtree(temporary.name, ignore_errors=True)
+        raise
+    return temporary, folder

@@ -1,0 +1,36 @@
+"""What can be set about a demo when it is started."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Limits, models and device of a demo.
+
+    Attributes:
+        queue_size: how many requests can wait; the next one is told that the queue is full.
+        max_megapixels: largest picture that is decoded, in millions of pixels.
+        max_file_mb: largest file that is taken, in millions of bytes.
+        device: ``cpu``, ``cuda``, ``mps`` and so on, as torch names it.
+        models: names, folders or Hub ids of models that take the place of the bundled one of their task.
+        hub_models: whether a visitor can name a public model on the Hub.
+        load_at_start: load the weights of all tasks before the first visitor comes.
+        on_device: decorator of the functions that compute, such as ``spaces.GPU``.
+    """
+
+    queue_size: int = 16
+    max_megapixels: float = 8.0
+    max_file_mb: int = 50
+    device: str = "cpu"
+    models: tuple[str, ...] = ()
+    hub_models: bool = True
+    load_at_start: bool = False
+    on_device: Decorator = _as_it_is

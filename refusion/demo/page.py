@@ -1,0 +1,57 @@
+"""The page: a tab for each task, one for many pairs, one about it all."""
+
+from collections.abc import Iterable
+
+import gradio as gr
+
+from refusion.demo import texts
+from refusion.demo.batch_tab import batch_tab
+from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
+from refusion.demo.fusing import Fusing
+from refusion.demo.options import DemoOptions
+from refusion.demo.results import ResultFiles
+from refusion.demo.stack_tab import stack_tab
+from refusion.demo.task_tab import session, task_tab
+from refusion.tasks import TASKS, Task
+
+SECONDS_KEPT = 3600
+"""How long uploads and results stay in the temporary folder; stopping the demo removes them at once."""
+
+
+def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TASKS.values()) -> gr.Blocks:
+    """Return the page; unless the options say otherwise, no weights are loaded before the first fusion.
+
+    Each task with weights has an endpoint named after it, such as ``/fuse_ir_vis``; ``/evaluate`` scores.
+
+    Args:
+        options: limits, models and device.
+        tasks: what has a tab.
+
+    Raises:
+        ModelError: a model that is asked for in the options cannot be loaded.
+    """
+    fusing, files = Fusing(options), ResultFiles()
+    with gr.Blocks(title="ReFusion", analytics_enabled=False, delete_cache=(SECONDS_KEPT // 6, SECONDS_KEPT)) as demo:
+        gr.Markdown(f"# ReFusion\n{texts.INTRODUCTION}", elem_classes="top")
+        with gr.Tabs():
+            for task in tasks:
+                with gr.Tab(task.title, id=task.name):
+                    inputs = task_tab(task, fusing, files)
+                    if inputs is not None:
+                        fuse_endpoint(task, inputs, fusing, files)
+            with gr.Tab("Stack", id="stack"):
+                stack_tab(fusing, files)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab(fusing, files)
+            with gr.Tab("About", id="about"):
+                gr.Markdown(texts.METHOD)
+                gr.HTML(texts.METHOD_FIGURE)
+                gr.Markdown(texts.about())
+        evaluate_endpoint(fusing, files)
+
+        def leave(request: gr.Request) -> None:
+            fusing.jobs.cancel(session(request))
+
+        demo.unload(leave)
+    demo.temp_file_sets.append(files.written)
+    return demo.queue(max_size=options.queue_size)

@@ -1,0 +1,175 @@
+"""`python app.py`: the flags, and serving."""
+
+import argparse
+import signal
+import sys
+
+import gradio as gr
+
+from refusion.demo.look import CSS, HEAD, THEME
+from refusion.demo.options import Decorator, DemoOptions
+from refusion.demo.page import build_demo
+from refusion.hub import ModelError
+
+_DEFAULTS = DemoOptions()
+
+
+def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_device: Decorator | None = None) -> int:
+    """Serve the demo until it is stopped.
+
+    Args:
+        argv: flags; those of the process if not given.
+        load_at_start: see `DemoOptions`.
+        on_device: see `DemoOptions`.
+
+    Returns:
+        The exit code: 0 done; 2 the address, the device or a model cannot be used.
+    """
+    args = make_parser().parse_args(argv)
+    try:
+        options = DemoOptions(
+            queue_size=args.queue_size,
+            max_megapixels=args.max_megapixels,
+            max_file_mb=args.max_file_mb,
+            device=checked_device(args.device),
+            models=tuple(args.model),
+            hub_models=not args.no_hub_models,
+            load_at_start=load_at_start,
+            on_device=on_device or _DEFAULTS.on_device,
+        )
+        serve(args.host, args.port, options=options, share=args.share, mcp=args.mcp)
+    except OSError:
+        port = "7860 to 7959 (all taken)" if args.port is None else args.port
+        print(f"The demo cannot listen on {args.host}, port {port}; choose others by --host, --port.", file=sys.stderr)
+        return 2
+    except (ModelError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of app.py's flags."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Fuse pairs of pictures in the browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=_port, help="port to listen on (default: the first free one from 7860)")
+    parser.add_argument("--share", action="store_true", help="also open a public address through gradio.live")
+    parser.add_argument("--mcp", action="store_true", help="also offer the endpoints as MCP tools (gradio[mcp])")
+    parser.add_argument(
+        "--queue-size",
+        type=_positive(int),
+        default=_DEFAULTS.queue_size,
+        help="how many requests can wait; the next one is told that the queue is full (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=_positive(float),
+        default=_DEFAULTS.max_megapixels,
+        help="largest picture that is decoded, in millions of pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-file-mb",
+        type=_positive(int),
+        default=_DEFAULTS.max_file_mb,
+        help="largest file that is taken, in millions of bytes (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda or another of torch's (default: a GPU if there is)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="model to use for its task: a bare name, a folder or OWNER/NAME on the Hub; can be repeated",
+    )
+    parser.add_argument("--no-hub-models", action="store_true", help="do not let visitors name a model on the Hub")
+    return parser
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    *,
+    options: DemoOptions = _DEFAULTS,
+    share: bool = False,
+    mcp: bool = False,
+    wait: bool = True,
+) -> gr.Blocks:
+    """Build the demo and serve it. Only `share`, and a visitor who names a model on the Hub, open a connection.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; the first free one from 7860 if not given.
+        options: limits, models and device.
+        share: also open a public address through gradio.live.
+        mcp: also offer the endpoints as tools of the Model Context Protocol, below ``/gradio_api/mcp/``.
+        wait: return only when the demo is stopped by Ctrl-C or SIGTERM, else at once; then stop it by ``close()``.
+
+    Raises:
+        OSError: the host or port cannot be listened on.
+        ModelError: a model that is asked for in the options cannot be loaded.
+        ValueError: `mcp` is asked for, and gradio's extra is not installed.
+    """
+    if mcp:
+        _check_mcp()
+    demo = build_demo(options)
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        prevent_thread_lock=True,
+        theme=THEME,
+        css=CSS,
+        head=HEAD,
+        ssr_mode=False,
+        enable_monitoring=False,
+        footer_links=["api", "settings"],
+        mcp_server=mcp,
+        max_file_size=options.max_file_mb * 1_000_000,
+    )
+    if wait:
+        # Ended by a service manager as by Ctrl-C, the demo still removes the pictures it was given.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        demo.block_thread()
+    return demo
+
+
+def checked_device(name: str) -> str:
+    """The device that `--device` asks for.
+
+    Raises:
+        ValueError: this machine has none of that name.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"There is no device {name!r} here that torch can use; try --device cpu.") from error
+    return name
+
+
+def _check_mcp() -> None:
+    try:
+        import mcp  # noqa: F401
+    except ImportError as error:
+        raise ValueError("--mcp needs an extra of gradio; install it with: pip install 'gradio[mcp]'") from error
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text} is not a port; give a number from 1 to 65535")
+    return int(text)
+
+
+def _positive(kind: type) -> type:
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0 or value == float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a {'whole ' if kind is int else ''}number above 0")
+        return value
+
+    return number

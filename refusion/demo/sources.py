@@ -1,0 +1,171 @@
+"""What visitors upload: checked before it is decoded, read, and refused in sentences."""
+
+import filecmp
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gradio.utils import get_upload_folder
+from PIL import Image, UnidentifiedImageError, features
+
+from refusion.demo.options import DemoOptions
+from refusion.images import Picture, PictureError, read_picture
+
+_HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
+"""Formats whose header is looked at here for the size; `read_picture` decides what is read."""
+
+_NOT_SHOWN = (".tif", ".tiff")
+"""What browsers do not show."""
+
+
+class SourceError(PictureError):
+    """An upload cannot be used; `side` is 0 or 1 for the first or second picture, None for the pair."""
+
+    def __init__(self, message: str, side: int | None = None) -> None:
+        super().__init__(message)
+        self.side = side
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is said about a picture next to its input."""
+
+    size: tuple[int, int]
+    colour: bool
+
+    @property
+    def megapixels(self) -> float:
+        """Pixels in millions."""
+        return self.size[0] * self.size[1] / 1e6
+
+
+def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
+    """The path under which the server stored an upload. What a client merely names is never opened.
+
+    Args:
+        upload: file data as the browser or a client sends it.
+        label: what the picture is called.
+        side: for the error.
+
+    Raises:
+        SourceError: nothing was uploaded, or the path is outside the folder for uploads.
+    """
+    if not upload:
+        raise SourceError(f"The {label} picture is missing; a pair is two pictures, so add it and fuse again.", side)
+    given = upload.get("path") if isinstance(upload, dict) else None
+    if not isinstance(given, str) or "\0" in given:
+        raise SourceError(f"The {label} picture did not arrive as an uploaded file; upload it again.", side)
+    path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
+    if not (path.is_relative_to(folder) and path.is_file()):
+        raise SourceError(
+            f"The {label} picture is not among the files that were uploaded here (they are kept for an hour); "
+            "upload it again.",
+            side,
+        )
+    return path
+
+
+def read_upload(path: Path, options: DemoOptions, side: int | None = None) -> Picture:
+    """Read a stored upload; size in bytes and pixels are checked before it is decoded.
+
+    Raises:
+        SourceError: it is too large, or no picture that can be read.
+    """
+    if path.stat().st_size > options.max_file_mb * 1_000_000:
+        raise SourceError(
+            f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb}; "
+            f"save it smaller, or {_ELSEWHERE}.",
+            side,
+        )
+    _check_header(path, options, side)
+    try:
+        return read_picture(path, max_pixels=int(options.max_megapixels * 1e6))
+    except PictureError as error:
+        raise SourceError(str(error), side) from error
+
+
+def read_uploads(paths: tuple[Path, Path], options: DemoOptions) -> tuple[Picture, Picture]:
+    """Read a pair and check that its pictures belong together.
+
+    Raises:
+        SourceError: a picture cannot be read, the sizes differ, or both are the same file.
+    """
+    first, second = (read_upload(path, options, side) for side, path in enumerate(paths))
+    check_together(paths, (first.size, second.size))
+    return first, second
+
+
+def read_stack(paths: tuple[Path, ...], options: DemoOptions) -> Picture:
+    """Read all pictures of a stack, one after the other, and return the first.
+
+    Raises:
+        SourceError: a picture cannot be read, or one has another size than the first.
+    """
+    first = read_upload(paths[0], options)
+    for path in paths[1:]:
+        if (size := read_upload(path, options).size) != first.size:
+            raise SourceError(
+                f"The pictures of a stack must match pixel for pixel, but {paths[0].name} is {first.size[0]} x "
+                f"{first.size[1]} and {path.name} is {size[0]} x {size[1]} (width x height)."
+            )
+    return first
+
+
+def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    """Check what can be wrong with a pair of good pictures.
+
+    Raises:
+        SourceError: the sizes differ, or both are the same file.
+    """
+    if sizes[0] != sizes[1]:
+        (width_a, height_a), (width_b, height_b) = sizes
+        raise SourceError(
+            f"The two pictures must match pixel for pixel, but {paths[0].name} is {width_a} x {height_a} and "
+            f"{paths[1].name} is {width_b} x {height_b} (width x height): register them, then crop or scale one to "
+            "the size of the other."
+        )
+    if paths[0] == paths[1] or filecmp.cmp(*paths, shallow=False):
+        raise SourceError(
+            f"Both pictures are the same file ({paths[0].name}), so there is nothing to fuse; replace one of them by "
+            "the other picture of the scene."
+        )
+
+
+def describe_upload(path: Path, options: DemoOptions) -> tuple[Facts, str]:
+    """Facts about a stored upload, and what to say about it.
+
+    Raises:
+        SourceError: it is too large, or no picture that can be read.
+    """
+    facts = _facts(path, options)
+    width, height = facts.size
+    said = f"{path.name}: {width} x {height} pixels, {'colour' if facts.colour else 'grey'}."
+    if path.suffix.lower() in _NOT_SHOWN:
+        said += " Browsers do not show TIFF; it is fused all the same."
+    return facts, said
+
+
+# The folder that a file is stored in is named by its content, so a path stands for the same picture for ever.
+@lru_cache(maxsize=256)
+def _facts(path: Path, options: DemoOptions) -> Facts:
+    picture = read_upload(path, options)
+    return Facts(picture.size, picture.chroma is not None)
+
+
+_ELSEWHERE = "use `refusion fuse` on a machine of your own"
+
+
+def _check_header(path: Path, options: DemoOptions, side: int | None) -> None:
+    limit = f"this demo takes at most {options.max_megapixels:g} megapixels: scale it down, or {_ELSEWHERE}"
+    try:
+        with Image.open(path, formats=_HEADERS) as image:
+            width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise SourceError(f"{path.name} has far too many pixels; {limit}.", side) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, EOFError):
+        return  # `read_picture` has a sentence for each of these.
+    if width * height > options.max_megapixels * 1e6:
+        raise SourceError(
+            f"{path.name} is {width} x {height} pixels ({width * height / 1e6:.3g} megapixels), but {limit}.", side
+        )

@@ -1,0 +1,16 @@
+"""What the Space starts: the demo, with the weights loaded and the GPU borrowed where there is one to borrow."""
+
+import os
+import sys
+
+try:
+    # On ZeroGPU this must come before torch.
+    from spaces import GPU as ON_DEVICE
+except ImportError:
+    ON_DEVICE = None
+
+from refusion.demo import main
+
+if __name__ == "__main__":
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    sys.exit(main(["--host", host, *sys.argv[1:]], load_at_start=True, on_device=ON_DEVICE))
