@@ -83,7 +83,8 @@ from importlib.metadata import packages_distributions
 before = set(sys.modules)
 import app, refusion.demo.page
 tops = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(json.dumps(sorted({d.lower() for top in tops for d in packages_distributions().get(top, [])})))
+packages = packages_distributions()
+print(json.dumps(sorted({distribution.lower() for top in tops for distribution in packages.get(top, [])})))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=space, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
