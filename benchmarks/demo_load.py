@@ -74,7 +74,7 @@ def run(folder: Path, clients: int, requests: int) -> int:
         def visit(job: int | str) -> tuple[str, float]:
             if not hasattr(local, "client"):
                 own = folder / f"downloads-{threading.get_ident()}"
-                local.client = Client(url, download_files=own, verbose=False)
+                local.client = Client(url, download_files=own, verbose=False, httpx_kwargs={"timeout": 120})
             start = time.monotonic()
             said = ask(local.client, job, pairs, bad, wanted)
             return said, time.monotonic() - start
