@@ -50,8 +50,8 @@ def fuse_stack(
 ) -> Picture:
     """Fuse a stack; see `refusion.model.ReFusion.fuse_stack` and docs/stacks.md.
 
-    The darkest is fused with the brightest, the next with the next, and their results in pairs again, so that the order in
-    which the pictures are given does not matter.
+    The darkest is fused with the brightest, the next with the next, and their results in pairs again, so that the order
+    in which the pictures are given does not matter.
 
     Args:
         module: the fusion module.
