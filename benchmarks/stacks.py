@@ -1,7 +1,7 @@
 """Ways to fuse a stack of more than two pictures with a network made for two.
 
-    python benchmarks/stacks.py --task multi-focus --pictures ../shared/data/ir_vis/val/vis
-    python benchmarks/stacks.py --task multi-exposure --pictures ../shared/data/multi_exposure/val
+    python benchmarks/stacks.py --task multi-focus --pictures VISIBLE
+    python benchmarks/stacks.py --task multi-exposure --pictures VAL
 
 Focus stacks are made from sharp photographs: a random smooth depth, every frame in focus at another one, a Gaussian
 blur that grows with the distance from it, and noise. The photograph is the truth: PSNR (dB) and SSIM against it.
