@@ -133,8 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         parts = self.parts
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
-            repo_id = "/".join(parts[2:4])
+        if parts[:1] == ["api"] and parts[1:2] in (["models"], ["spaces"]) and len(parts) >= 4:
+            repo_id = "/".join((["spaces"] if parts[1] == "spaces" else []) + parts[2:4])
             action, rest = (parts[4], parts[5:]) if len(parts) > 4 else ("revision", ["main"])
             handler = getattr(self, f"_{self.command.lower()}_{action}", None)
             if handler is None:
@@ -179,6 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._must_be_authorised()
         asked = json.loads(self.body)
         repo_id = f"{asked['organization'] or 'me'}/{asked['name']}"
+        if asked.get("type") == "space":
+            if asked.get("sdk") not in ("gradio", "docker", "static"):
+                raise RefusalError(400, message="Invalid SDK")
+            repo_id = f"spaces/{repo_id}"
         url = f"{self.server.endpoint}/{repo_id}"
         if repo_id in self.server.repositories:
             self._send_json({"url": url, "error": "You already created this model repo"}, 409)
@@ -200,7 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get_revision(self, repo_id: str, repository: Repository, revision: str = "main") -> None:
         sha = self._commit_of(repository, revision)
-        siblings = [{"rfilename": name} for name in repository.commits[sha]]
+        # Sizes only where they are asked for, as on the Hub.
+        sized = "blobs" in self.query
+        siblings = [
+            {"rfilename": name, **({"size": len(content)} if sized else {})}
+            for name, content in repository.commits[sha].items()
+        ]
         self._send_json({"id": repo_id, "sha": sha, "private": repository.private, "siblings": siblings, "tags": []})
 
     def _get_tree(self, _: str, repository: Repository, revision: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import sys
 
 import gradio as gr
+from gradio.route_utils import delete_files_created_by_app
 
 from refusion.demo.look import CSS, HEAD, THEME
 from refusion.demo.options import Decorator, DemoOptions
@@ -129,6 +130,8 @@ def serve(
         # Ended by a service manager as by Ctrl-C, the demo still removes the pictures it was given.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         demo.block_thread()
+        # Gradio gives its server five seconds to end, and removes them only if that was enough.
+        delete_files_created_by_app(demo, age=None)
     return demo
 
 
