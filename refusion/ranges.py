@@ -20,7 +20,7 @@ CONTRAST = 1.14
 
 
 LEAST_SPAN = 1e-4
-"""Span of luminance below which a picture is called constant, so that rounding errors are not stretched to a picture."""
+"""Span of luminance below which a picture is called constant: rounding errors are not stretched to a picture."""
 
 
 @dataclass(frozen=True)
