@@ -30,12 +30,13 @@ def batch_tab(fusing: Fusing, files: ResultFiles) -> None:
     if not ready:
         gr.Markdown("This version comes without weights, so nothing can be fused here yet.")
         return
-    task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
     kinds = [", ".join(dict.fromkeys(task.labels[side] for task in ready)) for side in range(2)]
+    task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
+    gr.Markdown(f"First: {kinds[0]}. Second: {kinds[1]}.")
     with gr.Row():
         firsts, seconds = (
-            pictures_input(label=f"{ordinal} of each pair: {kind}", file_types=SUFFIXES, height=200)
-            for ordinal, kind in zip(("First", "Second"), kinds, strict=True)
+            pictures_input(label=f"{ordinal} of each pair", file_types=SUFFIXES, height=200)
+            for ordinal in ("First", "Second")
         )
     note = gr.HTML(elem_classes="note-box")
     with gr.Row(elem_classes="actions"):

@@ -27,7 +27,10 @@ THEME = gr.themes.Soft(
 )
 
 _PAGE = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; min-width: 0 !important;
+  margin: 0 auto !important; }
+.gradio-container :is(main, .main, main > .column, .tabs, .tabitem, .tabitem > .column) { min-width: 0 !important;
+  max-width: 100% !important; }
 .top h1 { margin-bottom: 0.25rem; }
 .note-box { padding: 0 !important; min-height: 0 !important; }
 .block.note-box:not(:has(.note)):not(:has(> .wrap:not(.hide))) { display: none; }
@@ -57,9 +60,13 @@ HEAD = """
 let waiting = false;
 function nameBlocks() {
   waiting = false;
-  document.querySelectorAll('.block:not([role]) > [data-testid="block-label"]').forEach((label) => {
-    label.parentElement.setAttribute('role', 'group');
-    label.parentElement.setAttribute('aria-label', label.textContent.trim());
+  document.querySelectorAll('[data-testid="block-label"]').forEach((label) => {
+    const block = label.closest('.block');
+    const name = label.textContent.trim();
+    if (block && block.getAttribute('aria-label') !== name) {
+      block.setAttribute('role', 'group');
+      block.setAttribute('aria-label', name);
+    }
   });
 }
 new MutationObserver(() => {

@@ -122,7 +122,7 @@ is needed afterwards.
 
 # Drawn in the colour of the text, so that it is right in the light and in the dark.
 METHOD_FIGURE = """
-<figure class="method"><svg viewBox="0 0 760 262" role="img" aria-labelledby="method-title" fill="none"
+<figure class="method" tabindex="0"><svg viewBox="0 0 760 262" role="img" aria-labelledby="method-title" fill="none"
  stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15">
 <title id="method-title">Sources A and B go into the fusion network, which gives the fused picture, and into the loss
 proposal network, which gives the weights w and v of the loss that the fusion network is trained with. The
