@@ -1,6 +1,6 @@
 """How much the mean brightness of fused video frames jumps, with the range of each frame and with the smoothed one.
 
-    python benchmarks/flicker.py --data ../shared/data/ir_vis/val
+    python benchmarks/flicker.py --data VAL
 
 The frames are crops of real pairs that pan by a pixel a frame, with noise of 2 grey levels, and in every fifth infrared
 frame one hot pixel. Flicker is the mean absolute change of the mean from one frame to the next, in grey levels;

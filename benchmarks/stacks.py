@@ -1,7 +1,7 @@
 """Ways to fuse a stack of more than two pictures with a network made for two.
 
-    python benchmarks/stacks.py --task multi-focus --pictures ../shared/data/ir_vis/val/vis
-    python benchmarks/stacks.py --task multi-exposure --pictures ../shared/data/multi_exposure/val
+    python benchmarks/stacks.py --task multi-focus --pictures VISIBLE
+    python benchmarks/stacks.py --task multi-exposure --pictures VAL
 
 Focus stacks are made from sharp photographs: a random smooth depth, every frame in focus at another one, a Gaussian
 blur that grows with the distance from it, and noise. The photograph is the truth: PSNR (dB) and SSIM against it.
@@ -246,6 +246,9 @@ def main() -> None:
 
     made = stacks(args.task, args.pictures, args.frames, args.size)
 
+    def network(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return fuse_luminance(model, a, b)
+
     def shipped(_: Fuse, frames: Frames) -> np.ndarray:
         options = {"output_range": "network", "anchor": task.anchor, "chroma": "release"}
         return fuse_stack(model, task, frames, read=read_picture, **options).luminance
@@ -256,10 +259,12 @@ def main() -> None:
     print("| --- |" + " --- |" * (len(figures) + 1))
     for name in args.ways or ways:
         scores, spreads = [], []
+        # A preference is read from what the network gives, not from what the anchor makes of it.
+        two = network if name.startswith("preference") else fuse
         for index, (frames, truth) in enumerate(made):
-            result = ways[name](fuse, frames).astype(np.float32)
+            result = ways[name](two, frames).astype(np.float32)
             if index < 2:
-                spreads.append(255 * np.abs(ways[name](fuse, frames[::-1]) - result).mean())
+                spreads.append(255 * np.abs(ways[name](two, frames[::-1]) - result).mean())
             if truth is None:
                 ends = [ends_of(frame) for frame in frames]
                 scores.append((mef_ssim_of_stack(frames, bring_to_range(result, ends, task.output_range)),))

@@ -15,7 +15,7 @@ GUIDED_WINDOW = 15
 GUIDED_FLOOR = 1e-5
 """Variance of the sources, in luminance in [0, 1], below which the fit is the fused picture's mean."""
 
-CHOICE_WINDOW = 9
+CHOICE_WINDOW = 15
 """Side of the window, in pixels, over which the share of each source is fitted for a choice."""
 
 CHOICE_FLOOR = 1e-4

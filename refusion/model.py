@@ -83,7 +83,7 @@ class ReFusion(
                 array as in `refusion.images.read_picture`.
             b: second source, of the same size.
             output_range: ``sources`` scales the fused luminance to the range that both sources span together,
-                ``contrast`` takes differences from its mean times 1.1, ``robust`` scales it to the full range with
+                ``contrast`` takes differences from its mean times 1.14, ``robust`` scales it to the full range with
                 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
                 white (as the authors' release does), ``network`` not at all; the task's own if not given.
             anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``

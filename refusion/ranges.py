@@ -15,8 +15,12 @@ from refusion.tasks import OutputRange, check_choice
 # not set it.
 OUTLIERS = 0.5
 
-CONTRAST = 1.1
+CONTRAST = 1.14
 """What `add_contrast` multiplies differences from the mean by."""
+
+
+LEAST_SPAN = 1e-4
+"""Span of luminance below which a picture is called constant: rounding errors are not stretched to a picture."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def find_range(
         low, high = float(luminance.min()), float(luminance.max())
     else:
         low, high = ends_of(luminance)
-    if high <= low:
+    if high - low < LEAST_SPAN:
         return None
     if output_range == "sources":
         lows, highs = zip(*source_ends, strict=True)
@@ -106,7 +110,7 @@ def stretch_to_range(luminance: np.ndarray, outliers: float = 0) -> np.ndarray:
         The same shape, in [0, 1]; a constant picture is returned as it is: there is nothing to stretch.
     """
     low, high = (float(end) for end in np.percentile(luminance, (outliers, 100 - outliers)))
-    return luminance if high <= low else Range(low, high, 0, 1).apply(luminance)
+    return luminance if high - low < LEAST_SPAN else Range(low, high, 0, 1).apply(luminance)
 
 
 def match_range(luminance: np.ndarray, *sources: np.ndarray) -> np.ndarray:

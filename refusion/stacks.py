@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from refusion.anchors import anchor_luminance
 from refusion.colour import ChromaMean
@@ -27,17 +25,6 @@ MAX_FRAMES = 50
 
 STACK_TASKS = ("multi-focus", "multi-exposure")
 """Tasks whose sources are of one kind, so that there can be more than two."""
-
-PREFERENCE_POWER = 8
-"""How much more a frame counts the more the network prefers it; chosen in docs/stacks.md."""
-
-WINDOW = 7
-"""Side of the window, in pixels, over which the network's preference is fitted."""
-
-FLOOR = 1e-4
-"""Squared difference of two frames, in luminance in [0, 1], below which neither is preferred."""
-
-_LEAST_WEIGHT = 1e-12
 
 Source = TypeVar("Source")
 
@@ -63,10 +50,8 @@ def fuse_stack(
 ) -> Picture:
     """Fuse a stack; see `refusion.model.ReFusion.fuse_stack` and docs/stacks.md.
 
-    With the anchor ``choice`` the network compares every picture with the mean of all, and the result is a blend of all
-    in which those that it prefers count; with another anchor the darkest is fused with the brightest, the next with the
-    next, and their results in pairs again. Either way the pictures have an order of their own, so that the one in which
-    they are given does not matter.
+    The darkest is fused with the brightest, the next with the next, and their results in pairs again, so that the order
+    in which the pictures are given does not matter.
 
     Args:
         module: the fusion module.
@@ -87,18 +72,17 @@ def fuse_stack(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     _check_stack(task, len(sources), chroma)
-    steps = 2 * len(sources) - (anchor != "choice")
+    steps = 2 * len(sources) - 1
     report = progress or (lambda done, total: None)
     report(0, steps)
 
     frames: list[_Frame[Source]] = []
-    colour, alpha, mean = ChromaMean(chroma), _AlphaUnion(), _Mean()
+    colour, alpha = ChromaMean(chroma), _AlphaUnion()
     for source in sources:
         picture = read(source)
         _check_size(picture, frames[0].facts if frames else picture)
         colour.add(picture.chroma)
         alpha.add(picture.alpha)
-        mean.add(picture.luminance)
         frames.append(_Frame.of(source, picture))
         report(len(frames), steps)
     frames.sort(key=lambda frame: frame.place)
@@ -110,30 +94,13 @@ def fuse_stack(
 
     network = partial(fuse_luminance, module, engine=engine)
     loaders: list[_Loader] = [partial(_luminance, read, frame.source) for frame in frames]
-    if anchor == "choice":
-        fused = _by_preference(network, loaders, mean.mean, step)
-    else:
-        fused = _in_pairs(network, loaders, anchor, step)
+    fused = _in_pairs(network, loaders, anchor, step)
     fused = bring_to_range(fused, [frame.ends for frame in frames], output_range)
     return fused_picture(fused, colour.chroma(), alpha.alpha, [frame.facts for frame in frames], chroma)
 
 
 def _luminance(read: Callable[[Source], Picture], source: Source) -> np.ndarray:
     return read(source).luminance
-
-
-def _by_preference(
-    network: _Network, frames: list[_Loader], mean: np.ndarray, on_step: Callable[[], None]
-) -> np.ndarray:
-    """A blend of all frames, each weighted by how much the network prefers it to their mean."""
-    total, weights = np.zeros_like(mean), np.zeros_like(mean)
-    for load in frames:
-        frame = load()
-        preferred = share_of(network(frame, mean), frame, mean) ** PREFERENCE_POWER
-        total += preferred * frame
-        weights += preferred
-        on_step()
-    return (total + _LEAST_WEIGHT * mean) / (weights + _LEAST_WEIGHT)
 
 
 def _in_pairs(network: _Network, frames: list[_Loader], anchor: Anchor, on_step: Callable[[], None]) -> np.ndarray:
@@ -157,48 +124,6 @@ def _in_pairs(network: _Network, frames: list[_Loader], anchor: Anchor, on_step:
             results += [(float(frame().mean(dtype=np.float64)), frame) for frame in frames[half : len(frames) - half]]
             frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
     raise AssertionError("two pictures or more always end in one")
-
-
-def share_of(fused: np.ndarray, frame: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Share of the frame in a picture fused from it and another, in a window around each pixel.
-
-    Args:
-        fused: fused luminance, float32 (H, W).
-        frame: first source, likewise.
-        other: second source, likewise.
-
-    Returns:
-        The same shape, in [0, 1]; 1/2 where both are alike.
-    """
-    difference = frame - other
-    along, square = _window_mean(difference * (fused - other)), _window_mean(difference * difference)
-    return np.clip((along + FLOOR / 2) / (square + FLOOR), 0, 1)
-
-
-def _window_mean(x: np.ndarray) -> np.ndarray:
-    margin = WINDOW // 2
-    padded = F.pad(torch.from_numpy(x)[None, None], (margin,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, WINDOW, stride=1)[0, 0].numpy()
-
-
-class _Mean:
-    """Mean of luminances, one after the other, the same in any order."""
-
-    def __init__(self) -> None:
-        self._total: np.ndarray | None = None
-        self._count = 0
-
-    def add(self, luminance: np.ndarray) -> None:
-        # Whole multiples of 2^-24 add up exactly, so that the order does not show.
-        exact = np.rint(luminance.astype(np.float64) * 2**24)
-        self._total = exact if self._total is None else self._total + exact
-        self._count += 1
-
-    @property
-    def mean(self) -> np.ndarray:
-        """float32 (H, W)."""
-        assert self._total is not None
-        return (self._total / (2**24 * self._count)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import torch
+
 from refusion.cli import main
 from refusion.hub import save_model
 from refusion.model import ReFusion
@@ -37,6 +39,7 @@ def refusion(*arguments: object) -> Result:
 def small_model(folder: Path, task: str = "ir-vis") -> Path:
     """A folder with an untrained model that is quick to run."""
     folder.mkdir()
+    torch.manual_seed(0)
     model = ReFusion(task, channels=8, heads=4, blocks=1)
     save_model(folder, model, model.config)
     return folder

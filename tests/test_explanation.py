@@ -53,7 +53,7 @@ def trained() -> TrainedModel:
     )
     with torch.no_grad():
         for head in (model.proposal.intensity_head, model.proposal.gradient_head):
-            head.weight *= 20  # an untrained module would propose nearly the same weight everywhere
+            head.weight.normal_()  # a new module would propose the same weight everywhere
     return model
 
 

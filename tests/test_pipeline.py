@@ -135,3 +135,9 @@ def test_alpha_is_kept_if_both_have_it():
     alpha = np.asarray(fused)[..., 1]
     np.testing.assert_array_equal(alpha, np.maximum(clear[..., 3], other[..., 3]))
     assert MODEL.fuse(clear, textured(2)).mode == "L"
+
+
+def test_rounding_errors_are_not_stretched_to_a_picture():
+    nearly = np.float32(0.5) + np.float32(1e-6) * (unit(1) > 0.5)
+    for scaled in (stretch_to_range(nearly), stretch_to_range(nearly, OUTLIERS), match_range(nearly, unit(1), unit(2))):
+        assert np.ptp(scaled) < 1e-5
