@@ -15,7 +15,9 @@ THEME = gr.themes.Soft(
 ).set(
     # A shade darker than the theme has them, so that the text on and in them can be read by everybody.
     button_primary_background_fill="*primary_600",
+    button_primary_background_fill_dark="*primary_600",
     button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_700",
     block_label_text_color="*primary_700",
     block_label_text_color_dark="white",
     block_title_text_color="*primary_700",
@@ -31,6 +33,8 @@ _PAGE = """
   margin: 0 auto !important; }
 .gradio-container :is(main, .main, main > .column, .tabs, .tabitem, .tabitem > .column) { min-width: 0 !important;
   max-width: 100% !important; }
+.tabs button[role="tab"].selected { color: var(--primary-700); }
+.dark .tabs button[role="tab"].selected { color: var(--primary-400); }
 .top h1 { margin-bottom: 0.25rem; }
 .note-box { padding: 0 !important; min-height: 0 !important; }
 .block.note-box:not(:has(.note)):not(:has(> .wrap:not(.hide))) { display: none; }

@@ -50,7 +50,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
         elem_id="examples-stack",
     )
     with gr.Column(visible=False, elem_classes="result") as result:
-        gr.Markdown("### Result")
+        gr.Markdown("## Result")
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 compared = gr.HTML(label="Comparison")

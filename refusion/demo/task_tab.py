@@ -74,7 +74,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
 
     result = gr.State(None)
     with gr.Column(visible=False, elem_classes="result") as result_column:
-        gr.Markdown("### Result")
+        gr.Markdown("## Result")
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 compared = gr.HTML(label="Comparison")
