@@ -3,7 +3,8 @@
     python benchmarks/ablation.py --data TRAIN --val VAL --out runs/ablation --markdown ablation.md --json ablation.json
 
 Every variant is the `cpu-90min` preset with a few flags over it, in a run folder of its own under --out. One that is
-finished is not trained again, so that the same command goes on after an interruption.
+finished is not trained again, so that the same command goes on after an interruption. --flags='...' changes all of them
+alike, such as the outer learning rate.
 """
 
 import argparse
@@ -108,6 +109,7 @@ def make_argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--val", required=True, help="pairs to score")
     parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="names with commas between (default: all)")
+    parser.add_argument("--flags", default="", help="flags of train.py that every variant gets, before its own")
     parser.add_argument("--steps", type=int, default=400, help="fusion updates of each variant (default: 400)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crop", type=int, default=64, help="side of the training crops in pixels (default: 64)")
@@ -272,7 +274,8 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, Result] = {}
     for name in names:
         folder = args.out / name
-        asked = Asked(args.task, VARIANTS[name], args.steps, args.seed, args.crop)
+        flags = f"{args.flags} {VARIANTS[name]}".strip()
+        asked = Asked(args.task, flags, args.steps, args.seed, args.crop)
         result = earlier_result(folder, asked)
         arguments = train_arguments(args, folder, asked)
         if result is None:
