@@ -15,13 +15,13 @@ GUIDED_WINDOW = 15
 GUIDED_FLOOR = 1e-5
 """Variance of the sources, in luminance in [0, 1], below which the fit is the fused picture's mean."""
 
-CHOICE_WINDOW = 15
-"""Side of the window, in pixels, over which the share of each source is fitted for a choice."""
+CHOICE_WINDOWS = (9, 27, 81)
+"""Sides of the windows, in pixels, over which the share of each source is fitted for a choice."""
 
-CHOICE_FLOOR = 1e-4
-"""Squared difference of the sources below which both have a share of 1/2."""
+CHOICE_FLOOR = 1e-5
+"""Squared difference of the sources, summed over the windows, below which both have a share of 1/2."""
 
-CHOICE_SHARPNESS = 4.0
+CHOICE_SHARPNESS = 8.0
 """What a choice multiplies the distance of a share from 1/2 by."""
 
 STRIP_PIXELS = 2**20
@@ -46,11 +46,11 @@ def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: An
     if anchor == "guided":
         fused = _in_strips(guided_by_sources, 2 * (GUIDED_WINDOW // 2), fused, a, b)
     elif anchor == "choice":
-        fused = _in_strips(choice_of_sources, CHOICE_WINDOW // 2, fused, a, b)
+        fused = _in_strips(choice_of_sources, max(CHOICE_WINDOWS) // 2, fused, a, b)
     return fused if anchor == "none" else np.clip(fused, np.minimum(a, b), np.maximum(a, b))
 
 
-def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor, window: int = GUIDED_WINDOW) -> Tensor:
     """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
 
     It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
@@ -60,13 +60,14 @@ def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
         fused: fused luminance, (1, 1, H, W), in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
+        window: side of the window that it is fitted in, odd, in pixels.
 
     Returns:
         The same shape.
     """
 
     def mean(x: Tensor) -> Tensor:
-        return _window_mean(x, GUIDED_WINDOW)
+        return _window_mean(x, window)
 
     mean_a, mean_b, mean_fused = mean(a), mean(b), mean(fused)
     a_a = mean(a * a) - mean_a * mean_a + GUIDED_FLOOR
@@ -85,8 +86,9 @@ def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Every pixel from the source that the fused picture is nearer to around it, with soft seams.
 
     For a task in which one source is right at each place. The m with which m a + (1 - m) b comes nearest to the fused
-    picture is fitted in a window by least squares, and pushed away from 1/2: where the network takes more than 5/8 of
-    one source, all of the pixel is that source.
+    picture is fitted by least squares in windows of three sizes together, and pushed away from 1/2: where the network
+    takes more than 9/16 of one source, all of the pixel is that source. The differences of the sources count squared:
+    where they differ, the small window decides; where they hardly do, as in a flat area, the large ones.
 
     Args:
         fused: fused luminance, (1, 1, H, W), in [0, 1].
@@ -97,10 +99,16 @@ def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
         The same shape.
     """
     difference = a - b
-    along = _window_mean(difference * (fused - b), CHOICE_WINDOW) + CHOICE_FLOOR / 2
-    share = along / (_window_mean(difference * difference, CHOICE_WINDOW) + CHOICE_FLOOR)
+    squared = difference * difference
+    towards_a = difference * (fused - b) - squared / 2
+    along = _window_means(towards_a)
+    share = 0.5 + along / (_window_means(squared) + CHOICE_FLOOR)
     share = (0.5 + CHOICE_SHARPNESS * (share - 0.5)).clamp(0, 1)
     return share * a + (1 - share) * b
+
+
+def _window_means(x: Tensor) -> Tensor:
+    return torch.stack([_window_mean(x, window) for window in CHOICE_WINDOWS]).sum(0)
 
 
 def _window_mean(x: Tensor, window: int) -> Tensor:

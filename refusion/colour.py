@@ -1,6 +1,6 @@
 """Colour in and out of luminance and chroma, and the chroma of the fused picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -30,11 +30,34 @@ def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 def join_colour(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """RGB values (H, W, 3) of luminance (H, W) and chroma (2, H, W), not clipped."""
+    return np.stack([luminance + difference for difference in _from_luminance(chroma)], axis=-1)
+
+
+def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Lower the saturation where red, green or blue would leave [0, 1], and only there.
+
+    Clipping them, as the authors' release does, changes brightness and hue: what was fused is lost where a bright
+    detail of one source meets the strong colour of the other.
+
+    Args:
+        luminance: (H, W) in [0, 1].
+        chroma: float32 (2, H, W), on the scale of `Picture`.
+
+    Returns:
+        Chroma of the same shape and hue, with which `join_colour` stays in [0, 1].
+    """
+    share = np.ones_like(luminance)
+    for difference in _from_luminance(chroma):
+        room = np.where(difference > 0, 1 - luminance, luminance)
+        np.minimum(share, room / np.maximum(np.abs(difference), _EPSILON), out=share)
+    return NEUTRAL + share * (chroma - NEUTRAL)
+
+
+def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
+    """Red, green and blue less luminance, of chroma (2, H, W)."""
     blue_difference, red_difference = chroma - NEUTRAL
-    red = luminance + 1.402 * red_difference
-    blue = luminance + 1.772 * blue_difference
-    green = (luminance - 0.299 * red - 0.114 * blue) / 0.587
-    return np.stack([red, green, blue], axis=-1)
+    red, blue = 1.402 * red_difference, 1.772 * blue_difference
+    yield from (red, (0.299 * red + 0.114 * blue) / -0.587, blue)
 
 
 def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule) -> np.ndarray | None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from refusion.anchors import anchor_luminance
-from refusion.colour import colour_source, fuse_chroma
+from refusion.colour import colour_source, fit_chroma, fuse_chroma
 from refusion.engines import Engine, run_network
 from refusion.fusion import FusionModule
 from refusion.pictures import Picture
@@ -58,7 +58,8 @@ def fused_picture(
 ) -> Picture:
     """Put a fused picture together: what was fused, and what it takes over from its sources.
 
-    ICC profile and EXIF data are those of the source that the colour comes from. It has 16 bits if a source has.
+    The luminance is kept in every pixel: a colour that is too saturated for it is made paler (`fit_chroma`). ICC
+    profile and EXIF data are those of the source that the colour comes from. It has 16 bits if a source has.
 
     Args:
         luminance: fused luminance, (H, W).
@@ -69,6 +70,8 @@ def fused_picture(
     """
     sources = list(sources)
     owner = colour_source(sources, rule)
+    if colour is not None:
+        colour = fit_chroma(luminance, colour)
     return Picture(
         luminance,
         colour,

@@ -1,7 +1,7 @@
 """What the fused luminance is brought to, after the network and the anchor.
 
-Every output range is a straight line that takes two values of the fused luminance to two others: found by `find_range`,
-carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
+Every output range takes two values of the fused luminance to two others, along a straight line or one that bends at its
+ends: found by `find_range`, carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,11 @@ from refusion.tasks import OutputRange, check_choice
 # not set it.
 OUTLIERS = 0.5
 
-CONTRAST = 1.14
-"""What `add_contrast` multiplies differences from the mean by."""
+CONTRAST = 1.16
+"""What `add_contrast` multiplies differences from the mean by, near the mean. Less than 1.2: see `SHOULDER`."""
 
+SHOULDER = 6
+"""Power with which added contrast bends towards black and white; at 6 and 1.16 their slope is still 0.2."""
 
 LEAST_SPAN = 1e-4
 """Span of luminance below which a picture is called constant: rounding errors are not stretched to a picture."""
@@ -25,24 +27,38 @@ LEAST_SPAN = 1e-4
 
 @dataclass(frozen=True)
 class Range:
-    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1].
+    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1], or bent to stay there.
 
     Attributes:
         low: value of the fused luminance that becomes `lowest`.
         high: value that becomes `highest`; more than `low`.
         lowest: see `low`.
         highest: see `high`.
+        bent: nothing is clipped: the line goes through the middle of low and high, has its slope there, and bends so
+            that 0 stays 0 and 1 stays 1. For slopes from 1 to 1.2, and a middle that is its own value.
     """
 
     low: float
     high: float
     lowest: float
     highest: float
+    bent: bool = False
 
     def apply(self, luminance: np.ndarray) -> np.ndarray:
         """Bring luminance (H, W) to the range; float32 in [0, 1], the same shape."""
+        if self.bent:
+            return self._bend(luminance)
         scaled = self.lowest + (self.highest - self.lowest) * ((luminance - self.low) / (self.high - self.low))
         return np.clip(scaled, 0, 1).astype(np.float32)
+
+    def _bend(self, luminance: np.ndarray) -> np.ndarray:
+        middle = (self.low + self.high) / 2
+        slope = (self.highest - self.lowest) / (self.high - self.low)
+        difference = (luminance - middle).astype(np.float32)
+        side = np.where(difference < 0, middle, 1 - middle).astype(np.float32)
+        share = np.abs(difference) / np.maximum(side, np.float32(LEAST_SPAN))
+        difference *= slope - (slope - 1) * share ** (SHOULDER - 1)
+        return np.clip(middle + difference, 0, 1).astype(np.float32)
 
 
 def ends_of(luminance: np.ndarray) -> tuple[float, float]:
@@ -72,7 +88,7 @@ def find_range(
         return None
     if output_range == "contrast":
         mean = float(luminance.mean())
-        return Range(mean - 1, mean + 1, mean - CONTRAST, mean + CONTRAST)
+        return Range(mean - 1, mean + 1, mean - CONTRAST, mean + CONTRAST, bent=True)
     if output_range == "stretch":
         low, high = float(luminance.min()), float(luminance.max())
     else:
@@ -94,7 +110,7 @@ def bring_to_range(
 
 
 def add_contrast(luminance: np.ndarray) -> np.ndarray:
-    """Scale differences from the picture's mean by `CONTRAST`, whatever its range is; clipped to [0, 1]."""
+    """Scale differences from the picture's mean by `CONTRAST`, less and less towards black and white."""
     return bring_to_range(luminance, (), "contrast")
 
 

@@ -19,7 +19,7 @@ from refusion.encoding import to_array
 from refusion.engines import Engine
 from refusion.files import replacing
 from refusion.pictures import Picture, PictureError, by
-from refusion.pipeline import fuse_luminance
+from refusion.pipeline import fuse_luminance, fused_picture
 from refusion.preparation import Resize, prepare_pair, resize_pair
 from refusion.ranges import Range, ends_of, find_range
 from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
@@ -115,7 +115,8 @@ def fuse_videos(
                 luminance = fuse_luminance(loaded, a.luminance, b.luminance, engine=engine)
                 luminance = anchor_luminance(luminance, a.luminance, b.luminance, wanted_anchor)
                 luminance = smooth(luminance, a.luminance, b.luminance)
-                yield to_array(Picture(luminance, fuse_chroma(a, b, wanted_chroma), "frame"))
+                colour = fuse_chroma(a, b, wanted_chroma)
+                yield to_array(fused_picture(luminance, colour, None, (a, b), wanted_chroma))
                 if progress is not None:
                     progress(done, total)
 
@@ -127,10 +128,11 @@ def fuse_videos(
 
 
 def _between(new: Range, old: Range, keep: float) -> Range:
-    def mixed(name: str) -> float:
-        return keep * getattr(old, name) + (1 - keep) * getattr(new, name)
-
-    return Range(*(mixed(name) for name in ("low", "high", "lowest", "highest")))
+    mixed = {
+        name: keep * getattr(old, name) + (1 - keep) * getattr(new, name)
+        for name in ("low", "high", "lowest", "highest")
+    }
+    return replace(new, **mixed)
 
 
 def _av() -> Any:

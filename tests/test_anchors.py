@@ -47,9 +47,18 @@ def test_a_choice_takes_each_half_whole_from_the_source_that_is_nearer():
     wanted = a.copy()
     wanted[:, 32:] = b[:, 32:]
     hesitating = 0.8 * wanted + 0.2 * (a + b - wanted)
-    away_from_the_seam = np.abs(np.arange(64) - 31.5) > 6
+    away_from_the_seam = np.abs(np.arange(64) - 31.5) > 9
     chosen = anchor_luminance(hesitating, a, b, "choice")[:, away_from_the_seam]
     np.testing.assert_allclose(chosen, wanted[:, away_from_the_seam], atol=0.02)
+
+
+def test_a_choice_is_carried_into_flat_areas_by_what_is_around_them():
+    a, b = unit(1), unit(2)
+    a[20:44, 20:44], b[20:44, 20:44] = 0.5, 0.52
+    hesitating = 0.8 * a + 0.2 * b
+    hesitating[20:44, 20:44] = 0.51
+    chosen = anchor_luminance(hesitating, a, b, "choice")
+    np.testing.assert_allclose(chosen[26:38, 26:38], 0.5, atol=0.003)
 
 
 @pytest.mark.parametrize("anchor", ["guided", "choice", "bounds"])
