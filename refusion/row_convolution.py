@@ -20,29 +20,33 @@ class Pointwise:
         conv: the pointwise convolution.
         norm: the norm.
         outputs: which of the convolution's channels to compute; all if not given.
+        parts: maps that these channels are written to, equally many to each.
 
     Attributes:
-        weight: (inputs, outputs).
-        shift: what the shift of the norm adds to the output, (outputs,), or None.
+        weights: one matrix (inputs, outputs of the part) for each part.
+        shifts: what the shift of the norm adds to the outputs, one vector for each part, or None.
     """
 
-    def __init__(self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None)) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None), parts: int = 1
+    ) -> None:
         weight = conv.weight.flatten(1)[outputs]
-        self.norm, self.shift = norm, None
+        self.norm, self.shifts = norm, None
         if norm is not None:
             channels = weight.shape[1]
             self.mean = weight.new_full((channels,), 1 / channels)
             self.centring = torch.eye(channels, dtype=weight.dtype, device=weight.device) - 1 / channels
-            self.shift = weight @ norm.bias
+            self.shifts = (weight @ norm.bias).chunk(parts)
             weight = weight * norm.weight
-        self.weight = weight.T.contiguous()
+        self.weights = [part.T.contiguous() for part in weight.chunk(parts)]
 
-    def without_shift(self, x: Tensor, out: Tensor) -> None:
-        """(pixels, inputs) to (pixels, outputs), but for the shift."""
+    def without_shift(self, x: Tensor, outs: list[Tensor]) -> None:
+        """(pixels, inputs) to (pixels, outputs) for each part, but for the shift."""
         if self.norm is not None:
             x = x @ self.centring
             x *= ((x * x) @ self.mean).add_(self.norm.eps).rsqrt_()[:, None]
-        torch.mm(x, self.weight, out=out)
+        for weight, out in zip(self.weights, outs, strict=True):
+            torch.mm(x, weight, out=out)
 
 
 class RowConvolution:
@@ -51,6 +55,8 @@ class RowConvolution:
     An output row needs the input row below it, so that the output is one row behind, until the last rows are given.
     The two input rows that are still needed are held: nothing is computed twice.
 
+    The channels of a wide depthwise convolution are kept in several maps, of which three rows fit a processor's cache.
+
     Args:
         conv: the convolution, padded by one as in `refusion.blocks`.
         before: a pointwise convolution of the rows before this one, which must then be depthwise.
@@ -58,18 +64,24 @@ class RowConvolution:
     """
 
     def __init__(self, conv: nn.Conv2d, before: Pointwise | None = None, outputs: slice = slice(None)) -> None:
-        self.weight = conv.weight[outputs].contiguous(memory_format=torch.channels_last)
-        self.groups = 1 if conv.groups == 1 else self.weight.shape[0]
+        parts = 1 if before is None else len(before.weights)
+        self.weights = [
+            part.contiguous(memory_format=torch.channels_last) for part in conv.weight[outputs].chunk(parts)
+        ]
+        self.groups = 1 if conv.groups == 1 else self.weights[0].shape[0]
         self.mode, self.before = conv.padding_mode, before
-        self.border: Tensor | float = 0.0
-        self.bias = None
-        if before is not None and before.shift is not None:
+        self.borders: list[Tensor | float] = [0.0] * parts
+        self.biases: list[Tensor | None] = [None] * parts
+        if before is not None and before.shifts is not None:
             # A constant on every input pixel is a constant on every output pixel, if the border has it too.
-            self.border, self.bias = -before.shift, before.shift * self.weight.sum(dim=(1, 2, 3))
-        self.window: Tensor | None = None
+            self.borders = [-shift for shift in before.shifts]
+            self.biases = [
+                shift * weight.sum(dim=(1, 2, 3)) for shift, weight in zip(before.shifts, self.weights, strict=True)
+            ]
+        self.windows: list[Tensor] = []
         self.held = self.done = 0
 
-    def push(self, rows: Tensor, last: bool) -> tuple[slice, Tensor]:
+    def push(self, rows: Tensor, last: bool) -> tuple[slice, list[Tensor]]:
         """Take the next rows.
 
         Args:
@@ -77,51 +89,54 @@ class RowConvolution:
             last: whether the picture ends here.
 
         Returns:
-            Which rows of the picture the output is, and the output, (m, W, outputs).
+            Which rows of the picture the output is, and the output, (m, W, outputs of the part) for each part.
         """
-        window = self._window(rows)
+        self._make_room(rows)
         count = rows.shape[0]
         start, stop = _HELD - self.held, _HELD + count
         if count:
-            self._fill(window[_HELD:stop], rows)
+            self._fill([window[_HELD:stop] for window in self.windows], rows)
         self.held = min(_HELD, stop - start)
         # Reflection at the top needs the second row.
         ready = last or (count and stop - start >= 2)
         first = self.done == 0
-        if ready:
-            start, stop = self._pad_rows(window, start, stop, first, last)
-            out = F.conv2d(window[None, start:stop].permute(0, 3, 1, 2), self.weight, self.bias, groups=self.groups)
-            out = out.permute(0, 2, 3, 1)[0]
-        else:
-            out = rows.new_empty(0, rows.shape[1], self.weight.shape[0])
-        window[:_HELD] = window[count : count + _HELD].clone()
-        begin, self.done = self.done, self.done + out.shape[0]
-        return slice(begin, self.done), out
+        outs = []
+        for window, weight, bias, border in zip(self.windows, self.weights, self.biases, self.borders, strict=True):
+            if ready:
+                begin, end = self._pad_rows(window, start, stop, first, last, border)
+                out = F.conv2d(window[None, begin:end].permute(0, 3, 1, 2), weight, bias, groups=self.groups)
+                outs.append(out.permute(0, 2, 3, 1)[0])
+            else:
+                outs.append(rows.new_empty(0, rows.shape[1], weight.shape[0]))
+            window[:_HELD] = window[count : count + _HELD].clone()
+        before, self.done = self.done, self.done + outs[0].shape[0]
+        return slice(before, self.done), outs
 
-    def _window(self, rows: Tensor) -> Tensor:
+    def _make_room(self, rows: Tensor) -> None:
         """Room for the rows, two before and one after them, with a column at each side."""
         needed = _HELD + rows.shape[0] + 1
-        if self.window is None or self.window.shape[0] < needed:
-            channels = rows.shape[2] if self.before is None else self.before.weight.shape[1]
-            window = rows.new_empty(needed, rows.shape[1] + 2, channels)
-            if self.window is not None:
-                window[:_HELD] = self.window[:_HELD]
-            self.window = window
-        return self.window
+        if self.windows and self.windows[0].shape[0] >= needed:
+            return
+        widths = [rows.shape[2]] if self.before is None else [weight.shape[1] for weight in self.before.weights]
+        windows = [rows.new_empty(needed, rows.shape[1] + 2, channels) for channels in widths]
+        for window, old in zip(windows, self.windows, strict=False):
+            window[:_HELD] = old[:_HELD]
+        self.windows = windows
 
-    def _fill(self, window: Tensor, rows: Tensor) -> None:
+    def _fill(self, windows: list[Tensor], rows: Tensor) -> None:
         """Write the rows and their border columns."""
         if self.before is None:
-            window[:, 1:-1] = rows
-            self._pad_columns(window)
+            windows[0][:, 1:-1] = rows
+            self._pad_columns(windows[0])
             return
         # What is done pixel by pixel commutes with repeating pixels.
         padded = rows.new_empty(rows.shape[0], rows.shape[1] + 2, rows.shape[2])
         padded[:, 1:-1] = rows
         self._pad_columns(padded)
-        self.before.without_shift(padded.flatten(0, 1), window.flatten(0, 1))
+        self.before.without_shift(padded.flatten(0, 1), [window.flatten(0, 1) for window in windows])
         if self.mode == "zeros":
-            window[:, 0] = window[:, -1] = self.border
+            for window, border in zip(windows, self.borders, strict=True):
+                window[:, 0] = window[:, -1] = border
 
     def _pad_columns(self, rows: Tensor) -> None:
         if self.mode == "zeros":
@@ -130,13 +145,15 @@ class RowConvolution:
             inner = 1 if self.mode == "replicate" else 2
             rows[:, 0], rows[:, -1] = rows[:, inner], rows[:, -1 - inner]
 
-    def _pad_rows(self, window: Tensor, start: int, stop: int, first: bool, last: bool) -> tuple[int, int]:
+    def _pad_rows(
+        self, window: Tensor, start: int, stop: int, first: bool, last: bool, border: Tensor | float
+    ) -> tuple[int, int]:
         """Write what lies above the first and below the last row of the picture."""
         inner = 0 if self.mode == "replicate" else 1
         if first:
-            window[start - 1] = self.border if self.mode == "zeros" else window[start + inner]
+            window[start - 1] = border if self.mode == "zeros" else window[start + inner]
             start -= 1
         if last:
-            window[stop] = self.border if self.mode == "zeros" else window[stop - 1 - inner]
+            window[stop] = border if self.mode == "zeros" else window[stop - 1 - inner]
             stop += 1
         return start, stop

@@ -133,7 +133,7 @@ def test_a_convolution_by_rows_says_which_rows_are_ready(mode):
     done = 0
     with torch.no_grad():
         for start, stop in ((0, 0), (0, 1), (1, 2), (2, 5), (5, 5), (5, 7)):
-            ready, out = rows.push(picture[start:stop], stop == 7)
+            ready, (out,) = rows.push(picture[start:stop], stop == 7)
             if stop < 7:
                 assert ready.stop == max(0, stop - 1)
             assert len(out) == ready.stop - ready.start
