@@ -179,10 +179,9 @@ def _from_open_file(file: BinaryIO, name: str, max_pixels: int, window: Window |
     with _decoding(name):
         image = _open_heic(file, name, max_pixels) if _is_heic(start) else Image.open(file, formats=_READ_FORMATS)
     _check_size(name, image.size, max_pixels)
-    with _decoding(name):
-        frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise PictureError(f"{name} holds {frames} frames, but a picture has one; save the frame you want by itself.")
+    # n_frames would read the directory of every page of a TIFF, in a time that grows with the square of their number.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise PictureError(f"{name} holds several frames, but a picture has one; save the frame you want by itself.")
     if _is_deep_colour(image):
         with _decoding(name):
             stored = _deep_colour(file, image)
