@@ -10,8 +10,11 @@ from conftest import textured
 from demo_server import ROOT, Server
 from PIL import Image
 
+from refusion.evaluation import levels
 from refusion.hub import has_weights
+from refusion.images import read_picture
 from refusion.model import ReFusion
+from refusion.stack_scores import score_stack
 from refusion.tasks import TASKS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -209,6 +212,14 @@ def test_a_stack_is_fused(visit):
     fuse_example(panel, "A room in three exposures")
     assert panel.get_by_alt_text("Fused picture of 3 pictures").is_visible()
     assert panel.locator(".compare").get_by_role("radio").count() == 3
+    panel.get_by_role("button", name="Scores").click()
+    row = panel.get_by_role("row", name=re.compile("^SSIM"))
+    row.wait_for(timeout=LONG)
+    examples = [ROOT / f"space/examples/multi-exposure_{name}.png" for name in ("under", "middle", "over")]
+    model = ReFusion.from_pretrained("refusion-multi-exposure")
+    frames, fused = [levels(read_picture(path).luminance) for path in examples], model.fuse_stack(examples)
+    wanted = score_stack(frames, levels(read_picture(fused).luminance))["SSIM"]
+    assert f"{wanted:.3f}" in row.inner_text()
 
 
 def test_a_phone_in_the_dark_shows_every_tab_without_scrolling_sideways(visit):

@@ -274,7 +274,7 @@ def test_no_path_or_address_that_a_client_names_is_opened(server, path, meta):
         "address": f"{server.url}/theme.css",
     }[path]
     forged = {"path": named, **meta}
-    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "blend", "b", MODEL, ""])
+    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, ""])
     assert "event: error" in said
     assert str(ROOT) not in said
     assert str(server.uploads) not in said

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +20,7 @@ from refusion.evaluation import figures_of, levels
 from refusion.explanation import Explanation, explain
 from refusion.images import Picture, to_image
 from refusion.metrics import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
+from refusion.stack_scores import score_stack
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
@@ -134,6 +135,21 @@ class Fusing:
             )
         return self.jobs.run(session, _score, task, first, second, result)
 
+    def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
+        """The figures that have a meaning for a stack, by name; see `refusion.stack_scores.score_stack`.
+
+        Raises:
+            SourceError: a picture cannot be used.
+            CancelledError: the visitor cancelled.
+        """
+        result = levels(read_upload(fused, self.options).luminance)
+
+        def frames() -> Iterator[np.ndarray]:
+            for path in sources:
+                yield levels(read_upload(path, self.options).luminance)
+
+        return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
+
     def explanation(self, session: str, model: ModelChoice, sources: tuple[Path, Path]) -> tuple[Explanation, bool]:
         """Where the learned loss looked, and whether the pair was shrunk for that.
 
@@ -178,6 +194,10 @@ def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[
     pictures = [levels(picture.luminance) for picture in (first, second, fused)]
     scores = score(*pictures, [name for name in names if name in METRICS])
     scores |= {name: DEFECTS[name].function(*pictures) for name in names if name in DEFECTS}
+    return _numbers(scores)
+
+
+def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
 
 

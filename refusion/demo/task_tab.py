@@ -25,7 +25,7 @@ LONG = 5.0
 
 CANCELLED = "Cancelled; nothing was fused."
 
-PRIVATE = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """Events of the page that programs need not see; they have endpoints of their own."""
 
 
@@ -120,7 +120,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
             **PRIVATE,
         )
     swap.click(None, images, images, js="(a, b) => [b, a]")
-    work = {
+    work: dict[str, Any] = {
         "fn": handlers.fuse,
         "inputs": [*images, *panel.inputs],
         "outputs": [*side_notes, pair_note, result_column, compared, fused, download, result, scores_fold, loss_fold],
@@ -133,7 +133,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
     running = [fuse.click(**work)]
     if examples is not None:
         running.append(examples.load_input_event.then(**work))
-    folded = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
+    folded: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
     running.append(scores_fold.expand(handlers.scores, result, scores, **folded))
     running.append(loss_fold.expand(handlers.explain, result, [loss_text, *loss_images], **folded))
     cancel.click(handlers.cancel, None, pair_note, cancels=running, queue=False, show_progress="hidden", **PRIVATE)
@@ -243,7 +243,7 @@ class _Handlers:
         except CancelledError:
             return "Cancelled."
         except (SourceError, ValueError, FileNotFoundError) as error:
-            return _expired(error)
+            return expired(error)
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:
         """Where the learned loss looked, of the last result."""
@@ -256,7 +256,7 @@ class _Handlers:
         except CancelledError:
             return ["Cancelled.", *nothing]
         except (SourceError, ModelError, ValueError, FileNotFoundError) as error:
-            return [_expired(error), *nothing]
+            return [expired(error), *nothing]
         names = (result.paths[0].name, result.paths[1].name)
         pictures = explained_pictures(explanation, self._task.labels, names, result.model.name)
         images = [
@@ -299,7 +299,8 @@ def _pair_note(error: ValueError, side: int | None) -> str:
     return notes.bad(str(error)) if side is None else ""
 
 
-def _expired(error: Exception) -> str:
+def expired(error: Exception) -> str:
+    """What is said where the files of a result are gone, or of another error."""
     if isinstance(error, FileNotFoundError):
         return "This result is more than an hour old and was removed; fuse again."
     return str(error)

@@ -18,7 +18,8 @@ RANGES = {
 }
 
 ANCHORS = {
-    "blend": "every pixel a blend of its two sources",
+    "guided": "made of both sources around every pixel, and between them",
+    "choice": "nearly every pixel whole from one source",
     "bounds": "every pixel between its two sources",
     "none": "not tied to the sources",
 }
@@ -36,12 +37,12 @@ _FIGURES = {
     "SD": "contrast: how far grey levels lie from their mean",
     "SF": "how quickly rows and columns change",
     "AG": "mean steepness of edges",
-    "MI": "information shared with both sources",
+    "MI": "information shared with the sources",
     "CC": "mean correlation with the sources",
     "SCD": "how well the difference to one source shows the other",
-    "VIF": "visual information kept from both sources",
+    "VIF": "visual information kept from the sources",
     "Qabf": "edges of the sources that are kept",
-    "SSIM": "structure shared with both sources",
+    "SSIM": "structure shared with the sources",
     "MEF-SSIM": "local contrast and structure of the better exposed source",
     "border": "step at the border relative to the inside; 1 is none",
     "background": "grey level where both sources are black",
