@@ -51,7 +51,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         chroma: Any = None,
         model: Any = None,
         revision: Any = None,
-        request: gr.Request = None,
+        request: gr.Request | None = None,
     ) -> str:
         try:
             paths = tuple(
@@ -86,7 +86,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
 
 def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     def evaluate(
-        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request = None
+        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request | None = None
     ) -> dict[str, float | None]:
         """Score a fused picture against its two sources with the metrics of image fusion.
 

@@ -191,7 +191,7 @@ def source_picture(path: Path, options: DemoOptions) -> Image.Image:
 def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:
     smallest = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
     names = [name for name in figures_of(task) if min(first.size) >= smallest.get(name, 0)]
-    pictures = [levels(picture.luminance) for picture in (first, second, fused)]
+    pictures = levels(first.luminance), levels(second.luminance), levels(fused.luminance)
     scores = score(*pictures, [name for name in names if name in METRICS])
     scores |= {name: DEFECTS[name].function(*pictures) for name in names if name in DEFECTS}
     return _numbers(scores)

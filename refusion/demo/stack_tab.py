@@ -128,7 +128,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
         "concurrency_limit": 1,
         **PRIVATE,
     }
-    running = [fuse.click(**work)]
+    running: list[dict[str, Any]] = [fuse.click(**work)]
     if examples:
         running.append(examples.load_input_event.then(**work))
     fusion: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}

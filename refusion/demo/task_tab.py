@@ -130,14 +130,14 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
         "concurrency_limit": 1,
         **PRIVATE,
     }
-    running = [fuse.click(**work)]
+    running: list[dict[str, Any]] = [fuse.click(**work)]
     if examples is not None:
         running.append(examples.load_input_event.then(**work))
     folded: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
     running.append(scores_fold.expand(handlers.scores, result, scores, **folded))
     running.append(loss_fold.expand(handlers.explain, result, [loss_text, *loss_images], **folded))
     cancel.click(handlers.cancel, None, pair_note, cancels=running, queue=False, show_progress="hidden", **PRIVATE)
-    return TaskInputs(*images, panel)
+    return TaskInputs(images[0], images[1], panel)
 
 
 def heading(label: str) -> str:
@@ -181,12 +181,12 @@ class _Handlers:
             found.append((path, facts))
         if len(found) < 2:
             return [*said, ""]
-        paths, facts = zip(*found, strict=True)
+        (path_a, facts_a), (path_b, facts_b) = found
         try:
-            check_together(paths, (facts[0].size, facts[1].size))
+            check_together((path_a, path_b), (facts_a.size, facts_b.size))
         except SourceError as error:
             return [*said, notes.bad(str(error))]
-        expected = self._fusing.jobs.estimate(facts[0].megapixels)
+        expected = self._fusing.jobs.estimate(facts_a.megapixels)
         return [*said, notes.good(f"Fusing takes {notes.seconds(expected)}.") if expected >= LONG else ""]
 
     def fuse(
@@ -204,10 +204,8 @@ class _Handlers:
         """Fuse and show."""
         unchanged = [gr.skip()] * 7
         try:
-            paths = tuple(
-                stored_path(upload, label, side)
-                for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True))
-            )
+            first, second = self._task.labels
+            paths = stored_path(a, first, 0), stored_path(b, second, 1)
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
             progress(0, desc="Reading the pictures")
             fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
