@@ -169,7 +169,7 @@ def _port(text: str) -> int:
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
-            value = float(kind(text))
+            value = kind(text)
         except ValueError:
             value = 0
         if not value > 0 or value == float("inf"):
