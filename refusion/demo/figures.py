@@ -21,7 +21,7 @@ def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
     """Scores as an HTML table that says what is good."""
     rows = "".join(
         f'<tr><th scope="row">{name}</th><td>{NOTHING if value is None else f"{value:.3f}"}</td>'
-        f"<td>{'↑ higher' if higher_is_better(name) else '↓ lower'}</td><td>{texts.meaning(name)}</td></tr>"
+        f"<td>{_better(name)}</td><td>{texts.meaning(name)}</td></tr>"
         for name, value in scores.items()
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in ("figure", "value", "better", "what it measures"))
@@ -29,6 +29,12 @@ def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
         f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         f'<p class="note good">On 8-bit luminance; MI in nats. {note}</p>'
     )
+
+
+def _better(figure: str) -> str:
+    arrow, word = ("↑", "higher") if higher_is_better(figure) else ("↓", "lower")
+    # On a narrow page the word is only for screen readers.
+    return f'{arrow} <span class="word">{word}</span>'
 
 
 def explained_pictures(

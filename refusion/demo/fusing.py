@@ -26,6 +26,9 @@ from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 MAX_EXPLAINED_MEGAPIXELS = 0.2
 """Larger pairs are shrunk before the learned loss looks at them, which takes about 3 GB for each megapixel."""
 
+MAX_SCORED_MEGAPIXELS = 8.0
+"""Larger results are not scored here; the metrics take about 0.3 GB for each megapixel."""
+
 OnTick = Callable[[float, float], None]
 """Told the seconds since a job began, and how many it takes in all, as earlier ones did."""
 
@@ -123,7 +126,8 @@ class Fusing:
         """All figures that the pair is large enough for, by name; None where one has no meaning.
 
         Raises:
-            SourceError: a picture cannot be used, or they do not belong together.
+            SourceError: a picture cannot be used, they do not belong together, or are larger than
+                `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
         first, second = read_uploads(sources, self.options)
@@ -133,16 +137,19 @@ class Fusing:
                 f"The fused picture is {result.size[0]} x {result.size[1]} pixels, but its sources are "
                 f"{first.size[0]} x {first.size[1]}; give the one that belongs to them."
             )
+        _check_scored(result)
         return self.jobs.run(session, _score, task, first, second, result)
 
     def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
         """The figures that have a meaning for a stack, by name; see `refusion.stack_scores.score_stack`.
 
         Raises:
-            SourceError: a picture cannot be used.
+            SourceError: a picture cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
-        result = levels(read_upload(fused, self.options).luminance)
+        picture = read_upload(fused, self.options)
+        _check_scored(picture)
+        result = levels(picture.luminance)
 
         def frames() -> Iterator[np.ndarray]:
             for path in sources:
@@ -199,6 +206,14 @@ def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[
 
 def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _check_scored(picture: Picture) -> None:
+    if _megapixels(picture) > MAX_SCORED_MEGAPIXELS:
+        raise SourceError(
+            f"The picture has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
+            "here, as the scores take much memory; use `refusion evaluate` on a machine of your own."
+        )
 
 
 def _megapixels(picture: Picture) -> float:

@@ -49,7 +49,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
     note = gr.HTML(elem_classes="note-box")
     with gr.Row(elem_classes="actions"):
         fuse = gr.Button("Fuse the stack", variant="primary", scale=3, min_width=100)
-        cancel = gr.Button("Cancel", scale=1, min_width=70)
+        cancel = gr.Button("Cancel", scale=1, min_width=90)
     found = example_stack()
     examples = found and gr.Examples(
         [[found.task, [str(path) for path in found.paths]]],

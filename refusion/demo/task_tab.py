@@ -69,7 +69,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
     with gr.Row(elem_classes="actions"):
         fuse = gr.Button("Fuse", variant="primary", scale=3, min_width=100)
         swap = gr.Button("Swap", scale=1, min_width=70)
-        cancel = gr.Button("Cancel", scale=1, min_width=70)
+        cancel = gr.Button("Cancel", scale=1, min_width=90)
     examples = _examples(task, images)
 
     result = gr.State(None)
