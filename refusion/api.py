@@ -74,6 +74,7 @@ class Options:
     align_border: Border = "fill"
     max_pixels: int = MAX_PIXELS
     engine: Engine | None = None
+    temperatures: bool = False
 
     @property
     def motion(self) -> Motion | None:
@@ -110,6 +111,7 @@ def fuse(
     align_border: Border = "fill",
     max_pixels: int = MAX_PIXELS,
     engine: Engine | None = None,
+    temperatures: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fused:
     """Fuse a pair, or a stack of up to fifty pictures.
@@ -128,6 +130,7 @@ def fuse(
         align_border: see `refusion.alignment.align`; in a stack only ``fill``.
         max_pixels: most pixels accepted.
         engine: see `ReFusion.fuse`.
+        temperatures: of radiometric JPEGs, see `refusion.decoding.read_picture`.
         progress: for stacks, see `ReFusion.fuse_stack`.
 
     Raises:
@@ -135,7 +138,9 @@ def fuse(
         ModelError: the model cannot be loaded.
         ValueError: there is no such choice.
     """
-    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine)
+    options = Options(
+        output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine, temperatures
+    )
     if not len(sources) >= 2:
         raise ValueError(f"Fusion needs two pictures or more, but {len(sources)} were given.")
     loaded = load(task, model)
@@ -158,6 +163,7 @@ def fuse_many(
     align_border: Border = "fill",
     max_pixels: int = MAX_PIXELS,
     engine: Engine | None = None,
+    temperatures: bool = False,
 ) -> Iterator[Outcome]:
     """Fuse pairs one after the other; the next ones are read meanwhile.
 
@@ -174,6 +180,7 @@ def fuse_many(
         align_border: see `fuse`.
         max_pixels: see `fuse`.
         engine: see `fuse`.
+        temperatures: see `fuse`.
 
     Yields:
         What became of each pair, in their order; a pair that cannot be fused does not stop the others.
@@ -182,7 +189,9 @@ def fuse_many(
         ModelError: the model cannot be loaded.
         ValueError: there is no such task.
     """
-    options = Options(output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine)
+    options = Options(
+        output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine, temperatures
+    )
     loaded = load(task, model)
     prepare = partial(_prepare, options=options, task=task or loaded.task.name)
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="refusion-read") as pool:
@@ -235,7 +244,7 @@ def fuse_prepared(model: ReFusion, pair: Prepared, options: Options, task: str |
 def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prepared:
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
-    a, b = (read_picture(source, max_pixels=options.max_pixels, window=options.window) for source in pair)
+    a, b = (_read(source, options) for source in pair)
     if options.motion and task == "medical" and a.chroma is not None:
         raise PictureError(
             f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
@@ -250,6 +259,10 @@ def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prep
         # Where metabolism is high there need not be an edge in the MRI.
         check_offset=task != "medical",
     )
+
+
+def _read(source: PictureSource, options: Options) -> Picture:
+    return read_picture(source, max_pixels=options.max_pixels, window=options.window, temperatures=options.temperatures)
 
 
 def _fuse_stack(
@@ -290,7 +303,7 @@ class _StackReader:
     _moves: dict[int, Alignment] = field(default_factory=dict)
 
     def __call__(self, index: int) -> Picture:
-        picture = read_picture(self.sources[index], max_pixels=self.options.max_pixels, window=self.options.window)
+        picture = _read(self.sources[index], self.options)
         if index == 0 or self._first is None:
             self._first = picture
             return picture

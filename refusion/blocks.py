@@ -3,9 +3,14 @@
 Every feature map keeps the height and width of the picture. Convolutions carry no bias.
 """
 
+from typing import Literal, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# What `check_widths` lets through, of what torch has.
+_PaddingMode = Literal["zeros", "replicate", "reflect"]
 
 # The eps of torch.nn.functional.normalize, which the paper's attention uses.
 NORM_EPS = 1e-12
@@ -32,12 +37,14 @@ def conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
 
 def conv3x3(inputs: int, outputs: int, padding_mode: str) -> nn.Conv2d:
     """3 x 3 convolution without bias that keeps height and width."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, padding_mode=padding_mode)
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, padding_mode=cast(_PaddingMode, padding_mode))
 
 
 def depthwise3x3(channels: int, padding_mode: str) -> nn.Conv2d:
     """Depthwise 3 x 3 convolution without bias that keeps height and width."""
-    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False, padding_mode=padding_mode)
+    return nn.Conv2d(
+        channels, channels, 3, padding=1, groups=channels, bias=False, padding_mode=cast(_PaddingMode, padding_mode)
+    )
 
 
 def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def card_text(model: Model, facts: Facts) -> str:
         *_scores(model, facts.scores, facts.training),
         "## Intended use and limits",
         _fill(f"{text.use} {COMMON_LIMITS} {text.limits}"),
-        *_given(facts.training and facts.training.limits),
+        *_given(facts.training.limits if facts.training else None),
         "## Licence",
         _licence(model, facts.training),
         "## Citation",
@@ -198,7 +198,7 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
         parts.append(_fill(_comparison(first, release)))
     if scores.definitions:
         parts.append(_fill(f"Figures: {scores.definitions}."))
-    return [*parts, *_given(training and training.score_notes)]
+    return [*parts, *_given(training.score_notes if training else None)]
 
 
 def _comparison(ours: ScoreRow, theirs: ScoreRow) -> str:

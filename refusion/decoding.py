@@ -12,8 +12,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from refusion.colour import split_colour
+from refusion.deep_tiff import as_stored, check_interleaved, float_tiff_header, read_float_tiff
 from refusion.metadata import kept_exif
 from refusion.pictures import Picture, PictureError, by
+from refusion.radiometric import is_radiometric, radiometric_note, read_temperatures
 
 PictureSource: TypeAlias = str | os.PathLike | BinaryIO | Image.Image | np.ndarray | Picture
 """What a picture can be read from."""
@@ -42,6 +44,7 @@ _UPRIGHT = {
 
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
+_TIFF_PLANES = 284
 
 _NARROW = 1 / 16
 """Share of the type's range below which the values of a deep picture get a note."""
@@ -66,7 +69,13 @@ class _Stored:
     white_is_zero: bool = False
 
 
-def read_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS, window: Window | None = None) -> Picture:
+def read_picture(
+    source: PictureSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    window: Window | None = None,
+    temperatures: bool = False,
+) -> Picture:
     """Read a file, a Pillow image or an array as luminance and chroma.
 
     Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP or AVIF with one picture inside,
@@ -89,6 +98,8 @@ def read_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS, window:
             beyond is clipped), or ``own`` for its own smallest and largest value. The range of its type if not given:
             0 to 65535, for floats 0 to 1, for DICOM the window that the file names or else its own range. 8-bit
             pictures are not touched.
+        temperatures: of a radiometric JPEG (with flyr), take the temperatures in degrees Celsius, scaled by the
+            window or else by their own range, and not the picture that it shows. Other sources are read as ever.
 
     Raises:
         PictureError: the source is missing, damaged, of another kind, has several frames, is larger than
@@ -104,11 +115,11 @@ def read_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS, window:
         _check_size("PIL image", source.size, max_pixels)
         return _from_image(source, "PIL image", window)
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(os.fsdecode(source)), max_pixels, window)
+        return _from_file(Path(os.fsdecode(source)), max_pixels, window, temperatures)
     if hasattr(source, "read") and hasattr(source, "seek"):
         given = getattr(source, "name", None)
         name = _name(Path(given)) if isinstance(given, str) else "the open file"
-        return _from_open_file(source, name, max_pixels, window)
+        return _from_open_file(source, name, max_pixels, window, temperatures)
     raise PictureError(
         "A picture is a path, a file open for reading bytes, a Pillow image or a NumPy array, "
         f"but {type(source).__name__} was given."
@@ -147,7 +158,7 @@ def check_same_size(a: Picture, b: Picture) -> None:
         )
 
 
-def _from_file(path: Path, max_pixels: int, window: Window | None) -> Picture:
+def _from_file(path: Path, max_pixels: int, window: Window | None, temperatures: bool) -> Picture:
     name = _name(path)
     try:
         size_in_bytes = path.stat().st_size
@@ -166,10 +177,10 @@ def _from_file(path: Path, max_pixels: int, window: Window | None) -> Picture:
     with _decoding(name):
         file = path.open("rb")
     with file:
-        return _from_open_file(file, name, max_pixels, window)
+        return _from_open_file(file, name, max_pixels, window, temperatures)
 
 
-def _from_open_file(file: BinaryIO, name: str, max_pixels: int, window: Window | None) -> Picture:
+def _from_open_file(file: BinaryIO, name: str, max_pixels: int, window: Window | None, temperatures: bool) -> Picture:
     with _decoding(name):
         file.seek(0)
         start = file.read(132)
@@ -177,17 +188,32 @@ def _from_open_file(file: BinaryIO, name: str, max_pixels: int, window: Window |
     if start[128:] == b"DICM":
         return _from_dicom(file, name, max_pixels, window)
     with _decoding(name):
+        float_tiff = float_tiff_header(file)
+        file.seek(0)
+    if float_tiff is not None:
+        _check_size(name, float_tiff.size, max_pixels)
+        with _decoding(name):
+            values = _turned(read_float_tiff(file, name, float_tiff), float_tiff.orientation)
+        return _finish(_split_alpha(values, True), name, window)
+    with _decoding(name):
         image = _open_heic(file, name, max_pixels) if _is_heic(start) else Image.open(file, formats=_READ_FORMATS)
     _check_size(name, image.size, max_pixels)
-    with _decoding(name):
-        frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise PictureError(f"{name} holds {frames} frames, but a picture has one; save the frame you want by itself.")
+    # n_frames would read the directory of every page of a TIFF, in a time that grows with the square of their number.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise PictureError(f"{name} holds several frames, but a picture has one; save the frame you want by itself.")
+    radiometric = is_radiometric(image)
+    if radiometric and temperatures:
+        file.seek(0)
+        values = read_temperatures(file, name, lambda size: _check_size(name, size, max_pixels))
+        values = _turned(values, _orientation(image))
+        return _with_metadata(_finish(_Stored(values, (0, 1), True), name, window or "own"), image)
     if _is_deep_colour(image):
         with _decoding(name):
+            check_interleaved(name, getattr(image, "tag_v2", {}).get(_TIFF_PLANES, 1))
             stored = _deep_colour(file, image)
         return _with_metadata(_finish(stored, name, window), image)
-    return _from_image(image, name, window)
+    picture = _from_image(image, name, window)
+    return replace(picture, note=radiometric_note(name)) if radiometric else picture
 
 
 def _from_image(image: Image.Image, name: str, window: Window | None) -> Picture:
@@ -264,10 +290,11 @@ def _deep_colour(file: BinaryIO, image: Image.Image) -> _Stored:
     orientation = _orientation(image)
     file.seek(0)
     try:
-        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        values = cv2.imdecode(np.frombuffer(as_stored(file.read()), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError("its 16-bit channels cannot be read") from error
-    if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
+    # Pillow has the sides of a TIFF as it is shown, those of a PNG as it is stored.
+    if values is None or values.dtype != np.uint16 or sorted(values.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit channels cannot be read")
     order = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[values.shape[2]]
     return _split_alpha(_turned(values[..., order], orientation), True)

@@ -20,7 +20,8 @@ def read_dicom(
         check_size: raises if a width and height are too much, before anything is decoded.
 
     Returns:
-        Values (H, W), or uint8 (H, W, 3) RGB; whether they are deeper than 8 bits; and the window that the file names.
+        Values (H, W), or (H, W, 3) RGB; whether they are deeper than 8 bits; and the window that the file names, for
+        deep colour the range of its bits.
 
     Raises:
         PictureError: pydicom is not there, or the file is damaged, has several frames, or is compressed in a way that
@@ -40,11 +41,15 @@ def read_dicom(
         check_size(size)
         if frames > 1:
             raise PictureError(f"{name} holds {frames} frames, but a picture has one; export the one you want.")
+        kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
+        if int(dataset.SamplesPerPixel) > 1 and (bits > 16 or (bits > 8 and kind != "RGB")):
+            raise PictureError(
+                f"{name} has colour of the kind {kind} in {bits} bits, which is not read; export it as 16-bit PNG."
+            )
         values = pixel_array(dataset)
         if values.ndim == 3:
-            if values.dtype != np.uint8:
-                raise PictureError(f"{name} has colour of more than 8 bits, which is not read; export it as PNG.")
-            return values, False, None
+            deep = values.dtype != np.uint8
+            return values, deep, (0, 2 ** int(dataset.BitsStored) - 1) if deep else None
         values = np.asarray(apply_modality_lut(values, dataset), np.float64)
         window = _window(dataset.get("WindowCenter"), dataset.get("WindowWidth"))
         if dataset.PhotometricInterpretation == "MONOCHROME1":

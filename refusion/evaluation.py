@@ -193,7 +193,7 @@ def _score_pair(row: dict[str, Any], fused: Fused, figures: tuple[str, ...]) -> 
             f"The fused picture ({result.name}) is {_by(result.size)}, but its sources are {_by(a.size)} "
             "(width x height); fuse them again, or give the pictures that belong to them."
         )
-    pictures = [levels(picture.luminance) for picture in (a, b, result)]
+    pictures = levels(a.luminance), levels(b.luminance), levels(result.luminance)
     scores = score(*pictures, [name for name in figures if name in METRICS])
     scores |= {name: DEFECTS[name].function(*pictures) for name in figures if name in DEFECTS}
     return {name: scores[name] for name in figures}

@@ -251,7 +251,7 @@ def _error_caption(summed: ErrorFigures) -> str:
 
 def _cell(caption: str, picture: Image.Image, below: str | Image.Image) -> Image.Image:
     shrink = CELL / max(picture.size)
-    size = tuple(max(1, round(side * shrink)) for side in picture.size)
+    size = max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink))
     cell = Image.new("RGB", (CELL, CAPTION + size[1] + STRIP), PAPER)
     draw = ImageDraw.Draw(cell)
     draw.text((0, 3), _fit(caption, CELL, 16), INK, font=_font(16))
@@ -273,5 +273,5 @@ def _fit(text: str, width: int, size: int = 15) -> str:
     return f"{text}..."
 
 
-def _font(size: int = 15) -> ImageFont.FreeTypeFont:
+def _font(size: int = 15) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

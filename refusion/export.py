@@ -76,6 +76,8 @@ def _write_onnx(program: ExportedProgram, path: Path) -> Callable[[Tensor, Tenso
     import onnxruntime
 
     converted = torch.onnx.export(program, dynamo=True, input_names=("a", "b"), output_names=("fused",), verbose=False)
+    if converted is None:
+        raise ExportError("The exporter of torch gave no ONNX model; update torch.")
     model = converted.model_proto
     # The exporter numbers the sides; intermediate shapes, which use the numbers too, are not needed.
     del model.graph.value_info[:]

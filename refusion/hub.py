@@ -43,7 +43,7 @@ ORGANISATION = "REFUSION_HUB_ORG"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 """What the id of a Hub repository looks like."""
 
-LIBRARY = {"library_name": "refusion", "library_version": __version__}
+LIBRARY: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
 """What requests to the Hub say of their sender."""
 
 # In a wheel the folder lies inside the package; in a checkout it lies beside it.
@@ -105,10 +105,10 @@ def locate(name: str | Path) -> str:
         )
     if organisation := os.environ.get(ORGANISATION):
         return f"{organisation}/{name}"
-    folder = bundled_folder(name)
-    if folder is None:
+    bundled = bundled_folder(name)
+    if bundled is None:
         raise NoWeightsError(f"No weights for {name} came with this version; train them with train.py.")
-    return str(folder.resolve())
+    return str(bundled.resolve())
 
 
 def local_folder(
@@ -179,7 +179,8 @@ def read_config(folder: Path, model_class: type) -> dict[str, Any]:
         raise ModelError(f"{CONFIG} in {name} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{CONFIG} in {name} is not an object with the constructor arguments.")
-    known = {k: p.annotation for k, p in inspect.signature(model_class.__init__).parameters.items() if k != "self"}
+    init = model_class.__init__  # type: ignore[misc]  # Not the class: the mixin's __new__ hides the arguments.
+    known = {k: p.annotation for k, p in inspect.signature(init).parameters.items() if k != "self"}
     if unknown := sorted(config.keys() - known.keys()):
         raise ModelError(f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(known)}.")
     if "task" not in config:

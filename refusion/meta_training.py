@@ -162,7 +162,7 @@ def outer_gradient(
         fused, direction, outer_loss = _image_direction(modules, inner, options)
     else:
         fused, direction, outer_loss = _parameter_direction(modules, inner, outer, fixed, alpha, options)
-    _, slope = jvp(lambda f: fusion_loss_of(f, inner, weights, alpha, options), (fused,), (direction,))
+    _, slope = jvp(lambda f: fusion_loss_of(f, inner, weights, alpha, options), (fused,), (direction,))  # type: ignore[misc]
     meta, pull = _proposal_gradients(modules.proposal, -options.inner_lr * slope, weights, balance)
     return OuterGradient(meta, pull, fixed, outer_loss.detach())
 
@@ -224,7 +224,7 @@ def _parameter_direction(
     gradients = torch.autograd.grad(loss, list(updated.values()))
     along = dict(zip(updated, gradients, strict=True))
     with torch.no_grad():
-        fused, direction = jvp(
+        fused, direction = jvp(  # type: ignore[misc]
             lambda p: functional_call(modules.fusion, p, inner), (parameters_of(modules.fusion),), (along,)
         )
     return fused, direction, loss
@@ -263,5 +263,5 @@ def fusion_loss_and_reconstruction_loss(
         weights = loss_weights(modules.proposal, batch, options.loss, options.equivariant)
     fused = modules.fusion(*batch)
     fusion_loss = fusion_loss_of(fused, batch, weights, alpha, options)
-    reconstruction = dict(modules.reconstruction.named_parameters())
+    reconstruction: Parameters = dict(modules.reconstruction.named_parameters())
     return fusion_loss, reconstruction_loss_of(modules, reconstruction, fused.detach(), batch, options)

@@ -225,14 +225,14 @@ def vif(a: Picture, b: Picture, fused: Picture) -> Tensor:
     noise, eps = 2.0, 1e-10
     planes = torch.cat(_promote(VIF_MIN_SIZE, a=a, b=b, fused=fused))
     planes = planes - planes.mean(dim=(-2, -1), keepdim=True)
-    kept = total = 0.0
+    kept = total = torch.zeros(())
     for size in (17, 9, 5, 3):
         window = _gaussian(size, size / 5)
         if size < 17:
             planes = _filter(planes, window, stride=2)
         mean = _filter(planes, window)
         source, result = _split((_filter(planes.square(), window) - mean.square()).clamp_min(0))
-        covariance = _filter(math.prod(_split(planes)), window) - math.prod(_split(mean))
+        covariance = _filter(torch.mul(*_split(planes)), window) - torch.mul(*_split(mean))
         gain = (covariance / (source + eps)).masked_fill((source < eps) | (result < eps), 0)
         lost = torch.where(gain < 0, result, result - gain * covariance).clamp_min(eps)
         gain = gain.clamp_min(0)
@@ -285,7 +285,7 @@ def ssim(a: Picture, b: Picture, fused: Picture) -> Tensor:
     source_mean, result_mean = _split(mean)
     source, result = _split((_filter(planes.square(), window) - pixels * mean.square()) / (pixels - 1))
     product = source_mean * result_mean
-    covariance = (_filter(math.prod(_split(planes)), window) - pixels * product) / (pixels - 1)
+    covariance = (_filter(torch.mul(*_split(planes)), window) - pixels * product) / (pixels - 1)
     luminance = (2 * product + c1) / (source_mean.square() + result_mean.square() + c1)
     structure = (2 * covariance + c2) / (source + result + c2)
     return _add_sources(_mean(luminance * structure))

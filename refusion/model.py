@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -63,7 +63,7 @@ class ReFusion(
     @property
     def config(self) -> dict[str, Any]:
         """The constructor arguments, as they stand in config.json."""
-        return dict(self._hub_mixin_config)
+        return dict(cast(dict[str, Any], self._hub_mixin_config))
 
     def fuse(
         self,
@@ -157,7 +157,7 @@ class ReFusion(
         return as_image(fused, bits)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # takes no other arguments for the constructor
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -275,7 +275,7 @@ class ReFusion(
         hub.save_checksums(save_directory)
         (save_directory / hub.CARD).unlink(missing_ok=True)
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]  # publishes what belongs to a model, not patterns of files
         self,
         repo_id: str,
         *,
@@ -340,7 +340,7 @@ class ReFusion(
         return folder if same else None
 
     def _origin_name(self) -> str:
-        return hub.bare_name(self._origin) or hub.display_name(self._origin)
+        return (hub.bare_name(self._origin) or hub.display_name(self._origin)) if self._origin else ""
 
 
 def as_image(fused: Picture, bits: int | None) -> Image.Image:

@@ -123,8 +123,8 @@ def _read_scores(path: Path) -> Scores | None:
     content = _read_object(path)
     rows = []
     for name, scored in _mapping(path, content.get("models"), "models").items():
-        mean = _mapping(path, scored, f"models.{name}").get("mean")
-        for figure, value in _mapping(path, mean, f"models.{name}.mean").items():
+        mean = _mapping(path, _mapping(path, scored, f"models.{name}").get("mean"), f"models.{name}.mean")
+        for figure, value in mean.items():
             if value is not None and not isinstance(value, int | float):
                 raise ModelError(f"{figure} of {name} in {path.name} is {value!r}; it must be a number or null.")
         if type(scored.get("pairs")) is not int:
@@ -142,7 +142,7 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
         if not line.endswith("\n"):
             break
         try:
-            rows.append(_mapping(path, json.loads(line), f"line {number}"))
+            rows.append(dict(_mapping(path, json.loads(line), f"line {number}")))
         except json.JSONDecodeError as error:
             raise ModelError(f"Line {number} of {path.name} is not JSON: {error}") from error
     return rows
@@ -168,7 +168,7 @@ def _checked(path: Path, kind: type, content: object, prefix: str = "") -> dict[
     if unknown := sorted(content.keys() - known.keys()):
         raise ModelError(f"{path.name} has the unknown key {prefix}{unknown[0]}; known are {', '.join(known)}.")
     for key, value in content.items():
-        wanted = getattr(known[key], "__origin__", known[key])
+        wanted: Any = getattr(known[key], "__origin__", known[key])
         if not isinstance(value, float | int | None if wanted == float | None else wanted):
             raise ModelError(f"{prefix}{key} in {path.name} is {value!r}, which is not of the type {known[key]}.")
     return content

@@ -96,7 +96,7 @@ def _add_models(readme: Path, repositories: list[str], preload: bool) -> None:
     if not repositories:
         return
     card = SpaceCard(readme.read_text(encoding="utf-8"))
-    card.data.models = repositories
+    card.data["models"] = repositories
     if preload:
-        card.data.preload_from_hub = [f"{name} config.json,model.safetensors" for name in repositories]
+        card.data["preload_from_hub"] = [f"{name} config.json,model.safetensors" for name in repositories]
     write_text(readme, str(card))

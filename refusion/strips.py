@@ -11,6 +11,7 @@ convolution is a row behind its input, so that rows are written only after they 
 """
 
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -76,16 +77,16 @@ def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tensor:
     features = _room(a, height, width, 2 * module.project_in_1.out_channels)
     halves = features.chunk(2, dim=2)
     projections = module.project_in_1, module.project_in_2
-    heads = [_ProjectIn(*layers) for layers in zip(projections, (a, b), halves, strict=True)]
+    heads: Sequence[_Head] = [_ProjectIn(*layers) for layers in zip(projections, (a, b), halves, strict=True)]
     for blocks in zip(module.encoder1, module.encoder2, strict=True):
-        tails = [_Gram(block, half) for block, half in zip(blocks, halves, strict=True)]
+        tails = [_Gram(cast(TransformerBlock, block), half) for block, half in zip(blocks, halves, strict=True)]
         _pass(height, rows, heads, tails)
         heads = [tail.rest_of_block() for tail in tails]
-    tail = _CrossGram(module.interaction, features)
-    _pass(height, rows, heads, [tail])
-    heads = [tail.rest_of_interaction()]
+    cross = _CrossGram(module.interaction, features)
+    _pass(height, rows, heads, [cross])
+    heads = [cross.rest_of_interaction()]
     for block in module.decoder:
-        tail = _Gram(block, features)
+        tail = _Gram(cast(TransformerBlock, block), features)
         _pass(height, rows, heads, [tail])
         heads = [tail.rest_of_block()]
     output = _ProjectOut(module, features)
@@ -104,7 +105,21 @@ def _room(like: Tensor, *shape: int) -> Tensor:
     return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
 
 
-def _pass(height: int, rows: int, heads: list, tails: list) -> None:
+class _Head(Protocol):
+    """Writes rows of the features."""
+
+    def push(self, strip: slice, last: bool) -> slice:
+        """Take a strip; the rows that are finished."""
+
+
+class _Tail(Protocol):
+    """Reads rows of the features."""
+
+    def push(self, strip: slice, last: bool) -> None:
+        """Take a strip."""
+
+
+def _pass(height: int, rows: int, heads: Sequence[_Head], tails: Sequence[_Tail]) -> None:
     """Take all strips through the layers of one pass.
 
     The heads write rows of the features, all of them the same ones; the tails read them.
@@ -219,9 +234,9 @@ class _RestOfInteraction:
         for half, values, attention in zip(self._halves(slice(None)), self.values, self.attention, strict=True):
             attended, (x,) = values.push(half[strip], last)
             _add_product(half[attended], x, attention)
-        x = self.features[attended], *self._halves(attended)
+        maps = self.features[attended], *self._halves(attended)
         (done, gates), (_, values1), (_, values2) = (
-            conv.push(part, last) for conv, part in zip(self.convs, x, strict=True)
+            conv.push(part, last) for conv, part in zip(self.convs, maps, strict=True)
         )
         _add_gated(self.features[done], gates, values1 + values2, self.project_out)
         return done

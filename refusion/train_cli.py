@@ -259,7 +259,8 @@ def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, cons
         SummaryWriter(args.out / "tensorboard", purge_step=trainer.step) as writer,
         StatusProgress(*columns, console=console, speed_estimate_period=600) as bar,
     ):
-        row = bar.add_task("", total=1.0, completed=trainer.share)
+        row = bar.add_task("", total=1.0)
+        bar.update(row, completed=trainer.share)
         for progress in trainer.train(stop):
             bar.status = status_line(progress)
             bar.update(row, completed=progress.share)

@@ -62,7 +62,7 @@ class Progress:
 
 def make_scheduler(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> Scheduler:
     """The learning-rate schedule over `SCHEDULE_STEPS` steps, whatever the length of the run."""
-    warmup = {"warmup_t": round(settings.warmup * SCHEDULE_STEPS), "warmup_lr_init": 0.0}
+    warmup: dict[str, Any] = {"warmup_t": round(settings.warmup * SCHEDULE_STEPS), "warmup_lr_init": 0.0}
     if settings.lr_schedule == "step":
         return StepLRScheduler(optimizer, decay_t=SCHEDULE_STEPS // 5, decay_rate=0.1, **warmup)
     lr_min = 0.02 * optimizer.param_groups[0]["lr"]
@@ -128,12 +128,9 @@ class MetaTrainer:
         self.steps = steps
         self.minutes = minutes
         torch.manual_seed(seed)
-        self.modules = Modules(
-            *(
-                module.to(self.device, memory_format=torch.channels_last)
-                for module in (FusionModule(), LossProposalModule(), ReconstructionModule())
-            )
-        )
+        self.modules = Modules(FusionModule(), LossProposalModule(), ReconstructionModule())
+        for module in (self.modules.fusion, self.modules.proposal, self.modules.reconstruction):
+            module.to(self.device).to(memory_format=torch.channels_last)
         self._set_gains()
         transform = CropTransform(settings.crop)
         self.reader = PairReader(pairs)
@@ -245,7 +242,7 @@ class MetaTrainer:
             lr = self.meta_optimizer.param_groups[0]["lr"]
             with torch.no_grad():
                 for parameter in named.values():
-                    parameter -= lr * parameter.grad
+                    parameter.sub_(lr * parameter.grad)
         self.meta_optimizer.zero_grad()
 
     def _fusion_update(self) -> None:
@@ -254,7 +251,7 @@ class MetaTrainer:
             losses = fusion_loss_and_reconstruction_loss(self.modules, batch, self._alpha(), self._options())
         self._check("fusion", *losses)
         self.optimizer.zero_grad()
-        sum(losses).backward()
+        (losses[0] + losses[1]).backward()
         self.optimizer.step()
         self.step += 1
         if self.ema is not None:

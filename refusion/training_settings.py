@@ -108,7 +108,7 @@ PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0}
 # What a source is trusted for at the start: heat and activity are bright, what is in focus has contrast; of two
 # exposures neither is right as a whole, so they stay near their average, and details are chosen. The values are those
 # whose best picture (benchmarks/loss_optimum.py) scored best on training pairs.
-_TASK_SETTINGS: dict[str, dict[str, float]] = {
+_TASK_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         "intensity_brightness": 3.0,
         "intensity_contrast": 0.2,

@@ -13,4 +13,6 @@ from refusion.demo import main
 
 if __name__ == "__main__":
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    sys.exit(main(["--host", host, *sys.argv[1:]], load_at_start=True, on_device=ON_DEVICE))
+    # What ZeroGPU fuses within the minute that it lends a GPU for, and a free CPU within a few.
+    flags = ["--host", host, "--max-megapixels", "8"]
+    sys.exit(main([*flags, *sys.argv[1:]], load_at_start=True, on_device=ON_DEVICE))

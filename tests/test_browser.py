@@ -6,12 +6,17 @@ import zipfile
 
 import numpy as np
 import pytest
+from command import refusion
 from conftest import textured
+from demo_hub import fused_by_tag, visitors_hub
 from demo_server import ROOT, Server
 from PIL import Image
 
+from refusion.evaluation import levels
 from refusion.hub import has_weights
+from refusion.images import read_picture
 from refusion.model import ReFusion
+from refusion.stack_scores import score_stack
 from refusion.tasks import TASKS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -28,8 +33,17 @@ LONG = 120_000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"), "--max-megapixels", "4")
+def hub():
+    server = visitors_hub()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(hub, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    hub_client = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
+    server = Server(folder, "--max-megapixels", "4", **hub_client)
     yield server
     server.stop()
 
@@ -88,6 +102,12 @@ def downloaded(page, panel, button, path):
     return path
 
 
+def assert_same(path, wanted):
+    with Image.open(path) as fused:
+        assert fused.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(fused), np.asarray(wanted))
+
+
 def test_an_example_is_fused_compared_and_downloaded(visit, tmp_path):
     page = visit()
     panel = panel_of(page, "Infrared + visible")
@@ -114,9 +134,7 @@ def test_an_example_is_fused_compared_and_downloaded(visit, tmp_path):
     path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
     examples = ROOT / "space/examples"
     wanted = ReFusion.from_pretrained("refusion-ir-vis").fuse(examples / "ir-vis_ir.png", examples / "ir-vis_vis.png")
-    with Image.open(path) as fused:
-        assert fused.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(fused), np.asarray(wanted))
+    assert_same(path, wanted)
 
     panel.get_by_role("button", name="Scores").click()
     assert panel.get_by_role("row", name=re.compile("^Qabf")).inner_text(timeout=LONG).count("higher") == 1
@@ -209,6 +227,60 @@ def test_a_stack_is_fused(visit):
     fuse_example(panel, "A room in three exposures")
     assert panel.get_by_alt_text("Fused picture of 3 pictures").is_visible()
     assert panel.locator(".compare").get_by_role("radio").count() == 3
+    panel.get_by_role("button", name="Scores").click()
+    row = panel.get_by_role("row", name=re.compile("^SSIM"))
+    row.wait_for(timeout=LONG)
+    examples = [ROOT / f"space/examples/multi-exposure_{name}.png" for name in ("under", "middle", "over")]
+    model = ReFusion.from_pretrained("refusion-multi-exposure")
+    frames, fused = [levels(read_picture(path).luminance) for path in examples], model.fuse_stack(examples)
+    wanted = score_stack(frames, levels(read_picture(fused).luminance))["SSIM"]
+    assert f"{wanted:.3f}" in row.inner_text()
+
+
+def test_a_model_on_the_hub_is_named_in_the_settings(visit, hub, tmp_path):
+    page = visit()
+    panel = panel_of(page, "Infrared + visible")
+    pair = [ROOT / f"space/examples/ir-vis_{name}.png" for name in ("ir", "vis")]
+    for number, path in enumerate(pair):
+        panel.locator('input[type="file"]').nth(number).set_input_files(path)
+        panel.get_by_text(f"{path.name}: 480 x 360 pixels").wait_for()
+    panel.get_by_role("button", name="Settings").click()
+    model = panel.get_by_role("combobox", name="Model")
+    model.fill("visitor/nothing")
+    model.press("Enter")
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.get_by_role("alert").get_by_text("There is no public model visitor/nothing on the Hub").wait_for()
+
+    model.fill("visitor/refusion")
+    model.press("Enter")
+    panel.get_by_role("textbox", name="Revision").fill("v1")
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.locator(".compare").wait_for(timeout=LONG)
+    path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
+    assert_same(path, fused_by_tag(hub, pair, tmp_path))
+
+
+def test_sixteen_bits_go_in_and_come_out(visit, tmp_path):
+    rng = np.random.default_rng(5)
+    paths, levels = [tmp_path / "ir.png", tmp_path / "vis.png"], np.linspace(9000, 52000, 160).astype(int)
+    for path in paths:
+        # More levels than 8 bits have.
+        grey = 0.5 * levels + 80 * textured(len(path.name), 120, 160) + rng.integers(0, 200, (120, 160))
+        Image.fromarray(grey.astype(np.uint16)).save(path)
+    page = visit()
+    panel = panel_of(page, "Infrared + visible")
+    for number, path in enumerate(paths):
+        panel.locator('input[type="file"]').nth(number).set_input_files(path)
+        panel.get_by_text(f"{path.name}: 160 x 120 pixels").wait_for()
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.locator(".compare").wait_for(timeout=LONG)
+    path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
+    done = refusion("fuse", *paths, "-o", tmp_path / "wanted.png")
+    assert done.code == 0, done.err
+    with Image.open(path) as fused, Image.open(tmp_path / "wanted.png") as wanted:
+        assert fused.mode == wanted.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(fused), np.asarray(wanted))
+        assert len(np.unique(np.asarray(fused))) > 256
 
 
 def test_a_phone_in_the_dark_shows_every_tab_without_scrolling_sideways(visit):

@@ -26,6 +26,7 @@ from refusion.demo.batch import archive, fuse_batch, match
 from refusion.demo.fusing import Fusing, Settings
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
+from refusion.demo.sources import SourceError
 from refusion.evaluation import figures_of
 from refusion.hub import has_weights
 from refusion.images import read_picture
@@ -274,7 +275,7 @@ def test_no_path_or_address_that_a_client_names_is_opened(server, path, meta):
         "address": f"{server.url}/theme.css",
     }[path]
     forged = {"path": named, **meta}
-    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "blend", "b", MODEL, ""])
+    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, ""])
     assert "event: error" in said
     assert str(ROOT) not in said
     assert str(server.uploads) not in said
@@ -365,6 +366,17 @@ def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_pa
     assert shrunk
     assert 0.8 * 10_000 < explanation.fused.size <= 10_000
     np.testing.assert_allclose(explanation.intensity.sum(axis=0), 1, atol=1e-5)
+
+
+def test_what_is_too_large_to_be_scored_is_refused_in_a_sentence(fusing, tmp_path, monkeypatch):
+    monkeypatch.setattr("refusion.demo.fusing.MAX_SCORED_MEGAPIXELS", 0.002)
+    paths = tuple(tmp_path / f"{name}.png" for name in ("a", "b", "fused"))
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed)).save(path)
+    with pytest.raises(SourceError, match=r"0\.00307 megapixels, but at most 0\.002 are scored here"):
+        fusing.scores("me", TASKS["ir-vis"], paths[:2], paths[2])
+    with pytest.raises(SourceError, match="are scored here"):
+        fusing.stack_scores("me", paths, paths[2])
 
 
 def test_importing_and_serving_loads_no_weights_and_calls_nobody():

@@ -217,3 +217,111 @@ def test_dicom(tmp_path):
         (tmp_path / "cut.dcm").write_bytes(whole[:length])
         with pytest.raises(PictureError, match=r"cut\.dcm"):
             read_picture(tmp_path / "cut.dcm")
+
+
+def test_dicom_colour_of_sixteen_bits(tmp_path):
+    rng = np.random.default_rng(1)
+    stored = rng.integers(0, 4096, (16, 20, 3), dtype=np.uint16)
+    kinds = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0}
+    colour = dicom_file(tmp_path / "colour.dcm", stored, PhotometricInterpretation="RGB", **kinds)
+    picture = read_picture(colour)
+    assert picture.bits == 16
+    wanted = read_picture((stored / 4095).astype(np.float32))
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.chroma, wanted.chroma, atol=1e-6)
+    other = dicom_file(tmp_path / "ybr.dcm", stored, PhotometricInterpretation="YBR_FULL", **kinds)
+    with pytest.raises(PictureError, match=r"ybr\.dcm has colour of the kind YBR_FULL .*export it as 16-bit PNG"):
+        read_picture(other)
+
+
+# TIFF with floats
+
+
+@pytest.fixture
+def tifffile():
+    return pytest.importorskip("tifffile", reason="tifffile, which scikit-image brings, is not installed")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "deflate"}, {"tile": (16, 16)}, {"byteorder": ">"}, {"bigtiff": True}, {"dtype": "float64"}],
+    ids=str,
+)
+def test_float_colour_tiff(tmp_path, tifffile, options):
+    colour = np.random.default_rng(1).random((20, 30, 3)).astype(options.pop("dtype", "float32"))
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", **options)
+    picture, wanted = read_picture(tmp_path / "a.tif"), read_picture(colour)
+    assert picture.bits == 16
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.chroma, wanted.chroma, atol=1e-6)
+    tifffile.imwrite(tmp_path / "b.tif", 900 * colour - 100, photometric="rgb")
+    with pytest.raises(PictureError, match="or give a window"):
+        read_picture(tmp_path / "b.tif")
+    windowed = read_picture(tmp_path / "b.tif", window=(-100, 800))
+    np.testing.assert_allclose(windowed.luminance, wanted.luminance, atol=1e-5)
+
+
+def test_float_tiff_with_alpha_and_turned(tmp_path, tifffile):
+    values = np.random.default_rng(1).random((20, 30, 4)).astype(np.float32)
+    turned = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"], extratags=turned)
+    picture, wanted = read_picture(tmp_path / "a.tif"), read_picture(np.rot90(values, -1))
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.alpha, wanted.alpha, atol=1e-6)
+
+
+def test_float_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path, tifffile):
+    colour = np.random.default_rng(1).random((20, 30, 3)).astype(np.float32)
+    separate, half = np.moveaxis(colour, 2, 0).copy(), colour.astype(np.float16)
+    for name, values, options, words in [
+        ("planes.tif", separate, {"photometric": "rgb", "planarconfig": "separate"}, "save it with interleaved"),
+        ("half.tif", half, {"photometric": "rgb"}, "floats of 16 bits; save it with 32"),
+        ("halfgrey.tif", half[..., 0], {}, "floats of 16 bits; save it with 32"),
+        (
+            "five.tif",
+            np.tile(colour, 2)[..., :5],
+            {"photometric": "minisblack", "planarconfig": "contig"},
+            "5 channels",
+        ),
+        ("pages.tif", np.stack([colour, colour]), {"photometric": "rgb"}, "several frames"),
+        ("nan.tif", np.where(colour > 0.5, np.nan, colour), {"photometric": "rgb"}, "not finite"),
+    ]:
+        tifffile.imwrite(tmp_path / name, values, **options)
+        with pytest.raises(PictureError, match=words):
+            read_picture(tmp_path / name)
+    tifffile.imwrite(tmp_path / "good.tif", colour, photometric="rgb")
+    with pytest.raises(PictureError, match="30 x 20 pixels, but at most 100"):
+        read_picture(tmp_path / "good.tif", max_pixels=100)
+    whole = (tmp_path / "good.tif").read_bytes()
+    for length in (7, 9, 60, len(whole) // 2, len(whole) - 10):
+        (tmp_path / "cut.tif").write_bytes(whole[:length])
+        with pytest.raises(PictureError, match=r"cut\.tif"):
+            read_picture(tmp_path / "cut.tif")
+
+
+def test_separate_planes_of_sixteen_bits(tmp_path, tifffile):
+    colour = np.random.default_rng(1).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    planes = np.moveaxis(colour, 2, 0).copy()
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(PictureError, match=r"a\.tif .*interleaved"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_colour_tiff_is_turned_upright_once(tmp_path, tifffile, dtype, orientation):
+    colour = DEEP if dtype == "uint16" else (DEEP / 65535).astype(dtype)
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", extratags=tag, bigtiff=orientation % 2 == 0)
+    across = np.swapaxes(DEEP, 0, 1)
+    upright = {
+        1: DEEP,
+        2: DEEP[:, ::-1],
+        3: DEEP[::-1, ::-1],
+        4: DEEP[::-1],
+        5: across,
+        6: across[:, ::-1],
+        7: across[::-1, ::-1],
+        8: across[::-1],
+    }[orientation]
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif"), 16), upright)

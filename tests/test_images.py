@@ -584,7 +584,25 @@ def test_files_with_several_frames_are_refused(tmp_path):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(PictureError) as caught:
             read_picture(tmp_path / name)
-        sentence(caught, name, "3 frames")
+        sentence(caught, name, "several frames")
+
+
+def test_the_pages_of_a_tiff_are_not_counted():
+    class Counted(io.BytesIO):
+        taken = 0
+
+        def read(self, size=-1):
+            content = super().read(size)
+            self.taken += len(content)
+            return content
+
+    page = Image.fromarray(GREY)
+    stored = Counted()
+    page.save(stored, "TIFF", save_all=True, append_images=[page] * 500)
+    stored.taken = 0
+    with pytest.raises(PictureError, match="several frames"):
+        read_picture(stored)
+    assert stored.taken < 4 * len(page.tobytes())
 
 
 def test_an_open_image_is_taken_at_its_frame(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from demo_server import ROOT, Server
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from hub_server import TOKEN, HubServer
 from huggingface_hub import SpaceCard
 from PIL import Image
@@ -101,6 +102,10 @@ def test_it_runs_by_itself_and_fuses_an_example(space, tmp_path):
     server = Server(tmp_path, cwd=space, PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")
     try:
         fuse_an_example(server.url, space, tmp_path / "downloads")
+        Image.new("L", (4000, 3000)).save(tmp_path / "large.png")
+        client = Client(server.url, verbose=False)
+        with pytest.raises(AppError, match="takes at most 8 megapixels"):
+            client.predict(*2 * [handle_file(tmp_path / "large.png")], api_name="/fuse_ir_vis")
     finally:
         server.stop()
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def evaluate(
     from refusion.evaluation import figures_of
     from refusion.files import write_text
 
-    options = {
+    options: dict[str, Any] = {
         "output_range": chosen_range(output_range, stretch, chosen),
         "anchor": chosen_anchor(anchor, stretch, chosen),
         "chroma": chosen.chroma,
@@ -89,7 +89,7 @@ def _check_writable(path: Path | None) -> None:
         raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
 
 
-def _sources(task: Task, models: list[str], folders: list[Path], options: dict[str, str]) -> "dict[str, Fused]":
+def _sources(task: Task, models: list[str], folders: list[Path], options: dict[str, Any]) -> "dict[str, Fused]":
     """Where the fused pictures come from, by the name in the tables; everything is opened before any is used."""
     from refusion.evaluation import FusedFolder
     from refusion.model import ReFusion

@@ -71,8 +71,8 @@ def _print_figures(explanation: "Explanation", labels: tuple[str, str]) -> None:
         weights.add_row(name, _trusted(summed.mean, labels), means, f"{summed.spread:.3f}", f"{summed.leads:.0%}")
     errors = Table("got back out of fused", "mean absolute error", "PSNR")
     for label, error in zip(labels, (explanation.error_a, explanation.error_b), strict=True):
-        summed = error_figures(error)
-        errors.add_row(label, f"{summed.mean:.4f}", f"{summed.psnr:.2f} dB")
+        off = error_figures(error)
+        errors.add_row(label, f"{off.mean:.4f}", f"{off.psnr:.2f} dB")
     console = Console()
     console.print(weights)
     console.print(errors)

@@ -67,6 +67,10 @@ def fuse(
     own_range: Annotated[
         bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
     ] = False,
+    temperatures: Annotated[
+        bool,
+        typer.Option("--temperatures", help="Take the temperatures of radiometric JPEGs, not the picture they show."),
+    ] = False,
     resize: Annotated[
         str | None, typer.Option(help="Bring both to one size: smaller, larger, a or b. Refused if not given.")
     ] = None,
@@ -108,6 +112,7 @@ def fuse(
         "anchor": chosen_anchor(anchor, stretch, chosen),
         "chroma": chroma or chosen.chroma,
         "window": "own" if own_range else window,
+        "temperatures": temperatures,
         "resize": resize,
         "engine": engine,
         "align": motion if align else False,
@@ -208,7 +213,7 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
         raise ValueError("Give two videos, or one with --side-by-side.")
     if output.suffix.lower() not in VIDEO_SUFFIXES:
         raise ValueError(f"The output {output.name} of a video is one of {', '.join(sorted(VIDEO_SUFFIXES))}.")
-    for option in ("align", "window"):
+    for option in ("align", "window", "temperatures"):
         if wanted.pop(option):
             raise ValueError(f"Videos are fused as they are; leave --{option} out.")
     del wanted["align_border"]

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -47,7 +47,7 @@ def chosen_range(output_range: str | None, stretch: bool, task: Task) -> OutputR
     """
     chosen = "stretch" if stretch else output_range or task.output_range
     check_choice("output range", chosen, OutputRange)
-    return chosen
+    return cast(OutputRange, chosen)
 
 
 def chosen_anchor(anchor: str | None, stretch: bool, task: Task) -> Anchor:
@@ -58,4 +58,4 @@ def chosen_anchor(anchor: str | None, stretch: bool, task: Task) -> Anchor:
     """
     chosen = anchor or ("none" if stretch else task.anchor)
     check_choice("anchor", chosen, Anchor)
-    return chosen
+    return cast(Anchor, chosen)

@@ -26,14 +26,14 @@ def push(
     """
     if all_to is not None and (model or repository):
         raise ValueError("Give either what to push and where to, or --all OWNER, not both.")
-    if all_to is None and not (model and repository):
+    if all_to is not None:
+        _push_all(all_to, tag, message, private)
+    elif model and repository:
+        _push_one(model, repository, tag, message, private)
+    else:
         raise ValueError(
             "Give what to push and where to, as in `refusion push runs/ir-vis OWNER/NAME`, or `--all OWNER`."
         )
-    if all_to is None:
-        _push_one(model, repository, tag, message, private)
-    else:
-        _push_all(all_to, tag, message, private)
 
 
 def _push_one(name: str, repository: str, tag: str | None, message: str | None, private: bool) -> None:

@@ -18,9 +18,6 @@ def space(
 
     Log in before with `hf auth login`, or set HF_TOKEN.
     """
-    if repository is None and to is None:
-        raise ValueError("Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`.")
-
     import tempfile
 
     from refusion.space import assemble_space, upload_space
@@ -30,6 +27,8 @@ def space(
         models = assemble_space(to, owner=owner, preload=preload)
         typer.echo(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python app.py")
         return
+    if repository is None:
+        raise ValueError("Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "space"
         assemble_space(folder, owner=owner, preload=preload)

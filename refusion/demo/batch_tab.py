@@ -52,8 +52,8 @@ def batch_tab(fusing: Fusing, files: ResultFiles) -> None:
         """Fuse all pairs, and show how far it is after each."""
         try:
             chosen = get_task(str(name))
-            lists = [_stored(uploads, label) for uploads, label in zip((a, b), chosen.labels, strict=True)]
-            batch = match(*lists, chosen)
+            first, second = chosen.labels
+            batch = match(_stored(a, first), _stored(b, second), chosen)
             settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
             count = len(batch.pairs)
 

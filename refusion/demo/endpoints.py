@@ -14,7 +14,7 @@ from refusion.demo.upload import picture_input
 from refusion.hub import ModelError
 from refusion.tasks import TASKS, Task, get_task
 
-ON_DEVICE = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}
+ON_DEVICE: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}
 
 
 def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
@@ -51,7 +51,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         chroma: Any = None,
         model: Any = None,
         revision: Any = None,
-        request: gr.Request = None,
+        request: gr.Request | None = None,
     ) -> str:
         try:
             paths = tuple(
@@ -73,7 +73,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         a: {heading(first)} picture: PNG, JPEG, TIFF, BMP or WebP.
         b: {heading(second)} picture of the same width and height.
         output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
-        anchor: What ties the fused grey levels to the sources: blend, bounds or none.
+        anchor: What ties the fused grey levels to the sources: guided, choice, bounds or none.
         chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.
@@ -86,7 +86,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
 
 def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     def evaluate(
-        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request = None
+        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request | None = None
     ) -> dict[str, float | None]:
         """Score a fused picture against its two sources with the metrics of image fusion.
 

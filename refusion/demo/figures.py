@@ -9,20 +9,32 @@ from refusion.explanation import ErrorFigures, Explanation, error_figures, weigh
 from refusion.explanation_pictures import Captions, draw_pictures
 from refusion.reports import NOTHING, higher_is_better
 
+PAIR_NOTE = "MI, VIF and SSIM are summed over both sources. Compare results of one pair, not of different pairs."
 
-def scores_table(scores: dict[str, float | None]) -> str:
+STACK_NOTE = (
+    "CC is the mean over all pictures of the stack; MI, VIF and SSIM are twice that mean, as they are sums for a pair. "
+    "SCD, Qabf and MEF-SSIM are defined for two sources only. Compare results of one stack, not of different stacks."
+)
+
+
+def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
     """Scores as an HTML table that says what is good."""
     rows = "".join(
         f'<tr><th scope="row">{name}</th><td>{NOTHING if value is None else f"{value:.3f}"}</td>'
-        f"<td>{'↑ higher' if higher_is_better(name) else '↓ lower'}</td><td>{texts.meaning(name)}</td></tr>"
+        f"<td>{_better(name)}</td><td>{texts.meaning(name)}</td></tr>"
         for name, value in scores.items()
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in ("figure", "value", "better", "what it measures"))
     return (
         f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        '<p class="note good">On 8-bit luminance; MI in nats; MI, VIF and SSIM are summed over both sources. Compare '
-        "results of one pair, not of different pairs.</p>"
+        f'<p class="note good">On 8-bit luminance; MI in nats. {note}</p>'
     )
+
+
+def _better(figure: str) -> str:
+    arrow, word = ("↑", "higher") if higher_is_better(figure) else ("↓", "lower")
+    # On a narrow page the word is only for screen readers.
+    return f'{arrow} <span class="word">{word}</span>'
 
 
 def explained_pictures(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,10 +20,14 @@ from refusion.evaluation import figures_of, levels
 from refusion.explanation import Explanation, explain
 from refusion.images import Picture, to_image
 from refusion.metrics import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
+from refusion.stack_scores import score_stack
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
 """Larger pairs are shrunk before the learned loss looks at them, which takes about 3 GB for each megapixel."""
+
+MAX_SCORED_MEGAPIXELS = 8.0
+"""Larger results are not scored here; the metrics take about 0.3 GB for each megapixel."""
 
 OnTick = Callable[[float, float], None]
 """Told the seconds since a job began, and how many it takes in all, as earlier ones did."""
@@ -122,7 +126,8 @@ class Fusing:
         """All figures that the pair is large enough for, by name; None where one has no meaning.
 
         Raises:
-            SourceError: a picture cannot be used, or they do not belong together.
+            SourceError: a picture cannot be used, they do not belong together, or are larger than
+                `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
         first, second = read_uploads(sources, self.options)
@@ -132,7 +137,25 @@ class Fusing:
                 f"The fused picture is {result.size[0]} x {result.size[1]} pixels, but its sources are "
                 f"{first.size[0]} x {first.size[1]}; give the one that belongs to them."
             )
+        _check_scored(result)
         return self.jobs.run(session, _score, task, first, second, result)
+
+    def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
+        """The figures that have a meaning for a stack, by name; see `refusion.stack_scores.score_stack`.
+
+        Raises:
+            SourceError: a picture cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
+            CancelledError: the visitor cancelled.
+        """
+        picture = read_upload(fused, self.options)
+        _check_scored(picture)
+        result = levels(picture.luminance)
+
+        def frames() -> Iterator[np.ndarray]:
+            for path in sources:
+                yield levels(read_upload(path, self.options).luminance)
+
+        return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
 
     def explanation(self, session: str, model: ModelChoice, sources: tuple[Path, Path]) -> tuple[Explanation, bool]:
         """Where the learned loss looked, and whether the pair was shrunk for that.
@@ -175,10 +198,22 @@ def source_picture(path: Path, options: DemoOptions) -> Image.Image:
 def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:
     smallest = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
     names = [name for name in figures_of(task) if min(first.size) >= smallest.get(name, 0)]
-    pictures = [levels(picture.luminance) for picture in (first, second, fused)]
+    pictures = levels(first.luminance), levels(second.luminance), levels(fused.luminance)
     scores = score(*pictures, [name for name in names if name in METRICS])
     scores |= {name: DEFECTS[name].function(*pictures) for name in names if name in DEFECTS}
+    return _numbers(scores)
+
+
+def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _check_scored(picture: Picture) -> None:
+    if _megapixels(picture) > MAX_SCORED_MEGAPIXELS:
+        raise SourceError(
+            f"The picture has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
+            "here, as the scores take much memory; use `refusion evaluate` on a machine of your own."
+        )
 
 
 def _megapixels(picture: Picture) -> float:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from refusion.demo.options import DemoOptions
 from refusion.explanation import TrainedModel, load_trained
-from refusion.hub import HUB_ID, LOADED, ModelError, has_weights, local_folder
+from refusion.hub import HUB_ID, LOADED, ModelError, UnknownModelError, has_weights, local_folder
 from refusion.hub_errors import hub_sentences
 from refusion.model import ReFusion
 from refusion.tasks import TASKS, Task
@@ -141,8 +142,16 @@ class Models:
 
 def _download(choice: ModelChoice) -> tuple[tempfile.TemporaryDirectory, Path]:
     # Without the operator's token: a visitor sees on the Hub what everybody sees.
-    with hub_sentences(choice.name, choice.revision):
-        info = HfApi(token=False).model_info(choice.name, revision=choice.revision, files_metadata=True)
+    try:
+        with hub_sentences(choice.name, choice.revision):
+            info = HfApi(token=False).model_info(choice.name, revision=choice.revision, files_metadata=True)
+    except UnknownModelError as error:
+        if not isinstance(error.__cause__, RepositoryNotFoundError):
+            raise
+        # The package's own sentence is for people who can log in and have folders here.
+        raise UnknownModelError(
+            f"There is no public model {choice.name} on the Hub; check OWNER/NAME, or choose a bundled model."
+        ) from error
     size = sum(file.size or 0 for file in info.siblings or () if file.rfilename in LOADED)
     if size > MAX_HUB_BYTES:
         raise ModelError(

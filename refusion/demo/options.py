@@ -27,7 +27,7 @@ class DemoOptions:
     """
 
     queue_size: int = 16
-    max_megapixels: float = 8.0
+    max_megapixels: float = 24.0
     max_file_mb: int = 50
     device: str = "cpu"
     models: tuple[str, ...] = ()

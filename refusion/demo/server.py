@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
@@ -165,7 +166,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _positive(kind: type) -> type:
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
             value = kind(text)

@@ -1,5 +1,6 @@
 """The tab for stacks: three or more pictures of one scene in, one out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.examples import example_stack
+from refusion.demo.figures import STACK_NOTE, scores_table
 from refusion.demo.fusing import Fusing, Settings
 from refusion.demo.jobs import CancelledError
 from refusion.demo.results import ResultFiles, comparison, update_image
 from refusion.demo.sources import SourceError, stored_path
-from refusion.demo.task_tab import CANCELLED, PRIVATE, session, tell_progress, toast
+from refusion.demo.task_tab import CANCELLED, PRIVATE, expired, session, tell_progress, toast
 from refusion.demo.upload import SUFFIXES, pictures_input
 from refusion.hub import ModelError
 from refusion.stacks import MAX_FRAMES, STACK_TASKS
@@ -22,6 +24,14 @@ SHOWN = 6
 
 STACK_RULE = "release"
 """Colour rule of stacks: the tasks' own."""
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What the last fusion of a visitor came from and went to."""
+
+    paths: tuple[Path, ...]
+    fused: Path
 
 
 def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
@@ -39,7 +49,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
     note = gr.HTML(elem_classes="note-box")
     with gr.Row(elem_classes="actions"):
         fuse = gr.Button("Fuse the stack", variant="primary", scale=3, min_width=100)
-        cancel = gr.Button("Cancel", scale=1, min_width=70)
+        cancel = gr.Button("Cancel", scale=1, min_width=90)
     found = example_stack()
     examples = found and gr.Examples(
         [[found.task, [str(path) for path in found.paths]]],
@@ -49,7 +59,8 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
         api_visibility="private",
         elem_id="examples-stack",
     )
-    with gr.Column(visible=False, elem_classes="result") as result:
+    result = gr.State(None)
+    with gr.Column(visible=False, elem_classes="result") as result_column:
         gr.Markdown("## Result")
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -59,10 +70,13 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
                     label="Fused", format="png", interactive=False, type="filepath", buttons=["fullscreen"]
                 )
                 download = gr.DownloadButton("Download in full quality", variant="primary")
+        scores_fold = gr.Accordion("Scores", open=False)
+        with scores_fold:
+            scores = gr.HTML("…")
 
     def run(name: Any, uploads: Any, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:
         """Fuse the stack and show the result."""
-        unchanged = [gr.skip()] * 4
+        unchanged = [gr.skip()] * 6
         try:
             chosen = get_task(name if isinstance(name, str) else "")
             paths = _stored(uploads)
@@ -83,26 +97,42 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
             comparison("compare-stack", labelled, made, files, fusing.options),
             update_image(full, f"Fused picture of {len(paths)} pictures"),
             gr.DownloadButton(value=str(full)),
+            StackResult(paths, full),
+            gr.Accordion(open=False),
         ]
+
+    def score(last: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+        """The scores of the last result, as a table."""
+        if last is None:
+            return "Fuse a stack first."
+        progress(0, desc="Scoring")
+        try:
+            return scores_table(fusing.stack_scores(session(request), last.paths, last.fused), STACK_NOTE)
+        except CancelledError:
+            return "Cancelled."
+        except (SourceError, ValueError, FileNotFoundError) as error:
+            return expired(error)
 
     def stop(request: gr.Request) -> str:
         """Stop what this visitor has running."""
         fusing.jobs.cancel(session(request))
         return notes.good(CANCELLED)
 
-    work = {
+    work: dict[str, Any] = {
         "fn": run,
         "inputs": [task, stack],
-        "outputs": [note, result, compared, fused, download],
+        "outputs": [note, result_column, compared, fused, download, result, scores_fold],
         "preprocess": False,
         "show_progress_on": note,
         "concurrency_id": "fusion",
         "concurrency_limit": 1,
         **PRIVATE,
     }
-    running = [fuse.click(**work)]
+    running: list[dict[str, Any]] = [fuse.click(**work)]
     if examples:
         running.append(examples.load_input_event.then(**work))
+    fusion: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
+    running.append(scores_fold.expand(score, result, scores, **fusion))
     cancel.click(stop, None, note, cancels=running, queue=False, show_progress="hidden", **PRIVATE)
 
 

@@ -25,7 +25,7 @@ LONG = 5.0
 
 CANCELLED = "Cancelled; nothing was fused."
 
-PRIVATE = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """Events of the page that programs need not see; they have endpoints of their own."""
 
 
@@ -69,7 +69,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
     with gr.Row(elem_classes="actions"):
         fuse = gr.Button("Fuse", variant="primary", scale=3, min_width=100)
         swap = gr.Button("Swap", scale=1, min_width=70)
-        cancel = gr.Button("Cancel", scale=1, min_width=70)
+        cancel = gr.Button("Cancel", scale=1, min_width=90)
     examples = _examples(task, images)
 
     result = gr.State(None)
@@ -120,7 +120,7 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
             **PRIVATE,
         )
     swap.click(None, images, images, js="(a, b) => [b, a]")
-    work = {
+    work: dict[str, Any] = {
         "fn": handlers.fuse,
         "inputs": [*images, *panel.inputs],
         "outputs": [*side_notes, pair_note, result_column, compared, fused, download, result, scores_fold, loss_fold],
@@ -130,14 +130,14 @@ def task_tab(task: Task, fusing: Fusing, files: ResultFiles) -> TaskInputs | Non
         "concurrency_limit": 1,
         **PRIVATE,
     }
-    running = [fuse.click(**work)]
+    running: list[dict[str, Any]] = [fuse.click(**work)]
     if examples is not None:
         running.append(examples.load_input_event.then(**work))
-    folded = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
+    folded: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, **PRIVATE}
     running.append(scores_fold.expand(handlers.scores, result, scores, **folded))
     running.append(loss_fold.expand(handlers.explain, result, [loss_text, *loss_images], **folded))
     cancel.click(handlers.cancel, None, pair_note, cancels=running, queue=False, show_progress="hidden", **PRIVATE)
-    return TaskInputs(*images, panel)
+    return TaskInputs(images[0], images[1], panel)
 
 
 def heading(label: str) -> str:
@@ -181,12 +181,12 @@ class _Handlers:
             found.append((path, facts))
         if len(found) < 2:
             return [*said, ""]
-        paths, facts = zip(*found, strict=True)
+        (path_a, facts_a), (path_b, facts_b) = found
         try:
-            check_together(paths, (facts[0].size, facts[1].size))
+            check_together((path_a, path_b), (facts_a.size, facts_b.size))
         except SourceError as error:
             return [*said, notes.bad(str(error))]
-        expected = self._fusing.jobs.estimate(facts[0].megapixels)
+        expected = self._fusing.jobs.estimate(facts_a.megapixels)
         return [*said, notes.good(f"Fusing takes {notes.seconds(expected)}.") if expected >= LONG else ""]
 
     def fuse(
@@ -204,10 +204,8 @@ class _Handlers:
         """Fuse and show."""
         unchanged = [gr.skip()] * 7
         try:
-            paths = tuple(
-                stored_path(upload, label, side)
-                for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True))
-            )
+            first, second = self._task.labels
+            paths = stored_path(a, first, 0), stored_path(b, second, 1)
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
             progress(0, desc="Reading the pictures")
             fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
@@ -243,7 +241,7 @@ class _Handlers:
         except CancelledError:
             return "Cancelled."
         except (SourceError, ValueError, FileNotFoundError) as error:
-            return _expired(error)
+            return expired(error)
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:
         """Where the learned loss looked, of the last result."""
@@ -256,7 +254,7 @@ class _Handlers:
         except CancelledError:
             return ["Cancelled.", *nothing]
         except (SourceError, ModelError, ValueError, FileNotFoundError) as error:
-            return [_expired(error), *nothing]
+            return [expired(error), *nothing]
         names = (result.paths[0].name, result.paths[1].name)
         pictures = explained_pictures(explanation, self._task.labels, names, result.model.name)
         images = [
@@ -299,7 +297,8 @@ def _pair_note(error: ValueError, side: int | None) -> str:
     return notes.bad(str(error)) if side is None else ""
 
 
-def _expired(error: Exception) -> str:
+def expired(error: Exception) -> str:
+    """What is said where the files of a result are gone, or of another error."""
     if isinstance(error, FileNotFoundError):
         return "This result is more than an hour old and was removed; fuse again."
     return str(error)

@@ -10,17 +10,18 @@ INTRODUCTION = (
 )
 
 RANGES = {
-    "sources": "the range that both sources span",
-    "contrast": "1.14 times the contrast",
-    "robust": "the full range, 0.5 % clipped at each end",
+    "sources": "range of the sources",
+    "contrast": "contrast times 1.14",
+    "robust": "full, outliers clipped",
     "stretch": "from black to white",
-    "network": "as the network gives it",
+    "network": "as it comes",
 }
 
 ANCHORS = {
-    "blend": "every pixel a blend of its two sources",
-    "bounds": "every pixel between its two sources",
-    "none": "not tied to the sources",
+    "guided": "locally made of both",
+    "choice": "pixels of either source",
+    "bounds": "between the two",
+    "none": "not tied to them",
 }
 
 _PAIRS = {
@@ -36,12 +37,12 @@ _FIGURES = {
     "SD": "contrast: how far grey levels lie from their mean",
     "SF": "how quickly rows and columns change",
     "AG": "mean steepness of edges",
-    "MI": "information shared with both sources",
+    "MI": "information shared with the sources",
     "CC": "mean correlation with the sources",
     "SCD": "how well the difference to one source shows the other",
-    "VIF": "visual information kept from both sources",
+    "VIF": "visual information kept from the sources",
     "Qabf": "edges of the sources that are kept",
-    "SSIM": "structure shared with both sources",
+    "SSIM": "structure shared with the sources",
     "MEF-SSIM": "local contrast and structure of the better exposed source",
     "border": "step at the border relative to the inside; 1 is none",
     "background": "grey level where both sources are black",
@@ -132,16 +133,16 @@ network.</title>
 <path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker></defs>
 <g><rect x="8" y="20" width="60" height="34" rx="6"/><rect x="8" y="66" width="60" height="34" rx="6"/>
 <rect x="150" y="24" width="130" height="72" rx="8"/><rect x="366" y="36" width="90" height="48" rx="6"/>
-<rect x="520" y="24" width="130" height="72" rx="8"/><rect x="690" y="20" width="60" height="34" rx="6"/>
-<rect x="690" y="66" width="60" height="34" rx="6"/><rect x="150" y="152" width="130" height="56" rx="8"/>
+<rect x="520" y="24" width="130" height="72" rx="8"/><rect x="680" y="20" width="76" height="34" rx="6"/>
+<rect x="680" y="66" width="76" height="34" rx="6"/><rect x="150" y="152" width="130" height="56" rx="8"/>
 <rect x="366" y="156" width="90" height="48" rx="6"/></g>
 <g marker-end="url(#tip)"><path d="M68 37H150"/><path d="M68 83H150"/><path d="M280 60H366"/><path d="M456 60H520"/>
-<path d="M650 37H690"/><path d="M650 83H690"/><path d="M38 100V180H150"/><path d="M280 180H366"/>
+<path d="M650 37H680"/><path d="M650 83H680"/><path d="M38 100V180H150"/><path d="M280 180H366"/>
 <path d="M411 156V84"/></g>
 <path d="M585 96V244H215V208" stroke-dasharray="5 4" marker-end="url(#tip)"/>
 <g fill="currentColor" stroke="none" text-anchor="middle"><text x="38" y="42">A</text><text x="38" y="88">B</text>
 <text x="215" y="65">fusion</text><text x="411" y="65">fused</text><text x="585" y="65">reconstruction</text>
-<text x="720" y="42">A again</text><text x="720" y="88">B again</text><text x="215" y="185">loss proposal</text>
+<text x="718" y="42">A again</text><text x="718" y="88">B again</text><text x="215" y="185">loss proposal</text>
 <text x="411" y="185">w and v</text><text x="470" y="124">the loss</text><text x="400" y="236">teaches</text></g>
 </svg>
 <figcaption>Solid: what is computed from A and B. Dashed: what the loss proposal learns from.</figcaption></figure>

@@ -46,5 +46,5 @@ def _files_only(component: Input) -> Input:
             raise gr.Error(REFUSED_ADDRESS, print_exception=False)
         return await move(given)
 
-    component.async_move_resource_to_block_cache = move_file
+    component.async_move_resource_to_block_cache = move_file  # type: ignore[assignment, method-assign]
     return component
