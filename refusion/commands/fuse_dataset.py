@@ -95,6 +95,9 @@ def fuse_dataset(
     process.destroy_process_group()
     if main:
         _sum_up(summary, out)
+    if summary.failures:
+        # In all processes: a launcher takes one that ends otherwise for one more to end.
+        raise typer.Exit(1)
 
 
 def _sum_up(summary: "BulkSummary", out: Path) -> None:
@@ -112,7 +115,6 @@ def _sum_up(summary: "BulkSummary", out: Path) -> None:
         typer.echo(f"  {'' if failure.id is None else f'{failure.id}: '}{failure.error}", err=True)
     if len(summary.failures) > _FEW_LISTED:
         typer.echo(f"  and {len(summary.failures) - _FEW_LISTED} more", err=True)
-    raise typer.Exit(1)
 
 
 @contextmanager
