@@ -26,13 +26,23 @@ from filelock import FileLock, Timeout
 
 from refusion import __version__
 from refusion.api import Fused, Model, fuse_many, load
-from refusion.bulk_shards import Failure, Progress, read_progress, shard_schema, sync, write_failures, write_shard
+from refusion.bulk_shards import (
+    UNFINISHED,
+    Failure,
+    Progress,
+    finishing,
+    read_progress,
+    shard_schema,
+    sync,
+    write_failures,
+    write_shard,
+)
 from refusion.bulk_source import Row, Source, open_source
 from refusion.data import DataError
 from refusion.decoding import MAX_PIXELS, Window, read_pair, read_picture
 from refusion.encoding import to_png
 from refusion.evaluation import MIN_SIZES, figures_of, levels
-from refusion.files import replacing, write_text
+from refusion.files import write_text
 from refusion.metrics import METRICS, score
 from refusion.model import ReFusion
 from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice, get_task
@@ -345,11 +355,10 @@ def _difference(key: str, begun: Any, now: Any) -> str:
 
 def _tidy(folder: Path, images: bool) -> None:
     """Make the folders, and remove what a killed run had not finished."""
-    for kind in (SHARDS, *([IMAGES] if images else [])):
+    for kind in (SHARDS, UNFINISHED, *([IMAGES] if images else [])):
         (folder / kind).mkdir(exist_ok=True)
-    for pattern in (f"{SHARDS}/.rows-*.parquet", f"{IMAGES}/*/.*.png", ".manifest-*.json", ".failures-*.jsonl"):
-        for leftover in folder.glob(pattern):
-            leftover.unlink()
+    for leftover in (*(folder / UNFINISHED).iterdir(), *folder.glob(".manifest-*"), *folder.glob(".failures-*")):
+        leftover.unlink()
 
 
 def _first_in_main(process: PartialState, begin: Callable[[], _Job]) -> tuple[_Job | None, str | None]:
@@ -393,8 +402,8 @@ def _fuse_part(
     schema = job.schema
     while (first := next(results, None)) is not None:
         row = first.row if isinstance(first, Failure) else first["row"]
-        path = folder / SHARDS / f"rows-{row:012d}.parquet"
-        write_shard(path, schema, chain([first], islice(results, rows_per_shard - 1)))
+        name = f"{SHARDS}/rows-{row:012d}.parquet"
+        write_shard(folder, name, schema, chain([first], islice(results, rows_per_shard - 1)))
 
 
 def _counted(
@@ -425,9 +434,10 @@ def _results(job: _Job, rows: Iterator[Row], folder: Path) -> Iterator[Result]:
             yield Failure(row.index, row.id, str(error))
             continue
         if job.images:
-            name = f"{row.index // _IMAGES_PER_FOLDER:06d}/{row.index:09d}.png"
-            _write_image(folder / IMAGES / name, png)
-            result["file_name"] = f"{IMAGES}/{name}"
+            name = f"{IMAGES}/{row.index // _IMAGES_PER_FOLDER:06d}/{row.index:09d}.png"
+            with finishing(folder, name) as unfinished:
+                unfinished.write_bytes(png)
+            result["file_name"] = name
         else:
             result["fused"] = {"bytes": png, "path": f"{row.index:09d}.png"}
         yield result
@@ -446,13 +456,6 @@ def _scores(job: _Job, row: Row, png: bytes) -> dict[str, float]:
     fused = read_picture(io.BytesIO(png))
     names = [name for name in job.figures if min(a.size) >= MIN_SIZES.get(name, 0)]
     return score(*(levels(picture.luminance) for picture in (a, b, fused)), names)
-
-
-def _write_image(path: Path, png: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(png)
-        sync(temporary)
 
 
 def _finish(job: _Job, folder: Path, before: Progress, process: PartialState, seconds: float) -> BulkSummary:

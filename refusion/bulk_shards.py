@@ -6,7 +6,8 @@ that results and failures of the same rows become true together.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from refusion.data import DataError
-from refusion.files import replacing, write_text
+from refusion.files import write_text
 
 FAILURES = "failures.jsonl"
 """Name of the table of failures."""
+
+UNFINISHED = ".unfinished"
+"""Folder of files that have no name yet."""
 
 _KEY = b"refusion.failures"
 
@@ -72,17 +76,22 @@ def shard_schema(images: bool, scores: Iterable[str]) -> pa.Schema:
     return datasets.Features(features).arrow_schema
 
 
-def write_shard(path: Path, schema: pa.Schema, results: Iterable[dict[str, Any] | Failure]) -> None:
-    """Write one shard from results as they come; it is on disk whole when it gets its name.
+def write_shard(out: Path, name: str, schema: pa.Schema, results: Iterable[dict[str, Any] | Failure]) -> None:
+    """Write one shard from results as they come.
+
+    Args:
+        out: the folder of the results.
+        name: where, relative to it.
+        schema: see `shard_schema`.
+        results: rows of the schema, and failures.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: it cannot be written.
     """
     failures: list[dict[str, Any]] = []
-    with replacing(path) as temporary:
-        with pq.ParquetWriter(
-            temporary, schema, compression="none", use_dictionary=False, write_statistics=["row"]
-        ) as writer:
+    with finishing(out, name) as unfinished:
+        options = {"compression": "none", "use_dictionary": False, "write_statistics": ["row"]}
+        with pq.ParquetWriter(unfinished, schema, **options) as writer:
             held: list[dict[str, Any]] = []
             held_bytes = 0
             for result in results:
@@ -97,8 +106,30 @@ def write_shard(path: Path, schema: pa.Schema, results: Iterable[dict[str, Any] 
             if held:
                 writer.write_table(pa.Table.from_pylist(held, schema))
             writer.add_key_value_metadata({_KEY: json.dumps(failures)})
-        sync(temporary)
-    sync(path.parent)
+
+
+@contextmanager
+def finishing(out: Path, name: str) -> Iterator[Path]:
+    """Give a path to write to; when the block ends well and the file is on disk, it gets its name.
+
+    What is not finished lies in a folder of its own, out of the way of patterns such as ``*.parquet``.
+
+    Args:
+        out: the folder of the results.
+        name: where the file belongs, relative to it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished, path = out / UNFINISHED / Path(name).name, out / name
+    try:
+        yield unfinished
+        sync(unfinished)
+        path.parent.mkdir(exist_ok=True)
+        unfinished.replace(path)
+        sync(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -223,10 +223,18 @@ class _Stream(Source):
 
     def __init__(self, dataset: datasets.IterableDataset, fingerprint: str, **known: Any) -> None:
         super().__init__(fingerprint, None, **known)
-        self.dataset = dataset.map(lambda _, index: {"row": index}, with_indices=True)
+        self.dataset = dataset
 
     def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        return self.dataset
+        # A generator is one shard, so that rows are dealt out, not shards: only so is a row's place known.
+        return datasets.IterableDataset.from_generator(
+            _numbered, features=_FEATURES, gen_kwargs={"dataset": self.dataset}
+        )
+
+
+def _numbered(dataset: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
+    for index, row in enumerate(dataset):
+        yield {"row": index, "id": row.get("id"), "a": row["a"], "b": row["b"]}
 
 
 def open_source(
@@ -386,8 +394,6 @@ def _hub(
         loaded = loaded.cast_column("id", datasets.Value("string"))
     fingerprint = f"{name} {split} {commit}"
     if streaming:
-        if not id_column:
-            loaded = loaded.map(lambda _: {"id": None})
         return _Stream(loaded, fingerprint, revision=commit)
     if not id_column:
         loaded = loaded.add_column("id", [str(index) for index in range(len(loaded))])
