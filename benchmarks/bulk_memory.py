@@ -61,7 +61,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=48)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--render", type=Path, help="only write the pairs, into this Parquet file")
     args = parser.parse_args()
+    if args.render:
+        render(args.render, args.pairs, args.side)
+        return
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "pairs.parquet", Path(folder) / "out"
         render(source, args.pairs, args.side)

@@ -18,6 +18,7 @@ from datasets.distributed import split_dataset_by_node
 
 from refusion.batch import LISTS, read_list
 from refusion.data import DataError, load_pairs
+from refusion.hub_errors import hub_sentences
 from refusion.pictures import PictureError
 from refusion.tasks import Task
 
@@ -110,13 +111,14 @@ class Source(ABC):
             DataError: the source cannot be read on.
         """
         for row in split_dataset_by_node(self._dataset(done, world_size), rank=rank, world_size=world_size):
-            index = row["row"]
+            index, given = row["row"], row.get("id")
             if index >= len(done) or not done[index]:
-                yield Row(index, row["id"] or str(index), (row["a"], row["b"]), self.folders)
+                name = str(index if given is None else given)
+                yield Row(index, name, (row["a"], row["b"]), self.folders)
 
     @abstractmethod
     def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        """Rows of `_FEATURES` in order, at least those that are not done."""
+        """Rows with ``row``, ``a``, ``b`` and perhaps ``id``, in order, at least those that are not done."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,8 @@ class _Stream(Source):
 
 def _numbered(dataset: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
     for index, row in enumerate(dataset):
-        yield {"row": index, "id": row.get("id"), "a": row["a"], "b": row["b"]}
+        given = row.get("id")
+        yield {"row": index, "id": None if given is None else str(given), "a": row["a"], "b": row["b"]}
 
 
 def open_source(
@@ -263,6 +266,7 @@ def open_source(
     Raises:
         DataError: there is no such source, it holds no pair, or a column is missing.
         PictureError: the list is damaged.
+        ModelError: there is no such data set on the Hub, or it cannot be reached.
     """
     path = Path(source)
     if glob.has_magic(str(source)) and not path.exists():
@@ -374,14 +378,13 @@ def _hub(
     streaming: bool,
 ) -> Source:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    try:
+    with hub_sentences(name, revision):
         commit = HfApi().dataset_info(name, revision=revision).sha
-        loaded = datasets.load_dataset(name, split=split, revision=commit, streaming=streaming)
-    except (datasets.exceptions.DatasetsError, HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"The data set {name} cannot be loaded from the Hub: {reason}") from error
+        try:
+            loaded = datasets.load_dataset(name, split=split, revision=commit, streaming=streaming)
+        except (datasets.exceptions.DatasetsError, ValueError) as error:
+            raise DataError(f"The data set {name} cannot be loaded: {str(error).strip()}") from error
     names = loaded.column_names or list(loaded.features or {})
     chosen = _choose_columns(names, name, task, columns, id_column)
     for column in chosen:
@@ -390,13 +393,9 @@ def _hub(
         loaded = loaded.cast_column(column, _PICTURE)
     renamed = {chosen[0]: "a", chosen[1]: "b", **({id_column: "id"} if id_column else {})}
     loaded = loaded.select_columns(list(renamed)).rename_columns({k: v for k, v in renamed.items() if k != v})
-    if id_column:
-        loaded = loaded.cast_column("id", datasets.Value("string"))
     fingerprint = f"{name} {split} {commit}"
     if streaming:
         return _Stream(loaded, fingerprint, revision=commit)
-    if not id_column:
-        loaded = loaded.add_column("id", [str(index) for index in range(len(loaded))])
     table = _Table(loaded, fingerprint, revision=commit)
     caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
     table.folders = tuple(Path(cache).expanduser().resolve() for cache in caches)

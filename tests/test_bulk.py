@@ -18,6 +18,7 @@ import pytest
 from accelerate import PartialState
 from command import refusion, small_model
 from conftest import textured
+from hub_server import HubServer
 from PIL import Image
 
 import refusion as package
@@ -240,6 +241,39 @@ def test_lists_patterns_and_other_columns(model, pair_folder, tmp_path):
     found = results(out)
     assert [found[row][0] for row in sorted(found)] == [str(row) for row in range(6)]
     assert found[0][1] == found[3][1] != found[1][1]
+
+
+BOTH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from command import refusion
+for out, extra in (("kept", []), ("streamed", ["--streaming"])):
+    result = refusion("fuse-dataset", "me/pairs", out, "--id-column", "name", "--model", sys.argv[2], *extra)
+    assert result.code == 0, result.err
+assert "There is no repository me/nothing on the Hub" in refusion("fuse-dataset", "me/nothing", "x").err
+"""
+
+
+def test_a_data_set_on_the_hub(model, tmp_path):
+    content = write(tmp_path / "pairs.parquet", pairs(5)).read_bytes()
+    with HubServer() as server:
+        repository = server.add("datasets/me/pairs", {"train-00000-of-00001.parquet": content})
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+            "HF_ENDPOINT": server.endpoint,
+            "HF_HOME": str(tmp_path / "home"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, "-c", BOTH, str(ROOT / "tests"), str(model)]
+        result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        server.shutdown()
+    assert result.returncode == 0, result.stderr
+    kept = results(tmp_path / "kept")
+    assert {row: name for row, (name, _) in kept.items()} == {row: f"pair {row}" for row in range(5)}
+    assert results(tmp_path / "streamed") == kept
+    manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
+    assert manifest["source"] == f"me/pairs train {repository.branches['main']}"
 
 
 def refused(*arguments: object) -> str:
