@@ -18,6 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import torch
 from accelerate import PartialState
@@ -29,7 +30,6 @@ from refusion.api import Fused, Model, fuse_many, load
 from refusion.bulk_shards import (
     UNFINISHED,
     Failure,
-    Progress,
     finishing,
     read_progress,
     shard_schema,
@@ -211,7 +211,7 @@ def fuse_dataset(
     process = PartialState(cpu=True, timeout=_PATIENCE)
     with ExitStack() as held:
 
-        def begin() -> _Job:
+        def begin() -> tuple[_Job, np.ndarray]:
             _check_folder(folder, source)
             job = _open(wanted, revision, process.local_process_index)
             folder.mkdir(parents=True, exist_ok=True)
@@ -219,19 +219,17 @@ def fuse_dataset(
             _refuse_company(folder)
             _agree_with_manifest(folder, job.settings)
             _tidy(folder, images)
-            return job
+            return job, read_progress(folder / SHARDS).done
 
-        job, commit = _first_in_main(process, begin)
+        job, commit, done = _first_in_main(process, begin)
         if job is None:
             job = _open(wanted, commit, process.local_process_index)
             held.enter_context(_lock(folder, process.process_index))
-        before = read_progress(folder / SHARDS)
-        # No process may write before all have read which rows are done.
         process.wait_for_everyone()
         start = time.monotonic()
-        _fuse_part(job, folder, before, process, rows_per_shard, progress)
+        _fuse_part(job, folder, done, process, rows_per_shard, progress)
         process.wait_for_everyone()
-        return _finish(job, folder, before, process, time.monotonic() - start)
+        return _finish(job, folder, int(done.sum()), process, time.monotonic() - start)
 
 
 def _open(wanted: _Wanted, revision: str | None, local_rank: int) -> _Job:
@@ -361,44 +359,47 @@ def _tidy(folder: Path, images: bool) -> None:
         leftover.unlink()
 
 
-def _first_in_main(process: PartialState, begin: Callable[[], _Job]) -> tuple[_Job | None, str | None]:
-    """Let the main process begin; if it refuses, all end.
+def _first_in_main(
+    process: PartialState, begin: Callable[[], tuple[_Job, np.ndarray]]
+) -> tuple[_Job | None, str | None, np.ndarray]:
+    """Let the main process begin, and tell the others what they must agree on; if it refuses, all end.
 
     Returns:
-        In the main process the job; the commit of a data set on the Hub.
+        In the main process its job; the commit of a data set on the Hub; the rows that are done.
     """
     job: _Job | None = None
     problem: Exception | None = None
+    said: list[Any] = [None]
     if process.is_main_process:
         try:
-            job = begin()
+            job, done = begin()
+            said = [(job.source.revision, done)]
         except (ValueError, OSError) as error:
             problem = error
-    said: list[Any] = [problem is None, job.source.revision if job else None]
     if process.num_processes > 1:
         broadcast_object_list(said)
     if problem is not None:
         raise problem
-    if not said[0]:
+    if said[0] is None:
         raise OtherProcessError("The main process has refused; see what it says.")
-    return job, said[1]
+    revision, done = said[0]
+    return job, revision, done
 
 
 def _fuse_part(
     job: _Job,
     folder: Path,
-    before: Progress,
+    done: np.ndarray,
     process: PartialState,
     rows_per_shard: int,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
     """Fuse the rows of this process that are not done."""
-    rows = job.source.rows(before.done, process.process_index, process.num_processes)
-    results = _results(job, rows, folder)
+    results = _results(job, job.source.rows(done, process.process_index, process.num_processes), folder)
     if progress is not None and process.is_main_process:
         total = job.source.total
-        left = None if total is None else total - before.fused - len(before.failures)
-        results = _counted(results, progress, None if left is None else math.ceil(left / process.num_processes))
+        share = None if total is None else math.ceil((total - int(done.sum())) / process.num_processes)
+        results = _counted(results, progress, share)
     schema = job.schema
     while (first := next(results, None)) is not None:
         row = first.row if isinstance(first, Failure) else first["row"]
@@ -455,10 +456,11 @@ def _scores(job: _Job, row: Row, png: bytes) -> dict[str, float]:
     a, b = read_pair(*row.sources(), max_pixels=job.options["max_pixels"], window=job.options["window"])
     fused = read_picture(io.BytesIO(png))
     names = [name for name in job.figures if min(a.size) >= MIN_SIZES.get(name, 0)]
-    return score(*(levels(picture.luminance) for picture in (a, b, fused)), names)
+    first, second, result = (levels(picture.luminance) for picture in (a, b, fused))
+    return score(first, second, result, names)
 
 
-def _finish(job: _Job, folder: Path, before: Progress, process: PartialState, seconds: float) -> BulkSummary:
+def _finish(job: _Job, folder: Path, before: int, process: PartialState, seconds: float) -> BulkSummary:
     """Write the table of failures and sum up, in the main process for all of them."""
     said: list[Any] = [None]
     if process.is_main_process:
@@ -468,7 +470,7 @@ def _finish(job: _Job, folder: Path, before: Progress, process: PartialState, se
             raise DataError(f"The source has {total} rows, but {done} of them came; it has changed while it was read.")
         failures = (*after.failures, *(Failure(None, None, sentence) for sentence in job.source.left_out))
         write_failures(folder, failures)
-        said = [BulkSummary(after.fused, int(before.done.sum()), failures, seconds, process.num_processes)]
+        said = [BulkSummary(after.fused, before, failures, seconds, process.num_processes)]
     if process.num_processes > 1:
         broadcast_object_list(said)
     summary: BulkSummary = said[0]

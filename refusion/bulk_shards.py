@@ -6,7 +6,7 @@ that results and failures of the same rows become true together.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -185,7 +185,7 @@ def _read_shard(shard: Path) -> tuple[np.ndarray, list[Failure]]:
         ) from error
 
 
-def write_failures(folder: Path, failures: list[Failure]) -> None:
+def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     """Write the table of failures, one JSON object a line; no failure, no file."""
     path = folder / FAILURES
     if failures:

@@ -149,7 +149,8 @@ class _ParquetFiles(Source):
 
     def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
         def finished(group: _RowGroup) -> bool:
-            return group.first + group.rows <= len(done) and done[group.first : group.first + group.rows].all()
+            end = group.first + group.rows
+            return end <= len(done) and bool(done[group.first : end].all())
 
         groups = [group for group in self.groups if not finished(group)] or self.groups[:1]
         if len(groups) >= _MANY * world_size:

@@ -43,7 +43,8 @@ def _work(environment: dict[str, str], kill_after: int | None, arguments: dict[s
 
     os.environ.update(environment)
     torch.set_num_threads(1)
-    fuse_dataset(**arguments, progress=None if kill_after is None else _suicide(kill_after))
+    summary = fuse_dataset(**arguments, progress=None if kill_after is None else _suicide(kill_after))
+    assert summary.processes == int(environment.get("WORLD_SIZE", 1))
 
 
 def _suicide(rows: int) -> Callable[[int, int | None], None]:

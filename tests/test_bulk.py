@@ -173,6 +173,15 @@ def test_kills_of_two_processes_and_a_start_with_another_number(model, uninterru
     assert not list((tmp_path / "out" / ".unfinished").iterdir())
 
 
+def test_a_refusal_ends_all_processes(model, uninterrupted, tmp_path):
+    (tmp_path / "file").write_text("")
+    started = bulk_worker.start(processes=2, source=uninterrupted[0], out=tmp_path / "file", model=model)
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [1, 1]
+    assert (tmp_path / "file").read_text() == ""
+
+
 def test_the_command_under_torchrun(model, uninterrupted, tmp_path):
     source, expected = uninterrupted
     launcher = ["torch.distributed.run", "--nproc-per-node", "2"]
