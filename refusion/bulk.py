@@ -166,7 +166,7 @@ def fuse_dataset(
             files with the columns ``row`` (place in the source), ``id``, ``fused`` (PNG, 16 bits where a source has
             more than 8) and ``note``.
         task: name of the task; the model's if not given, or ir-vis.
-        model: see `refusion.fuse`.
+        model: see `refusion.fuse`; a loaded one is moved to the device.
         columns: the two picture columns.
         id_column: column of the ids.
         split: split of a data set on the Hub.
