@@ -10,10 +10,11 @@ from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from refusion.api import Fused, fuse, fuse_many
+    from refusion.bulk import fuse_dataset
     from refusion.model import ReFusion
 
 __version__ = "0.1.0"
-__all__ = ["TASKS", "Fused", "ReFusion", "Task", "__version__", "fuse", "fuse_many"]
+__all__ = ["TASKS", "Fused", "ReFusion", "Task", "__version__", "fuse", "fuse_dataset", "fuse_many"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from refusion import api
 
         return getattr(api, name)
+    if name == "fuse_dataset":
+        from refusion.bulk import fuse_dataset
+
+        return fuse_dataset
     raise AttributeError(f"module 'refusion' has no attribute {name!r}")

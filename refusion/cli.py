@@ -8,6 +8,7 @@ from refusion.commands.evaluate import evaluate
 from refusion.commands.explain import explain
 from refusion.commands.export import export
 from refusion.commands.fuse import fuse
+from refusion.commands.fuse_dataset import fuse_dataset
 from refusion.commands.info import info
 from refusion.commands.models import models
 from refusion.commands.push import push
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse registered pictures of one scene into one.",
 )
-for command in (fuse, evaluate, explain, convert, export, models, info, card, push, space):
+for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space):
     app.command()(command)
 
 

@@ -1,5 +1,6 @@
 """Luminance and chroma to Pillow images and files, 8 or 16 bits deep."""
 
+import io
 import os
 import struct
 import zlib
@@ -154,6 +155,35 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
         ),
         path,
     )
+
+
+def to_png(picture: Picture, bits: int | None = None) -> bytes:
+    """The content of a PNG file, with the pixels and the metadata that `save_picture` writes.
+
+    Args:
+        picture: the picture.
+        bits: 8 or 16; as deep as the picture if not given.
+
+    Raises:
+        PictureError: a value is not finite.
+        ValueError: another number of bits.
+    """
+    deep = (bits or picture.bits) == 16
+    if deep and (picture.chroma is not None or picture.alpha is not None):
+        profile = picture.icc_profile if picture.chroma is not None else None
+        return _png(to_array(picture, 16), profile, picture.exif)
+    image = to_image(
+        picture.luminance,
+        picture.chroma,
+        picture.icc_profile,
+        bits=16 if deep else bits or 8,
+        exif=picture.exif,
+        alpha=picture.alpha,
+    )
+    metadata = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key) is not None}
+    content = io.BytesIO()
+    image.save(content, "PNG", **metadata)
+    return content.getvalue()
 
 
 def check_output(path: str | os.PathLike, bits: int | None = None) -> None:

@@ -20,7 +20,8 @@ FIGURES = (*DEFAULT_METRICS, "border")
 
 _TASK_FIGURES = {"medical": (*FIGURES, "background"), "multi-exposure": (*DEFAULT_METRICS, "MEF-SSIM", "border")}
 
-_MIN_SIZES = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
+MIN_SIZES = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
+"""Shortest side of a picture that a metric needs, where it is more than any picture has."""
 
 
 def figures_of(task: Task) -> tuple[str, ...]:
@@ -207,7 +208,7 @@ def _fused_picture(row: dict[str, Any], fused: Fused) -> PictureSource:
 
 def _check_large_enough(size: tuple[int, int], figures: tuple[str, ...]) -> None:
     for name in figures:
-        if min(size) < (needed := _MIN_SIZES.get(name, 0)):
+        if min(size) < (needed := MIN_SIZES.get(name, 0)):
             raise PictureError(
                 f"The pair is {_by(size)} pixels, too small for {name}, which needs {needed} x {needed} or more."
             )

@@ -1,4 +1,6 @@
-"""A small server that speaks the Hub's protocol on 127.0.0.1, for the real client: models, revisions, collections.
+"""A small server that speaks the Hub's protocol on 127.0.0.1, for the real client.
+
+Models, data sets, Spaces, revisions, collections.
 
 It keeps everything in memory, answers like the Hub, notes every request, and can be told to fail.
 """
@@ -133,13 +135,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         parts = self.parts
-        if parts[:1] == ["api"] and parts[1:2] in (["models"], ["spaces"]) and len(parts) >= 4:
-            repo_id = "/".join((["spaces"] if parts[1] == "spaces" else []) + parts[2:4])
+        if parts[:1] == ["api"] and parts[1:2] in (["models"], ["spaces"], ["datasets"]) and len(parts) >= 4:
+            repo_id = "/".join(([] if parts[1] == "models" else [parts[1]]) + parts[2:4])
             action, rest = (parts[4], parts[5:]) if len(parts) > 4 else ("revision", ["main"])
-            handler = getattr(self, f"_{self.command.lower()}_{action}", None)
+            handler = getattr(self, f"_{self.command.lower()}_{action.replace('-', '_')}", None)
             if handler is None:
                 raise RefusalError(404)
             handler(repo_id, self._visible(repo_id), *rest)
+        elif len(parts) > 5 and parts[0] == "datasets" and parts[3] == "resolve":
+            repo_id = "/".join(parts[:3])
+            self._resolve(repo_id, self._visible(repo_id), parts[4], "/".join(parts[5:]))
         elif len(parts) > 4 and parts[2] == "resolve":
             repo_id = "/".join(parts[:2])
             self._resolve(repo_id, self._visible(repo_id), parts[3], "/".join(parts[4:]))
@@ -212,13 +217,18 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._send_json({"id": repo_id, "sha": sha, "private": repository.private, "siblings": siblings, "tags": []})
 
-    def _get_tree(self, _: str, repository: Repository, revision: str) -> None:
+    def _get_tree(self, _: str, repository: Repository, revision: str, *folder: str) -> None:
+        start = "".join(f"{part}/" for part in folder)
         files = repository.commits[self._commit_of(repository, revision)]
-        entries = [
-            {"type": "file", "path": name, "size": len(content), "oid": _blob_id(content)}
-            for name, content in files.items()
-        ]
+        entries = [_entry(name, content) for name, content in files.items() if name.startswith(start)]
+        if folder and not entries:
+            raise RefusalError(404, "EntryNotFound", "Entry not found")
         self._send_json(entries)
+
+    def _post_paths_info(self, _: str, repository: Repository, revision: str) -> None:
+        files = repository.commits[self._commit_of(repository, revision)]
+        paths = parse_qs(self.body.decode()).get("paths") or json.loads(self.body)["paths"]
+        self._send_json([_entry(path, files[path]) for path in paths if path in files])
 
     def _get_refs(self, _: str, repository: Repository) -> None:
         kinds = {"branches": ("heads", repository.branches), "tags": ("tags", repository.tags)}
@@ -338,6 +348,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(body)
+
+
+def _entry(path: str, content: bytes) -> dict[str, object]:
+    return {"type": "file", "path": path, "size": len(content), "oid": _blob_id(content)}
 
 
 def _blob_id(content: bytes) -> str:
