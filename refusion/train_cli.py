@@ -324,7 +324,8 @@ def show_scores(base: Path, out: Path, pairs: Pairs, task: Task) -> None:
         report = score_both(base, out, pairs, task, lambda: bar.advance(row))
     console = Console()
     console.print(change_table(report))
-    console.print(*report.notes, f"All of it is in {SCORES}.", sep="\n", markup=False, highlight=False)
+    notes = "Means over the held-out pairs; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
+    console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
     for problem in report.problems:
         console.print(f"Not scored: {problem}", markup=False, highlight=False)
 

@@ -21,7 +21,7 @@ MODULES = {
     name: partial(getattr(trainer, name), channels=4, heads=2, blocks=1)
     for name in ("FusionModule", "LossProposalModule", "ReconstructionModule")
 }
-SMALL = {"crop": 16, "batch_size": 4, "rounds": 1000, "meta_updates": 1, "fusion_updates": 1}
+SMALL = {"crop": 16, "batch_size": 2, "rounds": 1000, "meta_updates": 1, "fusion_updates": 1}
 
 
 class DoubleTrainer(trainer.MetaTrainer):
