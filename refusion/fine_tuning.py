@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -63,8 +64,9 @@ def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Cal
         OSError: the figures cannot be written.
     """
     figures = figures_of(task)
+    options = {"output_range": task.output_range, "anchor": task.anchor, "chroma": task.chroma}
     evaluations = {
-        name: evaluate(pairs, ReFusion.from_pretrained(folder).fuse, figures, on_pair)
+        name: evaluate(pairs, partial(ReFusion.from_pretrained(folder).fuse, **options), figures, on_pair)
         for name, folder in (("before", before), ("after", after))
     }
     report = Report(figures, evaluations, pairs.skipped)
