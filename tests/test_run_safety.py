@@ -39,15 +39,16 @@ def half_written(folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has torch loaded")
-def test_kills_while_a_checkpoint_is_written_leave_the_one_before(pair_folder, tmp_path):
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_while_a_checkpoint_is_written_leave_the_one_before(pair_folder, tmp_path, kills):
     run = trainer(pair_folder)
     save_checkpoint(tmp_path, run)
     hits = 0
-    for _ in range(6):
+    for _ in range(kills):
         before = load_checkpoint(tmp_path)["step"]
         process = multiprocessing.get_context("fork").Process(target=write_without_end, args=(tmp_path, run))
         process.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
             if half_written(tmp_path) and load_checkpoint(tmp_path)["step"] > before:
                 break
@@ -59,7 +60,7 @@ def test_kills_while_a_checkpoint_is_written_leave_the_one_before(pair_folder, t
         assert run.step > before
         tidy(tmp_path, run.step)
         assert half_written(tmp_path) == []
-    assert hits >= 1
+    assert hits >= kills / 2
 
 
 def limited(size: int):
