@@ -1,6 +1,6 @@
 """Kills train.py with SIGKILL while it writes a checkpoint, again and again, and looks at what is left each time.
 
-    python benchmarks/kill_checkpoint.py --data PAIRS --kills 20
+    PYTHONPATH=. python benchmarks/kill_checkpoint.py --data PAIRS --kills 20
 
 Every restart is `train.py --resume` on what the kill before left. A kill counts as a hit if the temporary file is
 still there afterwards: then it came in the middle of a write.

@@ -76,8 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--hold-out",
         type=int,
         metavar="N",
-        help="with --from: keep N pairs out of the training for these scores (default: a fifth, at most 20, or with "
-        "--val none)",
+        help="with --from: keep N pairs out of the training for these scores (default: a fifth, at most 20; none "
+        "with --val or --new-proposal)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -301,7 +301,8 @@ def scored_apart(
         told = "No scores before and after: a streamed data set has none to hold out. Give some with --val."
         train_on, held = pairs, None
     else:
-        train_on, held = hold_out(pairs, 0 if args.val and args.hold_out is None else args.hold_out, args.data)
+        count = 0 if args.hold_out is None and (args.val or args.new_proposal) else args.hold_out
+        train_on, held = hold_out(pairs, count, args.data)
         names = [str(name) for name in held.dataset["name"]]
         told = f"Held out of {len(pairs.dataset)} pairs, for the scores before and after: {', '.join(names)}."
     if scored is not None:
