@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--data", required=True)
     parser.add_argument("--kills", type=int, default=20)
     args = parser.parse_args()
-    hits, whole, step = 0, 0, -1
+    hits, whole, before = 0, 0, -1.0
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         for number in range(args.kills):
@@ -58,9 +58,9 @@ def main() -> int:
             except CheckpointError as error:
                 print(f"kill {number + 1}: {error}", flush=True)
                 continue
-            now = state["step"] + state["round"] + state["position"]
-            whole += now > step
-            step = now
+            now = state["seconds"]  # of training, which only grows
+            whole += now > before
+            before = now
             print(f"kill {number + 1}: whole checkpoint of step {state['step']}, {hits} hits so far", flush=True)
         print(f"{whole} of {args.kills} kills left a whole checkpoint that had gone on; {hits} cut a write off.")
     return 0 if whole == args.kills else 1
