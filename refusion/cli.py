@@ -12,6 +12,7 @@ from refusion.commands.fuse_dataset import fuse_dataset
 from refusion.commands.info import info
 from refusion.commands.models import models
 from refusion.commands.push import push
+from refusion.commands.reproduce import reproduce
 from refusion.commands.space import space
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse registered pictures of one scene into one.",
 )
-for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space):
+for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space, reproduce):
     app.command()(command)
 
 

@@ -1,6 +1,8 @@
 """Pairs on Hugging Face `datasets`, and the training crops cut from them."""
 
+import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +11,14 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from datasets.distributed import split_dataset_by_node
 from torch import Tensor
 
 from refusion.images import PictureError, read_pair
+from refusion.processes import ALONE, Processes
 from refusion.tasks import Task
+
+Luminances = tuple[np.ndarray, np.ndarray]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -42,7 +48,13 @@ class Pairs:
 
 
 def load_pairs(
-    source: str | Path, task: Task, *, split: str = "train", skip_bad: bool = False, streaming: bool = False
+    source: str | Path,
+    task: Task,
+    *,
+    split: str = "train",
+    skip_bad: bool = False,
+    streaming: bool = False,
+    processes: Processes = ALONE,
 ) -> Pairs:
     """Open a data set of registered pairs.
 
@@ -55,6 +67,8 @@ def load_pairs(
         skip_bad: leave out what does not fit, and list it in ``skipped``, instead of raising.
         streaming: read rows one after the other, for sets too large for memory or disk. Pictures are then
             checked when they are read.
+        processes: those that open it together: each checks its part of the rows, and all get the same pairs. Of a
+            streamed set, each gets its part of the rows.
 
     Raises:
         DataError: nothing usable there, unmatched names, unequal sizes or unreadable files.
@@ -84,8 +98,11 @@ def load_pairs(
             "nor Parquet files."
         )
     pairs.skip_bad = skip_bad
-    if not pairs.streaming:
-        _check_rows(pairs)
+    if pairs.streaming:
+        if processes.count > 1:
+            pairs.dataset = split_dataset_by_node(pairs.dataset, processes.rank, processes.count)
+    else:
+        _check_rows(pairs, processes)
         if len(pairs.dataset) == 0:
             raise DataError(f"{path.name} holds no usable pair.")
     return pairs
@@ -149,15 +166,17 @@ def _row_name(row: dict[str, Any], index: int) -> str:
     return Path(row["a"]["path"]).stem if row["a"].get("path") else f"row {index}"
 
 
-def _check_rows(pairs: Pairs) -> None:
+def _check_rows(pairs: Pairs, processes: Processes) -> None:
     """Decode every pair once, so that a bad file stops a run before it starts and not in the middle."""
-    good, bad = [], []
-    for index, row in enumerate(pairs.dataset):
+    mine = []
+    for index in range(processes.rank, len(pairs.dataset), processes.count):
         try:
-            read_row(row)
-            good.append(index)
+            read_row(pairs.dataset[index])
         except PictureError as error:
-            bad.append(str(error))
+            mine.append((index, str(error)))
+    found = dict(row for part in processes.gather_bytes(json.dumps(mine).encode()) for row in json.loads(part))
+    bad = [found[index] for index in sorted(found)]
+    good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:
         raise DataError(f"{len(bad)} pair(s) cannot be used. {' '.join(bad[:5])} --skip-bad leaves these out.")
     pairs.skipped += bad
@@ -173,6 +192,25 @@ def read_row(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """
     first, second = read_pair(*picture_files(row))
     return first.luminance, second.luminance
+
+
+def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:
+    """SHA-256 over the names and the files of all pairs, whatever their order and place; None of a streamed set.
+
+    Args:
+        pairs: the data set, the same in every process.
+        processes: those that read it together, each its part.
+    """
+    if pairs.streaming:
+        return None
+    lines = []
+    for index in range(processes.rank, len(pairs.dataset), processes.count):
+        row = pairs.dataset[index]
+        contents = (f.getvalue() if isinstance(f, io.BytesIO) else f.read_bytes() for f in picture_files(row))
+        lines.append(" ".join((*(hashlib.sha256(content).hexdigest() for content in contents), str(row["name"]))))
+    parts = processes.gather_bytes(json.dumps(lines).encode())
+    together = sorted(line for part in parts for line in json.loads(part))
+    return hashlib.sha256("\n".join(together).encode()).hexdigest()
 
 
 def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:
@@ -215,11 +253,17 @@ class CropTransform:
         Returns:
             Two tensors (1, size, size).
         """
+        first, second, _ = self.cut(a, b, generator)
+        return first, second
+
+    def cut(self, a: np.ndarray, b: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+        """Cut a crop, and say how many places were tried; see `__call__`."""
         pair = np.stack((a, b))
         short = [max(0, self.size - side) for side in pair.shape[1:]]
         if any(short):
             pair = np.pad(pair, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
-        for _ in range(self.tries):
+        tried = 0
+        for tried in range(1, self.tries + 1):  # noqa: B007
             top, left = (_below(side - self.size + 1, generator) for side in pair.shape[1:])
             crop = pair[:, top : top + self.size, left : left + self.size]
             if crop.std(axis=(1, 2)).max() >= self.min_deviation:
@@ -228,7 +272,12 @@ class CropTransform:
         if _below(2, generator):
             crop = crop[:, :, ::-1]
         first, second = torch.from_numpy(np.ascontiguousarray(crop, dtype=np.float32)).unsqueeze(1)
-        return first, second
+        return first, second, tried
+
+    def skip(self, tried: int, generator: torch.Generator) -> None:
+        """Draw what a crop draws for which so many places were tried: two numbers a place, a turn and a flip."""
+        for _ in range(2 * tried + 2):
+            _below(2, generator)
 
 
 def exchange(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -293,12 +342,22 @@ class CropBatches:
         transform: how a crop is cut.
         batch_size: pairs in a batch.
         seed: seed of the order and of the crops.
+        processes: those that share each batch; it then holds this process's part of it. The stream is the same however
+            many they are, and so is its state.
     """
 
-    def __init__(self, reader: PairReader, transform: CropTransform, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        reader: PairReader,
+        transform: CropTransform,
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
+    ) -> None:
         self.reader = reader
         self.transform = transform
         self.batch_size = batch_size
+        self.processes = processes
         self._generator = torch.Generator().manual_seed(seed)
         self._order: list[int] = []
         self._position = 0
@@ -309,10 +368,48 @@ class CropBatches:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        """One batch: two tensors (batch_size, 1, size, size), luminance in [0, 1]."""
-        crops = [self.transform(*self._next_pair(), self._generator) for _ in range(self.batch_size)]
+        """One batch: two tensors (batch_size / processes, 1, size, size), luminance in [0, 1]."""
+        if self.processes.count == 1:
+            crops = [self.transform(*self._next_pair(), self._generator) for _ in range(self.batch_size)]
+        else:
+            crops = self._own_crops()
         first, second = zip(*crops, strict=True)
         return torch.stack(first), torch.stack(second)
+
+    def _own_crops(self) -> list[tuple[Tensor, Tensor]]:
+        """This process's part of the batch that one process would draw, decoding no other pair.
+
+        What a crop draws depends on its picture: empty places are tried again. So all begin with the guess that none
+        is, tell each other what they found, and draw again with that until nothing changes. The first crop is right
+        at once, and with each round at least one more.
+        """
+        generator, order, position = self._generator.get_state(), self._order, self._position
+        tried = [1] * self.batch_size
+        pictures: dict[int, Luminances] = {}
+        while True:
+            crops, mine = self._draw(tried, pictures)
+            found = self.processes.gather(mine)
+            if found == tried:
+                return crops
+            tried = found
+            self._generator.set_state(generator)
+            self._order, self._position = order, position
+
+    def _draw(self, tried: list[int], pictures: dict[int, Luminances]) -> tuple[list[tuple[Tensor, Tensor]], list[int]]:
+        crops, mine = [], []
+        streaming = self.reader.pairs.streaming
+        own = self.processes.part(self.batch_size)
+        for place in range(self.batch_size):
+            key = place if streaming else self._next_index()
+            if place not in own:
+                self.transform.skip(tried[place], self._generator)
+                continue
+            if key not in pictures:
+                pictures[key] = self._next_streamed() if streaming else self.reader[key]
+            first, second, count = self.transform.cut(*pictures[key], self._generator)
+            crops.append((first, second))
+            mine.append(count)
+        return crops, mine
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands.
@@ -336,11 +433,14 @@ class CropBatches:
     def _next_pair(self) -> tuple[np.ndarray, np.ndarray]:
         if self.reader.pairs.streaming:
             return self._next_streamed()
+        return self.reader[self._next_index()]
+
+    def _next_index(self) -> int:
         if self._position == len(self._order):
             self._order = torch.randperm(len(self.reader), generator=self._generator).tolist()
             self._position = 0
         self._position += 1
-        return self.reader[self._order[self._position - 1]]
+        return self._order[self._position - 1]
 
     def _next_streamed(self) -> tuple[np.ndarray, np.ndarray]:
         pair = next(self._stream, None)

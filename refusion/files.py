@@ -1,5 +1,6 @@
 """Writing files so that none is ever half there."""
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, and down to the disk, so that not even a power cut leaves half of it."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `replacing` that killed processes left; none may be writing `path` now."""
+    for file in path.parent.glob(f".{glob.escape(path.stem[:40])}-????????{path.suffix}"):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

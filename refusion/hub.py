@@ -11,7 +11,7 @@ from huggingface_hub import constants, snapshot_download
 
 from refusion import __version__
 from refusion.checksums import CHECKSUMS, read_verified, write_checksums
-from refusion.files import replacing, write_text
+from refusion.files import write_bytes, write_text
 from refusion.hub_errors import hub_sentences
 from refusion.model_errors import HubError, ModelError, NoWeightsError, UnknownModelError
 from refusion.tasks import TASKS
@@ -216,12 +216,11 @@ def load_weights(module: "torch.nn.Module", path: Path) -> None:
 
 def save_weights(module: "torch.nn.Module", path: Path) -> None:
     """Write the weights of a module as safetensors, whole or not at all; checksums of before are dropped."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     (path.parent / CHECKSUMS).unlink(missing_ok=True)
-    with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={"format": "pt"})
+    write_bytes(path, save(weights, metadata={"format": "pt"}))
 
 
 def save_model(folder: Path, model: "torch.nn.Module", config: dict[str, Any]) -> None:

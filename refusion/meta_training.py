@@ -4,6 +4,7 @@ Parameters are dictionaries, as `torch.func` has them, so that an updated module
 second module.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from refusion.loss_proposal import (
     weights_from_logits,
 )
 from refusion.losses import proposed_fusion_loss, reconstruction_loss
+from refusion.processes import ALONE, Processes
 from refusion.reconstruction import ReconstructionModule
 
 Parameters = dict[str, Tensor]
@@ -50,6 +52,8 @@ class MetaOptions:
             `refusion.fixed_losses.FIXED_LOSSES`.
         inner_reconstruction: the inner update also moves the reconstruction module; without it theta_R' = theta_R.
         signed_gradient: the gradient term compares derivatives with their signs; see `proposed_fusion_loss`.
+        processes: those that share each batch. Losses are means over the batch and no module mixes its pictures, so the
+            mean over the processes of a loss or gradient of their equal parts is that of the whole batch.
     """
 
     inner_lr: float
@@ -60,6 +64,7 @@ class MetaOptions:
     loss: str = "learned"
     inner_reconstruction: bool = True
     signed_gradient: bool = False
+    processes: Processes = ALONE
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:
@@ -95,15 +100,21 @@ def reconstruction_loss_of(
 ) -> Tensor:
     """L_r of a fused batch, through the given parameters of the reconstruction module."""
     if options.noise:
-        noise = torch.randn(fused.shape, generator=options.generator, device=fused.device, dtype=fused.dtype)
-        fused = fused + options.noise * noise
+        fused = fused + options.noise * _noise_like(fused, options)
     again = functional_call(modules.reconstruction, reconstruction, (fused,))
     return reconstruction_loss(*source_targets(batch), *again)
 
 
-def descend(parameters: Parameters, loss: Tensor, lr: float) -> Parameters:
+def _noise_like(fused: Tensor, options: MetaOptions) -> Tensor:
+    """Normal noise for an exchanged batch: that of the whole batch is drawn, and this process's part of it taken."""
+    processes, half = options.processes, len(fused) // 2
+    shape = (2 * processes.count * half, *fused.shape[1:])
+    noise = torch.randn(shape, generator=options.generator, device=fused.device, dtype=fused.dtype)
+    return noise.unflatten(0, (2, processes.count, half))[:, processes.rank].flatten(0, 1)
+
+
+def descend(parameters: Parameters, gradients: Iterable[Tensor], lr: float) -> Parameters:
     """One step of gradient descent; the result is detached."""
-    gradients = torch.autograd.grad(loss, list(parameters.values()))
     return {
         name: (p - lr * g).detach().requires_grad_() for (name, p), g in zip(parameters.items(), gradients, strict=True)
     }
@@ -147,6 +158,9 @@ def outer_gradient(
     -eta d/dtheta_L [ (dL_f/dtheta_F) . g ], and the bracket is the derivative of L_f in the direction g: one
     forward-mode product in place of a second backward pass. With `image_space` the fused picture F takes
     the place of theta_F, and the outer batch is the inner one.
+
+    Where several processes share the batches, theta_F', theta_R' and g are those of the whole batches, and what is
+    returned is of this process's part: its mean over the processes is the gradient.
 
     Args:
         modules: the three modules; none is changed.
@@ -209,7 +223,8 @@ def _image_direction(modules: Modules, batch: Batch, options: MetaOptions) -> tu
     fused.requires_grad_()
     loss = reconstruction_loss_of(modules, reconstruction, fused, batch, options)
     (direction,) = torch.autograd.grad(loss, fused)
-    return fused.detach(), direction, loss
+    # The loss of the whole batch is the mean over the processes, and only this one's depends on this part of F.
+    return fused.detach(), direction / options.processes.count, loss
 
 
 def _parameter_direction(
@@ -217,12 +232,16 @@ def _parameter_direction(
 ) -> tuple[Tensor, Tensor, Tensor]:
     start = differentiable(modules.fusion)
     fused = functional_call(modules.fusion, start, inner)
-    updated = descend(start, fusion_loss_of(fused, inner, fixed, alpha, options), options.inner_lr)
-    reconstruction = updated_reconstruction(modules, fused.detach(), inner, options)
+    loss = fusion_loss_of(fused, inner, fixed, alpha, options)
+    gradients = torch.autograd.grad(loss, list(start.values()))
+    pull = _reconstruction_gradients(modules, fused.detach(), inner, options)
+    averaged = options.processes.average((*gradients, *pull))
+    updated = descend(start, averaged[: len(start)], options.inner_lr)
+    reconstruction = _moved_reconstruction(modules, averaged[len(start) :], options)
     fused_outer = functional_call(modules.fusion, updated, outer)
     loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
-    gradients = torch.autograd.grad(loss, list(updated.values()))
-    along = dict(zip(updated, gradients, strict=True))
+    of_updated = options.processes.average(torch.autograd.grad(loss, list(updated.values())))
+    along = dict(zip(updated, of_updated, strict=True))
     with torch.no_grad():
         fused, direction = jvp(  # type: ignore[misc]
             lambda p: functional_call(modules.fusion, p, inner), (parameters_of(modules.fusion),), (along,)
@@ -232,10 +251,24 @@ def _parameter_direction(
 
 def updated_reconstruction(modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions) -> Parameters:
     """theta_R': one step of L_r on a fused picture that is not part of the graph; theta_R where that step is off."""
+    gradients = options.processes.average(_reconstruction_gradients(modules, fused, batch, options))
+    return _moved_reconstruction(modules, gradients, options)
+
+
+def _reconstruction_gradients(
+    modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions
+) -> tuple[Tensor, ...]:
+    """Gradient of L_r with respect to theta_R; none where the inner update leaves it alone."""
     if not options.inner_reconstruction:
-        return parameters_of(modules.reconstruction)
+        return ()
     start = differentiable(modules.reconstruction)
-    return descend(start, reconstruction_loss_of(modules, start, fused, batch, options), options.inner_lr)
+    loss = reconstruction_loss_of(modules, start, fused, batch, options)
+    return torch.autograd.grad(loss, list(start.values()))
+
+
+def _moved_reconstruction(modules: Modules, gradients: list[Tensor], options: MetaOptions) -> Parameters:
+    start = parameters_of(modules.reconstruction)
+    return descend(start, gradients, options.inner_lr) if gradients else start
 
 
 def outer_gradient_by_double_backward(

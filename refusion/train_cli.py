@@ -1,11 +1,13 @@
 """The command line of train.py."""
 
 import argparse
+import hashlib
 import json
-import platform
+import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import FrameType
@@ -18,21 +20,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
-from refusion import __version__
-from refusion.data import DataError, Pairs, load_pairs
+from refusion.data import DataError, Pairs, fingerprint, load_pairs
 from refusion.files import write_text
-from refusion.hub import local_folder, locate, read_config
+from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, local_folder, locate, read_config
 from refusion.model import ReFusion
 from refusion.preview import save_preview
-from refusion.run_folder import (
-    CHECKPOINT,
-    append_history,
-    load_checkpoint,
-    save_checkpoint,
-    save_models,
-    trim_history,
-)
-from refusion.tasks import TASKS, get_task
+from refusion.processes import LostProcessError, Processes, join_processes, rank_here
+from refusion.provenance import git_revision, versions
+from refusion.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
+from refusion.tasks import TASKS, Task, get_task
 from refusion.trainer import MetaTrainer, TrainingError, with_steps
 from refusion.trainer import Progress as TrainingProgress
 from refusion.training_settings import (
@@ -48,6 +44,12 @@ PREVIEW_SIDE = 192
 HISTORY_STEPS = 10
 PRINT_SECONDS = 30
 
+ARGUMENTS = (
+    "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
+    "minutes", "seed", "device", "bf16", "deterministic",
+)  # fmt: skip
+"""Flags that are noted in the run folder, beside the hyperparameters and the threads."""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The flags: what to train on, for how long, and one for each hyperparameter."""
@@ -55,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="train.py",
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
     )
-    parser.add_argument("--task", required=True, choices=list(TASKS))
+    parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
     parser.add_argument("--data", required=True, help="folder, imagefolder, Parquet file or Hub data set of pairs")
     parser.add_argument("--out", required=True, type=Path, help="folder of the run")
     parser.add_argument(
@@ -69,7 +71,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new-proposal", action="store_true", help="with --from: the loss proposal module starts anew, from its gains"
     )
+    parser.add_argument("--val", help="with --from: pairs for the scores before and after, as --data")
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="with --from: keep N pairs out of the training for these scores (default: a fifth, at most 20; none "
+        "with --val or --new-proposal)",
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--deterministic", action="store_true", help="refuse torch operations that may differ from run to run"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
@@ -77,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
     parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
+    parser.set_defaults(expected_data=None, expected_start=None)
     parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview pictures")
     hyper = parser.add_argument_group("hyperparameters (default: the preset's)")
     for setting in fields(TrainingSettings):
@@ -129,39 +143,88 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user."""
-    args = make_parser().parse_args(argv)
+    return start(make_parser().parse_args(argv))
+
+
+def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] = lambda _: []) -> int:
+    """Train as the flags say, with every error as a sentence on stderr.
+
+    Args:
+        args: as from `make_parser`.
+        announce: gives sentences to print before the training.
+
+    Returns:
+        The exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user.
+    """
     console = Console(stderr=True)
+
+    def fail(sentence: str, code: int) -> int:
+        of = f"Process {rank_here() + 1}: " if rank_here() else ""
+        console.print(of + sentence, style="red", markup=False, highlight=False)
+        return code
+
     try:
-        return run(args, console)
+        with repeatable(args.deterministic):
+            return run(args, console, announce)
     except ValueError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        return 2
+        return fail(str(error), 2)
     except OSError as error:
-        console.print(f"The run folder cannot be written: {error}.", style="red", markup=False, highlight=False)
-        return 1
-    except TrainingError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        return 1
+        safe = " The last checkpoint is intact: make room, then go on with --resume."
+        kept = safe if (args.out / CHECKPOINT).is_file() else ""
+        return fail(f"The run folder cannot be written: {error}.{kept}", 1)
+    except (TrainingError, LostProcessError) as error:
+        return fail(str(error), 1)
     except KeyboardInterrupt:
         console.print("Stopped before the first update; nothing was written.")
         return 130
 
 
-def run(args: argparse.Namespace, console: Console) -> int:
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Let torch refuse what may differ from run to run on the same machine, where that is wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def run(args: argparse.Namespace, console: Console, announce: Callable[[Processes], list[str]]) -> int:
     """Train as the flags say; returns the exit code."""
+    base = local_folder(locate(args.start)) if args.start else None
+    check_start(args, base)
     settings = settings_from(args)
     if args.minutes is None and args.steps is None and args.rounds is None:
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
-    if args.new_proposal and not args.start:
-        raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
     check_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
+    processes = join_processes(cpu=args.device.startswith("cpu"))
+    if processes.count > 1:
+        args.device = str(processes.device)
+    if processes.first:
+        for sentence in announce(processes):
+            console.print(sentence, markup=False, highlight=False)
     task = get_task(args.task)
-    pairs = load_pairs(args.data, task, split=args.split, skip_bad=args.skip_bad, streaming=args.streaming)
-    report_skipped(pairs.skipped, console)
+    pairs = load_pairs(
+        args.data, task, split=args.split, skip_bad=args.skip_bad, streaming=args.streaming, processes=processes
+    )
+    found = fingerprint(pairs, processes)
+    if args.expected_data is not None and found != args.expected_data:
+        raise DataError(
+            f"The pairs in {args.data} are not those of the run: their fingerprint begins with {str(found)[:12]}, not "
+            f"{args.expected_data[:12]}. Put back the pairs, or tell where they are with --data."
+        )
+    if processes.first:
+        report_skipped(pairs.skipped, console)
+    scored = None
+    if args.start:
+        pairs, scored = scored_apart(args, task, pairs, console if processes.first else None)
     if args.steps is not None:
         settings = with_steps(settings, args.steps, pairs)
     trainer = MetaTrainer(
@@ -172,28 +235,121 @@ def run(args: argparse.Namespace, console: Console) -> int:
         bf16=args.bf16,
         steps=args.steps,
         minutes=args.minutes,
+        processes=processes,
     )
-    if args.start:
-        start = local_folder(locate(args.start))
-        trainer.start_from(start, keep_gains=keeps_gains(args, start), keep_proposal=not args.new_proposal)
-    args.out.mkdir(parents=True, exist_ok=True)
+    if base is not None:
+        trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=not args.new_proposal)
     if args.resume:
-        trainer.load_state_dict(load_checkpoint(args.out))
-        trim_history(args.out, trainer.step)
+        resume(args.out, trainer)
     elif (args.out / CHECKPOINT).exists():
         raise DataError(f"{args.out.name} holds a run already; add --resume to go on with it, or choose another --out.")
-    write_text(args.out / "settings.json", json.dumps(description(args, settings, pairs), indent=2) + "\n")
+    if processes.first:
+        args.out.mkdir(parents=True, exist_ok=True)
+        tidy(args.out, trainer.step)
+        described = description(args, settings, pairs, processes, found, base)
+        write_text(args.out / "settings.json", json.dumps(described, indent=2) + "\n")
     stop = StopSignal()
     with stop:
-        train(trainer, args, stop, console)
+        if processes.first:
+            train(trainer, args, stop, console)
+        else:
+            for _ in trainer.train(stop):
+                pass
+    report_skipped(trainer.reader.pairs.skipped if pairs.streaming else [], console)
+    processes.wait()
+    processes.leave()
     if stop.received:
-        console.print(f"Stopped by {stop.received} and saved; add --resume to go on.", highlight=False)
+        if processes.first:
+            console.print(f"Stopped by {stop.received} and saved; add --resume to go on.", highlight=False)
         return 130
+    if scored is not None and base is not None and processes.first:
+        show_scores(base, args.out, scored, task)
     return 0
 
 
-def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
-    """What the run was, for the run folder."""
+def check_start(args: argparse.Namespace, base: Path | None) -> None:
+    """Take the task of the model to start from, if none is given, and refuse flags that do not go together.
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    if base is None:
+        if args.new_proposal:
+            raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
+        if args.val or args.hold_out is not None:
+            raise ValueError("--val and --hold-out belong to --from; without it there is no model to compare with.")
+        if args.task is None:
+            raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
+        return
+    if args.task is None:
+        args.task = get_task(read_config(base, ReFusion)["task"]).name
+    if args.expected_start is not None and (found := start_digest(base)) != args.expected_start:
+        raise ValueError(
+            f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "
+            f"{found[:12]}, not {args.expected_start[:12]}."
+        )
+
+
+def scored_apart(
+    args: argparse.Namespace, task: Task, pairs: Pairs, console: Console | None
+) -> tuple[Pairs, Pairs | None]:
+    """Pairs to train on, and pairs for the scores before and after; the choice is told on the console."""
+    from refusion.fine_tuning import hold_out
+
+    scored = load_pairs(args.val, task, skip_bad=args.skip_bad) if args.val else None
+    if pairs.streaming:
+        told = "No scores before and after: a streamed data set has none to hold out. Give some with --val."
+        train_on, held = pairs, None
+    else:
+        count = 0 if args.hold_out is None and (args.val or args.new_proposal) else args.hold_out
+        train_on, held = hold_out(pairs, count, args.data)
+        names = [str(name) for name in held.dataset["name"]]
+        told = f"Held out of {len(pairs.dataset)} pairs, for the scores before and after: {', '.join(names)}."
+    if scored is not None:
+        if held is not None and len(held.dataset):
+            raise ValueError("Give --val or --hold-out, not both.")
+        return train_on, scored
+    if held is not None and not len(held.dataset):
+        return train_on, None
+    if console is not None:
+        console.print(told, markup=False, highlight=False)
+    return train_on, held
+
+
+def show_scores(base: Path, out: Path, pairs: Pairs, task: Task) -> None:
+    """Score the model before and after, keep the figures in the run folder, and print them as a table."""
+    from refusion.fine_tuning import SCORES, change_table, score_both
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("scores before and after", total=2 * len(pairs.dataset))
+        report = score_both(base, out, pairs, task, lambda: bar.advance(row))
+    console = Console()
+    console.print(change_table(report))
+    notes = "Means over the held-out pairs; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
+    console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
+    for problem in report.problems:
+        console.print(f"Not scored: {problem}", markup=False, highlight=False)
+
+
+def start_digest(base: Path) -> str:
+    """SHA-256 of the files of the three modules, those that are there."""
+    files = (base / name for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS))
+    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file())).hexdigest()
+
+
+def description(
+    args: argparse.Namespace,
+    settings: TrainingSettings,
+    pairs: Pairs,
+    processes: Processes,
+    found: str | None,
+    base: Path | None,
+) -> dict[str, Any]:
+    """What the run was, for the run folder: all that it takes to start it again."""
+    arguments = {name: getattr(args, name) for name in ARGUMENTS}
+    for name in ("data", "val", "start"):
+        if arguments[name] is not None and not is_name(name, arguments[name]):
+            arguments[name] = str(Path(arguments[name]).expanduser().resolve())
     return {
         "task": args.task,
         "from": args.start,
@@ -203,9 +359,19 @@ def description(args: argparse.Namespace, settings: TrainingSettings, pairs: Pai
         "pairs": None if pairs.streaming else len(pairs.dataset),
         "device": args.device,
         "threads": torch.get_num_threads(),
-        "versions": {"refusion": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "processes": processes.count,
+        "versions": versions(),
+        "git": git_revision(),
+        "data": {"fingerprint": found},
+        "from_sha256": None if base is None else start_digest(base),
+        "arguments": arguments,
         "settings": asdict(settings),
     }
+
+
+def is_name(flag: str, given: str) -> bool:
+    """Whether a flag names something on the Hub or a bundled model, and not a folder or file here."""
+    return not Path(given).expanduser().exists() or (flag == "start" and "/" not in given and "\\" not in given)
 
 
 def report_skipped(skipped: list[str], console: Console) -> None:
@@ -284,7 +450,6 @@ def train(trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, cons
     save_models(args.out, trainer, args.task)
     if preview is not None:
         save_step_preview(trainer, args.out, preview)
-    report_skipped(trainer.reader.pairs.skipped if trainer.reader.pairs.streaming else [], console)
 
 
 def status_line(progress: TrainingProgress) -> str:

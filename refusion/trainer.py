@@ -24,12 +24,12 @@ from refusion.meta_training import (
     Batch,
     MetaOptions,
     Modules,
-    OuterGradient,
     direct_gradient,
     fusion_loss_and_reconstruction_loss,
     loss_weights,
     outer_gradient,
 )
+from refusion.processes import ALONE, Processes
 from refusion.reconstruction import ReconstructionModule
 from refusion.training_settings import TrainingSettings
 
@@ -108,6 +108,11 @@ class MetaTrainer:
         bf16: run the fusion update under bfloat16 autocast.
         steps: fusion updates after which the run ends; see `with_steps`.
         minutes: time budget; the schedules then follow the clock, and a resumed run is not repeatable to the bit.
+        processes: those that train together, each with its part of every batch. All hold the same weights and the same
+            state, which does not depend on how many they are.
+
+    Raises:
+        ValueError: the batch cannot be split evenly over the processes.
     """
 
     def __init__(
@@ -120,8 +125,15 @@ class MetaTrainer:
         bf16: bool = False,
         steps: int | None = None,
         minutes: float | None = None,
+        processes: Processes = ALONE,
     ) -> None:
+        if settings.batch_size % processes.count:
+            raise ValueError(
+                f"A batch of {settings.batch_size} cannot be split evenly over {processes.count} processes; give a "
+                f"multiple of {processes.count} as --batch-size, or start another number of processes."
+            )
         self.settings = settings
+        self.processes = processes
         self.seed = seed
         self.device = torch.device(device)
         self.bf16 = bf16
@@ -134,8 +146,8 @@ class MetaTrainer:
         self._set_gains()
         transform = CropTransform(settings.crop)
         self.reader = PairReader(pairs)
-        self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed=seed)
-        self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed=seed + 1)
+        self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed, processes)
+        self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed + 1, processes)
         self.fusion_updates = fusion_updates_in_a_round(pairs, settings)
         self.optimizer = torch.optim.Adam(
             [*self.modules.fusion.parameters(), *self.modules.reconstruction.parameters()], lr=settings.lr
@@ -166,8 +178,9 @@ class MetaTrainer:
 
         Raises:
             TrainingError: a loss or gradient is not finite.
+            LostProcessError: another process is gone.
         """
-        while self.share < 1 and self.step != self.steps and not stop():
+        while self.step != self.steps and not self._over(stop):
             start = time.monotonic()
             for scheduler in self.schedulers:
                 scheduler.step(round(self.share * SCHEDULE_STEPS))
@@ -184,6 +197,11 @@ class MetaTrainer:
             self.seconds += time.monotonic() - start
             yield Progress(self.step, self.share, self.losses, self.optimizer.param_groups[0]["lr"], self.seconds)
 
+    def _over(self, stop: Callable[[], bool]) -> bool:
+        """Whether to end here; the processes agree on the time that has passed, and on stopping if one is to stop."""
+        self.seconds, stopping = self.processes.average_numbers((self.seconds, float(stop())))
+        return self.share >= 1 or stopping > 0
+
     def _options(self) -> MetaOptions:
         return MetaOptions(
             inner_lr=self.settings.inner_lr,
@@ -194,6 +212,7 @@ class MetaTrainer:
             loss=self.settings.loss,
             inner_reconstruction=self.settings.inner_reconstruction,
             signed_gradient=self.settings.signed_gradient,
+            processes=self.processes,
         )
 
     def _batch(self, batches: CropBatches) -> Batch:
@@ -218,15 +237,21 @@ class MetaTrainer:
                 result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
             for name, gradient in result.meta.items():
                 total[name] = total[name] + gradient if name in total else gradient
-        self._check(update, result.loss, *total.values())
-        self._step_proposal(total, result, balance)
-        weights = {"w": result.weights.intensity, "v": result.weights.gradient}
-        self._record(**{update: result.loss.item()})
-        for name, weight in weights.items():
-            self._record(**{f"{name}_mean": weight[: len(weight) // 2, 0].mean().item()})
-            self._record(**{f"{name}_spread": weight[:, 0].std().item()})
+        figures = {update: result.loss}
+        for name, weight in {"w": result.weights.intensity, "v": result.weights.gradient}.items():
+            figures[f"{name}_mean"] = weight[: len(weight) // 2, 0].mean()
+            figures[f"{name}_spread"] = weight[:, 0].std()
+        total, pull, figures = self._averaged(total, result.balance, figures)
+        self._check(update, figures[update], *total.values())
+        self._step_proposal(total, pull, balance)
+        self._record(**{name: figure.item() for name, figure in figures.items()})
 
-    def _step_proposal(self, meta: dict[str, Tensor], result: OuterGradient, balance: float) -> None:
+    def _averaged(self, *groups: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Tensors by name, averaged over the processes in one buffer."""
+        averaged = iter(self.processes.average([tensor for group in groups for tensor in group.values()]))
+        return [{name: next(averaged) for name in group} for group in groups]
+
+    def _step_proposal(self, meta: dict[str, Tensor], pull: dict[str, Tensor], balance: float) -> None:
         named = dict(self.modules.proposal.named_parameters())
         flat = torch.cat([gradient.flatten() for gradient in meta.values()])
         adam = self.settings.meta_rule == "adam"
@@ -234,7 +259,7 @@ class MetaTrainer:
         for name, parameter in named.items():
             gradient = meta[name] / scale.clamp_min(torch.finfo(flat.dtype).tiny)
             if balance:
-                gradient = gradient + balance * result.balance[name]
+                gradient = gradient + balance * pull[name]
             parameter.grad = gradient
         if adam:
             self.meta_optimizer.step()
@@ -249,14 +274,18 @@ class MetaTrainer:
         batch = self._batch(self.fusion_batches)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             losses = fusion_loss_and_reconstruction_loss(self.modules, batch, self._alpha(), self._options())
-        self._check("fusion", *losses)
         self.optimizer.zero_grad()
         (losses[0] + losses[1]).backward()
+        parameters = self.optimizer.param_groups[0]["params"]
+        *gradients, fusion, reconstruction = self.processes.average([*(p.grad for p in parameters), *losses])
+        self._check("fusion", fusion, reconstruction)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         self.optimizer.step()
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.modules.fusion, step=self.step)
-        self._record(fusion=losses[0].item(), reconstruction=losses[1].item())
+        self._record(fusion=fusion.item(), reconstruction=reconstruction.item())
 
     def _check(self, update: str, *values: Tensor) -> None:
         if not all(torch.isfinite(value).all() for value in values):
