@@ -34,15 +34,24 @@ MOST_STRIP_PIXELS = 60_000
 the system clears them again."""
 
 GPU_STRIP_PIXELS = 1_000_000
-"""Pixels of a strip on a GPU: a map of 32 channels of float32 takes 0.13 GB."""
+"""Pixels of a strip on a GPU at most: a map of 32 channels of float32 takes 0.13 GB."""
+
+GPU_STRIP_BYTES = 4096
+"""Free memory of a GPU that each pixel of a strip is given, several times what its maps take."""
 
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
-    pixels = GPU_STRIP_PIXELS
     if device.type == "cpu":
         pixels = min(STRIP_PIXELS * torch.get_num_threads(), MOST_STRIP_PIXELS)
+    else:
+        pixels = min(GPU_STRIP_PIXELS, torch.cuda.mem_get_info(device)[0] // GPU_STRIP_BYTES)
     return max(1, min(height, round(pixels / width)))
+
+
+def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
+    """Memory for each pixel of the picture: its features, both sources and the result. Strips come on top."""
+    return (2 * module.project_in_1.out_channels + 3) * dtype.itemsize
 
 
 def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None) -> Tensor:

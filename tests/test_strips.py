@@ -10,8 +10,10 @@ import pytest
 import torch
 from conftest import textured
 
+from refusion.engines import run_network
 from refusion.fusion import FusionModule
 from refusion.model import ReFusion
+from refusion.pictures import PictureError
 from refusion.pipeline import fuse_luminance
 from refusion.row_convolution import RowConvolution
 from refusion.strips import fuse_in_strips, strip_rows
@@ -116,6 +118,12 @@ def test_what_is_not_a_pair_is_refused():
         fuse_in_strips(module, *torch.rand(2, 1, 1, 7, 16))
     with pytest.raises(ValueError, match=r"0 rows"):
         fuse_in_strips(module, *torch.rand(2, 1, 1, 16, 16), rows=0)
+
+
+def test_a_picture_that_memory_cannot_hold_is_refused_before_it_is_begun():
+    huge = torch.zeros(1, 1, 1, 1).expand(1, 1, 10**7, 10**7)
+    with pytest.raises(PictureError, match=r"10000000 x 10000000 pixels needs 14000000\.0 GB .* make the pictures"):
+        run_network(FusionModule(), huge, huge)
 
 
 def test_strips_have_a_row_at_least_and_the_picture_at_most():
