@@ -58,7 +58,10 @@ def float_tiff_header(file: BinaryIO) -> FloatTiff | None:
         problem = f"holds {samples} channels of floats that are no RGB; save it as RGB or grey"
     elif tags.get(284, 1) == _SEPARATE:
         problem = _INTERLEAVE
-    return FloatTiff((int(tags[256]), int(tags[257])), int(tags.get(_ORIENTATION, 1)), problem)
+    width, height = tags.get(256), tags.get(257)
+    if width is None or height is None:
+        raise ValueError("its header names no size")
+    return FloatTiff((int(width), int(height)), int(tags.get(_ORIENTATION, 1)), problem)
 
 
 def read_float_tiff(file: BinaryIO, name: str, header: FloatTiff) -> np.ndarray:

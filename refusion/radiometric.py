@@ -54,6 +54,7 @@ def read_temperatures(file: BinaryIO, name: str, check_size: Callable[[tuple[int
     content = io.BytesIO(file.read())
     try:
         records = extract_flir_app1(content)
+        _check_directory(records)
         _, _, offset, _ = parse_flir_records(records)[_RAW_DATA]
         for size in _stated_sizes(records, offset):
             check_size(size)
@@ -79,6 +80,15 @@ def read_temperatures(file: BinaryIO, name: str, check_size: Callable[[tuple[int
         raise PictureError(
             f"The temperatures in {name} cannot be read ({type(error).__name__}: {reason}); export them as 16-bit TIFF."
         ) from error
+
+
+def _check_directory(records: BinaryIO) -> None:
+    """flyr looks up as many entries as the header states, up to four billion."""
+    header = records.read(64)
+    (count,) = struct.unpack_from(">I", header, 28)
+    if 32 * count > records.seek(0, io.SEEK_END):
+        raise ValueError("its directory is longer than the file")
+    records.seek(0)
 
 
 def _stated_sizes(records: BinaryIO, offset: int) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Fuzzing of the picture reader: any bytes are a picture or a `PictureError`.
 
-    pip install atheris
-    python tests/fuzz_decoder.py CORPUS -max_total_time=600 -max_len=4096 -timeout=20
+    pip install atheris 'refusion[thermal]'
+    PYTHONPATH=. python tests/fuzz_decoder.py CORPUS -max_total_time=600 -max_len=4096 -timeout=20
 
 CORPUS is a folder; small pictures of all kinds are put into it to start from. What was found became cases of
 tests/test_properties.py.
@@ -15,12 +15,17 @@ from pathlib import Path
 
 import atheris
 import numpy as np
+import tifffile
 
-with atheris.instrument_imports(include=["PIL", "refusion.decoding", "refusion.metadata", "refusion.dicom", "pydicom"]):
+INSTRUMENTED = ["PIL", "flyr", "pydicom"]
+INSTRUMENTED += [f"refusion.{name}" for name in ("decoding", "deep_tiff", "dicom", "metadata", "radiometric")]
+
+with atheris.instrument_imports(include=INSTRUMENTED):
     from PIL import ExifTags, Image
+    from test_radiometric import fff, radiometric
 
     from refusion.decoding import read_picture
-    from refusion.pictures import PictureError
+    from refusion.pictures import Picture, PictureError
 
 
 def seeds() -> dict[str, bytes]:
@@ -51,6 +56,13 @@ def seeds() -> dict[str, bytes]:
             except (OSError, KeyError, ValueError, RuntimeError):
                 continue
             made[f"{name}.{suffix}"] = file.getvalue()
+    for dtype in ("float32", "float64", "uint16"):
+        file = io.BytesIO()
+        values = colour[..., :3] / 255 if dtype != "uint16" else colour[..., :3] * 257.0
+        tifffile.imwrite(file, values.astype(dtype), photometric="rgb", compression="deflate")
+        made[f"rgb.{dtype}.TIFF"] = file.getvalue()
+    raw = rng.integers(10_000, 20_000, (9, 11), dtype=np.uint16)
+    made["thermal.JPEG"] = radiometric(fff(raw, raw.tobytes()), colour[..., :3])
     return made
 
 
@@ -58,10 +70,16 @@ def test_one_input(data: bytes) -> None:
     """Read these bytes as a file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            picture = read_picture(io.BytesIO(data), max_pixels=1_000_000)
-        except PictureError:
-            return
+        for temperatures in (True, False):
+            try:
+                picture = read_picture(io.BytesIO(data), max_pixels=1_000_000, temperatures=temperatures)
+            except PictureError:
+                continue
+            check(picture)
+
+
+def check(picture: Picture) -> None:
+    """What every picture that was read has."""
     assert np.isfinite(picture.luminance).all()
     assert 0 <= picture.luminance.min() <= picture.luminance.max() <= 1
 

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -293,6 +294,11 @@ def test_float_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path, tifffile
     with pytest.raises(PictureError, match="30 x 20 pixels, but at most 100"):
         read_picture(tmp_path / "good.tif", max_pixels=100)
     whole = (tmp_path / "good.tif").read_bytes()
+    width = struct.pack("<HH", 256, 4)
+    assert whole.count(width) == 1
+    (tmp_path / "sizeless.tif").write_bytes(whole.replace(width, struct.pack("<HH", 64000, 4)))
+    with pytest.raises(PictureError, match="its header names no size"):
+        read_picture(tmp_path / "sizeless.tif")
     for length in (7, 9, 60, len(whole) // 2, len(whole) - 10):
         (tmp_path / "cut.tif").write_bytes(whole[:length])
         with pytest.raises(PictureError, match=r"cut\.tif"):

@@ -132,6 +132,15 @@ def test_damaged_temperatures_are_refused_in_a_sentence(tmp_path):
         assert read_picture(tmp_path / "flir.jpg").size == (128, 96)
 
 
+def test_a_directory_of_billions_of_records_is_refused_at_once(tmp_path):
+    pytest.importorskip("flyr", reason="flyr is not installed")
+    data = bytearray(fff(RAW, RAW.tobytes()))
+    data[28:32] = struct.pack(">I", 2**32 - 1)
+    (tmp_path / "flir.jpg").write_bytes(radiometric(bytes(data), SHOWN))
+    with pytest.raises(PictureError, match="its directory is longer than the file"):
+        read_picture(tmp_path / "flir.jpg", temperatures=True)
+
+
 def test_the_size_is_checked_before_the_values_are_decoded(tmp_path):
     pytest.importorskip("flyr", reason="flyr is not installed")
     huge = np.zeros((1, 1), "<u2")
