@@ -450,7 +450,18 @@ def _decoding(name: str) -> Iterator[None]:
         raise PictureError(
             f"{name} is not a picture that can be read, or its beginning is damaged; give {_READ_NAMES}."
         ) from error
-    except (OSError, RuntimeError, EOFError, SyntaxError, ValueError, TypeError, AssertionError, struct.error) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        EOFError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ) as error:
         if isinstance(error, OSError) and error.strerror:
             raise PictureError(f"{name} cannot be read: {error.strerror}.") from error
         raise PictureError(
