@@ -95,6 +95,16 @@ def fuse_example(panel, title):
     panel.locator(".compare").wait_for(timeout=LONG)
 
 
+def give(place, files, shown):
+    """Choose files in an upload; again if a page that has just been opened did not hear of it."""
+    place.set_input_files(files)
+    try:
+        shown.wait_for(timeout=LONG / 4)
+    except playwright.TimeoutError:
+        place.set_input_files(files)
+        shown.wait_for()
+
+
 def downloaded(page, panel, button, path):
     with page.expect_download() as waiting:
         panel.get_by_role("button", name=button).click()
@@ -169,10 +179,9 @@ def test_what_does_not_fit_is_said_in_a_toast_and_beside_the_input(visit, tmp_pa
     page = visit()
     panel = panel_of(page, "Infrared + visible")
     inputs = panel.locator('input[type="file"]')
-    inputs.first.set_input_files(good)
-    panel.get_by_text("good.png: 64 x 48 pixels, grey.").wait_for()
-    inputs.last.set_input_files(small)
-    panel.get_by_role("alert").get_by_text("good.png is 64 x 48 and small.png is 40 x 40").wait_for()
+    give(inputs.first, good, panel.get_by_text("good.png: 64 x 48 pixels, grey."))
+    misfit = "good.png is 64 x 48 and small.png is 40 x 40"
+    give(inputs.last, small, panel.get_by_role("alert").get_by_text(misfit))
     panel.get_by_role("button", name="Fuse", exact=True).click()
     page.locator(".toast-body").get_by_text("must match pixel for pixel").first.wait_for()
     assert "Traceback" not in page.content()
@@ -185,10 +194,8 @@ def test_swapping_and_cancelling(visit, tmp_path):
     for seed, path in enumerate(paths):
         Image.fromarray(textured(seed, 1000, 1400)).save(path)
     inputs = panel.locator('input[type="file"]')
-    inputs.first.set_input_files(paths[0])
-    panel.get_by_text("near.png: 1400 x 1000 pixels, grey.").wait_for()
-    inputs.last.set_input_files(paths[1])
-    panel.get_by_text("far.png: 1400 x 1000 pixels, grey.").wait_for()
+    give(inputs.first, paths[0], panel.get_by_text("near.png: 1400 x 1000 pixels, grey."))
+    give(inputs.last, paths[1], panel.get_by_text("far.png: 1400 x 1000 pixels, grey."))
     panel.get_by_role("button", name="Swap").click()
     first = panel.locator(".sources .column").first
     first.get_by_text("far.png: 1400 x 1000").wait_for()
@@ -211,8 +218,7 @@ def test_a_batch_gives_one_archive_and_lists_the_bad(visit, tmp_path):
     lists[1][1].write_bytes(lists[1][1].read_bytes()[:300])
     for name, paths in zip(("First", "Second"), lists, strict=True):
         group = panel.get_by_role("group", name=re.compile(f"^{name} of each pair"))
-        group.locator('input[type="file"]').set_input_files(paths)
-        group.get_by_text("torn").first.wait_for()
+        give(group.locator('input[type="file"]'), paths, group.get_by_text("torn").first)
     panel.get_by_role("button", name="Fuse all").click()
     panel.get_by_text("1 fused, 1 not; the list says why.").wait_for(timeout=LONG)
     panel.get_by_role("row", name=re.compile("^torn torn.png cannot be decoded")).wait_for()
@@ -242,8 +248,8 @@ def test_a_model_on_the_hub_is_named_in_the_settings(visit, hub, tmp_path):
     panel = panel_of(page, "Infrared + visible")
     pair = [ROOT / f"space/examples/ir-vis_{name}.png" for name in ("ir", "vis")]
     for number, path in enumerate(pair):
-        panel.locator('input[type="file"]').nth(number).set_input_files(path)
-        panel.get_by_text(f"{path.name}: 480 x 360 pixels").wait_for()
+        place = panel.locator('input[type="file"]').nth(number)
+        give(place, path, panel.get_by_text(f"{path.name}: 480 x 360 pixels"))
     panel.get_by_role("button", name="Settings").click()
     model = panel.get_by_role("combobox", name="Model")
     model.fill("visitor/nothing")
@@ -270,8 +276,8 @@ def test_sixteen_bits_go_in_and_come_out(visit, tmp_path):
     page = visit()
     panel = panel_of(page, "Infrared + visible")
     for number, path in enumerate(paths):
-        panel.locator('input[type="file"]').nth(number).set_input_files(path)
-        panel.get_by_text(f"{path.name}: 160 x 120 pixels").wait_for()
+        place = panel.locator('input[type="file"]').nth(number)
+        give(place, path, panel.get_by_text(f"{path.name}: 160 x 120 pixels"))
     panel.get_by_role("button", name="Fuse", exact=True).click()
     panel.locator(".compare").wait_for(timeout=LONG)
     path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
