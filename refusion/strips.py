@@ -42,9 +42,10 @@ GPU_STRIP_BYTES = 4096
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
+    pixels = GPU_STRIP_PIXELS
     if device.type == "cpu":
         pixels = min(STRIP_PIXELS * torch.get_num_threads(), MOST_STRIP_PIXELS)
-    else:
+    elif device.type == "cuda":
         pixels = min(GPU_STRIP_PIXELS, torch.cuda.mem_get_info(device)[0] // GPU_STRIP_BYTES)
     return max(1, min(height, round(pixels / width)))
 

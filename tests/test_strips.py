@@ -130,6 +130,7 @@ def test_strips_have_a_row_at_least_and_the_picture_at_most():
     cpu = torch.device("cpu")
     assert strip_rows(8, 5_000_000, cpu) == 1
     assert strip_rows(8, 8, cpu) == 8
+    assert strip_rows(8, 8, torch.device("mps")) == 8
 
 
 @pytest.mark.parametrize("mode", ["zeros", "replicate", "reflect"])
