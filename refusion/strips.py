@@ -8,9 +8,14 @@ strip of a few rows runs through all their layers while it is in the processor's
 What the output needs of a layer is folded into small matrices: the scale of the norms and the projection after the
 attention. Only the features are held for the whole picture, in one map that each pass overwrites: the output of a 3 x 3
 convolution is a row behind its input, so that rows are written only after they were read.
+
+On a CPU, each thread takes a band of the picture through the passes (see `refusion.bands`). After each pass the bands
+exchange the features at their borders.
 """
 
+import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol, cast
 
 import numpy as np
@@ -18,20 +23,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refusion.bands import Band, bands_for, cut, exchange, side_by_side
 from refusion.blocks import NORM_EPS, GatedFeedForward, LayerNorm2d, TransformerBlock
 from refusion.fusion import FusionModule, InteractiveFusion, check_sources
 from refusion.row_convolution import Pointwise, RowConvolution
 
-STRIP_PIXELS = 10_000
-"""Pixels of a strip for each CPU thread: a map of 32 channels of float32 takes 1.3 MB."""
+STRIP_PIXELS = 20_000
+"""Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
 
 PART_CHANNELS = 32
 """Channels that are worked on at a time where there are more, a multiple of this: of so many, three rows of 2,500
 pixels fit the second-level cache of a core."""
-
-MOST_STRIP_PIXELS = 60_000
-"""Pixels of a strip at most on CPU: the C library gives maps of more than 32 MB back to the system after each use, and
-the system clears them again."""
 
 GPU_STRIP_PIXELS = 1_000_000
 """Pixels of a strip on a GPU at most: a map of 32 channels of float32 takes 0.13 GB."""
@@ -42,10 +44,8 @@ GPU_STRIP_BYTES = 4096
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
-    pixels = GPU_STRIP_PIXELS
-    if device.type == "cpu":
-        pixels = min(STRIP_PIXELS * torch.get_num_threads(), MOST_STRIP_PIXELS)
-    elif device.type == "cuda":
+    pixels = STRIP_PIXELS if device.type == "cpu" else GPU_STRIP_PIXELS
+    if device.type == "cuda":
         pixels = min(GPU_STRIP_PIXELS, torch.cuda.mem_get_info(device)[0] // GPU_STRIP_BYTES)
     return max(1, min(height, round(pixels / width)))
 
@@ -55,7 +55,9 @@ def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
     return (2 * module.project_in_1.out_channels + 3) * dtype.itemsize
 
 
-def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None) -> Tensor:
+def fuse_in_strips(
+    module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None, bands: int | None = None
+) -> Tensor:
     """Fuse luminance, as `FusionModule.forward` does, without gradients.
 
     Args:
@@ -63,12 +65,14 @@ def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | No
         a: first source, (1, 1, H, W), in [0, 1], H and W at least 8; of the module's dtype and on its device.
         b: second source, likewise.
         rows: rows of a strip; what suits the machine if not given.
+        bands: bands that the picture is cut into, a thread for each; what suits the machine if not given.
 
     Returns:
         Fused luminance, (1, 1, H, W), in (0, 1).
 
     Raises:
-        ValueError: the shapes differ, are not (1, 1, H, W), or are smaller than 8 x 8; `rows` is less than 1.
+        ValueError: the shapes differ, are not (1, 1, H, W), or are smaller than 8 x 8; `rows` is less than 1; or the
+            picture has too few rows for so many bands.
     """
     check_sources(a, b)
     height, width = a.shape[2:]
@@ -78,30 +82,47 @@ def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | No
         rows = strip_rows(height, width, a.device)
     if rows < 1:
         raise ValueError(f"A strip has {rows} rows; it must have at least 1.")
+    if bands is None:
+        bands = bands_for(height, a.device)
     with torch.inference_mode():
-        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows)[None, None]
+        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows, cut(height, bands))[None, None]
 
 
-def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tensor:
+def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int, bands: Sequence[Band]) -> Tensor:
     height, width = a.shape[:2]
-    features = _room(a, height, width, 2 * module.project_in_1.out_channels)
-    halves = features.chunk(2, dim=2)
-    projections = module.project_in_1, module.project_in_2
-    heads: Sequence[_Head] = [_ProjectIn(*layers) for layers in zip(projections, (a, b), halves, strict=True)]
+    channels = module.project_in_1.out_channels
+    maps = [_room(a, band.height, width, 2 * channels) for band in bands]
+    halves = [features.chunk(2, dim=2) for features in maps]
+
+    def passes(heads: Sequence[Sequence[_Head]], tails: Sequence[Sequence[_Tail]]) -> None:
+        """Take all bands through one pass."""
+        side_by_side([partial(_pass, *one, rows) for one in zip(bands, heads, tails, strict=True)])
+        exchange(bands, maps)
+
+    heads: list[list[_Head]] = [
+        [
+            _ProjectIn(module.project_in_1, a[band.start : band.stop], one),
+            _ProjectIn(module.project_in_2, b[band.start : band.stop], two),
+        ]
+        for band, (one, two) in zip(bands, halves, strict=True)
+    ]
     for blocks in zip(module.encoder1, module.encoder2, strict=True):
-        tails = [_Gram(cast(TransformerBlock, block), half) for block, half in zip(blocks, halves, strict=True)]
-        _pass(height, rows, heads, tails)
-        heads = [tail.rest_of_block() for tail in tails]
-    cross = _CrossGram(module.interaction, features)
-    _pass(height, rows, heads, [cross])
-    heads = [cross.rest_of_interaction()]
+        grams = [
+            [_Gram(cast(TransformerBlock, block), band, half) for block, half in zip(blocks, both, strict=True)]
+            for band, both in zip(bands, halves, strict=True)
+        ]
+        passes(heads, grams)
+        heads = _rest_of_blocks(grams)
+    crosses = [_CrossGram(module.interaction, *of_band) for of_band in zip(bands, maps, strict=True)]
+    passes(heads, [[cross] for cross in crosses])
+    heads = _rest_of_interaction(crosses)
     for block in module.decoder:
-        tail = _Gram(cast(TransformerBlock, block), features)
-        _pass(height, rows, heads, [tail])
-        heads = [tail.rest_of_block()]
-    output = _ProjectOut(module, features)
-    _pass(height, rows, heads, [output])
-    return output.fused
+        grams = [[_Gram(cast(TransformerBlock, block), *of_band)] for of_band in zip(bands, maps, strict=True)]
+        passes(heads, grams)
+        heads = _rest_of_blocks(grams)
+    fused = a.new_empty(height, width)
+    passes(heads, [[_ProjectOut(module, *of_band, fused)] for of_band in zip(bands, maps, strict=True)])
+    return fused
 
 
 def _room(like: Tensor, *shape: int) -> Tensor:
@@ -129,14 +150,17 @@ class _Tail(Protocol):
         """Take a strip."""
 
 
-def _pass(height: int, rows: int, heads: Sequence[_Head], tails: Sequence[_Tail]) -> None:
-    """Take all strips through the layers of one pass.
+def _pass(band: Band, heads: Sequence[_Head], tails: Sequence[_Tail], rows: int, stop: threading.Event) -> None:
+    """Take all strips of a band through the layers of one pass.
 
-    The heads write rows of the features, all of them the same ones; the tails read them.
+    The heads write rows of the features, all of them the same ones; the tails read them. What the convolutions see
+    beyond an inner border of the band is wrong, and so are the rows next to it: they lie in the halo.
     """
-    for start in range(0, height, rows):
-        strip = slice(start, min(start + rows, height))
-        last = strip.stop == height
+    for start in range(0, band.height, rows):
+        if stop.is_set():
+            return
+        strip = slice(start, min(start + rows, band.height))
+        last = strip.stop == band.height
         finished = [head.push(strip, last) for head in heads]
         for tail in tails:
             tail.push(finished[0], last)
@@ -155,20 +179,33 @@ class _ProjectIn:
 
 
 class _Gram:
-    """The Gram matrix of a transformer block's attention."""
+    """The Gram matrix of a transformer block's attention, over the rows of one band."""
 
-    def __init__(self, block: TransformerBlock, features: Tensor) -> None:
+    def __init__(self, block: TransformerBlock, band: Band, features: Tensor) -> None:
         self.block, self.features = block, features
         self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
-        self.sums = _AttentionSums(features)
+        self.band, self.sums = band, _AttentionSums(features)
 
     def push(self, strip: slice, last: bool) -> None:
-        self.sums.add(*self.projections.push(strip, last))
+        done, q, k = self.projections.push(strip, last)
+        owned, _ = self.band.owned(done)
+        self.sums.add(q[owned], k[owned])
 
-    def rest_of_block(self) -> "_RestOfBlock":
-        attention = self.block.attn
-        matrix = self.sums.matrix(attention.temperature, attention.project_out)
-        return _RestOfBlock(self.features, self.projections.values(), matrix, self.block)
+
+def _rest_of_blocks(grams: "list[list[_Gram]]") -> "list[list[_Head]]":
+    """What follows the Gram matrices, for each band and each block that is side by side."""
+    matrices = []
+    for of_bands in zip(*grams, strict=True):
+        attention = of_bands[0].block.attn
+        sums = [gram.sums for gram in of_bands]
+        matrices.append(_attention_matrix(sums, attention.temperature, attention.project_out))
+    return [
+        [
+            _RestOfBlock(gram.features, gram.projections.values(), m, gram.block)
+            for gram, m in zip(of_band, matrices, strict=True)
+        ]
+        for of_band in grams
+    ]
 
 
 class _RestOfBlock:
@@ -192,10 +229,10 @@ class _RestOfBlock:
 
 
 class _CrossGram:
-    """The Gram matrices between the two sources."""
+    """The Gram matrices between the two sources, over the rows of one band."""
 
-    def __init__(self, interaction: InteractiveFusion, features: Tensor) -> None:
-        self.interaction, self.features = interaction, features
+    def __init__(self, interaction: InteractiveFusion, band: Band, features: Tensor) -> None:
+        self.interaction, self.band, self.features = interaction, band, features
         one, two = features.chunk(2, dim=2)
         self.projections = (
             _Projections(one, interaction.qkv1, interaction.qkv1_dwconv),
@@ -204,18 +241,24 @@ class _CrossGram:
         self.sums = _AttentionSums(one), _AttentionSums(two)
 
     def push(self, strip: slice, last: bool) -> None:
-        (q1, k1), (q2, k2) = (projections.push(strip, last) for projections in self.projections)
-        self.sums[0].add(q2, k1)
-        self.sums[1].add(q1, k2)
+        (done, q1, k1), (_, q2, k2) = (projections.push(strip, last) for projections in self.projections)
+        owned, _ = self.band.owned(done)
+        self.sums[0].add(q2[owned], k1[owned])
+        self.sums[1].add(q1[owned], k2[owned])
 
-    def rest_of_interaction(self) -> "_RestOfInteraction":
-        interaction = self.interaction
-        matrices = (
-            self.sums[0].matrix(interaction.temperature1, interaction.project_mid1),
-            self.sums[1].matrix(interaction.temperature2, interaction.project_mid2),
-        )
-        values = [projections.values() for projections in self.projections]
-        return _RestOfInteraction(self.features, values, matrices, interaction)
+
+def _rest_of_interaction(crosses: "list[_CrossGram]") -> "list[list[_Head]]":
+    """What follows the Gram matrices between the sources, for each band."""
+    interaction = crosses[0].interaction
+    one, two = zip(*(cross.sums for cross in crosses), strict=True)
+    matrices = (
+        _attention_matrix(one, interaction.temperature1, interaction.project_mid1),
+        _attention_matrix(two, interaction.temperature2, interaction.project_mid2),
+    )
+    return [
+        [_RestOfInteraction(cross.features, [p.values() for p in cross.projections], matrices, interaction)]
+        for cross in crosses
+    ]
 
 
 class _RestOfInteraction:
@@ -256,17 +299,17 @@ class _RestOfInteraction:
 
 
 class _ProjectOut:
-    """The last two convolutions."""
+    """The last two convolutions, over the rows of one band."""
 
-    def __init__(self, module: FusionModule, features: Tensor) -> None:
-        self.features = features
+    def __init__(self, module: FusionModule, band: Band, features: Tensor, fused: Tensor) -> None:
+        self.band, self.features, self.fused = band, features, fused
         self.convs = RowConvolution(module.project_out_0), RowConvolution(module.project_out_1)
-        self.fused = features.new_empty(features.shape[:2])
 
     def push(self, strip: slice, last: bool) -> None:
         _, (x,) = self.convs[0].push(self.features[strip], last)
         done, (x,) = self.convs[1].push(F.leaky_relu(x, 0.01), last)
-        torch.sigmoid(x[..., 0], out=self.fused[done])
+        owned, rows = self.band.owned(done)
+        torch.sigmoid(x[owned][..., 0], out=self.fused[rows])
 
 
 class _Projections:
@@ -292,10 +335,10 @@ class _Projections:
         conv, depthwise, norm = self.layers
         return RowConvolution(depthwise, Pointwise(conv, norm, outputs, parts), outputs)
 
-    def push(self, strip: slice, last: bool) -> tuple[Tensor, Tensor]:
-        """Queries and keys of the rows that are ready, (n, W, C) each."""
-        _, (q, k) = self.conv.push(self.features[strip], last)
-        return q, k
+    def push(self, strip: slice, last: bool) -> tuple[slice, Tensor, Tensor]:
+        """The rows that are ready, and their queries and keys, (n, W, C) each."""
+        done, (q, k) = self.conv.push(self.features[strip], last)
+        return done, q, k
 
     def values(self) -> RowConvolution:
         """What makes the values from the features."""
@@ -316,14 +359,20 @@ class _AttentionSums:
         self.gram += q.T @ k
         self.squares += torch.stack(((q * q).sum(dim=0), (k * k).sum(dim=0)))
 
-    def matrix(self, temperature: Tensor, projection: nn.Conv2d) -> Tensor:
-        """The attention and the projection after it: the (C, C) matrix that (n, W, C) values are multiplied by."""
-        q_norm, k_norm = self.squares.sqrt().clamp_min(NORM_EPS)
-        gram = (self.gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
-        shape = (len(temperature), len(gram) // len(temperature))
-        of_heads = gram.unflatten(1, shape).unflatten(0, shape).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-        attention = torch.block_diag(*(of_heads * temperature).softmax(dim=2))
-        return (projection.weight.flatten(1) @ attention).T.contiguous()
+
+def _attention_matrix(sums: Sequence[_AttentionSums], temperature: Tensor, projection: nn.Conv2d) -> Tensor:
+    """The attention and the projection after it, from the sums over all bands.
+
+    Returns:
+        The (C, C) matrix that (n, W, C) values are multiplied by.
+    """
+    gram = torch.stack([one.gram for one in sums]).sum(dim=0)
+    q_norm, k_norm = torch.stack([one.squares for one in sums]).sum(dim=0).sqrt().clamp_min(NORM_EPS)
+    gram = (gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
+    shape = (len(temperature), len(gram) // len(temperature))
+    of_heads = gram.unflatten(1, shape).unflatten(0, shape).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    attention = torch.block_diag(*(of_heads * temperature).softmax(dim=2))
+    return (projection.weight.flatten(1) @ attention).T.contiguous()
 
 
 def _parts(channels: int) -> int:

@@ -10,6 +10,7 @@ def info() -> None:
     import torch
 
     from refusion import __version__
+    from refusion.bands import bands_for
     from refusion.engines import DEFAULT_ENGINE
     from refusion.strips import strip_rows
 
@@ -18,6 +19,7 @@ def info() -> None:
         ("refusion", f"{__version__}, torch {torch.__version__}, Python {platform.python_version()}"),
         ("engine", f"{DEFAULT_ENGINE} (the default; refusion fuse --engine whole takes the other one)"),
         ("device", f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"),
+        ("bands", f"{bands_for(480, cpu)} at 640 x 480, {bands_for(4000, cpu)} at 6000 x 4000: a thread for each"),
         ("strips", f"{strip_rows(480, 640, cpu)} rows at 640 x 480, {strip_rows(4000, 6000, cpu)} at 6000 x 4000"),
     ]
     if torch.cuda.is_available():
