@@ -8,7 +8,8 @@ is the peak of the process, with the interpreter and torch in it.
 
     python benchmarks/inference.py --device cuda --batch 4
 
-measures on a GPU instead: pairs a second, and the peak that torch has allocated.
+measures on a GPU instead: pairs a second, the peak that torch has allocated, and how far the fused pair is from that of
+float32. With `--device cpu` it does the same there, but for the memory.
 """
 
 import argparse
@@ -31,8 +32,9 @@ from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
 
+from refusion.engines import Engine
 from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
+from refusion.pipeline import fuse_luminance, fuse_luminances
 
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": "268435456"}
 REFERENCE = "authors' arrangement"
@@ -81,31 +83,36 @@ def cpu_contenders(model: ReFusion, threads: int) -> dict[str, Callable[[], Fuse
     return contenders
 
 
-def gpu_contenders(model: ReFusion, batch: int) -> dict[str, tuple[Fuse, int]]:
-    """What is compared on a GPU, by name, and how many pairs one call takes."""
-    model = model.to("cuda")
-    channels_last = ReFusion(**model.config).to("cuda").eval().to(memory_format=torch.channels_last)
+def batch_contenders(model: ReFusion, device: str, batch: int) -> dict[str, tuple[Fuse, int]]:
+    """What is compared in batches, by name, and how many pairs one call takes."""
+    model = model.to(device)
+    channels_last = ReFusion(**model.config).to(device).eval().to(memory_format=torch.channels_last)
     channels_last.load_state_dict(model.state_dict())
     compiled = torch.compile(channels_last)
 
     def autocast(forward: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
         def run(a: Tensor, b: Tensor) -> Tensor:
-            with torch.autocast("cuda", dtype):
+            with torch.autocast(device, dtype):
                 return forward(a, b)
 
         return run
 
     def wholes(forward: Callable[[Tensor, Tensor], Tensor]) -> Fuse:
-        return whole(forward, "cuda", batch)
+        return whole(forward, device, batch)
+
+    def refusion(engine: Engine | None) -> Fuse:
+        return lambda a, b: fuse_luminances(model, [a] * batch, [b] * batch, engine=engine)[0]
 
     return {
-        REFERENCE: (whole(lambda a, b: reference_fuse(model, a, b), "cuda"), 1),
-        "refusion": (lambda a, b: fuse_luminance(model, a, b), 1),
-        "FusionModule.forward": (wholes(channels_last), batch),
+        REFERENCE: (whole(lambda a, b: reference_fuse(model, a, b), device), 1),
+        "refusion, one pair": (lambda a, b: fuse_luminance(model, a, b), 1),
+        "refusion": (refusion(None), batch),
+        "refusion, half": (refusion("half"), batch),
+        "FusionModule.forward": (wholes(model), batch),
+        "channels_last": (wholes(channels_last), batch),
         "bf16": (wholes(autocast(channels_last, torch.bfloat16)), batch),
-        "fp16": (wholes(autocast(channels_last, torch.float16)), batch),
         "compiled": (wholes(compiled), batch),
-        "compiled, bf16": (wholes(autocast(compiled, torch.bfloat16)), batch),
+        "compiled, fp16": (wholes(autocast(compiled, torch.float16)), batch),
     }
 
 
@@ -161,20 +168,22 @@ def on_cpu(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     return {name: {**values, "difference": differences[name]} for name, values in results.items()}
 
 
-def on_gpu(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Medians of every contender; a call copies the pair to the GPU and one result back."""
+def in_batches(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Medians of every contender; a call copies the pairs to the device and one result back."""
+    torch.set_num_threads(args.threads)
     a, b = noise_pair(args.width, args.height)
-    contenders = gpu_contenders(ReFusion.from_pretrained(args.model), args.batch)
+    contenders = batch_contenders(ReFusion.from_pretrained(args.model), args.device, args.batch)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     fused = {name: fuse(a, b) for name, (fuse, _) in contenders.items()}
     for _ in range(args.rounds):
         for name, (fuse, pairs) in contenders.items():
-            torch.cuda.reset_peak_memory_stats()
+            if args.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
             values, _ = measure(fuse, a, b)
-            peak = torch.cuda.max_memory_allocated() / 2**20
-            rows[name].append(
-                {"wall": values["wall"] / pairs, "pairs_per_second": pairs / values["wall"], "peak_mb": peak}
-            )
+            row = {"wall": values["wall"] / pairs, "pairs_per_second": pairs / values["wall"]}
+            if args.device == "cuda":
+                row["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+            rows[name].append(row)
     results = {n: {key: statistics.median(r[key] for r in rs) for key in rs[0]} for n, rs in rows.items()}
     for name, values in results.items():
         levels = np.abs(fused[name] - fused["FusionModule.forward"]) * 255
@@ -202,7 +211,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="refusion-ir-vis")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--batch", type=int, default=4, help="pairs of one call on a GPU (default: 4)")
+    parser.add_argument("--batch", type=int, help="compare calls with so many pairs (on a GPU, default: 4)")
     parser.add_argument(
         "--check", action="store_true", help="compare with FusionModule.forward; raises the peak memory"
     )
@@ -214,8 +223,10 @@ def main() -> None:
         return
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no CUDA GPU here; leave out --device cuda.")
+    if args.device == "cuda":
+        args.batch = args.batch or 4
     print(machine(args))
-    results = on_gpu(args) if args.device == "cuda" else on_cpu(args)
+    results = in_batches(args) if args.batch else on_cpu(args)
     for values in results.values():
         values["ratio"] = results[REFERENCE]["wall"] / values["wall"]
         values |= {"cpu_ratio": results[REFERENCE]["cpu"] / values["cpu"]} if "cpu" in values else {}

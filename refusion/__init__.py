@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from refusion.api import Fused, fuse, fuse_many
+    from refusion.api import Fused, fuse
     from refusion.bulk import fuse_dataset
+    from refusion.many import fuse_many
     from refusion.model import ReFusion
 
 __version__ = "0.1.0"
@@ -22,10 +23,14 @@ def __getattr__(name: str) -> Any:
         from refusion.model import ReFusion
 
         return ReFusion
-    if name in ("Fused", "fuse", "fuse_many"):
+    if name in ("Fused", "fuse"):
         from refusion import api
 
         return getattr(api, name)
+    if name == "fuse_many":
+        from refusion.many import fuse_many
+
+        return fuse_many
     if name == "fuse_dataset":
         from refusion.bulk import fuse_dataset
 

@@ -1,11 +1,8 @@
-"""`fuse` and `fuse_many`: pictures in, fused picture out, with everything that can be asked for."""
+"""`fuse`: pictures in, fused picture out, with everything that can be asked for."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +10,15 @@ from PIL import Image
 
 from refusion.alignment import Alignment, Border, Motion, move, sure_alignment
 from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_picture
+from refusion.devices import choose_device
 from refusion.encoding import save_picture, to_array
 from refusion.engines import Engine
 from refusion.model import ReFusion, as_image
 from refusion.pictures import Picture, PictureError
-from refusion.pipeline import fuse_pictures
+from refusion.pipeline import finish, fuse_luminance
 from refusion.preparation import Prepared, Resize, prepare_pair, resize_pair
 from refusion.stacks import fuse_stack
-from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
-
-AHEAD = 2
-"""Pairs that `fuse_many` reads while one is fused."""
+from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice, get_task
 
 Model = ReFusion | str | Path
 """A loaded model, or what `ReFusion.from_pretrained` takes."""
@@ -63,7 +58,11 @@ class Fused:
 
 @dataclass(frozen=True)
 class Options:
-    """What `fuse` and `fuse_many` can be asked for, see there."""
+    """What `fuse` and `refusion.many.fuse_many` can be asked for, see there.
+
+    Raises:
+        ValueError: there is no such choice.
+    """
 
     output_range: OutputRange | None = None
     anchor: Anchor | None = None
@@ -76,25 +75,20 @@ class Options:
     engine: Engine | None = None
     temperatures: bool = False
 
+    def __post_init__(self) -> None:
+        for what, name, choices in (
+            ("output range", self.output_range, OutputRange),
+            ("anchor", self.anchor, Anchor),
+            ("chroma rule", self.chroma, ChromaRule),
+            ("engine", self.engine, Engine),
+        ):
+            if name is not None:
+                check_choice(what, name, choices)
+
     @property
     def motion(self) -> Motion | None:
         """The motion to align by, if any."""
         return "euclidean" if self.align is True else self.align or None
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one pair of many.
-
-    Attributes:
-        index: its place, from 0.
-        fused: the fused picture, or None if it failed.
-        error: why it failed, or None.
-    """
-
-    index: int
-    fused: Fused | None = None
-    error: ValueError | OSError | None = None
 
 
 def fuse(
@@ -112,6 +106,7 @@ def fuse(
     max_pixels: int = MAX_PIXELS,
     engine: Engine | None = None,
     temperatures: bool = False,
+    device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fused:
     """Fuse a pair, or a stack of up to fifty pictures.
@@ -131,6 +126,7 @@ def fuse(
         max_pixels: most pixels accepted.
         engine: see `ReFusion.fuse`.
         temperatures: of radiometric JPEGs, see `refusion.decoding.read_picture`.
+        device: see `load`.
         progress: for stacks, see `ReFusion.fuse_stack`.
 
     Raises:
@@ -143,105 +139,57 @@ def fuse(
     )
     if not len(sources) >= 2:
         raise ValueError(f"Fusion needs two pictures or more, but {len(sources)} were given.")
-    loaded = load(task, model)
+    loaded = load(task, model, device)
     if len(sources) == 2:
-        return fuse_prepared(loaded, _prepare(sources, options, task or loaded.task.name), options, task)
+        return fuse_prepared(loaded, prepare(sources, options, task or loaded.task.name), options, task)
     return _fuse_stack(loaded, sources, options, task, progress)
 
 
-def fuse_many(
-    pairs: Iterable[Sequence[PictureSource]],
-    *,
-    task: str | None = None,
-    model: Model | None = None,
-    output_range: OutputRange | None = None,
-    anchor: Anchor | None = None,
-    chroma: ChromaRule | None = None,
-    window: Window | None = None,
-    resize: Resize | None = None,
-    align: Motion | bool = False,
-    align_border: Border = "fill",
-    max_pixels: int = MAX_PIXELS,
-    engine: Engine | None = None,
-    temperatures: bool = False,
-) -> Iterator[Outcome]:
-    """Fuse pairs one after the other; the next ones are read meanwhile.
+def load(task: str | None, model: Model | None, device: str | None = None) -> ReFusion:
+    """The model that is asked for, or the task's own, or that for ir-vis.
 
     Args:
-        pairs: two sources each, as in `fuse`; taken one by one as they are needed.
-        task: see `fuse`, as the other arguments.
-        model: see `fuse`.
-        output_range: see `fuse`.
-        anchor: see `fuse`.
-        chroma: see `fuse`.
-        window: see `fuse`.
-        resize: see `fuse`.
-        align: see `fuse`.
-        align_border: see `fuse`.
-        max_pixels: see `fuse`.
-        engine: see `fuse`.
-        temperatures: see `fuse`.
-
-    Yields:
-        What became of each pair, in their order; a pair that cannot be fused does not stop the others.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-        ValueError: there is no such task.
-    """
-    options = Options(
-        output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine, temperatures
-    )
-    loaded = load(task, model)
-    prepare = partial(_prepare, options=options, task=task or loaded.task.name)
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="refusion-read") as pool:
-        waiting: deque[tuple[int, Future[Prepared]]] = deque()
-        numbered = enumerate(pairs)
-        try:
-            while True:
-                while len(waiting) < AHEAD and (coming := next(numbered, None)) is not None:
-                    waiting.append((coming[0], pool.submit(prepare, coming[1])))
-                if not waiting:
-                    return
-                index, future = waiting.popleft()
-                try:
-                    outcome = Outcome(index, fuse_prepared(loaded, future.result(), options, task))
-                except (ValueError, OSError) as error:
-                    outcome = Outcome(index, error=error)
-                yield outcome
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def load(task: str | None, model: Model | None) -> ReFusion:
-    """The model that is asked for, or the task's own, or that for ir-vis.
+        task: name of the task.
+        model: a loaded model, bare name, folder or OWNER/NAME.
+        device: where to, see `refusion.devices.choose_device`. If not given, a loaded model stays where it is, and
+            others get a GPU if there is one.
 
     Raises:
         ModelError: it cannot be loaded.
-        ValueError: there is no such task.
+        ValueError: there is no such task or device.
     """
     chosen = get_task(task or "ir-vis")
     if isinstance(model, ReFusion):
-        return model
-    return ReFusion.from_pretrained(chosen.model if model is None else model)
+        return model if device is None else model.to(choose_device(device))
+    return ReFusion.from_pretrained(chosen.model if model is None else model, map_location=choose_device(device))
 
 
 def fuse_prepared(model: ReFusion, pair: Prepared, options: Options, task: str | None = None) -> Fused:
     """Fuse two sources that were made ready."""
-    chosen = get_task(task) if task else model.task
-    fused = fuse_pictures(
-        model,
+    luminance = fuse_luminance(model, pair.a.luminance, pair.b.luminance, engine=options.engine)
+    return finish_prepared(luminance, pair, options, get_task(task) if task else model.task)
+
+
+def finish_prepared(luminance: np.ndarray, pair: Prepared, options: Options, task: Task) -> Fused:
+    """Make a picture of what the network gave for two sources that were made ready."""
+    fused = finish(
+        luminance,
         pair.a,
         pair.b,
-        output_range=options.output_range or chosen.output_range,
-        anchor=options.anchor or chosen.anchor,
-        chroma=options.chroma or chosen.chroma,
-        engine=options.engine,
+        output_range=options.output_range or task.output_range,
+        anchor=options.anchor or task.anchor,
+        chroma=options.chroma or task.chroma,
     )
     return Fused(fused, pair.notes, pair.alignment)
 
 
-def _prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prepared:
+def prepare(pair: Sequence[PictureSource], options: Options, task: str) -> Prepared:
+    """Read two sources and make them ready for each other.
+
+    Raises:
+        PictureError: a source cannot be read, or they do not match.
+        ValueError: they are not two.
+    """
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
     a, b = (_read(source, options) for source in pair)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refusion.api import Outcome
 from refusion.encoding import check_output
+from refusion.many import Outcome
 from refusion.pictures import PictureError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".heic", ".heif", ".dcm"})
@@ -134,7 +134,7 @@ def fuse_jobs(
     Args:
         jobs: the pairs.
         fuse_pairs: takes the pairs of paths and yields what became of each, as
-            `refusion.api.fuse_many` does.
+            `refusion.many.fuse_many` does.
         bits: see `refusion.encoding.save_picture`.
 
     Yields:

@@ -67,12 +67,21 @@ def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -
     heads = temperature.shape[0]
     shape = (heads, channels // heads)
     q, k, v = (x.permute(0, 2, 3, 1).reshape(n, height * width, channels) for x in (q, k, v))
-    q_norm, k_norm = (torch.linalg.vector_norm(x, dim=1).clamp_min(NORM_EPS) for x in (q, k))
-    gram = (q.transpose(1, 2) @ k) / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
+    if v.dtype == torch.float16:
+        # Sums over many pixels leave its range, so that the norms are divided out before.
+        gram = _normalised(q).transpose(1, 2) @ _normalised(k)
+    else:
+        q_norm, k_norm = (torch.linalg.vector_norm(x, dim=1).clamp_min(NORM_EPS) for x in (q, k))
+        gram = (q.transpose(1, 2) @ k) / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
     blocks = gram.unflatten(2, shape).unflatten(1, shape).diagonal(dim1=1, dim2=3)
     attention = (blocks * temperature.permute(1, 2, 0)).softmax(dim=2)
     attention = torch.diag_embed(attention, dim1=1, dim2=3).reshape(n, channels, channels)
     return (v @ attention.transpose(1, 2)).reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _normalised(x: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).clamp_min(NORM_EPS)
+    return (x / norm).to(x.dtype)
 
 
 class TransposedAttention(nn.Module):

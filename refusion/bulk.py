@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
 from refusion import __version__
-from refusion.api import Fused, Model, fuse_many, load
+from refusion.api import Fused, Model, load
 from refusion.bulk_shards import (
     UNFINISHED,
     Failure,
@@ -40,9 +40,11 @@ from refusion.bulk_shards import (
 from refusion.bulk_source import Row, Source, open_source
 from refusion.data import DataError
 from refusion.decoding import MAX_PIXELS, Window, read_pair, read_picture
+from refusion.devices import choose_device
 from refusion.encoding import to_png
 from refusion.evaluation import MIN_SIZES, figures_of, levels
 from refusion.files import write_text
+from refusion.many import fuse_many
 from refusion.metrics import METRICS, score
 from refusion.model import ReFusion
 from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice, get_task
@@ -113,6 +115,7 @@ class _Wanted:
     options: dict[str, Any]
     bits: int | None
     device: str | None
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class _Job:
     images: bool
     figures: tuple[str, ...]
     settings: dict[str, Any]
+    batch_size: int
 
     @property
     def schema(self) -> pa.Schema:
@@ -153,6 +157,7 @@ def fuse_dataset(
     bits: int | None = None,
     max_pixels: int = MAX_PIXELS,
     device: str | None = None,
+    batch_size: int = 1,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> BulkSummary:
     """Fuse all pairs of a data set; start it again after whatever ended it, and it goes on.
@@ -182,6 +187,7 @@ def fuse_dataset(
         bits: 8 or 16; as deep as the sources if not given.
         max_pixels: most pixels accepted.
         device: ``cpu`` or ``cuda``; a GPU if there is one, when not given.
+        batch_size: see `refusion.fuse_many`.
         progress: called in the main process with the rows that it has done and its share of the rows, or None if that
             is not known.
 
@@ -199,6 +205,8 @@ def fuse_dataset(
     """
     if rows_per_shard < 1:
         raise ValueError(f"A shard has {rows_per_shard} rows; it must have at least 1.")
+    if batch_size < 1:
+        raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
     options = {
         "output_range": output_range,
         "anchor": anchor,
@@ -206,7 +214,9 @@ def fuse_dataset(
         "window": window,
         "max_pixels": max_pixels,
     }
-    wanted = _Wanted(source, task, model, columns, id_column, split, streaming, images, scores, options, bits, device)
+    wanted = _Wanted(
+        source, task, model, columns, id_column, split, streaming, images, scores, options, bits, device, batch_size
+    )
     folder = Path(out)
     process = PartialState(cpu=True, timeout=_PATIENCE)
     with ExitStack() as held:
@@ -233,7 +243,7 @@ def fuse_dataset(
 
 
 def _open(wanted: _Wanted, revision: str | None, local_rank: int) -> _Job:
-    model = load(wanted.task, wanted.model)
+    model = load(wanted.task, wanted.model, "cpu")
     task = get_task(wanted.task) if wanted.task else model.task
     options = {
         **wanted.options,
@@ -272,17 +282,15 @@ def _open(wanted: _Wanted, revision: str | None, local_rank: int) -> _Job:
     }
     # As it comes back from the manifest: lists for tuples.
     settings = json.loads(json.dumps(settings))
-    return _Job(source, model.to(device), options, wanted.bits, wanted.images, figures, settings)
+    return _Job(source, model.to(device), options, wanted.bits, wanted.images, figures, settings, wanted.batch_size)
 
 
 def _device(name: str | None, local_rank: int) -> torch.device:
     if name not in (None, "cpu", "cuda"):
         raise ValueError(f"There is no device {name!r}; choose cpu or cuda.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA device here; choose cpu.")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", local_rank % torch.cuda.device_count())
+    device = choose_device(name)
+    # Every process of a machine takes the next GPU.
+    return device if device.type == "cpu" else torch.device("cuda", local_rank % torch.cuda.device_count())
 
 
 def _weights_digest(model: ReFusion) -> str:
@@ -424,7 +432,7 @@ def _results(job: _Job, rows: Iterator[Row], folder: Path) -> Iterator[Result]:
             taken.append(row)
             yield row.sources()
 
-    for outcome in fuse_many(pairs(), model=job.model, **job.options):
+    for outcome in fuse_many(pairs(), model=job.model, batch_size=job.batch_size, **job.options):
         row = taken.popleft()
         if outcome.fused is None:
             yield Failure(row.index, row.id, str(outcome.error))

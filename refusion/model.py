@@ -91,7 +91,7 @@ class ReFusion(
             chroma: where the colour comes from; the task's rule if not given (see `refusion.colour.fuse_chroma`).
             bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
                 colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.
-            engine: how the network runs, ``strips`` or ``whole``; the fastest if not given. Both give the same picture.
+            engine: how the network runs, see `refusion.engines.Engine`; what suits the machine if not given.
 
         Returns:
             A picture of the sources' size: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.

@@ -1,6 +1,6 @@
 """Pictures in, picture out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -43,6 +43,22 @@ def fuse_pictures(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     luminance = fuse_luminance(module, a.luminance, b.luminance, engine=engine)
+    return finish(luminance, a, b, output_range=output_range, anchor=anchor, chroma=chroma)
+
+
+def finish(
+    luminance: np.ndarray, a: Picture, b: Picture, *, output_range: OutputRange, anchor: Anchor, chroma: ChromaRule
+) -> Picture:
+    """Make a picture of what the network gives.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        a: first source.
+        b: second source.
+        output_range: see `fuse_pictures`, as the other arguments.
+        anchor: see `fuse_pictures`.
+        chroma: see `fuse_pictures`.
+    """
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor)
     luminance = bring_to_range(luminance, [ends_of(a.luminance), ends_of(b.luminance)], output_range)
     alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
@@ -90,17 +106,38 @@ def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray, *, engine
         module: the fusion module.
         a: first source, float32 (H, W) in [0, 1].
         b: second source, the same shape.
-        engine: how, see `refusion.engines`; the fastest if not given.
+        engine: how, see `refusion.engines`; what suits the machine if not given.
 
     Returns:
         Fused luminance, float32 (H, W) in (0, 1).
 
     Raises:
+        PictureError: there is not enough memory for it.
+        ValueError: there is no such engine.
+    """
+    return fuse_luminances(module, [a], [b], engine=engine)[0]
+
+
+def fuse_luminances(
+    module: FusionModule, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
+) -> list[np.ndarray]:
+    """Run the network over several pairs of one size at once, see `fuse_luminance`.
+
+    Args:
+        module: the fusion module.
+        a: first sources.
+        b: second sources, as many.
+        engine: see `fuse_luminance`.
+
+    Raises:
+        PictureError: there is not enough memory for it.
         ValueError: there is no such engine.
     """
     parameter = next(module.parameters())
 
-    def batch(x: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(x))[None, None].to(parameter.device, parameter.dtype)
+    def batch(pictures: Sequence[np.ndarray]) -> Tensor:
+        # One picture is not copied.
+        stacked = np.stack(pictures) if len(pictures) > 1 else np.ascontiguousarray(pictures[0])[None]
+        return torch.from_numpy(stacked)[:, None].to(parameter.device, parameter.dtype)
 
-    return run_network(module, batch(a), batch(b), engine)[0, 0].float().cpu().numpy()
+    return list(run_network(module, batch(a), batch(b), engine)[:, 0].float().cpu().numpy())

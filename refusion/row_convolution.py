@@ -10,17 +10,27 @@ _HELD = 2
 """Input rows that the next output rows still need."""
 
 
+def pad_columns(rows: Tensor, mode: str) -> None:
+    """Write the border columns, the first and the last, of (n, W + 2, C) rows, from the columns between them."""
+    if mode == "zeros":
+        rows[:, 0] = rows[:, -1] = 0
+    else:
+        inner = 1 if mode == "replicate" else 2
+        rows[:, 0], rows[:, -1] = rows[:, inner], rows[:, -1 - inner]
+
+
 class Pointwise:
     """A pointwise convolution, and the layer norm before it if there is one.
 
-    The centring of the norm and its scales are linear: they stand in the matrices before and after the division by the
-    standard deviation. The shift is left to the caller.
+    The centring of the norm and its scales are linear: they stand in the matrix. The shift is left to the caller.
 
     Args:
         conv: the pointwise convolution.
         norm: the norm.
         outputs: which of the convolution's channels to compute; all if not given.
         parts: maps that these channels are written to, equally many to each.
+        scales: what the norm divides by, inverted, for each pixel of all rows: found here, to be used again.
+        known: use these scales.
 
     Attributes:
         weights: one matrix (inputs, outputs of the part) for each part.
@@ -28,25 +38,49 @@ class Pointwise:
     """
 
     def __init__(
-        self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None), parts: int = 1
+        self,
+        conv: nn.Conv2d,
+        norm: LayerNorm2d | None = None,
+        outputs: slice = slice(None),
+        parts: int = 1,
+        scales: Tensor | None = None,
+        *,
+        known: bool = False,
     ) -> None:
         weight = conv.weight.flatten(1)[outputs]
         self.norm, self.shifts = norm, None
+        self.scales, self.known = scales, known
         if norm is not None:
             channels = weight.shape[1]
             self.mean = weight.new_full((channels,), 1 / channels)
             self.centring = torch.eye(channels, dtype=weight.dtype, device=weight.device) - 1 / channels
             self.shifts = (weight @ norm.bias).chunk(parts)
             weight = weight * norm.weight
+            weight = weight - weight.mean(dim=1, keepdim=True)
         self.weights = [part.T.contiguous() for part in weight.chunk(parts)]
 
-    def without_shift(self, x: Tensor, outs: list[Tensor]) -> None:
-        """(pixels, inputs) to (pixels, outputs) for each part, but for the shift."""
+    def without_shift(self, rows: Tensor, first: int, outs: list[Tensor]) -> None:
+        """Write the outputs for some rows, but for the shift.
+
+        Args:
+            rows: (n, W, inputs).
+            first: which row of all the first of them is.
+            outs: (n, W, outputs of the part) for each part, contiguous.
+        """
+        x = rows.flatten(0, 1)
         if self.norm is not None:
-            x = x @ self.centring
-            x *= ((x * x) @ self.mean).add_(self.norm.eps).rsqrt_()[:, None]
+            x = self._normalised(x, self.norm.eps, slice(first, first + len(rows)))
         for weight, out in zip(self.weights, outs, strict=True):
-            torch.mm(x, weight, out=out)
+            torch.mm(x, weight, out=out.flatten(0, 1))
+
+    def _normalised(self, x: Tensor, eps: float, rows: slice) -> Tensor:
+        scales = None if self.scales is None else self.scales[rows].flatten()
+        if self.known and scales is not None:
+            # Not centred: the matrix does that.
+            return x * scales[:, None]
+        x = x @ self.centring
+        scales = torch.mv(x * x, self.mean, out=scales).add_(eps).rsqrt_()
+        return x.mul_(scales[:, None])
 
 
 class RowConvolution:
@@ -61,15 +95,23 @@ class RowConvolution:
         conv: the convolution, padded by one as in `refusion.blocks`.
         before: a pointwise convolution of the rows before this one, which must then be depthwise.
         outputs: which of a depthwise convolution's channels to compute; all if not given.
+        room: whether the output has room for border columns; what stands in them is then without meaning.
     """
 
-    def __init__(self, conv: nn.Conv2d, before: Pointwise | None = None, outputs: slice = slice(None)) -> None:
+    def __init__(
+        self,
+        conv: nn.Conv2d,
+        before: Pointwise | None = None,
+        outputs: slice = slice(None),
+        *,
+        room: bool = False,
+    ) -> None:
         parts = 1 if before is None else len(before.weights)
         self.weights = [
             part.contiguous(memory_format=torch.channels_last) for part in conv.weight[outputs].chunk(parts)
         ]
         self.groups = 1 if conv.groups == 1 else self.weights[0].shape[0]
-        self.mode, self.before = conv.padding_mode, before
+        self.mode, self.before, self.room = conv.padding_mode, before, room
         self.borders: list[Tensor | float] = [0.0] * parts
         self.biases: list[Tensor | None] = [None] * parts
         if before is not None and before.shifts is not None:
@@ -79,71 +121,63 @@ class RowConvolution:
                 shift * weight.sum(dim=(1, 2, 3)) for shift, weight in zip(before.shifts, self.weights, strict=True)
             ]
         self.windows: list[Tensor] = []
-        self.held = self.done = 0
+        self.taken = self.held = self.done = 0
 
     def push(self, rows: Tensor, last: bool) -> tuple[slice, list[Tensor]]:
         """Take the next rows.
 
         Args:
-            rows: (n, W, inputs); n may be 0 unless these are the last ones.
+            rows: (n, W + 2, inputs), with border columns (see `pad_columns`); n may be 0 unless these are the last
+                ones.
             last: whether the picture ends here.
 
         Returns:
-            Which rows of the picture the output is, and the output, (m, W, outputs of the part) for each part.
+            Which rows of the picture the output is, and the output, (m, W, outputs of the part) for each part, or
+            (m, W + 2, outputs) with room for border columns.
         """
         self._make_room(rows)
         count = rows.shape[0]
         start, stop = _HELD - self.held, _HELD + count
         if count:
             self._fill([window[_HELD:stop] for window in self.windows], rows)
+        self.taken += count
         self.held = min(_HELD, stop - start)
         # Reflection at the top needs the second row.
         ready = last or (count and stop - start >= 2)
         first = self.done == 0
+        padding = (0, 1) if self.room else 0
         outs = []
         for window, weight, bias, border in zip(self.windows, self.weights, self.biases, self.borders, strict=True):
             if ready:
                 begin, end = self._pad_rows(window, start, stop, first, last, border)
-                out = F.conv2d(window[None, begin:end].permute(0, 3, 1, 2), weight, bias, groups=self.groups)
-                outs.append(out.permute(0, 2, 3, 1)[0])
+                x = window[None, begin:end].permute(0, 3, 1, 2)
+                outs.append(F.conv2d(x, weight, bias, padding=padding, groups=self.groups).permute(0, 2, 3, 1)[0])
             else:
-                outs.append(rows.new_empty(0, rows.shape[1], weight.shape[0]))
+                outs.append(rows.new_empty(0, rows.shape[1] - (0 if self.room else 2), weight.shape[0]))
             window[:_HELD] = window[count : count + _HELD].clone()
         before, self.done = self.done, self.done + outs[0].shape[0]
         return slice(before, self.done), outs
 
     def _make_room(self, rows: Tensor) -> None:
-        """Room for the rows, two before and one after them, with a column at each side."""
+        """Room for the rows, two before and one after them."""
         needed = _HELD + rows.shape[0] + 1
         if self.windows and self.windows[0].shape[0] >= needed:
             return
         widths = [rows.shape[2]] if self.before is None else [weight.shape[1] for weight in self.before.weights]
-        windows = [rows.new_empty(needed, rows.shape[1] + 2, channels) for channels in widths]
+        windows = [rows.new_empty(needed, rows.shape[1], channels) for channels in widths]
         for window, old in zip(windows, self.windows, strict=False):
             window[:_HELD] = old[:_HELD]
         self.windows = windows
 
     def _fill(self, windows: list[Tensor], rows: Tensor) -> None:
-        """Write the rows and their border columns."""
         if self.before is None:
-            windows[0][:, 1:-1] = rows
-            self._pad_columns(windows[0])
+            windows[0][:] = rows
             return
         # What is done pixel by pixel commutes with repeating pixels.
-        padded = rows.new_empty(rows.shape[0], rows.shape[1] + 2, rows.shape[2])
-        padded[:, 1:-1] = rows
-        self._pad_columns(padded)
-        self.before.without_shift(padded.flatten(0, 1), [window.flatten(0, 1) for window in windows])
+        self.before.without_shift(rows, self.taken, windows)
         if self.mode == "zeros":
             for window, border in zip(windows, self.borders, strict=True):
                 window[:, 0] = window[:, -1] = border
-
-    def _pad_columns(self, rows: Tensor) -> None:
-        if self.mode == "zeros":
-            rows[:, 0] = rows[:, -1] = 0
-        else:
-            inner = 1 if self.mode == "replicate" else 2
-            rows[:, 0], rows[:, -1] = rows[:, inner], rows[:, -1 - inner]
 
     def _pad_rows(
         self, window: Tensor, start: int, stop: int, first: bool, last: bool, border: Tensor | float

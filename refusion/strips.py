@@ -7,7 +7,8 @@ strip of a few rows runs through all their layers while it is in the processor's
 
 What the output needs of a layer is folded into small matrices: the scale of the norms and the projection after the
 attention. Only the features are held for the whole picture, in one map that each pass overwrites: the output of a 3 x 3
-convolution is a row behind its input, so that rows are written only after they were read.
+convolution is a row behind its input, so that rows are written only after they were read. The map has a column more at
+each side, for what the convolutions see there; the border columns of a strip are written after each of its layers.
 
 On a CPU, each thread takes a band of the picture through the passes (see `refusion.bands`). After each pass the bands
 exchange the features at their borders.
@@ -25,8 +26,9 @@ from torch.nn import functional as F
 
 from refusion.bands import Band, bands_for, cut, exchange, side_by_side
 from refusion.blocks import NORM_EPS, GatedFeedForward, LayerNorm2d, TransformerBlock
+from refusion.devices import free_memory
 from refusion.fusion import FusionModule, InteractiveFusion, check_sources
-from refusion.row_convolution import Pointwise, RowConvolution
+from refusion.row_convolution import Pointwise, RowConvolution, pad_columns
 
 STRIP_PIXELS = 20_000
 """Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
@@ -46,13 +48,16 @@ def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
     pixels = STRIP_PIXELS if device.type == "cpu" else GPU_STRIP_PIXELS
     if device.type == "cuda":
-        pixels = min(GPU_STRIP_PIXELS, torch.cuda.mem_get_info(device)[0] // GPU_STRIP_BYTES)
+        pixels = min(GPU_STRIP_PIXELS, free_memory(device) // GPU_STRIP_BYTES)
     return max(1, min(height, round(pixels / width)))
 
 
 def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
-    """Memory for each pixel of the picture: its features, both sources and the result. Strips come on top."""
-    return (2 * module.project_in_1.out_channels + 3) * dtype.itemsize
+    """Memory for each pixel of the picture: its features, both sources, the scales of two norms and the result.
+
+    Strips come on top.
+    """
+    return (2 * module.project_in_1.out_channels + 5) * dtype.itemsize
 
 
 def fuse_in_strips(
@@ -91,7 +96,7 @@ def fuse_in_strips(
 def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int, bands: Sequence[Band]) -> Tensor:
     height, width = a.shape[:2]
     channels = module.project_in_1.out_channels
-    maps = [_room(a, band.height, width, 2 * channels) for band in bands]
+    maps = [_room(a, band.height, width + 2, 2 * channels) for band in bands]
     halves = [features.chunk(2, dim=2) for features in maps]
 
     def passes(heads: Sequence[Sequence[_Head]], tails: Sequence[Sequence[_Tail]]) -> None:
@@ -112,14 +117,14 @@ def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int, bands: Sequence
             for band, both in zip(bands, halves, strict=True)
         ]
         passes(heads, grams)
-        heads = _rest_of_blocks(grams)
+        heads = _rest_of_blocks(bands, grams)
     crosses = [_CrossGram(module.interaction, *of_band) for of_band in zip(bands, maps, strict=True)]
     passes(heads, [[cross] for cross in crosses])
     heads = _rest_of_interaction(crosses)
     for block in module.decoder:
         grams = [[_Gram(cast(TransformerBlock, block), *of_band)] for of_band in zip(bands, maps, strict=True)]
         passes(heads, grams)
-        heads = _rest_of_blocks(grams)
+        heads = _rest_of_blocks(bands, grams)
     fused = a.new_empty(height, width)
     passes(heads, [[_ProjectOut(module, *of_band, fused)] for of_band in zip(bands, maps, strict=True)])
     return fused
@@ -170,10 +175,14 @@ class _ProjectIn:
     """The first convolution of one source."""
 
     def __init__(self, conv: nn.Conv2d, source: Tensor, features: Tensor) -> None:
-        self.conv, self.source, self.features = RowConvolution(conv), source, features
+        self.conv, self.features = RowConvolution(conv, room=True), features
+        self.source = source.new_empty(len(source), features.shape[1], 1)
+        self.source[:, 1:-1] = source
+        pad_columns(self.source, conv.padding_mode)
 
     def push(self, strip: slice, last: bool) -> slice:
         done, (x,) = self.conv.push(self.source[strip], last)
+        pad_columns(x, self.conv.mode)
         self.features[done] = x
         return done
 
@@ -183,7 +192,8 @@ class _Gram:
 
     def __init__(self, block: TransformerBlock, band: Band, features: Tensor) -> None:
         self.block, self.features = block, features
-        self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
+        self.scales = features.new_empty(features.shape[:2])
+        self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1, self.scales)
         self.band, self.sums = band, _AttentionSums(features)
 
     def push(self, strip: slice, last: bool) -> None:
@@ -192,10 +202,11 @@ class _Gram:
         self.sums.add(q[owned], k[owned])
 
 
-def _rest_of_blocks(grams: "list[list[_Gram]]") -> "list[list[_Head]]":
+def _rest_of_blocks(bands: Sequence[Band], grams: "list[list[_Gram]]") -> "list[list[_Head]]":
     """What follows the Gram matrices, for each band and each block that is side by side."""
     matrices = []
     for of_bands in zip(*grams, strict=True):
+        exchange(bands, [gram.scales for gram in of_bands])
         attention = of_bands[0].block.attn
         sums = [gram.sums for gram in of_bands]
         matrices.append(_attention_matrix(sums, attention.temperature, attention.project_out))
@@ -215,16 +226,19 @@ class _RestOfBlock:
         ffn: GatedFeedForward = block.ffn
         self.features, self.values, self.attention = features, values, attention
         parts = _parts(ffn.project_out.in_channels)
-        self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, block.norm2, parts=2 * parts))
+        self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, block.norm2, parts=2 * parts), room=True)
         self.project_out = _input_parts(ffn.project_out, parts)
 
     def push(self, strip: slice, last: bool) -> slice:
         attended, (values,) = self.values.push(self.features[strip], last)
         x = self.features[attended]
         _add_product(x, values, self.attention)
+        pad_columns(x, self.conv.mode)
         done, expanded = self.conv.push(x, last)
         half = len(expanded) // 2
-        _add_gated(self.features[done], expanded[:half], expanded[half:], self.project_out)
+        x = self.features[done]
+        _add_gated(x, expanded[:half], expanded[half:], self.project_out)
+        pad_columns(x, self.conv.mode)
         return done
 
 
@@ -278,7 +292,9 @@ class _RestOfInteraction:
             (module.value1, module.value1_dwconv, parts),
             (module.value2, module.value2_dwconv, parts),
         )
-        self.convs = [RowConvolution(depthwise, Pointwise(conv, parts=count)) for conv, depthwise, count in layers]
+        self.convs = [
+            RowConvolution(depthwise, Pointwise(conv, parts=count), room=True) for conv, depthwise, count in layers
+        ]
         self.project_out = [
             part for conv in (module.project_out1, module.project_out2) for part in _input_parts(conv, parts)
         ]
@@ -287,11 +303,14 @@ class _RestOfInteraction:
         for half, values, attention in zip(self._halves(slice(None)), self.values, self.attention, strict=True):
             attended, (x,) = values.push(half[strip], last)
             _add_product(half[attended], x, attention)
+        pad_columns(self.features[attended], self.convs[0].mode)
         maps = self.features[attended], *self._halves(attended)
         (done, gates), (_, values1), (_, values2) = (
             conv.push(part, last) for conv, part in zip(self.convs, maps, strict=True)
         )
-        _add_gated(self.features[done], gates, values1 + values2, self.project_out)
+        x = self.features[done]
+        _add_gated(x, gates, values1 + values2, self.project_out)
+        pad_columns(x, self.convs[0].mode)
         return done
 
     def _halves(self, rows: slice) -> tuple[Tensor, ...]:
@@ -303,11 +322,13 @@ class _ProjectOut:
 
     def __init__(self, module: FusionModule, band: Band, features: Tensor, fused: Tensor) -> None:
         self.band, self.features, self.fused = band, features, fused
-        self.convs = RowConvolution(module.project_out_0), RowConvolution(module.project_out_1)
+        self.convs = RowConvolution(module.project_out_0, room=True), RowConvolution(module.project_out_1)
 
     def push(self, strip: slice, last: bool) -> None:
         _, (x,) = self.convs[0].push(self.features[strip], last)
-        done, (x,) = self.convs[1].push(F.leaky_relu(x, 0.01), last)
+        x = F.leaky_relu_(x, 0.01)
+        pad_columns(x, self.convs[1].mode)
+        done, (x,) = self.convs[1].push(x, last)
         owned, rows = self.band.owned(done)
         torch.sigmoid(x[owned][..., 0], out=self.fused[rows])
 
@@ -318,22 +339,25 @@ class _Projections:
     Queries and keys are wanted in one pass over the picture, the values in the next.
 
     Args:
-        features: (H, W, C).
+        features: (H, W + 2, C).
         conv: the pointwise convolution.
         depthwise: the depthwise convolution after it.
         norm: the layer norm before both, if there is one.
+        scales: those of the norm, (H, W + 2), from the first pass for the second.
     """
 
     def __init__(
-        self, features: Tensor, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None
+        self,
+        features: Tensor,
+        conv: nn.Conv2d,
+        depthwise: nn.Conv2d,
+        norm: LayerNorm2d | None = None,
+        scales: Tensor | None = None,
     ) -> None:
-        self.features, self.layers = features, (conv, depthwise, norm)
+        self.features, self.layers, self.scales = features, (conv, depthwise, norm), scales
         self.channels = features.shape[2]
-        self.conv = self._part(slice(0, 2 * self.channels), 2)
-
-    def _part(self, outputs: slice, parts: int = 1) -> RowConvolution:
-        conv, depthwise, norm = self.layers
-        return RowConvolution(depthwise, Pointwise(conv, norm, outputs, parts), outputs)
+        outputs = slice(0, 2 * self.channels)
+        self.conv = RowConvolution(depthwise, Pointwise(conv, norm, outputs, 2, scales), outputs)
 
     def push(self, strip: slice, last: bool) -> tuple[slice, Tensor, Tensor]:
         """The rows that are ready, and their queries and keys, (n, W, C) each."""
@@ -341,8 +365,11 @@ class _Projections:
         return done, q, k
 
     def values(self) -> RowConvolution:
-        """What makes the values from the features."""
-        return self._part(slice(2 * self.channels, 3 * self.channels))
+        """What makes the values from the features, with room for border columns."""
+        conv, depthwise, norm = self.layers
+        outputs = slice(2 * self.channels, 3 * self.channels)
+        before = Pointwise(conv, norm, outputs, scales=self.scales, known=True)
+        return RowConvolution(depthwise, before, outputs, room=True)
 
 
 class _AttentionSums:

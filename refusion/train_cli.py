@@ -21,6 +21,7 @@ from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from refusion.data import DataError, Pairs, fingerprint, load_pairs
+from refusion.devices import choose_device
 from refusion.files import write_text
 from refusion.hub import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, local_folder, locate, read_config
 from refusion.model import ReFusion
@@ -119,18 +120,6 @@ def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
     return given == [None] * 3 and read_config(start, ReFusion)["task"] == args.task
 
 
-def check_device(name: str) -> None:
-    """Try the device before anything is loaded.
-
-    Raises:
-        ValueError: torch does not know or have it.
-    """
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
-
-
 def settings_from(args: argparse.Namespace) -> TrainingSettings:
     """The preset with the given flags put over it.
 
@@ -201,7 +190,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
-    check_device(args.device)
+    choose_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = join_processes(cpu=args.device.startswith("cpu"))

@@ -66,6 +66,7 @@ def fuse_videos(
     smoothing: float = SMOOTHING_SECONDS,
     max_pixels: int = MAX_PIXELS,
     engine: Engine | None = None,
+    device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Fuse two videos, or one that shows the first source left and the second right.
@@ -85,6 +86,7 @@ def fuse_videos(
         smoothing: see `RangeSmoother`.
         max_pixels: most pixels of a frame.
         engine: see `ReFusion.fuse`.
+        device: see `refusion.api.load`.
         progress: called with the number of frames done and of all frames as far as the file says it, else 0.
 
     Returns:
@@ -98,7 +100,7 @@ def fuse_videos(
     target = Path(os.path.realpath(output))
     if len(paths) not in (1, 2):
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
-    loaded = load(task, model)
+    loaded = load(task, model, device)
     chosen = get_task(task) if task else loaded.task
     wanted_anchor, wanted_chroma = anchor or chosen.anchor, chroma or chosen.chroma
     with ExitStack() as stack:

@@ -49,8 +49,15 @@ def fuse(
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
     engine: Annotated[
-        str | None, typer.Option(help="How the network runs: strips or whole; the fastest if not given.")
+        str | None,
+        typer.Option(help="How the network runs: strips, whole or half (float16); what suits it if not given."),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where it runs: auto (a GPU if there is one), cpu, cuda or another of torch's.")
+    ] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(help="Pairs of a folder or list that run at once where they have one size: for GPUs.")
+    ] = 1,
     chroma: Annotated[
         str | None,
         typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
@@ -105,6 +112,8 @@ def fuse(
         check_choice("resize rule", resize, Resize)
     if window is not None and own_range:
         raise ValueError("Give either --window or --own-range.")
+    if batch_size < 1:
+        raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
     wanted: dict[str, Any] = {
         "task": chosen.name,
         "model": model or chosen.model,
@@ -115,12 +124,16 @@ def fuse(
         "temperatures": temperatures,
         "resize": resize,
         "engine": engine,
+        "device": device,
         "align": motion if align else False,
         "align_border": "crop" if crop else "fill",
     }
     kinds = {_kind(source) for source in sources}
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
+        wanted["batch_size"] = batch_size
         _fuse_pairs(_jobs(sources, output, suffix, match), wanted, bits, overwrite=overwrite)
+    elif batch_size > 1:
+        raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     elif "folder" in kinds or "list" in kinds:
         raise ValueError("Give two folders, one list of pairs, or pictures, not a mixture.")
     elif kinds == {"video"}:
@@ -172,16 +185,17 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
 
 
 def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overwrite: bool) -> None:
-    from refusion.api import fuse_many, load
+    from refusion.api import load
     from refusion.batch import fuse_jobs, left_to_do
     from refusion.encoding import check_output
+    from refusion.many import fuse_many
 
     for job in jobs.pairs:
         check_output(job.output, bits)
     to_do = left_to_do(jobs.pairs, overwrite=overwrite)
     failed: list[str] = []
     if to_do:
-        wanted["model"] = load(wanted["task"], wanted["model"])
+        wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"))
         with _progress_bar() as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):

@@ -56,6 +56,7 @@ def fuse_dataset(
         bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
 ) -> None:
     """Fuse a data set of any length into Parquet files, with one process or many.
 
@@ -80,6 +81,7 @@ def fuse_dataset(
         "scores": scores,
         "rows_per_shard": rows_per_shard,
         "device": device,
+        "batch_size": batch_size,
     }
     from accelerate import PartialState
 

@@ -11,18 +11,18 @@ def info() -> None:
 
     from refusion import __version__
     from refusion.bands import bands_for
-    from refusion.engines import DEFAULT_ENGINE
     from refusion.strips import strip_rows
 
     cpu = torch.device("cpu")
     rows = [
         ("refusion", f"{__version__}, torch {torch.__version__}, Python {platform.python_version()}"),
-        ("engine", f"{DEFAULT_ENGINE} (the default; refusion fuse --engine whole takes the other one)"),
+        ("engine", "strips on a CPU; on a GPU whole, and strips for what would take more than half of its free memory"),
+        ("", "(refusion fuse --engine takes strips, whole or half)"),
         ("device", f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"),
         ("bands", f"{bands_for(480, cpu)} at 640 x 480, {bands_for(4000, cpu)} at 6000 x 4000: a thread for each"),
         ("strips", f"{strip_rows(480, 640, cpu)} rows at 640 x 480, {strip_rows(4000, 6000, cpu)} at 6000 x 4000"),
     ]
     if torch.cuda.is_available():
-        rows.append(("GPU", f"{torch.cuda.get_device_name()}: used where the model is on it, model.to('cuda')"))
+        rows.append(("GPU", f"{torch.cuda.get_device_name()}: taken unless told otherwise, refusion fuse --device cpu"))
     for name, value in rows:
         typer.echo(f"{name:<10}{value}")

@@ -11,6 +11,7 @@ from gradio.route_utils import delete_files_created_by_app
 from refusion.demo.look import CSS, HEAD, THEME
 from refusion.demo.options import Decorator, DemoOptions
 from refusion.demo.page import build_demo
+from refusion.devices import choose_device
 from refusion.hub import ModelError
 
 _DEFAULTS = DemoOptions()
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
             queue_size=args.queue_size,
             max_megapixels=args.max_megapixels,
             max_file_mb=args.max_file_mb,
-            device=checked_device(args.device),
+            device=str(choose_device(args.device)),
             models=tuple(args.model),
             hub_models=not args.no_hub_models,
             load_at_start=load_at_start,
@@ -134,23 +135,6 @@ def serve(
         # Gradio gives its server five seconds to end, and removes them only if that was enough.
         delete_files_created_by_app(demo, age=None)
     return demo
-
-
-def checked_device(name: str) -> str:
-    """The device that `--device` asks for.
-
-    Raises:
-        ValueError: this machine has none of that name.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"There is no device {name!r} here that torch can use; try --device cpu.") from error
-    return name
 
 
 def _check_mcp() -> None:
