@@ -1,5 +1,8 @@
 """The `refusion` program: its commands put together."""
 
+import atexit
+import gc
+
 import typer
 
 from refusion.commands.card import card
@@ -15,6 +18,9 @@ from refusion.commands.push import push
 from refusion.commands.reproduce import reproduce
 from refusion.commands.space import space
 
+_COLLECT_AFTER = 100_000
+"""New objects after which Python looks for garbage."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -27,6 +33,10 @@ for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, 
 
 def main() -> None:
     """Run the command line; bad input and paths that cannot be used are one sentence, exit code 2."""
+    # Importing torch makes many objects that stay. Looking through all of them again and again meanwhile, and once more
+    # at the end, takes half a second.
+    gc.set_threshold(_COLLECT_AFTER)
+    atexit.register(gc.freeze)
     try:
         app()
     except (ValueError, OSError) as error:
