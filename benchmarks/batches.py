@@ -1,13 +1,18 @@
 """Whether a batch of pairs of one size is faster than one pair after the other, and whether it gives the same picture.
 
-python benchmarks/batches.py --sides 48 128 256
+    python benchmarks/batches.py --sides 48 128 256 --json batches.json
+
+On a CPU; benchmarks/inference.py compares batches on a GPU. The ways take turns, and figures are of medians.
 """
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from machine import describe, write_json
 from torch import Tensor
 
 from refusion.model import ReFusion
@@ -32,26 +37,40 @@ def ways(model: ReFusion, a: Tensor, b: Tensor) -> dict[str, Callable[[], list[T
 
 
 def main() -> None:
-    """Print a row for each size and way."""
+    """Print a row for each size and way, and write JSON if that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[48, 128, 256])
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     args = parser.parse_args()
+    machine = describe()
     model = ReFusion.from_pretrained("refusion-ir-vis")
-    print("| side | way | pairs a CPU second | pixels with another grey level |")
+    print(machine)
+    print("| side | way | pairs a CPU second | against one after the other | pixels with another grey level |")
+    print("| ---: | --- | ---: | ---: | ---: |")
+    results: dict[str, dict[str, dict[str, float]]] = {}
     for side in args.sides:
-        a, b = torch.rand(2, PAIRS, 1, side, side, generator=torch.Generator().manual_seed(0))
-        reference = None
-        for name, fuse in ways(model, a, b).items():
-            seconds = []
-            for _ in range(ROUNDS):
+        of_ways = ways(model, *torch.rand(2, PAIRS, 1, side, side, generator=torch.Generator().manual_seed(0)))
+        seconds: dict[str, list[float]] = {name: [] for name in of_ways}
+        levels = {}
+        for _ in range(ROUNDS):
+            for name, fuse in of_ways.items():
                 start = time.process_time()
                 with torch.inference_mode():
                     fused = torch.cat(fuse())
-                seconds.append(time.process_time() - start)
-            levels = (fused * 255).round()
-            reference = levels if reference is None else reference
-            other = (levels != reference).float().mean().item()
-            print(f"| {side} | {name} | {PAIRS / min(seconds):.1f} | {other:.1e} |", flush=True)
+                seconds[name].append(time.process_time() - start)
+                levels[name] = (fused * 255).round()
+        first = next(iter(of_ways))
+        results[str(side)] = {}
+        for name in of_ways:
+            median = statistics.median(seconds[name])
+            row = {
+                "pairs_per_cpu_second": PAIRS / median,
+                "ratio": statistics.median(seconds[first]) / median,
+                "other_levels": (levels[name] != levels[first]).float().mean().item(),
+            }
+            results[str(side)][name] = row
+            print(f"| {side} | {name} | {' | '.join(f'{value:.3g}' for value in row.values())} |", flush=True)
+    write_json(args.json, machine, results)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python benchmarks/bulk_memory.py --pairs 10000 --json bulk_memory.json
 
 import argparse
 import io
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from machine import describe, write_json
 from PIL import Image
 
 from refusion.bulk import fuse_dataset
@@ -66,19 +66,20 @@ def main() -> None:
     if args.render:
         render(args.render, args.pairs, args.side)
         return
+    machine = describe()
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "pairs.parquet", Path(folder) / "out"
         render(source, args.pairs, args.side)
         start, cpu = time.monotonic(), time.process_time()
         samples = measure(source, out, args.pairs)
         seconds, cpu = time.monotonic() - start, time.process_time() - cpu
+    print(machine)
     print(f"{args.pairs / seconds:.1f} pairs/s, {args.pairs / cpu:.1f} pairs a CPU second")
     for share in (1, 10, 25, 50, 75, 100):
         done, megabytes = min(samples, key=lambda sample: abs(sample[0] - args.pairs * share / 100))
         print(f"{done} pairs ({share} %): {megabytes:.1f} MB")
-    if args.json:
-        figures = {"pairs": args.pairs, "side": args.side, "seconds": seconds, "cpu_seconds": cpu, "samples": samples}
-        args.json.write_text(json.dumps(figures) + "\n")
+    figures = {"pairs": args.pairs, "side": args.side, "seconds": seconds, "cpu_seconds": cpu, "samples": samples}
+    write_json(args.json, machine, figures)
 
 
 if __name__ == "__main__":

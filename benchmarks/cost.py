@@ -10,14 +10,14 @@ the convolutions and matrix products, and nothing of the element-wise operations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
+from machine import describe, write_json
 from memory import added_megabytes, noise_pair
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--rounds", type=int, default=5, help="timed pairs, after one to warm up (default: 5)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     for name in ("width", "height", "rounds", "threads"):
@@ -96,12 +97,12 @@ def main() -> None:
         (f"peak memory {pair}, above the loaded model", f"{measured['megabytes']:.0f} MB"),
         *((f"weights of {name} on disk", f"{size / 1e6:.2f} MB") for name, size in bundled_sizes().items()),
     ]
-    capability = torch.backends.cpu.get_cpu_capability()
-    machine = f"{platform.machine()} with {capability}, {os.cpu_count()} CPU cores, threads {args.threads}"
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}, {machine}\n")
+    machine = describe(args.threads)
+    print(machine + "\n")
     width = max(len(name) for name, _ in rows)
     for name, value in [("cost", "value"), ("-" * width, "-" * 9 + ":"), *rows]:
         print(f"| {name:<{width}} | {value:>10} |")
+    write_json(args.json, machine, dict(rows))
 
 
 if __name__ == "__main__":

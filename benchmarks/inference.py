@@ -16,7 +16,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import describe, write_json
 from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
@@ -192,16 +192,6 @@ def in_batches(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     return results
 
 
-def machine(args: argparse.Namespace) -> str:
-    """The machine and the versions, in one line."""
-    device = torch.cuda.get_device_name() if args.device == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return (
-        f"{args.width} x {args.height}, torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()} with {device}, {os.cpu_count()} CPU cores, {args.threads} thread(s), "
-        f"{args.rounds} rounds, load {os.getloadavg()[0]:.1f}"
-    )
-
-
 def main() -> None:
     """Print a table, and write JSON if that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -225,7 +215,8 @@ def main() -> None:
         parser.error("torch finds no CUDA GPU here; leave out --device cuda.")
     if args.device == "cuda":
         args.batch = args.batch or 4
-    print(machine(args))
+    machine = f"{args.width} x {args.height}, {args.rounds} rounds, {describe(args.threads, args.device)}"
+    print(machine)
     results = in_batches(args) if args.batch else on_cpu(args)
     for values in results.values():
         values["ratio"] = results[REFERENCE]["wall"] / values["wall"]
@@ -235,8 +226,7 @@ def main() -> None:
     print("| --- |", " | ".join("---:" for _ in columns), "|")
     for name, values in results.items():
         print(f"| {name} |", " | ".join(f"{values[column]:.4g}" for column in columns), "|")
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine(args), "results": results}, indent=1) + "\n")
+    write_json(args.json, machine, results)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ is that of the process, with the interpreter and torch in it; small pairs are fu
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import describe, write_json
 from memory import peak_megabytes
 
 from refusion.model import ReFusion
@@ -41,10 +39,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    machine = (
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPU "
-        f"cores, {args.threads} thread(s), load {os.getloadavg()[0]:.1f}"
-    )
+    machine = describe(args.threads)
     model = ReFusion.from_pretrained(args.model)
     before = [seconds_for_a_megapixel(model, 640, 480) for _ in range(3)]
     large = seconds_for_a_megapixel(model, args.width, args.height)
@@ -61,8 +56,7 @@ def main() -> None:
         unit = "" if name == "ratio" else " s a megapixel"
         print(f"{name}: " + ", ".join(f"{key} {value:.2f}{unit}" for key, value in values.items()))
     print(f"peak {peak:.2f} GB, {large['wall'] * args.width * args.height / 1e6:.0f} s")
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "results": results, "peak_gb": peak}, indent=1) + "\n")
+    write_json(args.json, machine, {**results, "peak_gb": peak})
 
 
 if __name__ == "__main__":

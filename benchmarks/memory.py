@@ -5,8 +5,10 @@ python benchmarks/memory.py --width 1000 --height 1000
 
 import argparse
 import resource
+from pathlib import Path
 
 import numpy as np
+from machine import describe, write_json
 
 from refusion.model import ReFusion
 from refusion.pipeline import fuse_luminance
@@ -34,9 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=1000)
     parser.add_argument("--height", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     args = parser.parse_args()
     grown = added_megabytes(ReFusion().eval(), *noise_pair(args.width, args.height))
-    print(f"{grown:.0f} MB, {grown / (args.width * args.height / 1e6):.0f} MB for each megapixel")
+    each, machine = grown / (args.width * args.height / 1e6), describe()
+    print(machine)
+    print(f"{args.width} x {args.height}: {grown:.0f} MB, {each:.0f} MB for each megapixel")
+    write_json(args.json, machine, {"megabytes": grown, "megabytes_a_megapixel": each})
 
 
 if __name__ == "__main__":

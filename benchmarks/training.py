@@ -4,14 +4,14 @@
 
 "outer" is one (inner, outer) pair: the forward-mode product of this package against a double backward through the
 authors' arrangement of the fusion module (benchmarks/reference_arrangement.py). "fusion" is one fusion update, in the
-package's arrangement and in the authors'. Every measurement has a process of its own; they take turns, and ratios are
-of medians. The memory is what the process grew by. With --data the time to decode and crop one batch is measured too.
+package's arrangement and in the authors'. Every measurement has a process of its own, in which one step of the same
+size goes before those that are timed; they take turns, and ratios are of medians. The package's processes keep their
+freed memory, as train.py's do (refusion/allocator.py). The memory is what the process grew by. With --data the time to
+decode and crop one batch is measured too.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,9 +19,11 @@ import time
 from pathlib import Path
 
 import torch
+from machine import describe, write_json
 from memory import peak_megabytes
 from reference_arrangement import reference_fuse
 
+from refusion.allocator import keep_freed_memory
 from refusion.data import CropBatches, CropTransform, PairReader, exchange, load_pairs
 from refusion.fusion import FusionModule
 from refusion.loss_proposal import LossProposalModule
@@ -57,10 +59,12 @@ def step(method: str, modules: Modules, inner: tuple, outer: tuple, options: Met
 
 
 def measure(method: str, crop: int, args: argparse.Namespace) -> dict[str, float]:
-    """Seconds and megabytes of one step in this process, after one small warm-up."""
+    """Seconds of one step in this process, after one to warm up, and the megabytes by which it grew."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     fusion = FusionModule() if method.endswith("refusion") else ReferenceFusionModule()
+    if method.endswith("refusion"):
+        keep_freed_memory()
     modules = Modules(fusion, LossProposalModule(), ReconstructionModule())
     options = MetaOptions(1e-4, 0.0, False, False, torch.Generator().manual_seed(0))
 
@@ -70,10 +74,12 @@ def measure(method: str, crop: int, args: argparse.Namespace) -> dict[str, float
     step(method, modules, batch(16), batch(16), options)
     inner, outer = batch(crop), batch(crop)
     before = peak_megabytes()
-    wall, cpu = time.perf_counter(), time.process_time()
     step(method, modules, inner, outer, options)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(args.steps):
+        step(method, modules, inner, outer, options)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return {"wall": wall, "cpu": cpu, "mb": peak_megabytes() - before}
+    return {"wall": wall / args.steps, "cpu": cpu / args.steps, "mb": peak_megabytes() - before}
 
 
 def decoding(args: argparse.Namespace, crop: int) -> dict[str, float]:
@@ -97,6 +103,7 @@ def main() -> None:
     parser.add_argument("--crops", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--batch-size", type=int, default=2, help="pairs, before the input exchange doubles them")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of a measurement")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, help="pairs, as for train.py, to measure decoding with")
     parser.add_argument("--task", default="ir-vis", help="task of the pairs (default: ir-vis)")
@@ -106,10 +113,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args.one, args.crops[0], args)))
         return
-    machine = (
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPU "
-        f"cores, {args.threads} thread(s), batch {args.batch_size} x 2, load {os.getloadavg()[0]:.1f}"
-    )
+    machine = f"batch {args.batch_size} x 2, {describe(args.threads)}"
     print(machine)
     print("| crop | step | wall s | CPU s | steps a CPU second | MB |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     results = {}
@@ -118,7 +122,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for method, measured in rows.items():
                 flags = ["--one", method, "--crops", str(crop), "--batch-size", str(args.batch_size)]
-                command = [sys.executable, __file__, *flags, "--threads", str(args.threads)]
+                command = [sys.executable, __file__, *flags, "--threads", str(args.threads), "--steps", str(args.steps)]
                 measured.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
         medians = {m: {k: statistics.median(r[k] for r in rs) for k in rs[0]} for m, rs in rows.items()}
         for method, v in medians.items():
@@ -136,8 +140,7 @@ def main() -> None:
             print(f"| {crop} | batch, decoded | | {medians['batch']['decoded']:.4f} | | |")
             print(f"| {crop} | batch, cached | | {medians['batch']['cached']:.4f} | | |", flush=True)
         results[crop] = medians
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+    write_json(args.json, machine, results)
 
 
 if __name__ == "__main__":

@@ -377,8 +377,10 @@ class _AttentionSums:
 
     def __init__(self, features: Tensor) -> None:
         channels = features.shape[2]
-        self.gram = features.new_zeros(channels, channels, dtype=torch.float64)
-        self.squares = features.new_zeros(2, channels, dtype=torch.float64)
+        # Apple's GPUs have no float64.
+        dtype = torch.float32 if features.device.type == "mps" else torch.float64
+        self.gram = features.new_zeros(channels, channels, dtype=dtype)
+        self.squares = features.new_zeros(2, channels, dtype=dtype)
 
     def add(self, q: Tensor, k: Tensor) -> None:
         """Add some pixels, (n, W, C) each."""

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
+from refusion.allocator import keep_freed_memory
 from refusion.data import DataError, Pairs, fingerprint, load_pairs
 from refusion.devices import choose_device
 from refusion.files import write_text
@@ -190,7 +191,8 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
-    choose_device(args.device)
+    if choose_device(args.device).type == "cpu":
+        keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     processes = join_processes(cpu=args.device.startswith("cpu"))
