@@ -20,11 +20,16 @@ WHOLE_MAPS = 13
 """What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
 
 
+WHOLE_PIXELS = 10_000
+"""Pixels of a picture up to which the plain forward is faster than strips on a CPU."""
+
+
 def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Engine:
     """What runs if nothing is asked for.
 
-    On a CPU strips, which were the fastest (docs/performance.md). Elsewhere the whole picture, or all of a batch, at
-    once, so that the device has much to do; strips if that would take more than half of the free memory.
+    On a CPU strips, which were the fastest (docs/performance.md), but for very small pictures. Elsewhere the whole
+    picture, or all of a batch, at once, so that the device has much to do; strips if that would take more than half of
+    the free memory.
 
     Args:
         module: the fusion module.
@@ -33,7 +38,7 @@ def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, d
         device: where they are.
     """
     if device.type == "cpu":
-        return "strips"
+        return "whole" if shape[2] * shape[3] <= WHOLE_PIXELS else "strips"
     return "whole" if 2 * shape.numel() * bytes_whole(module, dtype) <= free_memory(device) else "strips"
 
 

@@ -79,6 +79,7 @@ def test_on_a_device_beside_the_cpu_pictures_are_whole_as_far_as_memory_goes(mon
     assert choose_engine(module, small, torch.float32, cuda) == "whole"
     assert choose_engine(module, large, torch.float32, cuda) == "strips"
     assert choose_engine(module, small, torch.float32, cpu) == "strips"
+    assert choose_engine(module, torch.Size((4, 1, 48, 64)), torch.float32, cpu) == "whole"
 
 
 def test_a_batch_for_which_memory_does_not_suffice_is_refused():

@@ -75,7 +75,7 @@ def test_trained_weights_give_the_plain_forward(task):
 
 def test_the_engine_is_a_choice_that_does_not_change_the_picture():
     model = ReFusion(channels=8, heads=4, blocks=1).eval()
-    a, b = textured(1), textured(2)
+    a, b = textured(1, 96, 128), textured(2, 96, 128)
     pictures = [np.asarray(model.fuse(a, b, engine=engine), dtype=int) for engine in (None, "strips", "whole")]
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert np.abs(pictures[0] - pictures[2]).max() <= 1

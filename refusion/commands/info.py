@@ -16,8 +16,9 @@ def info() -> None:
     cpu = torch.device("cpu")
     rows = [
         ("refusion", f"{__version__}, torch {torch.__version__}, Python {platform.python_version()}"),
-        ("engine", "strips on a CPU; on a GPU whole, and strips for what would take more than half of its free memory"),
-        ("", "(refusion fuse --engine takes strips, whole or half)"),
+        ("engine", "CPU: strips, or whole for very small pictures"),
+        ("", "GPU: whole, or strips for what would take more than half of its free memory"),
+        ("", "refusion fuse --engine takes strips, whole or half instead"),
         ("device", f"CPU, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"),
         ("bands", f"{bands_for(480, cpu)} at 640 x 480, {bands_for(4000, cpu)} at 6000 x 4000: a thread for each"),
         ("strips", f"{strip_rows(480, 640, cpu)} rows at 640 x 480, {strip_rows(4000, 6000, cpu)} at 6000 x 4000"),
