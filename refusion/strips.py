@@ -357,11 +357,14 @@ class _Projections:
         self.features, self.layers, self.scales = features, (conv, depthwise, norm), scales
         self.channels = features.shape[2]
         outputs = slice(0, 2 * self.channels)
-        self.conv = RowConvolution(depthwise, Pointwise(conv, norm, outputs, 2, scales), outputs)
+        # Narrow maps go together: a depthwise convolution of 16 channels takes as long as one of 32.
+        parts = 1 if 2 * self.channels <= PART_CHANNELS else 2
+        self.conv = RowConvolution(depthwise, Pointwise(conv, norm, outputs, parts, scales), outputs)
 
     def push(self, strip: slice, last: bool) -> tuple[slice, Tensor, Tensor]:
         """The rows that are ready, and their queries and keys, (n, W, C) each."""
-        done, (q, k) = self.conv.push(self.features[strip], last)
+        done, maps = self.conv.push(self.features[strip], last)
+        q, k = maps if len(maps) == 2 else maps[0].chunk(2, dim=2)
         return done, q, k
 
     def values(self) -> RowConvolution:
