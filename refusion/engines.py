@@ -19,7 +19,6 @@ level of 255 at most, but for one pixel in a thousand."""
 WHOLE_MAPS = 13
 """What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
 
-
 WHOLE_PIXELS = 10_000
 """Pixels of a picture up to which the plain forward is faster than strips on a CPU."""
 
