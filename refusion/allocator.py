@@ -11,8 +11,8 @@ _NO_MAPPED_BLOCKS = (-4, 0)
 def keep_freed_memory() -> bool:
     """Keep freed memory for what is allocated next, instead of giving it back to the system page by page.
 
-    A training step allocates the same large maps as the one before it, and each new page is zeroed by the system, which
-    takes a sixth of a step (docs/performance.md). The process does not become smaller again before it ends.
+    A training step allocates the same large maps as the one before it, and each new page is zeroed by the system
+    (docs/performance.md). The process does not become smaller again before it ends.
 
     Returns:
         Whether there was anything to do: only glibc is known to be slow with this, and is told (mallopt(3):
