@@ -126,6 +126,8 @@ def _without_gradients(function: Callable[[threading.Event], None], stop: thread
 @cache
 def _threads(count: int, process: int) -> ThreadPoolExecutor:
     """Threads that stay; a forked process has its own."""
+    # A thread's setting is its own, but threads that torch has not seen yet get the last one made: so might this one.
+    of_caller = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, thread_name_prefix="refusion-band")
     everyone = threading.Barrier(count)
 
@@ -135,6 +137,5 @@ def _threads(count: int, process: int) -> ThreadPoolExecutor:
 
     for future in [pool.submit(begin) for _ in range(count)]:
         future.result()
-    # A thread's setting is its own, but threads that torch has not seen yet get the last one made.
-    torch.set_num_threads(torch.get_num_threads())
+    torch.set_num_threads(of_caller)
     return pool

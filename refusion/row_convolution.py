@@ -1,5 +1,7 @@
 """A 3 x 3 convolution over a picture that is given a few rows at a time, from top to bottom."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,18 +21,49 @@ def pad_columns(rows: Tensor, mode: str) -> None:
         rows[:, 0], rows[:, -1] = rows[:, inner], rows[:, -1 - inner]
 
 
-class Pointwise:
-    """A pointwise convolution, and the layer norm before it if there is one.
+def normalised(rows: Tensor, eps: float, scales: Tensor | None = None) -> Tensor:
+    """What is linear in a layer norm's result follows from this: the rows, centred and divided by their deviation.
 
-    The centring of the norm and its scales are linear: they stand in the matrix. The shift is left to the caller.
+    Args:
+        rows: (n, W, C).
+        eps: the norm's.
+        scales: (n, W), to be filled with what the centred rows are multiplied by, for use with `scaled`.
+
+    Returns:
+        (n, W, C).
+    """
+    x = rows.flatten(0, 1)
+    # A product with a vector takes a fraction of the time that a mean over a few channels takes.
+    mean = x.new_full((x.shape[1],), 1 / x.shape[1])
+    x = x - torch.mv(x, mean)[:, None]
+    out = None if scales is None else scales.flatten()
+    out = torch.mv(x * x, mean, out=out).add_(eps).rsqrt_()
+    return x.mul_(out[:, None]).unflatten(0, rows.shape[:2])
+
+
+def scaled(rows: Tensor, scales: Tensor) -> Tensor:
+    """What `normalised` gives but for the centring, which `Pointwise` does too.
+
+    Args:
+        rows: (n, W, C).
+        scales: (n, W).
+
+    Returns:
+        (n, W, C).
+    """
+    return rows * scales[..., None]
+
+
+class Pointwise:
+    """A pointwise convolution, and what is linear of the layer norm before it if there is one.
+
+    The centring of the norm and its weight stand in the matrix. The shift is left to the caller.
 
     Args:
         conv: the pointwise convolution.
-        norm: the norm.
+        norm: the norm; what is given to the convolution is then `normalised` or `scaled`.
         outputs: which of the convolution's channels to compute; all if not given.
         parts: maps that these channels are written to, equally many to each.
-        scales: what the norm divides by, inverted, for each pixel of all rows: found here, to be used again.
-        known: use these scales.
 
     Attributes:
         weights: one matrix (inputs, outputs of the part) for each part.
@@ -38,49 +71,15 @@ class Pointwise:
     """
 
     def __init__(
-        self,
-        conv: nn.Conv2d,
-        norm: LayerNorm2d | None = None,
-        outputs: slice = slice(None),
-        parts: int = 1,
-        scales: Tensor | None = None,
-        *,
-        known: bool = False,
+        self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None), parts: int = 1
     ) -> None:
         weight = conv.weight.flatten(1)[outputs]
-        self.norm, self.shifts = norm, None
-        self.scales, self.known = scales, known
+        self.shifts = None
         if norm is not None:
-            channels = weight.shape[1]
-            self.mean = weight.new_full((channels,), 1 / channels)
-            self.centring = torch.eye(channels, dtype=weight.dtype, device=weight.device) - 1 / channels
             self.shifts = (weight @ norm.bias).chunk(parts)
             weight = weight * norm.weight
             weight = weight - weight.mean(dim=1, keepdim=True)
         self.weights = [part.T.contiguous() for part in weight.chunk(parts)]
-
-    def without_shift(self, rows: Tensor, first: int, outs: list[Tensor]) -> None:
-        """Write the outputs for some rows, but for the shift.
-
-        Args:
-            rows: (n, W, inputs).
-            first: which row of all the first of them is.
-            outs: (n, W, outputs of the part) for each part, contiguous.
-        """
-        x = rows.flatten(0, 1)
-        if self.norm is not None:
-            x = self._normalised(x, self.norm.eps, slice(first, first + len(rows)))
-        for weight, out in zip(self.weights, outs, strict=True):
-            torch.mm(x, weight, out=out.flatten(0, 1))
-
-    def _normalised(self, x: Tensor, eps: float, rows: slice) -> Tensor:
-        scales = None if self.scales is None else self.scales[rows].flatten()
-        if self.known and scales is not None:
-            # Not centred: the matrix does that.
-            return x * scales[:, None]
-        x = x @ self.centring
-        scales = torch.mv(x * x, self.mean, out=scales).add_(eps).rsqrt_()
-        return x.mul_(scales[:, None])
 
 
 class RowConvolution:
@@ -120,64 +119,61 @@ class RowConvolution:
             self.biases = [
                 shift * weight.sum(dim=(1, 2, 3)) for shift, weight in zip(before.shifts, self.weights, strict=True)
             ]
-        self.windows: list[Tensor] = []
-        self.taken = self.held = self.done = 0
+        self.last_rows: list[Tensor] = []
+        self.held = self.done = 0
 
-    def push(self, rows: Tensor, last: bool) -> tuple[slice, list[Tensor]]:
+    def push(self, rows: Tensor, last: bool) -> tuple[slice, Iterator[Tensor]]:
         """Take the next rows.
 
         Args:
             rows: (n, W + 2, inputs), with border columns (see `pad_columns`); n may be 0 unless these are the last
-                ones.
+                ones. They must stay as they are until the last part of the output was taken.
             last: whether the picture ends here.
 
         Returns:
             Which rows of the picture the output is, and the output, (m, W, outputs of the part) for each part, or
-            (m, W + 2, outputs) with room for border columns.
+            (m, W + 2, outputs) with room for border columns. All of them must be taken before the next rows are given:
+            each is computed when it is asked for, so that what is done with it finds it in the processor's cache.
         """
-        self._make_room(rows)
-        count = rows.shape[0]
-        start, stop = _HELD - self.held, _HELD + count
-        if count:
-            self._fill([window[_HELD:stop] for window in self.windows], rows)
-        self.taken += count
-        self.held = min(_HELD, stop - start)
+        first, held = self.done == 0, self.held
+        self.held = min(_HELD, held + rows.shape[0])
         # Reflection at the top needs the second row.
-        ready = last or (count and stop - start >= 2)
-        first = self.done == 0
-        padding = (0, 1) if self.room else 0
-        outs = []
-        for window, weight, bias, border in zip(self.windows, self.weights, self.biases, self.borders, strict=True):
-            if ready:
-                begin, end = self._pad_rows(window, start, stop, first, last, border)
-                x = window[None, begin:end].permute(0, 3, 1, 2)
-                outs.append(F.conv2d(x, weight, bias, padding=padding, groups=self.groups).permute(0, 2, 3, 1)[0])
-            else:
-                outs.append(rows.new_empty(0, rows.shape[1] - (0 if self.room else 2), weight.shape[0]))
-            window[:_HELD] = window[count : count + _HELD].clone()
-        before, self.done = self.done, self.done + outs[0].shape[0]
-        return slice(before, self.done), outs
+        ready = last or (rows.shape[0] > 0 and self.held == _HELD)
+        before = self.done
+        if ready:
+            self.done += held + rows.shape[0] - 2 + first + last
+        return slice(before, self.done), self._parts(rows, held, first, last, ready)
 
-    def _make_room(self, rows: Tensor) -> None:
-        """Room for the rows, two before and one after them."""
-        needed = _HELD + rows.shape[0] + 1
-        if self.windows and self.windows[0].shape[0] >= needed:
-            return
-        widths = [rows.shape[2]] if self.before is None else [weight.shape[1] for weight in self.before.weights]
-        windows = [rows.new_empty(needed, rows.shape[1], channels) for channels in widths]
-        for window, old in zip(windows, self.windows, strict=False):
-            window[:_HELD] = old[:_HELD]
-        self.windows = windows
+    def _parts(self, rows: Tensor, held: int, first: bool, last: bool, ready: bool) -> Iterator[Tensor]:
+        for part in range(len(self.weights)):
+            window = self._window(rows, part)
+            if not ready:
+                yield rows.new_empty(0, rows.shape[1] - (0 if self.room else 2), len(self.weights[part]))
+                continue
+            start, stop = self._pad_rows(window, _HELD - held, _HELD + len(rows), first, last, self.borders[part])
+            x = window[None, start:stop].permute(0, 3, 1, 2)
+            padding = (0, 1) if self.room else 0
+            x = F.conv2d(x, self.weights[part], self.biases[part], padding=padding, groups=self.groups)
+            del window
+            yield x.permute(0, 2, 3, 1)[0]
 
-    def _fill(self, windows: list[Tensor], rows: Tensor) -> None:
+    def _window(self, rows: Tensor, part: int) -> Tensor:
+        """The input of a part: the rows that are held, the new ones, and room for one more."""
+        channels = rows.shape[2] if self.before is None else self.before.weights[part].shape[1]
+        window = rows.new_empty(_HELD + len(rows) + 1, rows.shape[1], channels)
+        if part == len(self.last_rows):
+            self.last_rows.append(rows.new_empty(_HELD, *window.shape[1:]))
+        window[:_HELD] = self.last_rows[part]
+        new = window[_HELD:-1]
         if self.before is None:
-            windows[0][:] = rows
-            return
-        # What is done pixel by pixel commutes with repeating pixels.
-        self.before.without_shift(rows, self.taken, windows)
-        if self.mode == "zeros":
-            for window, border in zip(windows, self.borders, strict=True):
-                window[:, 0] = window[:, -1] = border
+            new[:] = rows
+        else:
+            # What is done pixel by pixel commutes with repeating pixels.
+            torch.mm(rows.flatten(0, 1), self.before.weights[part], out=new.flatten(0, 1))
+            if self.mode == "zeros":
+                new[:, 0] = new[:, -1] = self.borders[part]
+        self.last_rows[part][:] = window[len(rows) : len(rows) + _HELD]
+        return window
 
     def _pad_rows(
         self, window: Tensor, start: int, stop: int, first: bool, last: bool, border: Tensor | float

@@ -15,7 +15,7 @@ exchange the features at their borders.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol, cast
 
@@ -28,7 +28,7 @@ from refusion.bands import Band, bands_for, cut, exchange, side_by_side
 from refusion.blocks import NORM_EPS, GatedFeedForward, LayerNorm2d, TransformerBlock
 from refusion.devices import free_memory
 from refusion.fusion import FusionModule, InteractiveFusion, check_sources
-from refusion.row_convolution import Pointwise, RowConvolution, pad_columns
+from refusion.row_convolution import Pointwise, RowConvolution, normalised, pad_columns, scaled
 
 STRIP_PIXELS = 20_000
 """Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
@@ -191,15 +191,16 @@ class _Gram:
     """The Gram matrix of a transformer block's attention, over the rows of one band."""
 
     def __init__(self, block: TransformerBlock, band: Band, features: Tensor) -> None:
-        self.block, self.features = block, features
+        self.block, self.band, self.features = block, band, features
+        self.projections = _Projections(block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
         self.scales = features.new_empty(features.shape[:2])
-        self.projections = _Projections(features, block.attn.qkv, block.attn.qkv_dwconv, block.norm1, self.scales)
-        self.band, self.sums = band, _AttentionSums(features)
+        self.sums = _AttentionSums(features)
 
     def push(self, strip: slice, last: bool) -> None:
-        done, q, k = self.projections.push(strip, last)
+        x = normalised(self.features[strip], self.block.norm1.eps, self.scales[strip])
+        done, maps = self.projections.queries_and_keys.push(x, last)
         owned, _ = self.band.owned(done)
-        self.sums.add(q[owned], k[owned])
+        self.sums.add([x[owned] for x in maps])
 
 
 def _rest_of_blocks(bands: Sequence[Band], grams: "list[list[_Gram]]") -> "list[list[_Head]]":
@@ -210,35 +211,35 @@ def _rest_of_blocks(bands: Sequence[Band], grams: "list[list[_Gram]]") -> "list[
         attention = of_bands[0].block.attn
         sums = [gram.sums for gram in of_bands]
         matrices.append(_attention_matrix(sums, attention.temperature, attention.project_out))
-    return [
-        [
-            _RestOfBlock(gram.features, gram.projections.values(), m, gram.block)
-            for gram, m in zip(of_band, matrices, strict=True)
-        ]
-        for of_band in grams
-    ]
+    return [[_RestOfBlock(gram, m) for gram, m in zip(of_band, matrices, strict=True)] for of_band in grams]
 
 
 class _RestOfBlock:
-    """A transformer block from the values of its attention on."""
+    """A transformer block from the values of its attention on, where the first pass left its features and scales."""
 
-    def __init__(self, features: Tensor, values: RowConvolution, attention: Tensor, block: TransformerBlock) -> None:
-        ffn: GatedFeedForward = block.ffn
-        self.features, self.values, self.attention = features, values, attention
-        parts = _parts(ffn.project_out.in_channels)
-        self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, block.norm2, parts=2 * parts), room=True)
+    def __init__(self, gram: _Gram, attention: Tensor) -> None:
+        ffn: GatedFeedForward = gram.block.ffn
+        self.features, self.scales = gram.features, gram.scales
+        self.values, self.attention = gram.projections.values, attention
+        self.mode, self.eps = ffn.dwconv.padding_mode, gram.block.norm2.eps
+        hidden = ffn.project_out.in_channels
+        parts = _parts(hidden)
+        self.convs = [
+            RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, gram.block.norm2, half, parts), half, room=True)
+            for half in (slice(hidden), slice(hidden, 2 * hidden))
+        ]
         self.project_out = _input_parts(ffn.project_out, parts)
 
     def push(self, strip: slice, last: bool) -> slice:
-        attended, (values,) = self.values.push(self.features[strip], last)
+        attended, (v,) = self.values.push(scaled(self.features[strip], self.scales[strip]), last)
         x = self.features[attended]
-        _add_product(x, values, self.attention)
-        pad_columns(x, self.conv.mode)
-        done, expanded = self.conv.push(x, last)
-        half = len(expanded) // 2
+        _add_product(x, v, self.attention)
+        pad_columns(x, self.mode)
+        x = normalised(x, self.eps)
+        (done, gates), (_, values) = (conv.push(x, last) for conv in self.convs)
         x = self.features[done]
-        _add_gated(x, expanded[:half], expanded[half:], self.project_out)
-        pad_columns(x, self.conv.mode)
+        _add_gated(x, gates, values, self.project_out)
+        pad_columns(x, self.mode)
         return done
 
 
@@ -249,16 +250,21 @@ class _CrossGram:
         self.interaction, self.band, self.features = interaction, band, features
         one, two = features.chunk(2, dim=2)
         self.projections = (
-            _Projections(one, interaction.qkv1, interaction.qkv1_dwconv),
-            _Projections(two, interaction.qkv2, interaction.qkv2_dwconv),
+            _Projections(interaction.qkv1, interaction.qkv1_dwconv),
+            _Projections(interaction.qkv2, interaction.qkv2_dwconv),
         )
         self.sums = _AttentionSums(one), _AttentionSums(two)
 
     def push(self, strip: slice, last: bool) -> None:
-        (done, q1, k1), (_, q2, k2) = (projections.push(strip, last) for projections in self.projections)
+        (done, maps1), (_, maps2) = (
+            projections.queries_and_keys.push(half[strip], last)
+            for projections, half in zip(self.projections, self.features.chunk(2, dim=2), strict=True)
+        )
         owned, _ = self.band.owned(done)
-        self.sums[0].add(q2[owned], k1[owned])
-        self.sums[1].add(q1[owned], k2[owned])
+        q1, k1 = _queries_and_keys([x[owned] for x in maps1])
+        q2, k2 = _queries_and_keys([x[owned] for x in maps2])
+        self.sums[0].add([q2, k1])
+        self.sums[1].add([q1, k2])
 
 
 def _rest_of_interaction(crosses: "list[_CrossGram]") -> "list[list[_Head]]":
@@ -270,7 +276,7 @@ def _rest_of_interaction(crosses: "list[_CrossGram]") -> "list[list[_Head]]":
         _attention_matrix(two, interaction.temperature2, interaction.project_mid2),
     )
     return [
-        [_RestOfInteraction(cross.features, [p.values() for p in cross.projections], matrices, interaction)]
+        [_RestOfInteraction(cross.features, [p.values for p in cross.projections], matrices, interaction)]
         for cross in crosses
     ]
 
@@ -305,9 +311,10 @@ class _RestOfInteraction:
             _add_product(half[attended], x, attention)
         pad_columns(self.features[attended], self.convs[0].mode)
         maps = self.features[attended], *self._halves(attended)
-        (done, gates), (_, values1), (_, values2) = (
-            conv.push(part, last) for conv, part in zip(self.convs, maps, strict=True)
-        )
+        pushed = [conv.push(part, last) for conv, part in zip(self.convs, maps, strict=True)]
+        # All of them before the features change, a row of which they still read.
+        gates, values1, values2 = (list(outputs) for _, outputs in pushed)
+        done = pushed[0][0]
         x = self.features[done]
         _add_gated(x, gates, values1 + values2, self.project_out)
         pad_columns(x, self.convs[0].mode)
@@ -334,45 +341,26 @@ class _ProjectOut:
 
 
 class _Projections:
-    """Queries, keys and values of the attention, from the features of one map.
-
-    Queries and keys are wanted in one pass over the picture, the values in the next.
+    """Queries and keys of the attention, wanted in one pass over the picture, and the values, in the next.
 
     Args:
-        features: (H, W + 2, C).
         conv: the pointwise convolution.
         depthwise: the depthwise convolution after it.
         norm: the layer norm before both, if there is one.
-        scales: those of the norm, (H, W + 2), from the first pass for the second.
     """
 
-    def __init__(
-        self,
-        features: Tensor,
-        conv: nn.Conv2d,
-        depthwise: nn.Conv2d,
-        norm: LayerNorm2d | None = None,
-        scales: Tensor | None = None,
-    ) -> None:
-        self.features, self.layers, self.scales = features, (conv, depthwise, norm), scales
-        self.channels = features.shape[2]
-        outputs = slice(0, 2 * self.channels)
-        # Narrow maps go together: a depthwise convolution of 16 channels takes as long as one of 32.
-        parts = 1 if 2 * self.channels <= PART_CHANNELS else 2
-        self.conv = RowConvolution(depthwise, Pointwise(conv, norm, outputs, parts, scales), outputs)
+    def __init__(self, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None) -> None:
+        channels = conv.out_channels // 3
+        two, third = slice(2 * channels), slice(2 * channels, 3 * channels)
+        # Narrow maps go together: that takes fewer calls.
+        parts = 1 if 2 * channels <= PART_CHANNELS else 2
+        self.queries_and_keys = RowConvolution(depthwise, Pointwise(conv, norm, two, parts), two)
+        self.values = RowConvolution(depthwise, Pointwise(conv, norm, third), third, room=True)
 
-    def push(self, strip: slice, last: bool) -> tuple[slice, Tensor, Tensor]:
-        """The rows that are ready, and their queries and keys, (n, W, C) each."""
-        done, maps = self.conv.push(self.features[strip], last)
-        q, k = maps if len(maps) == 2 else maps[0].chunk(2, dim=2)
-        return done, q, k
 
-    def values(self) -> RowConvolution:
-        """What makes the values from the features, with room for border columns."""
-        conv, depthwise, norm = self.layers
-        outputs = slice(2 * self.channels, 3 * self.channels)
-        before = Pointwise(conv, norm, outputs, scales=self.scales, known=True)
-        return RowConvolution(depthwise, before, outputs, room=True)
+def _queries_and_keys(maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Both, (..., C) each, where they stand in one map or in two."""
+    return maps if len(maps) == 2 else maps[0].chunk(2, dim=-1)
 
 
 class _AttentionSums:
@@ -385,11 +373,12 @@ class _AttentionSums:
         self.gram = features.new_zeros(channels, channels, dtype=dtype)
         self.squares = features.new_zeros(2, channels, dtype=dtype)
 
-    def add(self, q: Tensor, k: Tensor) -> None:
-        """Add some pixels, (n, W, C) each."""
-        q, k = q.flatten(0, 1), k.flatten(0, 1)
+    def add(self, maps: Sequence[Tensor]) -> None:
+        """Add some pixels: their queries and keys, (n, W, C) each, or both in one map, (n, W, 2 C)."""
+        maps = [x.flatten(0, 1) for x in maps]
+        q, k = _queries_and_keys(maps)
         self.gram += q.T @ k
-        self.squares += torch.stack(((q * q).sum(dim=0), (k * k).sum(dim=0)))
+        self.squares += torch.cat([(x * x).sum(dim=0) for x in maps]).view_as(self.squares)
 
 
 def _attention_matrix(sums: Sequence[_AttentionSums], temperature: Tensor, projection: nn.Conv2d) -> Tensor:
@@ -417,7 +406,7 @@ def _input_parts(conv: nn.Conv2d, parts: int) -> tuple[Tensor, ...]:
     return conv.weight.flatten(1).T.chunk(parts)
 
 
-def _add_gated(x: Tensor, gates: list[Tensor], values: list[Tensor], matrices: Sequence[Tensor]) -> None:
+def _add_gated(x: Tensor, gates: Iterable[Tensor], values: Iterable[Tensor], matrices: Sequence[Tensor]) -> None:
     """x += (gelu(gates) values) @ matrices, for (n, W, C) maps, part by part."""
     for gate, value, matrix in zip(gates, values, matrices, strict=True):
         _add_product(x, F.gelu(gate).mul_(value), matrix)
