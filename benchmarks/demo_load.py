@@ -1,7 +1,8 @@
 """Many visitors of the demo at once, with good and bad pictures: are all answered right, and is the memory given back?
 
-Starts `python app.py` on 127.0.0.1 and stops it again. Usage: python benchmarks/demo_load.py [--clients 32]
-[--requests 200]
+    python benchmarks/demo_load.py --clients 32 --requests 200 --json load.json
+
+Starts `python app.py` on 127.0.0.1 and stops it again.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from machine import describe, write_json
 from PIL import Image
 
 from refusion import ReFusion
@@ -46,13 +49,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Load the demo with many clients at once.")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     args = parser.parse_args()
+    machine = describe()
+    print(machine)
     with tempfile.TemporaryDirectory() as folder:
-        return run(Path(folder), args.clients, args.requests)
+        figures = run(Path(folder), args.clients, args.requests)
+    write_json(args.json, machine, figures)
+    return 1 if figures["wrong"] or figures["left_behind"] else 0
 
 
-def run(folder: Path, clients: int, requests: int) -> int:
-    """Make the pictures, start the demo, and send the requests."""
+def run(folder: Path, clients: int, requests: int) -> dict[str, Any]:
+    """Make the pictures, start the demo, send the requests, and print the figures."""
     pairs = make_pairs(folder)
     bad = make_bad(folder, pairs[0])
     model = ReFusion.from_pretrained("refusion-ir-vis")
@@ -163,23 +171,33 @@ def memory(pid: int) -> int:
 
 def report(
     jobs: list[int | str], answers: list[tuple[str, float]], seconds: float, before: int, after: int, left: int
-) -> int:
+) -> dict[str, Any]:
     """Print the figures."""
     good = [answer for job, answer in zip(jobs, answers, strict=True) if isinstance(job, int)]
     bad = [answer for job, answer in zip(jobs, answers, strict=True) if not isinstance(job, int)]
+    figures: dict[str, Any] = {}
     for name, some in (("good pairs, fused right", good), ("bad requests, with their sentence", bad)):
-        waits = sorted(wait for _, wait in some)
-        print(
-            f"{name}: {sum(said == 'right' for said, _ in some)} of {len(some)}; "
-            f"median {statistics.median(waits):.1f} s, longest {waits[-1]:.1f} s"
-        )
+        waits = [wait for _, wait in some]
+        figures[name] = {
+            "of": len(some),
+            "right": sum(said == "right" for said, _ in some),
+            "median": statistics.median(waits),
+            "longest": max(waits),
+        }
+        print("{0}: {right} of {of}; median {median:.1f} s, longest {longest:.1f} s".format(name, **figures[name]))
     kinds = collections.Counter(job for job in jobs if not isinstance(job, int))
     print(f"kinds of bad requests: {', '.join(f'{name} {count}' for name, count in sorted(kinds.items()))}")
     print(f"all answered in {seconds:.1f} s; memory {before} MB before, {after} MB after; files left behind: {left}")
     wrong = [said for said, _ in answers if said != "right"]
     for said in wrong[:10]:
         print("WRONG", said)
-    return 1 if wrong or left else 0
+    return figures | {
+        "seconds": seconds,
+        "mb_before": before,
+        "mb_after": after,
+        "left_behind": left,
+        "wrong": len(wrong),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time and peak memory of the outer gradient: one forward-mode product against a double backward.
 
-    python benchmarks/outer_gradient.py --crops 64 128
+    python benchmarks/outer_gradient.py --crops 64 128 --json outer.json
 
 Each of the two runs in a process of its own, so that its peak memory is its own; they take turns, and the median
 over the rounds is printed. The memory is what the process grew by above the modules and the data.
@@ -8,14 +8,15 @@ over the rounds is printed. The memory is what the process grew by above the mod
 
 import argparse
 import json
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
+from machine import describe, write_json
+from memory import peak_megabytes
 
 from refusion.data import exchange
 from refusion.fusion import FusionModule
@@ -24,11 +25,6 @@ from refusion.meta_training import MetaOptions, Modules, outer_gradient, outer_g
 from refusion.reconstruction import ReconstructionModule
 
 METHODS = {"forward mode": outer_gradient, "double backward": outer_gradient_by_double_backward}
-
-
-def peak_megabytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(method: str, crop: int, batch_size: int, threads: int) -> dict[str, float]:
@@ -56,14 +52,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=2, help="pairs, before the input exchange doubles them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one, args.crops[0], args.batch_size, args.threads)))
         return
-    print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, threads {args.threads}"
-    )
+    machine, figures = describe(args.threads), {}
+    print(machine)
     print(f"{'crop':>5} {'method':<16} {'seconds':>8} {'MB':>7}")
     for crop in args.crops:
         results: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
@@ -78,6 +74,8 @@ def main() -> None:
         slow, fast = median["double backward"], median["forward mode"]
         ratios = slow["seconds"] / fast["seconds"], slow["megabytes"] / fast["megabytes"]
         print(f"{crop:>5} {'ratio':<16} {ratios[0]:>8.2f} {ratios[1]:>7.2f}")
+        figures[crop] = median
+    write_json(args.json, machine, figures)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """Time of the same training in one process and in two, on this machine.
 
-    python benchmarks/scaling.py --data PAIRS --crop 64 --steps 30
+    python benchmarks/scaling.py --data PAIRS --crop 64 --steps 30 --rounds 3 --json scaling.json
 
-The batch is the same, so two processes have half of it each. Reported are the seconds of the updates (the history of
-the run has them, so the start is not in) and the processor seconds of all processes from start to end, which other work
-on the machine disturbs less.
+They take turns, and figures are medians of the rounds. The batch is the same, so two processes have half of it each.
+Reported are the seconds of the updates (the history of the run has them, so the start is not in) and the processor
+seconds of all processes from start to end, which other work on the machine disturbs less.
 """
 
 import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from machine import describe, write_json
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 
@@ -43,13 +46,18 @@ def main() -> int:
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures and the machine there")
     args = parser.parse_args()
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    rows = {count: measure(count, args) for count in (1, 2)}
-    for count, (wall, cpu) in rows.items():
-        print(f"{count} processes: {wall:.1f} s for the updates, {cpu:.1f} processor seconds in all")
-    print(f"speed-up {rows[1][0] / rows[2][0]:.2f}, efficiency {rows[1][0] / rows[2][0] / 2:.2f}")
-    print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
+    machine = describe(threads=1)
+    rounds = [{count: measure(count, args) for count in (1, 2)} for _ in range(args.rounds)]
+    wall, cpu = ({count: statistics.median(one[count][i] for one in rounds) for count in (1, 2)} for i in (0, 1))
+    print(machine)
+    for count in (1, 2):
+        print(f"{count} processes: {wall[count]:.1f} s for the updates, {cpu[count]:.1f} processor seconds in all")
+    speed_up = wall[1] / wall[2]
+    print(f"speed-up {speed_up:.2f}, efficiency {speed_up / 2:.2f}")
+    write_json(args.json, machine, {"wall": wall, "cpu": cpu, "speed_up": speed_up})
     return 0
 
 
