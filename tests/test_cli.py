@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command
 import numpy as np
 import pytest
 import release
@@ -116,10 +117,13 @@ def test_bad_input_is_one_sentence(model, pair, tmp_path):
         ([*pair, "-o", output, "--model", model, "--engine", "tiles"], ["tiles", "strips, whole"]),
         (pair, ["--output"]),
     ]:
-        result = refusion("fuse", *arguments)
-        check_refused(result, *words)
+        result = command.refusion("fuse", *arguments)
+        assert result.code == 2, result.err
+        for word in words:
+            assert word in result.err
         assert not output.exists()
     assert Image.open(pair[0]).size == (64, 48)
+    check_refused(refusion("fuse", tmp_path / "nothing.png", pair[1], "-o", output), "nothing.png")
 
 
 def test_help_does_not_import_torch():
