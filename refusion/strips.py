@@ -33,6 +33,10 @@ from refusion.row_convolution import Pointwise, RowConvolution, normalised, pad_
 STRIP_PIXELS = 20_000
 """Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
 
+FEW_ROWS, MOST_PIXELS = 8, 100_000
+"""Strips of wide pictures are larger, up to so many pixels, to have so many rows: the two rows that each convolution
+holds are copied with every strip, whatever its height."""
+
 PART_CHANNELS = 32
 """Channels that are worked on at a time where there are more, a multiple of this: of so many, three rows of 2,500
 pixels fit the second-level cache of a core."""
@@ -46,10 +50,13 @@ GPU_STRIP_BYTES = 4096
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
-    pixels = STRIP_PIXELS if device.type == "cpu" else GPU_STRIP_PIXELS
-    if device.type == "cuda":
-        pixels = min(GPU_STRIP_PIXELS, free_memory(device) // GPU_STRIP_BYTES)
-    return max(1, min(height, round(pixels / width)))
+    if device.type == "cpu":
+        rows = max(STRIP_PIXELS // width, min(FEW_ROWS, MOST_PIXELS // width))
+    elif device.type == "cuda":
+        rows = min(GPU_STRIP_PIXELS, free_memory(device) // GPU_STRIP_BYTES) // width
+    else:
+        rows = GPU_STRIP_PIXELS // width
+    return max(1, min(height, rows))
 
 
 def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
