@@ -33,7 +33,7 @@ from refusion.row_convolution import Pointwise, RowConvolution, normalised, pad_
 STRIP_PIXELS = 20_000
 """Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
 
-FEW_ROWS, MOST_PIXELS = 8, 100_000
+FEW_ROWS, MOST_PIXELS = 8, 50_000
 """Strips of wide pictures are larger, up to so many pixels, to have so many rows: the two rows that each convolution
 holds are copied with every strip, whatever its height."""
 
