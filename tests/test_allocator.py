@@ -8,6 +8,7 @@ import pytest
 
 FAULTS = """
 import resource
+import statistics
 import sys
 
 import torch
@@ -15,11 +16,14 @@ from refusion.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
-for _ in range(5):
+faults = []
+for _ in range(9):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     maps = [torch.ones(10_000_000) for _ in range(3)]
     del maps
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+# A small block that has come to lie between freed ones can make a single round take a new one.
+print(int(statistics.median(faults)))
 """
 
 
