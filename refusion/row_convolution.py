@@ -22,7 +22,7 @@ def pad_columns(rows: Tensor, mode: str) -> None:
 
 
 def normalised(rows: Tensor, eps: float, scales: Tensor | None = None) -> Tensor:
-    """What is linear in a layer norm's result follows from this: the rows, centred and divided by their deviation.
+    """A layer norm without its weight and shift: the rows, centred and divided by their standard deviation.
 
     Args:
         rows: (n, W, C).
@@ -36,9 +36,9 @@ def normalised(rows: Tensor, eps: float, scales: Tensor | None = None) -> Tensor
     # A product with a vector takes a fraction of the time that a mean over a few channels takes.
     mean = x.new_full((x.shape[1],), 1 / x.shape[1])
     x = x - torch.mv(x, mean)[:, None]
-    out = None if scales is None else scales.flatten()
-    out = torch.mv(x * x, mean, out=out).add_(eps).rsqrt_()
-    return x.mul_(out[:, None]).unflatten(0, rows.shape[:2])
+    scales = None if scales is None else scales.flatten()
+    scales = torch.mv(x * x, mean, out=scales).add_(eps).rsqrt_()
+    return x.mul_(scales[:, None]).unflatten(0, rows.shape[:2])
 
 
 def scaled(rows: Tensor, scales: Tensor) -> Tensor:
