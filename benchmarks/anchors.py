@@ -14,7 +14,6 @@ from typing import get_args
 
 import cv2
 import numpy as np
-import torch
 from loss_optimum import middles
 
 from refusion import ReFusion
@@ -35,7 +34,7 @@ def guided(window: int) -> Rule:
     """The guided anchor with another window."""
 
     def rule(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        result = guided_by_sources(*(torch.from_numpy(x)[None, None] for x in (fused, a, b)), window)[0, 0].numpy()
+        result = guided_by_sources(fused, a, b, window)
         return anchor_luminance(result, a, b, "bounds")
 
     return rule

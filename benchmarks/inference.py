@@ -32,9 +32,9 @@ from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
 
-from refusion.engines import Engine
 from refusion.model import ReFusion
 from refusion.pipeline import fuse_luminance, fuse_luminances
+from refusion.tasks import Engine
 
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": "268435456"}
 REFERENCE = "authors' arrangement"

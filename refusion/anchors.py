@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from refusion.tasks import Anchor
 
@@ -50,14 +48,14 @@ def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: An
     return fused if anchor == "none" else np.clip(fused, np.minimum(a, b), np.maximum(a, b))
 
 
-def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor, window: int = GUIDED_WINDOW) -> Tensor:
+def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:
     """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
 
     It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
     neither of them. This is the guided filter (He et al., TPAMI 2013, equations 5, 6 and 8) with two guides.
 
     Args:
-        fused: fused luminance, (1, 1, H, W), in [0, 1].
+        fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
         window: side of the window that it is fitted in, odd, in pixels.
@@ -66,7 +64,7 @@ def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor, window: int = GUIDED_
         The same shape.
     """
 
-    def mean(x: Tensor) -> Tensor:
+    def mean(x: np.ndarray) -> np.ndarray:
         return _window_mean(x, window)
 
     mean_a, mean_b, mean_fused = mean(a), mean(b), mean(fused)
@@ -82,7 +80,7 @@ def guided_by_sources(fused: Tensor, a: Tensor, b: Tensor, window: int = GUIDED_
     return mean(p) * a + mean(q) * b + mean(c)
 
 
-def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def choice_of_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Every pixel from the source that the fused picture is nearer to around it, with soft seams.
 
     For a task in which one source is right at each place. The m with which m a + (1 - m) b comes nearest to the fused
@@ -91,7 +89,7 @@ def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     where they differ, the small window decides; where they hardly do, as in a flat area, the large ones.
 
     Args:
-        fused: fused luminance, (1, 1, H, W), in [0, 1].
+        fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
 
@@ -103,22 +101,24 @@ def choice_of_sources(fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
     towards_a = difference * (fused - b) - squared / 2
     along = _window_means(towards_a)
     share = 0.5 + along / (_window_means(squared) + CHOICE_FLOOR)
-    share = (0.5 + CHOICE_SHARPNESS * (share - 0.5)).clamp(0, 1)
+    share = (0.5 + CHOICE_SHARPNESS * (share - 0.5)).clip(0, 1)
     return share * a + (1 - share) * b
 
 
-def _window_means(x: Tensor) -> Tensor:
-    return torch.stack([_window_mean(x, window) for window in CHOICE_WINDOWS]).sum(0)
+def _window_means(x: np.ndarray) -> np.ndarray:
+    return np.sum([_window_mean(x, window) for window in CHOICE_WINDOWS], axis=0)
 
 
-def _window_mean(x: Tensor, window: int) -> Tensor:
-    margin = window // 2
-    padded = F.pad(x, (margin,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (1, window), stride=1), (window, 1), stride=1)
+def _window_mean(x: np.ndarray, window: int) -> np.ndarray:
+    return cv2.blur(x, (window, window), borderType=cv2.BORDER_REPLICATE)
 
 
 def _in_strips(
-    function: Callable[[Tensor, Tensor, Tensor], Tensor], reach: int, fused: np.ndarray, a: np.ndarray, b: np.ndarray
+    function: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    reach: int,
+    fused: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
 ) -> np.ndarray:
     """Carry out a function strip by strip, each with the `reach` rows above and below that its pixels depend on."""
     height, width = fused.shape
@@ -126,6 +126,6 @@ def _in_strips(
     result = np.empty_like(fused)
     for top in range(0, height, rows):
         first, last = max(0, top - reach), min(height, top + rows + reach)
-        strip = function(*(torch.from_numpy(x[first:last])[None, None] for x in (fused, a, b)))
-        result[top : top + rows] = strip[0, 0, top - first : top - first + rows].numpy()
+        strip = function(fused[first:last], a[first:last], b[first:last])
+        result[top : top + rows] = strip[top - first : top - first + rows]
     return result

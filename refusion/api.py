@@ -4,23 +4,29 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 from PIL import Image
 
 from refusion.alignment import Alignment, Border, Motion, move, sure_alignment
+from refusion.bundled import BundledModel, is_bundled, load_bundled
 from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_picture
-from refusion.devices import choose_device
-from refusion.encoding import save_picture, to_array
-from refusion.engines import Engine
-from refusion.model import ReFusion, as_image
+from refusion.devices import choose_device, runs_on_cpu
+from refusion.encoding import as_image, save_picture, to_array
 from refusion.pictures import Picture, PictureError
 from refusion.pipeline import finish, fuse_luminance
 from refusion.preparation import Prepared, Resize, prepare_pair, resize_pair
 from refusion.stacks import fuse_stack
-from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice, get_task
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice, get_task
 
-Model = ReFusion | str | Path
+if TYPE_CHECKING:
+    from refusion.model import ReFusion
+
+Loaded = Union["ReFusion", BundledModel]  # A name within a string has no |.
+"""A loaded model."""
+
+Model = Union["ReFusion", BundledModel, str, Path]
 """A loaded model, or what `ReFusion.from_pretrained` takes."""
 
 
@@ -139,32 +145,56 @@ def fuse(
     )
     if not len(sources) >= 2:
         raise ValueError(f"Fusion needs two pictures or more, but {len(sources)} were given.")
-    loaded = load(task, model, device)
+    loaded = load(task, model, device, engine)
     if len(sources) == 2:
         return fuse_prepared(loaded, prepare(sources, options, task or loaded.task.name), options, task)
     return _fuse_stack(loaded, sources, options, task, progress)
 
 
-def load(task: str | None, model: Model | None, device: str | None = None) -> ReFusion:
+def load(task: str | None, model: Model | None, device: str | None = None, engine: Engine | None = None) -> Loaded:
     """The model that is asked for, or the task's own, or that for ir-vis.
+
+    A bundled model that is to run on a CPU is loaded without torch.
 
     Args:
         task: name of the task.
         model: a loaded model, bare name, folder or OWNER/NAME.
         device: where to, see `refusion.devices.choose_device`. If not given, a loaded model stays where it is, and
             others get a GPU if there is one.
+        engine: how it is to run, see `refusion.tasks.Engine`.
 
     Raises:
         ModelError: it cannot be loaded.
         ValueError: there is no such task or device.
     """
-    chosen = get_task(task or "ir-vis")
+    wanted = get_task(task or "ir-vis").model if model is None else model
+    if engine in (None, "onnx") and runs_on_cpu(device):
+        if isinstance(wanted, BundledModel):
+            return wanted
+        if isinstance(wanted, str) and is_bundled(wanted):
+            return load_bundled(wanted)
+    return load_module(wanted.name if isinstance(wanted, BundledModel) else wanted, device)
+
+
+def load_module(model: "ReFusion | str | Path", device: str | None = None) -> "ReFusion":
+    """The same in torch.
+
+    Args:
+        model: a loaded model, bare name, folder or OWNER/NAME.
+        device: see `load`.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        ValueError: there is no such device.
+    """
+    from refusion.model import ReFusion
+
     if isinstance(model, ReFusion):
         return model if device is None else model.to(choose_device(device))
-    return ReFusion.from_pretrained(chosen.model if model is None else model, map_location=choose_device(device))
+    return ReFusion.from_pretrained(model, map_location=choose_device(device))
 
 
-def fuse_prepared(model: ReFusion, pair: Prepared, options: Options, task: str | None = None) -> Fused:
+def fuse_prepared(model: Loaded, pair: Prepared, options: Options, task: str | None = None) -> Fused:
     """Fuse two sources that were made ready."""
     luminance = fuse_luminance(model, pair.a.luminance, pair.b.luminance, engine=options.engine)
     return finish_prepared(luminance, pair, options, get_task(task) if task else model.task)
@@ -214,7 +244,7 @@ def _read(source: PictureSource, options: Options) -> Picture:
 
 
 def _fuse_stack(
-    model: ReFusion,
+    model: Loaded,
     sources: Sequence[PictureSource],
     options: Options,
     task: str | None,

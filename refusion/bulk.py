@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
 from refusion import __version__
-from refusion.api import Fused, Model, load
+from refusion.api import Fused, load_module
 from refusion.bulk_shards import (
     UNFINISHED,
     Failure,
@@ -105,7 +105,7 @@ class _Wanted:
 
     source: str | Path
     task: str | None
-    model: Model | None
+    model: ReFusion | str | Path | None
     columns: tuple[str, str] | None
     id_column: str | None
     split: str
@@ -141,7 +141,7 @@ def fuse_dataset(
     out: str | Path,
     *,
     task: str | None = None,
-    model: Model | None = None,
+    model: ReFusion | str | Path | None = None,
     columns: tuple[str, str] | None = None,
     id_column: str | None = None,
     split: str = "train",
@@ -243,7 +243,8 @@ def fuse_dataset(
 
 
 def _open(wanted: _Wanted, revision: str | None, local_rank: int) -> _Job:
-    model = load(wanted.task, wanted.model, "cpu")
+    name = get_task(wanted.task or "ir-vis").model if wanted.model is None else wanted.model
+    model = load_module(name, "cpu")
     task = get_task(wanted.task) if wanted.task else model.task
     options = {
         **wanted.options,

@@ -1,15 +1,32 @@
 """The device that the network runs on: choosing it, its free memory, and full float32 on it."""
 
+import ctypes.util
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
-import torch
+from refusion.memory import free_on_machine
+
+if TYPE_CHECKING:
+    import torch
+
+_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, that of WSL, AMD's."""
 
 
-def choose_device(name: str | None) -> torch.device:
+def runs_on_cpu(name: str | None) -> bool:
+    """Whether `choose_device` gives the CPU, as far as can be told without importing torch; False if it may not."""
+    if name not in (None, "auto"):
+        return name == "cpu"
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is None
+    return not any(map(os.path.exists, _GPU_DRIVERS))
+
+
+def choose_device(name: str | None) -> "torch.device":
     """The device that was asked for.
 
     Args:
@@ -19,6 +36,8 @@ def choose_device(name: str | None) -> torch.device:
     Raises:
         ValueError: this machine has none of that name.
     """
+    import torch
+
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -27,10 +46,12 @@ def choose_device(name: str | None) -> torch.device:
         raise ValueError(f"There is no device {name!r} here that torch can use; choose cpu.") from error
 
 
-def free_memory(device: torch.device) -> int:
+def free_memory(device: "torch.device") -> int:
     """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else the machine's."""
     if device.type != "cuda":
-        return int(psutil.virtual_memory().available)
+        return free_on_machine()
+    import torch
+
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
 
@@ -41,7 +62,7 @@ _restore = ExitStack()
 
 
 @contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
+def full_float32(device: "torch.device") -> Iterator[None]:
     """Keep cuDNN from rounding what convolutions are given to ten bits (TF32), as it does unless told otherwise.
 
     The setting is one for the process: it is set back when the last of several threads leaves.
@@ -64,6 +85,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 def _switch_off_tf32() -> None:
+    import torch
+
     cudnn = torch.backends.cudnn
     try:
         _set(cudnn, "allow_tf32", False)

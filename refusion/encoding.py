@@ -76,6 +76,12 @@ def to_image(
     return image
 
 
+def as_image(fused: Picture, bits: int | None) -> Image.Image:
+    """A fused picture as Pillow image; of 16 bits by itself only where Pillow has such images."""
+    deep = bits or (fused.bits if fused.chroma is None and fused.alpha is None else 8)
+    return to_image(fused.luminance, fused.chroma, fused.icc_profile, bits=deep, exif=fused.exif, alpha=fused.alpha)
+
+
 def to_array(picture: Picture, bits: int = 8) -> np.ndarray:
     """Return whole levels: (H, W) grey, (H, W, 2) with alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
 

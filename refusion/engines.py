@@ -1,34 +1,27 @@
 """How the network runs over pictures."""
 
-from typing import Literal
+import threading
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from refusion.devices import free_memory, full_float32
 from refusion.fusion import FusionModule, check_sources
-from refusion.pictures import PictureError
+from refusion.memory import check_memory
+from refusion.onnx_engine import OnnxNetwork
 from refusion.strips import bytes_held, fuse_in_strips
-from refusion.tasks import check_choice
-
-Engine = Literal["strips", "whole", "half"]
-"""``strips``: see `refusion.strips`, in little memory at any size. ``whole``: `FusionModule.forward`. Both give the
-same picture. ``half``: the same in float16 where that suffices, in half the memory; the picture differs by one grey
-level of 255 at most, but for one pixel in a thousand."""
+from refusion.tasks import Engine, check_choice
 
 WHOLE_MAPS = 13
 """What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
-
-WHOLE_PIXELS = 10_000
-"""Pixels of a picture up to which the plain forward is faster than strips on a CPU."""
 
 
 def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Engine:
     """What runs if nothing is asked for.
 
-    On a CPU strips, which were the fastest (docs/performance.md), but for very small pictures. Elsewhere the whole
-    picture, or all of a batch, at once, so that the device has much to do; strips if that would take more than half of
-    the free memory.
+    On a CPU ONNX Runtime, which was the fastest (docs/performance.md). Elsewhere the whole picture, or all of a batch,
+    at once, so that the device has much to do; strips if that would take more than half of the free memory.
 
     Args:
         module: the fusion module.
@@ -37,7 +30,7 @@ def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, d
         device: where they are.
     """
     if device.type == "cpu":
-        return "whole" if shape[2] * shape[3] <= WHOLE_PIXELS else "strips"
+        return "onnx" if dtype == torch.float32 else "strips"
     return "whole" if 2 * shape.numel() * bytes_whole(module, dtype) <= free_memory(device) else "strips"
 
 
@@ -55,17 +48,25 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
 
     Raises:
         PictureError: this needs more memory than is free.
-        ValueError: there is no such engine, or the shapes are wrong, see `FusionModule.forward`.
+        ValueError: there is no such engine, it does not run here, or the shapes are wrong, see `FusionModule.forward`.
     """
     check_sources(a, b)
     engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
     check_choice("engine", engine, Engine)
+    count, _, height, width = a.shape
+    free = free_memory(a.device)
+    if engine == "onnx":
+        if a.device.type != "cpu" or a.dtype != torch.float32:
+            raise ValueError(f"The engine onnx runs float32 on the CPU, not {a.dtype} on {a.device}; choose another.")
+        network = onnx_network(module)
+        pairs = zip(a.detach()[:, 0].numpy(), b.detach()[:, 0].numpy(), strict=True)
+        return torch.stack([torch.from_numpy(network.fuse(*pair)) for pair in pairs])[:, None]
     if engine == "strips":
-        check_memory(a.shape, bytes_held(module, a.dtype), a.device)
+        check_memory(1, height, width, bytes_held(module, a.dtype), free)
         with full_float32(a.device):
             return torch.cat([fuse_in_strips(module, *pair) for pair in zip(a.split(1), b.split(1), strict=True)])
     dtype = torch.float16 if engine == "half" else a.dtype
-    check_memory(a.shape, bytes_whole(module, dtype), a.device)
+    check_memory(count, height, width, bytes_whole(module, dtype), free)
     with torch.inference_mode(), full_float32(a.device), torch.autocast(a.device.type, dtype, engine == "half"):
         return module(a, b).to(a.dtype)
 
@@ -76,24 +77,17 @@ def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
     return WHOLE_MAPS * hidden * dtype.itemsize
 
 
-def check_memory(shape: torch.Size, bytes_a_pixel: int, device: torch.device) -> None:
-    """Refuse pictures for which there is not enough memory, before the system ends the process for it.
+_networks: WeakKeyDictionary[FusionModule, tuple[list[tuple[int, int]], OnnxNetwork]] = WeakKeyDictionary()
+_lock = threading.Lock()
 
-    Args:
-        shape: of each source, (N, 1, H, W).
-        bytes_a_pixel: what a pixel of a pair needs.
-        device: where they are.
 
-    Raises:
-        PictureError: a sentence with what is needed and what is free.
-    """
-    count, _, height, width = shape
-    needed, free = shape.numel() * bytes_a_pixel, free_memory(device)
-    if needed > free:
-        what, advice = "A picture", "close other programs, or make the pictures smaller"
-        if count > 1:
-            what, advice = f"A batch of {count} pairs", "make the batch smaller"
-        raise PictureError(
-            f"{what} of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory to be fused, but only "
-            f"{free / 1e9:.1f} GB are free; {advice}."
-        )
+def onnx_network(module: FusionModule) -> OnnxNetwork:
+    """The module as it is now, ready to run in ONNX Runtime; made anew once its weights have changed."""
+    # A version counts what was written to a tensor; those made in inference mode have none, and cannot be trained.
+    state = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in module.parameters()]
+    with _lock:
+        known = _networks.get(module)
+        if known is None or known[0] != state:
+            weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
+            known = _networks[module] = state, OnnxNetwork(weights, module.project_in_1.padding_mode)
+        return known[1]

@@ -7,12 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import constants, snapshot_download
-
 from refusion import __version__
 from refusion.checksums import CHECKSUMS, read_verified, write_checksums
 from refusion.files import write_bytes, write_text
-from refusion.hub_errors import hub_sentences
 from refusion.model_errors import HubError, ModelError, NoWeightsError, UnknownModelError
 from refusion.tasks import TASKS
 
@@ -138,6 +135,10 @@ def local_folder(
         HubError: it cannot be downloaded and is not in the cache.
         ModelError: a revision of a folder was asked for.
     """
+    from huggingface_hub import constants, snapshot_download
+
+    from refusion.hub_errors import hub_sentences
+
     if Path(model_id).is_absolute():
         if revision is not None:
             raise ModelError(

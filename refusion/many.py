@@ -9,13 +9,11 @@ from functools import partial
 import numpy as np
 
 from refusion.alignment import Border, Motion
-from refusion.api import Fused, Model, Options, finish_prepared, load, prepare
+from refusion.api import Fused, Loaded, Model, Options, finish_prepared, load, prepare
 from refusion.decoding import MAX_PIXELS, PictureSource, Window
-from refusion.engines import Engine
-from refusion.model import ReFusion
 from refusion.pipeline import fuse_luminances
 from refusion.preparation import Prepared, Resize
-from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, get_task
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, get_task
 
 AHEAD = 2
 """Batches that are read while one is fused."""
@@ -102,7 +100,7 @@ def fuse_many(
     )
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
-    loaded = load(task, model, device)
+    loaded = load(task, model, device, engine)
     chosen = get_task(task) if task else loaded.task
     ahead = AHEAD * batch_size
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
@@ -152,7 +150,7 @@ def _batches(reading: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
 
 
 def _fuse_batch(
-    pool: ThreadPoolExecutor, model: ReFusion, batch: Sequence[_Read], options: Options, task: Task
+    pool: ThreadPoolExecutor, model: Loaded, batch: Sequence[_Read], options: Options, task: Task
 ) -> list[Outcome]:
     pairs = [read.pair for read in batch if read.pair is not None]
     if not pairs:

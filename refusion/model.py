@@ -11,13 +11,13 @@ from PIL import Image
 
 from refusion import card_texts, hub
 from refusion.checksums import read_verified
-from refusion.engines import Engine
+from refusion.encoding import as_image
 from refusion.files import replacing
 from refusion.fusion import FusionModule
-from refusion.images import Picture, PictureSource, read_pair, read_picture, to_image
+from refusion.images import PictureSource, read_pair, read_picture
 from refusion.pipeline import fuse_pictures
 from refusion.stacks import fuse_stack
-from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, get_task
 
 
 class ReFusion(
@@ -341,12 +341,6 @@ class ReFusion(
 
     def _origin_name(self) -> str:
         return (hub.bare_name(self._origin) or hub.display_name(self._origin)) if self._origin else ""
-
-
-def as_image(fused: Picture, bits: int | None) -> Image.Image:
-    """A fused picture as Pillow image; of 16 bits by itself only where Pillow has such images."""
-    deep = bits or (fused.bits if fused.chroma is None and fused.alpha is None else 8)
-    return to_image(fused.luminance, fused.chroma, fused.icc_profile, bits=deep, exif=fused.exif, alpha=fused.alpha)
 
 
 def _copy_beside(source: Path, destination: Path) -> None:

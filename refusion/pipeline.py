@@ -1,22 +1,28 @@
 """Pictures in, picture out."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from refusion.anchors import anchor_luminance
+from refusion.bundled import BundledModel
 from refusion.colour import colour_source, fit_chroma, fuse_chroma
-from refusion.engines import Engine, run_network
-from refusion.fusion import FusionModule
 from refusion.pictures import Picture
 from refusion.ranges import bring_to_range, ends_of
-from refusion.tasks import Anchor, ChromaRule, OutputRange, check_choice
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, check_choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from refusion.fusion import FusionModule
+
+Network = Union["FusionModule", BundledModel]  # A name within a string has no |.
+"""What fuses luminance."""
 
 
 def fuse_pictures(
-    module: FusionModule,
+    module: Network,
     a: Picture,
     b: Picture,
     *,
@@ -99,7 +105,7 @@ def fused_picture(
     )
 
 
-def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None) -> np.ndarray:
+def fuse_luminance(module: Network, a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None) -> np.ndarray:
     """Run the network over a whole picture; the result is that of `FusionModule.forward`.
 
     Args:
@@ -119,7 +125,7 @@ def fuse_luminance(module: FusionModule, a: np.ndarray, b: np.ndarray, *, engine
 
 
 def fuse_luminances(
-    module: FusionModule, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
+    module: Network, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
 ) -> list[np.ndarray]:
     """Run the network over several pairs of one size at once, see `fuse_luminance`.
 
@@ -133,9 +139,17 @@ def fuse_luminances(
         PictureError: there is not enough memory for it.
         ValueError: there is no such engine.
     """
+    if isinstance(module, BundledModel):
+        if engine not in (None, "onnx"):
+            raise ValueError(f"The engine {engine} needs torch; load {module.name} with ReFusion.from_pretrained.")
+        return [module.network.fuse(*map(np.ascontiguousarray, pair)) for pair in zip(a, b, strict=True)]
+    import torch
+
+    from refusion.engines import run_network
+
     parameter = next(module.parameters())
 
-    def batch(pictures: Sequence[np.ndarray]) -> Tensor:
+    def batch(pictures: Sequence[np.ndarray]) -> "Tensor":
         # One picture is not copied.
         stacked = np.stack(pictures) if len(pictures) > 1 else np.ascontiguousarray(pictures[0])[None]
         return torch.from_numpy(stacked)[:, None].to(parameter.device, parameter.dtype)

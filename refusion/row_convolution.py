@@ -1,7 +1,5 @@
 """A 3 x 3 convolution over a picture that is given a few rows at a time, from top to bottom."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,23 +61,20 @@ class Pointwise:
         conv: the pointwise convolution.
         norm: the norm; what is given to the convolution is then `normalised` or `scaled`.
         outputs: which of the convolution's channels to compute; all if not given.
-        parts: maps that these channels are written to, equally many to each.
 
     Attributes:
-        weights: one matrix (inputs, outputs of the part) for each part.
-        shifts: what the shift of the norm adds to the outputs, one vector for each part, or None.
+        weight: the matrix, (inputs, outputs).
+        shift: what the shift of the norm adds to the outputs, or None.
     """
 
-    def __init__(
-        self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None), parts: int = 1
-    ) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None)) -> None:
         weight = conv.weight.flatten(1)[outputs]
-        self.shifts = None
+        self.shift = None
         if norm is not None:
-            self.shifts = (weight @ norm.bias).chunk(parts)
+            self.shift = weight @ norm.bias
             weight = weight * norm.weight
             weight = weight - weight.mean(dim=1, keepdim=True)
-        self.weights = [part.T.contiguous() for part in weight.chunk(parts)]
+        self.weight = weight.T.contiguous()
 
 
 class RowConvolution:
@@ -87,8 +82,6 @@ class RowConvolution:
 
     An output row needs the input row below it, so that the output is one row behind, until the last rows are given.
     The two input rows that are still needed are held: nothing is computed twice.
-
-    The channels of a wide depthwise convolution are kept in several maps, of which three rows fit a processor's cache.
 
     Args:
         conv: the convolution, padded by one as in `refusion.blocks`.
@@ -105,85 +98,67 @@ class RowConvolution:
         *,
         room: bool = False,
     ) -> None:
-        parts = 1 if before is None else len(before.weights)
-        self.weights = [
-            part.contiguous(memory_format=torch.channels_last) for part in conv.weight[outputs].chunk(parts)
-        ]
-        self.groups = 1 if conv.groups == 1 else self.weights[0].shape[0]
+        self.weight = conv.weight[outputs].contiguous(memory_format=torch.channels_last)
+        self.groups = 1 if conv.groups == 1 else len(self.weight)
         self.mode, self.before, self.room = conv.padding_mode, before, room
-        self.borders: list[Tensor | float] = [0.0] * parts
-        self.biases: list[Tensor | None] = [None] * parts
-        if before is not None and before.shifts is not None:
+        self.border: Tensor | float = 0.0
+        self.bias: Tensor | None = None
+        if before is not None and before.shift is not None:
             # A constant on every input pixel is a constant on every output pixel, if the border has it too.
-            self.borders = [-shift for shift in before.shifts]
-            self.biases = [
-                shift * weight.sum(dim=(1, 2, 3)) for shift, weight in zip(before.shifts, self.weights, strict=True)
-            ]
-        self.last_rows: list[Tensor] = []
+            self.border, self.bias = -before.shift, before.shift * self.weight.sum(dim=(1, 2, 3))
+        self.last_rows: Tensor | None = None
         self.held = self.done = 0
 
-    def push(self, rows: Tensor, last: bool) -> tuple[slice, Iterator[Tensor]]:
+    def push(self, rows: Tensor, last: bool) -> tuple[slice, Tensor]:
         """Take the next rows.
 
         Args:
             rows: (n, W + 2, inputs), with border columns (see `pad_columns`); n may be 0 unless these are the last
-                ones. They must stay as they are until the last part of the output was taken.
+                ones.
             last: whether the picture ends here.
 
         Returns:
-            Which rows of the picture the output is, and the output, (m, W, outputs of the part) for each part, or
-            (m, W + 2, outputs) with room for border columns. All of them must be taken before the next rows are given:
-            each is computed when it is asked for, so that what is done with it finds it in the processor's cache.
+            Which rows of the picture the output is, and the output, (m, W, outputs), or (m, W + 2, outputs) with room
+            for border columns.
         """
-        first, held = self.done == 0, self.held
-        self.held = min(_HELD, held + rows.shape[0])
+        window = self._window(rows)
+        first, start, stop = self.done == 0, _HELD - self.held, _HELD + len(rows)
+        self.held = min(_HELD, self.held + len(rows))
         # Reflection at the top needs the second row.
-        ready = last or (rows.shape[0] > 0 and self.held == _HELD)
-        before = self.done
-        if ready:
-            self.done += held + rows.shape[0] - 2 + first + last
-        return slice(before, self.done), self._parts(rows, held, first, last, ready)
+        if not (last or (len(rows) > 0 and self.held == _HELD)):
+            width = rows.shape[1] - (0 if self.room else 2)
+            return slice(self.done, self.done), rows.new_empty(0, width, len(self.weight))
+        start, stop = self._pad_rows(window, start, stop, first, last)
+        x = window[None, start:stop].permute(0, 3, 1, 2)
+        x = F.conv2d(x, self.weight, self.bias, padding=(0, 1) if self.room else 0, groups=self.groups)
+        x = x.permute(0, 2, 3, 1)[0]
+        before, self.done = self.done, self.done + len(x)
+        return slice(before, self.done), x
 
-    def _parts(self, rows: Tensor, held: int, first: bool, last: bool, ready: bool) -> Iterator[Tensor]:
-        for part in range(len(self.weights)):
-            window = self._window(rows, part)
-            if not ready:
-                yield rows.new_empty(0, rows.shape[1] - (0 if self.room else 2), len(self.weights[part]))
-                continue
-            start, stop = self._pad_rows(window, _HELD - held, _HELD + len(rows), first, last, self.borders[part])
-            x = window[None, start:stop].permute(0, 3, 1, 2)
-            padding = (0, 1) if self.room else 0
-            x = F.conv2d(x, self.weights[part], self.biases[part], padding=padding, groups=self.groups)
-            del window
-            yield x.permute(0, 2, 3, 1)[0]
-
-    def _window(self, rows: Tensor, part: int) -> Tensor:
-        """The input of a part: the rows that are held, the new ones, and room for one more."""
-        channels = rows.shape[2] if self.before is None else self.before.weights[part].shape[1]
+    def _window(self, rows: Tensor) -> Tensor:
+        """The rows that are held, the new ones, and room for one more."""
+        channels = rows.shape[2] if self.before is None else self.before.weight.shape[1]
         window = rows.new_empty(_HELD + len(rows) + 1, rows.shape[1], channels)
-        if part == len(self.last_rows):
-            self.last_rows.append(rows.new_empty(_HELD, *window.shape[1:]))
-        window[:_HELD] = self.last_rows[part]
+        if self.last_rows is not None:
+            window[:_HELD] = self.last_rows
         new = window[_HELD:-1]
         if self.before is None:
             new[:] = rows
         else:
             # What is done pixel by pixel commutes with repeating pixels.
-            torch.mm(rows.flatten(0, 1), self.before.weights[part], out=new.flatten(0, 1))
+            torch.mm(rows.flatten(0, 1), self.before.weight, out=new.flatten(0, 1))
             if self.mode == "zeros":
-                new[:, 0] = new[:, -1] = self.borders[part]
-        self.last_rows[part][:] = window[len(rows) : len(rows) + _HELD]
+                new[:, 0] = new[:, -1] = self.border
+        self.last_rows = window[len(rows) : len(rows) + _HELD].clone()
         return window
 
-    def _pad_rows(
-        self, window: Tensor, start: int, stop: int, first: bool, last: bool, border: Tensor | float
-    ) -> tuple[int, int]:
+    def _pad_rows(self, window: Tensor, start: int, stop: int, first: bool, last: bool) -> tuple[int, int]:
         """Write what lies above the first and below the last row of the picture."""
         inner = 0 if self.mode == "replicate" else 1
         if first:
-            window[start - 1] = border if self.mode == "zeros" else window[start + inner]
+            window[start - 1] = self.border if self.mode == "zeros" else window[start + inner]
             start -= 1
         if last:
-            window[stop] = border if self.mode == "zeros" else window[stop - 1 - inner]
+            window[stop] = self.border if self.mode == "zeros" else window[stop - 1 - inner]
             stop += 1
         return start, stop

@@ -13,12 +13,10 @@ import numpy as np
 
 from refusion.anchors import anchor_luminance
 from refusion.colour import ChromaMean
-from refusion.engines import Engine
-from refusion.fusion import FusionModule
 from refusion.pictures import Picture, PictureError, by
-from refusion.pipeline import fuse_luminance, fused_picture
+from refusion.pipeline import Network, fuse_luminance, fused_picture
 from refusion.ranges import bring_to_range, ends_of
-from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
 
 MAX_FRAMES = 50
 """Most pictures that a stack may have."""
@@ -37,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 
 def fuse_stack(
-    module: FusionModule,
+    module: Network,
     task: Task,
     sources: Sequence[Source],
     *,

@@ -10,36 +10,23 @@ attention. Only the features are held for the whole picture, in one map that eac
 convolution is a row behind its input, so that rows are written only after they were read. The map has a column more at
 each side, for what the convolutions see there; the border columns of a strip are written after each of its layers.
 
-On a CPU, each thread takes a band of the picture through the passes (see `refusion.bands`). After each pass the bands
-exchange the features at their borders.
+This is for GPUs; a CPU has `refusion.onnx_engine`, which is faster there, but for float32 alone.
 """
 
-import threading
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Protocol, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refusion.bands import Band, bands_for, cut, exchange, side_by_side
 from refusion.blocks import NORM_EPS, GatedFeedForward, LayerNorm2d, TransformerBlock
 from refusion.devices import free_memory
 from refusion.fusion import FusionModule, InteractiveFusion, check_sources
 from refusion.row_convolution import Pointwise, RowConvolution, normalised, pad_columns, scaled
 
-STRIP_PIXELS = 20_000
-"""Pixels of a strip on a CPU: a map of 32 channels of float32 takes 2.6 MB."""
-
-FEW_ROWS, MOST_PIXELS = 8, 50_000
-"""Strips of wide pictures are larger, up to so many pixels, to have so many rows: the two rows that each convolution
-holds are copied with every strip, whatever its height."""
-
-PART_CHANNELS = 32
-"""Channels that are worked on at a time where there are more, a multiple of this: of so many, three rows of 2,500
-pixels fit the second-level cache of a core."""
+STRIP_PIXELS = {"cpu": 20_000}
+"""Pixels of a strip at most, where they are not `GPU_STRIP_PIXELS`."""
 
 GPU_STRIP_PIXELS = 1_000_000
 """Pixels of a strip on a GPU at most: a map of 32 channels of float32 takes 0.13 GB."""
@@ -50,13 +37,10 @@ GPU_STRIP_BYTES = 4096
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
     """Rows of a strip that suit the machine."""
-    if device.type == "cpu":
-        rows = max(STRIP_PIXELS // width, min(FEW_ROWS, MOST_PIXELS // width))
-    elif device.type == "cuda":
-        rows = min(GPU_STRIP_PIXELS, free_memory(device) // GPU_STRIP_BYTES) // width
-    else:
-        rows = GPU_STRIP_PIXELS // width
-    return max(1, min(height, rows))
+    pixels = STRIP_PIXELS.get(device.type, GPU_STRIP_PIXELS)
+    if device.type == "cuda":
+        pixels = min(pixels, free_memory(device) // GPU_STRIP_BYTES)
+    return max(1, min(height, pixels // width))
 
 
 def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
@@ -67,9 +51,7 @@ def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
     return (2 * module.project_in_1.out_channels + 5) * dtype.itemsize
 
 
-def fuse_in_strips(
-    module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None, bands: int | None = None
-) -> Tensor:
+def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | None = None) -> Tensor:
     """Fuse luminance, as `FusionModule.forward` does, without gradients.
 
     Args:
@@ -77,14 +59,12 @@ def fuse_in_strips(
         a: first source, (1, 1, H, W), in [0, 1], H and W at least 8; of the module's dtype and on its device.
         b: second source, likewise.
         rows: rows of a strip; what suits the machine if not given.
-        bands: bands that the picture is cut into, a thread for each; what suits the machine if not given.
 
     Returns:
         Fused luminance, (1, 1, H, W), in (0, 1).
 
     Raises:
-        ValueError: the shapes differ, are not (1, 1, H, W), or are smaller than 8 x 8; `rows` is less than 1; or the
-            picture has too few rows for so many bands.
+        ValueError: the shapes differ, are not (1, 1, H, W), or are smaller than 8 x 8; or `rows` is less than 1.
     """
     check_sources(a, b)
     height, width = a.shape[2:]
@@ -94,58 +74,32 @@ def fuse_in_strips(
         rows = strip_rows(height, width, a.device)
     if rows < 1:
         raise ValueError(f"A strip has {rows} rows; it must have at least 1.")
-    if bands is None:
-        bands = bands_for(height, a.device)
     with torch.inference_mode():
-        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows, cut(height, bands))[None, None]
+        return _fuse(module, a[0, 0, :, :, None], b[0, 0, :, :, None], rows)[None, None]
 
 
-def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int, bands: Sequence[Band]) -> Tensor:
+def _fuse(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tensor:
     height, width = a.shape[:2]
-    channels = module.project_in_1.out_channels
-    maps = [_room(a, band.height, width + 2, 2 * channels) for band in bands]
-    halves = [features.chunk(2, dim=2) for features in maps]
-
-    def passes(heads: Sequence[Sequence[_Head]], tails: Sequence[Sequence[_Tail]]) -> None:
-        """Take all bands through one pass."""
-        side_by_side([partial(_pass, *one, rows) for one in zip(bands, heads, tails, strict=True)])
-        exchange(bands, maps)
-
-    heads: list[list[_Head]] = [
-        [
-            _ProjectIn(module.project_in_1, a[band.start : band.stop], one),
-            _ProjectIn(module.project_in_2, b[band.start : band.stop], two),
-        ]
-        for band, (one, two) in zip(bands, halves, strict=True)
+    features = a.new_empty(height, width + 2, 2 * module.project_in_1.out_channels)
+    halves = features.chunk(2, dim=2)
+    heads: list[_Head] = [
+        _ProjectIn(module.project_in_1, a, halves[0]),
+        _ProjectIn(module.project_in_2, b, halves[1]),
     ]
     for blocks in zip(module.encoder1, module.encoder2, strict=True):
-        grams = [
-            [_Gram(cast(TransformerBlock, block), band, half) for block, half in zip(blocks, both, strict=True)]
-            for band, both in zip(bands, halves, strict=True)
-        ]
-        passes(heads, grams)
-        heads = _rest_of_blocks(bands, grams)
-    crosses = [_CrossGram(module.interaction, *of_band) for of_band in zip(bands, maps, strict=True)]
-    passes(heads, [[cross] for cross in crosses])
-    heads = _rest_of_interaction(crosses)
+        grams = [_Gram(cast(TransformerBlock, block), half) for block, half in zip(blocks, halves, strict=True)]
+        _pass(heads, grams, height, rows)
+        heads = [_RestOfBlock(gram) for gram in grams]
+    cross = _CrossGram(module.interaction, features)
+    _pass(heads, [cross], height, rows)
+    heads = [_RestOfInteraction(cross)]
     for block in module.decoder:
-        grams = [[_Gram(cast(TransformerBlock, block), *of_band)] for of_band in zip(bands, maps, strict=True)]
-        passes(heads, grams)
-        heads = _rest_of_blocks(bands, grams)
+        gram = _Gram(cast(TransformerBlock, block), features)
+        _pass(heads, [gram], height, rows)
+        heads = [_RestOfBlock(gram)]
     fused = a.new_empty(height, width)
-    passes(heads, [[_ProjectOut(module, *of_band, fused)] for of_band in zip(bands, maps, strict=True)])
+    _pass(heads, [_ProjectOut(module, features, fused)], height, rows)
     return fused
-
-
-def _room(like: Tensor, *shape: int) -> Tensor:
-    """An empty tensor that will be filled only once."""
-    if like.device.type != "cpu":
-        return like.new_empty(shape)
-    # Larger blocks than any that was freed before come straight from the system and go back to it, page by page, each
-    # time: with glibc, freeing one of nearly 32 MB once lets the strips' blocks stay with the process.
-    torch.empty(31 << 20, dtype=torch.uint8)
-    # NumPy asks for large pages.
-    return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
 
 
 class _Head(Protocol):
@@ -162,17 +116,14 @@ class _Tail(Protocol):
         """Take a strip."""
 
 
-def _pass(band: Band, heads: Sequence[_Head], tails: Sequence[_Tail], rows: int, stop: threading.Event) -> None:
-    """Take all strips of a band through the layers of one pass.
+def _pass(heads: Sequence[_Head], tails: Sequence[_Tail], height: int, rows: int) -> None:
+    """Take all strips through the layers of one pass.
 
-    The heads write rows of the features, all of them the same ones; the tails read them. What the convolutions see
-    beyond an inner border of the band is wrong, and so are the rows next to it: they lie in the halo.
+    The heads write rows of the features, all of them the same ones; the tails read them.
     """
-    for start in range(0, band.height, rows):
-        if stop.is_set():
-            return
-        strip = slice(start, min(start + rows, band.height))
-        last = strip.stop == band.height
+    for start in range(0, height, rows):
+        strip = slice(start, min(start + rows, height))
+        last = strip.stop == height
         finished = [head.push(strip, last) for head in heads]
         for tail in tails:
             tail.push(finished[0], last)
@@ -188,163 +139,118 @@ class _ProjectIn:
         pad_columns(self.source, conv.padding_mode)
 
     def push(self, strip: slice, last: bool) -> slice:
-        done, (x,) = self.conv.push(self.source[strip], last)
+        done, x = self.conv.push(self.source[strip], last)
         pad_columns(x, self.conv.mode)
         self.features[done] = x
         return done
 
 
 class _Gram:
-    """The Gram matrix of a transformer block's attention, over the rows of one band."""
+    """The Gram matrix of a transformer block's attention."""
 
-    def __init__(self, block: TransformerBlock, band: Band, features: Tensor) -> None:
-        self.block, self.band, self.features = block, band, features
+    def __init__(self, block: TransformerBlock, features: Tensor) -> None:
+        self.block, self.features = block, features
         self.projections = _Projections(block.attn.qkv, block.attn.qkv_dwconv, block.norm1)
         self.scales = features.new_empty(features.shape[:2])
         self.sums = _AttentionSums(features)
 
     def push(self, strip: slice, last: bool) -> None:
         x = normalised(self.features[strip], self.block.norm1.eps, self.scales[strip])
-        done, maps = self.projections.queries_and_keys.push(x, last)
-        owned, _ = self.band.owned(done)
-        self.sums.add([x[owned] for x in maps])
-
-
-def _rest_of_blocks(bands: Sequence[Band], grams: "list[list[_Gram]]") -> "list[list[_Head]]":
-    """What follows the Gram matrices, for each band and each block that is side by side."""
-    matrices = []
-    for of_bands in zip(*grams, strict=True):
-        exchange(bands, [gram.scales for gram in of_bands])
-        attention = of_bands[0].block.attn
-        sums = [gram.sums for gram in of_bands]
-        matrices.append(_attention_matrix(sums, attention.temperature, attention.project_out))
-    return [[_RestOfBlock(gram, m) for gram, m in zip(of_band, matrices, strict=True)] for of_band in grams]
+        _, queries_and_keys = self.projections.queries_and_keys.push(x, last)
+        self.sums.add(*queries_and_keys.flatten(0, 1).chunk(2, dim=1))
 
 
 class _RestOfBlock:
     """A transformer block from the values of its attention on, where the first pass left its features and scales."""
 
-    def __init__(self, gram: _Gram, attention: Tensor) -> None:
-        ffn: GatedFeedForward = gram.block.ffn
-        self.features, self.scales = gram.features, gram.scales
-        self.values, self.attention = gram.projections.values, attention
-        self.mode, self.eps = ffn.dwconv.padding_mode, gram.block.norm2.eps
-        hidden = ffn.project_out.in_channels
-        parts = _parts(hidden)
-        self.convs = [
-            RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, gram.block.norm2, half, parts), half, room=True)
-            for half in (slice(hidden), slice(hidden, 2 * hidden))
-        ]
-        self.project_out = _input_parts(ffn.project_out, parts)
+    def __init__(self, gram: _Gram) -> None:
+        attn, ffn, norm = gram.block.attn, cast(GatedFeedForward, gram.block.ffn), gram.block.norm2
+        self.features, self.scales, self.values = gram.features, gram.scales, gram.projections.values
+        self.attention = gram.sums.attention_matrix(attn.temperature, attn.project_out)
+        self.mode, self.eps = ffn.dwconv.padding_mode, norm.eps
+        self.conv = RowConvolution(ffn.dwconv, Pointwise(ffn.project_in, norm), room=True)
+        self.project_out = ffn.project_out.weight.flatten(1).T
 
     def push(self, strip: slice, last: bool) -> slice:
-        attended, (v,) = self.values.push(scaled(self.features[strip], self.scales[strip]), last)
+        attended, v = self.values.push(scaled(self.features[strip], self.scales[strip]), last)
         x = self.features[attended]
         _add_product(x, v, self.attention)
         pad_columns(x, self.mode)
-        x = normalised(x, self.eps)
-        (done, gates), (_, values) = (conv.push(x, last) for conv in self.convs)
+        done, hidden = self.conv.push(normalised(x, self.eps), last)
         x = self.features[done]
-        _add_gated(x, gates, values, self.project_out)
+        gate, value = hidden.chunk(2, dim=2)
+        _add_gated(x, gate, value, self.project_out)
         pad_columns(x, self.mode)
         return done
 
 
 class _CrossGram:
-    """The Gram matrices between the two sources, over the rows of one band."""
+    """The Gram matrices between the two sources."""
 
-    def __init__(self, interaction: InteractiveFusion, band: Band, features: Tensor) -> None:
-        self.interaction, self.band, self.features = interaction, band, features
-        one, two = features.chunk(2, dim=2)
+    def __init__(self, interaction: InteractiveFusion, features: Tensor) -> None:
+        self.interaction, self.features = interaction, features
+        self.halves = features.chunk(2, dim=2)
         self.projections = (
             _Projections(interaction.qkv1, interaction.qkv1_dwconv),
             _Projections(interaction.qkv2, interaction.qkv2_dwconv),
         )
-        self.sums = _AttentionSums(one), _AttentionSums(two)
+        self.sums = _AttentionSums(self.halves[0]), _AttentionSums(self.halves[1])
 
     def push(self, strip: slice, last: bool) -> None:
-        (done, maps1), (_, maps2) = (
-            projections.queries_and_keys.push(half[strip], last)
-            for projections, half in zip(self.projections, self.features.chunk(2, dim=2), strict=True)
+        (q1, k1), (q2, k2) = (
+            projections.queries_and_keys.push(half[strip], last)[1].flatten(0, 1).chunk(2, dim=1)
+            for projections, half in zip(self.projections, self.halves, strict=True)
         )
-        owned, _ = self.band.owned(done)
-        q1, k1 = _queries_and_keys([x[owned] for x in maps1])
-        q2, k2 = _queries_and_keys([x[owned] for x in maps2])
-        self.sums[0].add([q2, k1])
-        self.sums[1].add([q1, k2])
-
-
-def _rest_of_interaction(crosses: "list[_CrossGram]") -> "list[list[_Head]]":
-    """What follows the Gram matrices between the sources, for each band."""
-    interaction = crosses[0].interaction
-    one, two = zip(*(cross.sums for cross in crosses), strict=True)
-    matrices = (
-        _attention_matrix(one, interaction.temperature1, interaction.project_mid1),
-        _attention_matrix(two, interaction.temperature2, interaction.project_mid2),
-    )
-    return [
-        [_RestOfInteraction(cross.features, [p.values for p in cross.projections], matrices, interaction)]
-        for cross in crosses
-    ]
+        self.sums[0].add(q2, k1)
+        self.sums[1].add(q1, k2)
 
 
 class _RestOfInteraction:
     """The interactive fusion from the values of its attention on."""
 
-    def __init__(
-        self,
-        features: Tensor,
-        values: list[RowConvolution],
-        attention: tuple[Tensor, Tensor],
-        module: InteractiveFusion,
-    ) -> None:
-        self.features, self.values, self.attention = features, values, attention
-        parts = _parts(module.project_out1.in_channels)
-        layers = (
-            (module.gates, module.gates_dwconv, 2 * parts),
-            (module.value1, module.value1_dwconv, parts),
-            (module.value2, module.value2_dwconv, parts),
+    def __init__(self, cross: _CrossGram) -> None:
+        module = cross.interaction
+        self.features, self.halves = cross.features, cross.halves
+        self.values = [projections.values for projections in cross.projections]
+        self.attention = (
+            cross.sums[0].attention_matrix(module.temperature1, module.project_mid1),
+            cross.sums[1].attention_matrix(module.temperature2, module.project_mid2),
         )
-        self.convs = [
-            RowConvolution(depthwise, Pointwise(conv, parts=count), room=True) for conv, depthwise, count in layers
-        ]
-        self.project_out = [
-            part for conv in (module.project_out1, module.project_out2) for part in _input_parts(conv, parts)
-        ]
+        layers = (
+            (module.gates, module.gates_dwconv),
+            (module.value1, module.value1_dwconv),
+            (module.value2, module.value2_dwconv),
+        )
+        self.convs = [RowConvolution(depthwise, Pointwise(conv), room=True) for conv, depthwise in layers]
+        self.project_out = [conv.weight.flatten(1).T for conv in (module.project_out1, module.project_out2)]
 
     def push(self, strip: slice, last: bool) -> slice:
-        for half, values, attention in zip(self._halves(slice(None)), self.values, self.attention, strict=True):
-            attended, (x,) = values.push(half[strip], last)
-            _add_product(half[attended], x, attention)
+        for half, values, attention in zip(self.halves, self.values, self.attention, strict=True):
+            attended, v = values.push(half[strip], last)
+            _add_product(half[attended], v, attention)
         pad_columns(self.features[attended], self.convs[0].mode)
-        maps = self.features[attended], *self._halves(attended)
-        pushed = [conv.push(part, last) for conv, part in zip(self.convs, maps, strict=True)]
-        # All of them before the features change, a row of which they still read.
-        gates, values1, values2 = (list(outputs) for _, outputs in pushed)
-        done = pushed[0][0]
+        maps = (self.features[attended], *(half[attended] for half in self.halves))
+        (done, gates), *pushed = (conv.push(x, last) for conv, x in zip(self.convs, maps, strict=True))
         x = self.features[done]
-        _add_gated(x, gates, values1 + values2, self.project_out)
+        for gate, (_, value), matrix in zip(gates.chunk(2, dim=2), pushed, self.project_out, strict=True):
+            _add_gated(x, gate, value, matrix)
         pad_columns(x, self.convs[0].mode)
         return done
 
-    def _halves(self, rows: slice) -> tuple[Tensor, ...]:
-        return self.features[rows].chunk(2, dim=2)
-
 
 class _ProjectOut:
-    """The last two convolutions, over the rows of one band."""
+    """The last two convolutions."""
 
-    def __init__(self, module: FusionModule, band: Band, features: Tensor, fused: Tensor) -> None:
-        self.band, self.features, self.fused = band, features, fused
+    def __init__(self, module: FusionModule, features: Tensor, fused: Tensor) -> None:
+        self.features, self.fused = features, fused
         self.convs = RowConvolution(module.project_out_0, room=True), RowConvolution(module.project_out_1)
 
     def push(self, strip: slice, last: bool) -> None:
-        _, (x,) = self.convs[0].push(self.features[strip], last)
+        _, x = self.convs[0].push(self.features[strip], last)
         x = F.leaky_relu_(x, 0.01)
         pad_columns(x, self.convs[1].mode)
-        done, (x,) = self.convs[1].push(x, last)
-        owned, rows = self.band.owned(done)
-        torch.sigmoid(x[owned][..., 0], out=self.fused[rows])
+        done, x = self.convs[1].push(x, last)
+        torch.sigmoid(x[..., 0], out=self.fused[done])
 
 
 class _Projections:
@@ -357,17 +263,10 @@ class _Projections:
     """
 
     def __init__(self, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None) -> None:
-        channels = conv.out_channels // 3
-        two, third = slice(2 * channels), slice(2 * channels, 3 * channels)
-        # Narrow maps go together: that takes fewer calls.
-        parts = 1 if 2 * channels <= PART_CHANNELS else 2
-        self.queries_and_keys = RowConvolution(depthwise, Pointwise(conv, norm, two, parts), two)
-        self.values = RowConvolution(depthwise, Pointwise(conv, norm, third), third, room=True)
-
-
-def _queries_and_keys(maps: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Both, (..., C) each, where they stand in one map or in two."""
-    return maps if len(maps) == 2 else maps[0].chunk(2, dim=-1)
+        third = conv.out_channels // 3
+        two, one = slice(2 * third), slice(2 * third, 3 * third)
+        self.queries_and_keys = RowConvolution(depthwise, Pointwise(conv, norm, two), two)
+        self.values = RowConvolution(depthwise, Pointwise(conv, norm, one), one, room=True)
 
 
 class _AttentionSums:
@@ -380,43 +279,28 @@ class _AttentionSums:
         self.gram = features.new_zeros(channels, channels, dtype=dtype)
         self.squares = features.new_zeros(2, channels, dtype=dtype)
 
-    def add(self, maps: Sequence[Tensor]) -> None:
-        """Add some pixels: their queries and keys, (n, W, C) each, or both in one map, (n, W, 2 C)."""
-        maps = [x.flatten(0, 1) for x in maps]
-        q, k = _queries_and_keys(maps)
+    def add(self, q: Tensor, k: Tensor) -> None:
+        """Add some pixels: their queries and keys, (pixels, C) each."""
         self.gram += q.T @ k
-        self.squares += torch.cat([(x * x).sum(dim=0) for x in maps]).view_as(self.squares)
+        self.squares += torch.stack([(x * x).sum(dim=0) for x in (q, k)])
+
+    def attention_matrix(self, temperature: Tensor, projection: nn.Conv2d) -> Tensor:
+        """The attention and the projection after it.
+
+        Returns:
+            The (C, C) matrix that (n, W, C) values are multiplied by.
+        """
+        q_norm, k_norm = self.squares.sqrt().clamp_min(NORM_EPS)
+        gram = (self.gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
+        shape = (len(temperature), len(gram) // len(temperature))
+        of_heads = gram.unflatten(1, shape).unflatten(0, shape).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        attention = torch.block_diag(*(of_heads * temperature).softmax(dim=2))
+        return (projection.weight.flatten(1) @ attention).T.contiguous()
 
 
-def _attention_matrix(sums: Sequence[_AttentionSums], temperature: Tensor, projection: nn.Conv2d) -> Tensor:
-    """The attention and the projection after it, from the sums over all bands.
-
-    Returns:
-        The (C, C) matrix that (n, W, C) values are multiplied by.
-    """
-    gram = torch.stack([one.gram for one in sums]).sum(dim=0)
-    q_norm, k_norm = torch.stack([one.squares for one in sums]).sum(dim=0).sqrt().clamp_min(NORM_EPS)
-    gram = (gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
-    shape = (len(temperature), len(gram) // len(temperature))
-    of_heads = gram.unflatten(1, shape).unflatten(0, shape).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-    attention = torch.block_diag(*(of_heads * temperature).softmax(dim=2))
-    return (projection.weight.flatten(1) @ attention).T.contiguous()
-
-
-def _parts(channels: int) -> int:
-    """Into how many maps this many channels are divided."""
-    return channels // PART_CHANNELS if channels % PART_CHANNELS == 0 else 1
-
-
-def _input_parts(conv: nn.Conv2d, parts: int) -> tuple[Tensor, ...]:
-    """The matrices that parts of a pointwise convolution's input are multiplied by."""
-    return conv.weight.flatten(1).T.chunk(parts)
-
-
-def _add_gated(x: Tensor, gates: Iterable[Tensor], values: Iterable[Tensor], matrices: Sequence[Tensor]) -> None:
-    """x += (gelu(gates) values) @ matrices, for (n, W, C) maps, part by part."""
-    for gate, value, matrix in zip(gates, values, matrices, strict=True):
-        _add_product(x, F.gelu(gate).mul_(value), matrix)
+def _add_gated(x: Tensor, gate: Tensor, value: Tensor, matrix: Tensor) -> None:
+    """x += (gelu(gate) value) @ matrix, for (n, W, C) maps."""
+    _add_product(x, F.gelu(gate).mul_(value), matrix)
 
 
 def _add_product(x: Tensor, y: Tensor, matrix: Tensor) -> None:

@@ -14,6 +14,12 @@ Anchor = Literal["guided", "choice", "bounds", "none"]
 """What ties the fused luminance to its sources: it is made of them around every pixel, it is one of them nearly
 everywhere, it only stays between them at every pixel, or nothing."""
 
+Engine = Literal["onnx", "strips", "whole", "half"]
+"""How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see `refusion.onnx_engine`). ``strips``: in
+torch, in little memory at any size (see `refusion.strips`). ``whole``: `FusionModule.forward`. All three give the same
+picture. ``half``: the last in float16 where that suffices, in half the memory; the picture differs by one grey level of
+255 at most, but for one pixel in a thousand."""
+
 
 @dataclass(frozen=True)
 class Task:

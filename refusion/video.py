@@ -16,13 +16,12 @@ from refusion.api import Model, load
 from refusion.colour import fuse_chroma
 from refusion.decoding import MAX_PIXELS, read_picture
 from refusion.encoding import to_array
-from refusion.engines import Engine
 from refusion.files import replacing
 from refusion.pictures import Picture, PictureError, by
 from refusion.pipeline import fuse_luminance, fused_picture
 from refusion.preparation import Resize, prepare_pair, resize_pair
 from refusion.ranges import Range, ends_of, find_range
-from refusion.tasks import Anchor, ChromaRule, OutputRange, get_task
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, get_task
 
 SMOOTHING_SECONDS = 1.0
 """Time in which the range of the luminance follows a change by 63 %."""
@@ -100,7 +99,7 @@ def fuse_videos(
     target = Path(os.path.realpath(output))
     if len(paths) not in (1, 2):
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
-    loaded = load(task, model, device)
+    loaded = load(task, model, device, engine)
     chosen = get_task(task) if task else loaded.task
     wanted_anchor, wanted_chroma = anchor or chosen.anchor, chroma or chosen.chroma
     with ExitStack() as stack:

@@ -40,9 +40,11 @@ def luminances(count: int, height: int = 96, width: int = 128) -> tuple[list[np.
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("engine", [None, "strips", "whole"])
+@pytest.mark.parametrize("engine", [None, "onnx", "strips", "whole"])
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_a_batch_gives_the_plain_forward_of_each_pair(engine, task, device):
+    if engine == "onnx" and device != "cpu":
+        pytest.skip("ONNX Runtime is for the CPU")
     model = ReFusion.from_pretrained(task.model)
     a, b = luminances(3, 33, 47)
     with torch.no_grad():
@@ -79,8 +81,44 @@ def test_on_a_device_beside_the_cpu_pictures_are_whole_as_far_as_memory_goes(mon
     monkeypatch.setattr("refusion.engines.free_memory", lambda device: 16 * 10**9)
     assert choose_engine(module, small, torch.float32, cuda) == "whole"
     assert choose_engine(module, large, torch.float32, cuda) == "strips"
-    assert choose_engine(module, small, torch.float32, cpu) == "strips"
-    assert choose_engine(module, torch.Size((4, 1, 48, 64)), torch.float32, cpu) == "whole"
+    assert choose_engine(module, small, torch.float32, cpu) == "onnx"
+    assert choose_engine(module, small, torch.float64, cpu) == "strips"
+
+
+def test_the_engine_is_a_choice_that_does_not_change_the_picture():
+    a, b = textured(1, 96, 128), textured(2, 96, 128)
+    pictures = [np.asarray(MODEL.fuse(a, b, engine=engine), dtype=int) for engine in (None, "onnx", "strips", "whole")]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    for picture in pictures[2:]:
+        assert np.abs(pictures[0] - picture).max() <= 1
+    with pytest.raises(ValueError, match="onnx, strips, whole"):
+        MODEL.fuse(a, b, engine="tiles")
+
+
+def test_onnx_runtime_takes_only_what_it_can():
+    a = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"onnx runs float32 on the CPU, not torch\.float64 on cpu"):
+        run_network(FusionModule().double(), a, a, "onnx")
+
+
+def test_weights_that_changed_are_seen():
+    module = FusionModule(channels=8, heads=4, blocks=1)
+    a, b = torch.rand(2, 1, 1, 24, 32)
+    first = run_network(module, a, b)
+    torch.testing.assert_close(run_network(module, a, b), first, atol=0, rtol=0)
+    with torch.no_grad():
+        module.project_out_1.weight.mul_(2)
+    torch.testing.assert_close(run_network(module, a, b), run_network(module, a, b, "whole"), atol=1e-5, rtol=0)
+    assert (run_network(module, a, b) - first).abs().max() > 1e-3
+    module.load_state_dict(FusionModule(channels=8, heads=4, blocks=1).state_dict(), assign=True)
+    torch.testing.assert_close(run_network(module, a, b), run_network(module, a, b, "whole"), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("engine", [None, "strips"])
+def test_a_picture_that_memory_cannot_hold_is_refused_before_it_is_begun(engine):
+    huge = torch.zeros(1, 1, 1, 1).expand(1, 1, 10**7, 10**7)
+    with pytest.raises(PictureError, match=r"10000000 x 10000000 pixels needs 14800000\.0 GB .* make the pictures"):
+        run_network(FusionModule(), huge, huge, engine)
 
 
 def test_a_batch_for_which_memory_does_not_suffice_is_refused():
@@ -163,7 +201,7 @@ def test_batches_of_no_pair_and_choices_that_are_not_there_are_refused():
     pair = textured(1), textured(2)
     with pytest.raises(ValueError, match="0 pairs"):
         list(package.fuse_many([pair], model=MODEL, batch_size=0))
-    with pytest.raises(ValueError, match="strips, whole, half"):
+    with pytest.raises(ValueError, match="onnx, strips, whole, half"):
         list(package.fuse_many([pair], model=MODEL, engine="tiles"))
     with pytest.raises(ValueError, match="no device 'abacus'"):
         package.fuse(pair, model=MODEL, device="abacus")

@@ -50,7 +50,7 @@ def fuse(
     anchor: AnchorOption = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="How the network runs: strips, whole or half (float16); what suits it if not given."),
+        typer.Option(help="How the network runs: onnx, strips, whole or half (float16); what suits it if not given."),
     ] = None,
     device: Annotated[
         str, typer.Option(help="Where it runs: auto (a GPU if there is one), cpu, cuda or another of torch's.")
@@ -195,7 +195,7 @@ def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overw
     to_do = left_to_do(jobs.pairs, overwrite=overwrite)
     failed: list[str] = []
     if to_do:
-        wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"))
+        wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"])
         with _progress_bar() as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):

@@ -5,9 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 from torch.overrides import TorchFunctionMode
+
+from refusion.threads import interruptible
 
 Result = TypeVar("Result")
 
@@ -71,7 +74,7 @@ class JobQueue:
 
         def job() -> Result:
             started.append(time.monotonic())
-            with _StopOnceSet(cancelled):
+            with _StopOnceSet(cancelled), interruptible(partial(_end_if_set, cancelled)):
                 return function(*args)
 
         with self._lock:
@@ -107,6 +110,10 @@ class _StopOnceSet(TorchFunctionMode):
         self._cancelled = cancelled
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if self._cancelled.is_set():
-            raise CancelledError
+        _end_if_set(self._cancelled)
         return func(*args, **(kwargs or {}))
+
+
+def _end_if_set(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise CancelledError

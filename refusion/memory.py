@@ -1,0 +1,34 @@
+"""Memory of the machine, looked at before it is asked for."""
+
+import psutil
+
+from refusion.pictures import PictureError
+
+
+def free_on_machine() -> int:
+    """Bytes that programs on this machine can still have."""
+    return int(psutil.virtual_memory().available)
+
+
+def check_memory(count: int, height: int, width: int, bytes_a_pixel: int, free: int) -> None:
+    """Refuse pictures for which there is not enough memory, before the system ends the process for it.
+
+    Args:
+        count: pairs.
+        height: of each picture.
+        width: of each picture.
+        bytes_a_pixel: what a pixel of a pair needs.
+        free: bytes that can be had.
+
+    Raises:
+        PictureError: a sentence with what is needed and what is free.
+    """
+    needed = count * height * width * bytes_a_pixel
+    if needed > free:
+        what, advice = "A picture", "close other programs, or make the pictures smaller"
+        if count > 1:
+            what, advice = f"A batch of {count} pairs", "make the batch smaller"
+        raise PictureError(
+            f"{what} of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory to be fused, but only "
+            f"{free / 1e9:.1f} GB are free; {advice}."
+        )

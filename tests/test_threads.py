@@ -1,0 +1,70 @@
+"""Threads that work side by side, and what ends them."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from refusion.threads import cpu_threads, interruptible, side_by_side
+
+
+def test_a_function_that_fails_ends_the_others():
+    ended = threading.Event()
+
+    def fail(stop: threading.Event) -> None:
+        raise RuntimeError("the first one failed")
+
+    def go_on(stop: threading.Event) -> None:
+        assert stop.wait(60)
+        ended.set()
+
+    with pytest.raises(RuntimeError, match="the first one failed"):
+        side_by_side([fail, go_on])
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_who_interrupts_the_calling_thread_ends_all_of_them(count):
+    class CancelledError(Exception):
+        pass
+
+    def cancel() -> None:
+        raise CancelledError
+
+    ended = []
+
+    def go_on(stop: threading.Event) -> None:
+        ended.append(stop.wait(60))
+
+    with pytest.raises(CancelledError), interruptible(cancel):
+        side_by_side([go_on] * count)
+    assert ended == [True] * count
+    side_by_side([lambda stop: ended.append(stop.is_set())])
+    assert ended[-1] is False
+
+
+def test_there_are_as_many_threads_as_torch_has():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert cpu_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("wanted", ["", "1", "3", "many"])
+def test_without_torch_there_are_as_many_as_it_would_have(wanted):
+    code = "import sys; from refusion.threads import cpu_threads as n; print(n()); assert 'torch' not in sys.modules"
+    environment = {**os.environ, "OMP_NUM_THREADS": wanted}
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    expected = subprocess.run(
+        [sys.executable, "-c", "import torch; print(torch.get_num_threads())"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert found.stdout == expected.stdout
