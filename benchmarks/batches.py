@@ -15,8 +15,8 @@ import torch
 from machine import describe, write_json
 from torch import Tensor
 
+from refusion.engines import run_network
 from refusion.model import ReFusion
-from refusion.strips import fuse_in_strips
 
 PAIRS = 16
 ROUNDS = 3
@@ -29,7 +29,7 @@ def ways(model: ReFusion, a: Tensor, b: Tensor) -> dict[str, Callable[[], list[T
         return [model(a[i : i + size], b[i : i + size]) for i in range(0, PAIRS, size)]
 
     return {
-        "strips, one pair": lambda: [fuse_in_strips(model, a[i : i + 1], b[i : i + 1]) for i in range(PAIRS)],
+        "refusion, one pair": lambda: [run_network(model, a[i : i + 1], b[i : i + 1]) for i in range(PAIRS)],
         "forward, one pair": lambda: batches(1),
         "forward, batches of 4": lambda: batches(4),
         "forward, batches of 16": lambda: batches(16),

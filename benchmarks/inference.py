@@ -13,7 +13,6 @@ float32. With `--device cpu` it does the same there, but for the memory.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import resource
@@ -52,18 +51,17 @@ def whole(forward: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", batc
     return run
 
 
-def onnx_runtime(model: ReFusion, threads: int) -> Fuse:
-    """The exported model in ONNX Runtime."""
-    import onnxruntime
-
+def exported(model: ReFusion, threads: int) -> Fuse:
+    """The exported model in ONNX Runtime, the whole picture at once."""
     from refusion.export import export
+    from refusion.onnx_runtime import InferenceSession, SessionOptions
 
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(model, path)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return session.run(None, {"a": a[None, None], "b": b[None, None]})[0][0, 0]
@@ -73,14 +71,12 @@ def onnx_runtime(model: ReFusion, threads: int) -> Fuse:
 
 def cpu_contenders(model: ReFusion, threads: int) -> dict[str, Callable[[], Fuse]]:
     """What is compared on a CPU, by name."""
-    contenders = {
+    return {
         REFERENCE: lambda: whole(lambda a, b: reference_fuse(model, a, b)),
         "FusionModule.forward": lambda: whole(model),
         "refusion": lambda: lambda a, b: fuse_luminance(model, a, b),
+        "exported, whole": lambda: exported(model, threads),
     }
-    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
-        contenders["ONNX Runtime"] = lambda: onnx_runtime(model, threads)
-    return contenders
 
 
 def batch_contenders(model: ReFusion, device: str, batch: int) -> dict[str, tuple[Fuse, int]]:

@@ -3,6 +3,7 @@
 import threading
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,6 +82,12 @@ _networks: WeakKeyDictionary[FusionModule, tuple[list[tuple[int, int]], OnnxNetw
 _lock = threading.Lock()
 
 
+def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
+    """Weights, which are on the CPU, and padding mode of a module, as `refusion.onnx_graph` takes them."""
+    weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
+    return weights, module.project_in_1.padding_mode
+
+
 def onnx_network(module: FusionModule) -> OnnxNetwork:
     """The module as it is now, ready to run in ONNX Runtime; made anew once its weights have changed."""
     # A version counts what was written to a tensor; those made in inference mode have none, and cannot be trained.
@@ -88,6 +95,5 @@ def onnx_network(module: FusionModule) -> OnnxNetwork:
     with _lock:
         known = _networks.get(module)
         if known is None or known[0] != state:
-            weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
-            known = _networks[module] = state, OnnxNetwork(weights, module.project_in_1.padding_mode)
+            known = _networks[module] = state, OnnxNetwork(*as_arrays(module))
         return known[1]

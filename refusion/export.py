@@ -4,22 +4,22 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 
+from refusion.engines import as_arrays
 from refusion.files import replacing
 from refusion.fusion import MIN_SIDE, FusionModule
+from refusion.onnx_graph import SIDES, whole
+from refusion.onnx_runtime import InferenceSession
 
 CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 """Heights and widths at which an exported model is compared with the module."""
 
 TOLERANCE = 1e-4
 """Largest difference, of luminance in [0, 1], that the comparison lets pass."""
-
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
-_SIDES = ("height", "width")
 
 
 class ExportError(ValueError):
@@ -29,8 +29,8 @@ class ExportError(ValueError):
 def export(module: FusionModule, path: Path) -> float:
     """Write the module as ``.onnx`` or ``.pt2`` (`torch.export.load`), whole and checked, or not at all.
 
-    Both take one pair, float32 (1, 1, H, W) in [0, 1] each, H and W free from 8 on, and give the fused luminance. In
-    ONNX the inputs are called ``a`` and ``b`` and the output ``fused``.
+    Both take one pair, float32 (1, 1, H, W) in [0, 1] each, H and W free from 8 on, and give the fused luminance. The
+    ONNX model is that of `refusion.onnx_graph.whole`.
 
     Args:
         module: the fusion module; it is not changed.
@@ -40,57 +40,33 @@ def export(module: FusionModule, path: Path) -> float:
         Largest difference between what the file gives and what the module gives, over `CHECKED_SIZES`.
 
     Raises:
-        ExportError: the suffix is another one, a package is missing, or the file differs from the module.
+        ExportError: the suffix is another one, or the file differs from the module.
         OSError: the file cannot be written.
     """
     writers = {".onnx": _write_onnx, ".pt2": _write_program}
     if path.suffix not in writers:
         given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         raise ExportError(f"{path.name} {given}; a model is exported as one of {', '.join(writers)}.")
-    if path.suffix == ".onnx":
-        _check_packages()
     module = copy.deepcopy(module).cpu().float().eval()
     with replacing(path) as temporary:
-        run = writers[path.suffix](_program(module), temporary)
+        run = writers[path.suffix](module, temporary)
         difference = max(_difference(module, run, *size) for size in CHECKED_SIZES)
         if not difference <= TOLERANCE:
             raise ExportError(f"{path.name} would differ from the model by {difference:.1e} in luminance.")
     return difference
 
 
-def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ExportError(f"Exporting to ONNX needs {', '.join(missing)}: pip install {' '.join(ONNX_PACKAGES)}")
-
-
-def _program(module: FusionModule) -> ExportedProgram:
-    sides = {index: Dim(name, min=MIN_SIDE, max=1 << 16) for index, name in zip((2, 3), _SIDES, strict=True)}
-    return torch.export.export(module, tuple(torch.rand(2, 1, 1, 40, 48)), dynamic_shapes=(sides, sides))
-
-
-def _write_onnx(program: ExportedProgram, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    import onnx
-    import onnxruntime
-
-    converted = torch.onnx.export(program, dynamo=True, input_names=("a", "b"), output_names=("fused",), verbose=False)
-    if converted is None:
-        raise ExportError("The exporter of torch gave no ONNX model; update torch.")
-    model = converted.model_proto
-    # The exporter numbers the sides; intermediate shapes, which use the numbers too, are not needed.
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        for side, name in zip(value.type.tensor_type.shape.dim[2:], _SIDES, strict=True):
-            side.dim_param = name
+def _write_onnx(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
+    model = whole(*as_arrays(module))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda a, b: torch.from_numpy(session.run(None, {"a": a.numpy(), "b": b.numpy()})[0])
 
 
-def _write_program(program: ExportedProgram, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
+def _write_program(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
+    sides = {index: Dim(name, min=MIN_SIDE, max=1 << 16) for index, name in zip((2, 3), SIDES, strict=True)}
+    program = torch.export.export(module, tuple(torch.rand(2, 1, 1, 40, 48)), dynamic_shapes=(sides, sides))
     torch.export.save(program, path)
     return torch.export.load(path).module()
 

@@ -16,10 +16,10 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from onnxruntime import InferenceSession, SessionOptions
 
 from refusion.memory import check_memory, free_on_machine
 from refusion.onnx_graph import PICTURE_ENDS, Attention, Pass, Weights, passes
+from refusion.onnx_runtime import InferenceSession, SessionOptions
 from refusion.threads import cpu_threads, side_by_side
 
 TILE = (60, 160)

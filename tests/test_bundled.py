@@ -1,5 +1,6 @@
 """The bundled models without torch: the same pictures, and no torch."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,19 @@ def test_a_pair_is_fused_without_torch(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert result.stdout.split() == ["False", "False"]
     assert (tmp_path / "fused.png").is_file()
+
+
+def test_no_telemetry_is_prepared_or_sent(tmp_path):
+    # ONNX Runtime's would leave its database and the number of its session there.
+    for name in ("cache", "home", "tmp"):
+        (tmp_path / name).mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    pair = [str(EXAMPLES / f"ir-vis_{name}.png") for name in ("ir", "vis")]
+    command = [sys.executable, "-m", "refusion", "fuse", *pair, "-o", str(tmp_path / "fused.png")]
+    subprocess.run(command, check=True, env=environment)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["fused.png"]

@@ -137,7 +137,7 @@ def test_help_does_not_import_torch():
 def test_info_names_the_engine():
     result = refusion("info")
     assert result.returncode == 0, result.stderr
-    assert "CPU: strips" in result.stdout
+    assert "CPU: onnx" in result.stdout
 
 
 def test_inference_imports_nothing_of_training():
