@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 
@@ -44,8 +45,12 @@ class OnnxNetwork:
 
     @property
     def bytes_held(self) -> int:
-        """Memory for each pixel of the picture: its features, both sources and the result; tiles come on top."""
-        return (self._channels + 3) * np.dtype(np.float32).itemsize
+        """Memory for each pixel of the picture: its features, the copied rows of them, both sources and the result.
+
+        Tiles come on top.
+        """
+        copied = 2 * max(one.layers for one, _ in self._passes) / TILE[0]
+        return ceil((self._channels * (1 + copied) + 3) * np.dtype(np.float32).itemsize)
 
     def fuse(
         self, a: np.ndarray, b: np.ndarray, *, tile: tuple[int, int] = TILE, threads: int | None = None
