@@ -1,4 +1,4 @@
-"""The fusion module as the authors' release arranges it, for comparison: the same arithmetic on the same weights.
+"""The modules as the authors' release arranges its fusion module, for comparison: the same arithmetic and weights.
 
 Feature maps are NCHW; layer norms are made of single operations on (N, H W, C), with a rearrangement before and after;
 queries and keys are normalised as whole maps; the attention is applied to the values before they are projected.
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refusion.fusion import FusionModule, InteractiveFusion
+from refusion.loss_proposal import LossProposalModule, feature_scores
+from refusion.reconstruction import ReconstructionModule
 
 EPS = 1e-5
 
@@ -45,6 +47,12 @@ def _block(x: Tensor, block: nn.Module) -> Tensor:
     return x + _conv(F.gelu(gate) * value, ffn.project_out)
 
 
+def _blocks(x: Tensor, blocks: nn.Sequential) -> Tensor:
+    for block in blocks:
+        x = _block(x, block)
+    return x
+
+
 def _interaction(x1: Tensor, x2: Tensor, m: InteractiveFusion) -> Tensor:
     q1, k1, v1 = _conv(_conv(x1, m.qkv1), m.qkv1_dwconv).chunk(3, dim=1)
     q2, k2, v2 = _conv(_conv(x2, m.qkv2), m.qkv2_dwconv).chunk(3, dim=1)
@@ -62,7 +70,35 @@ def reference_fuse(module: FusionModule, a: Tensor, b: Tensor) -> Tensor:
     x1, x2 = _conv(a, module.project_in_1), _conv(b, module.project_in_2)
     for one, other in zip(module.encoder1, module.encoder2, strict=True):
         x1, x2 = _block(x1, one), _block(x2, other)
-    x = _interaction(x1, x2, module.interaction)
-    for block in module.decoder:
-        x = _block(x, block)
+    x = _blocks(_interaction(x1, x2, module.interaction), module.decoder)
     return torch.sigmoid(_conv(F.leaky_relu(_conv(x, module.project_out_0), 0.01), module.project_out_1))
+
+
+class ReferenceFusionModule(FusionModule):
+    """The fusion module in the authors' arrangement."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """See `FusionModule.forward`."""
+        return reference_fuse(self, a, b)
+
+
+class ReferenceLossProposalModule(LossProposalModule):
+    """The loss proposal module in the authors' arrangement."""
+
+    def logits(self, a: Tensor, b: Tensor) -> Tensor:
+        """See `LossProposalModule.logits`."""
+        x1 = _blocks(_conv(a, self.project_in_1), self.encoder1)
+        x2 = _blocks(_conv(b, self.project_in_2), self.encoder2)
+        x = self.activation(_conv(_blocks(torch.cat((x1, x2), dim=1), self.trunk), self.project_mid))
+        scores = torch.cat((_conv(x, self.intensity_head), _conv(x, self.gradient_head)), dim=1)
+        return scores + feature_scores(self.gains, a, b)
+
+
+class ReferenceReconstructionModule(ReconstructionModule):
+    """The reconstruction module in the authors' arrangement."""
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ReconstructionModule.forward`."""
+        x = _blocks(_conv(fused, self.project_in), self.encoder)
+        a, b = (F.leaky_relu(_blocks(x, branch), 0.01) for branch in (self.branch1, self.branch2))
+        return torch.sigmoid(_conv(a, self.project_out_1)), torch.sigmoid(_conv(b, self.project_out_2))

@@ -3,7 +3,7 @@
     python benchmarks/training.py --crops 64 128 256 --json training.json
 
 "outer" is one (inner, outer) pair: the forward-mode product of this package against a double backward through the
-authors' arrangement of the fusion module (benchmarks/reference_arrangement.py). "fusion" is one fusion update, in the
+authors' arrangement (benchmarks/reference_arrangement.py), of all three modules. "fusion" is one fusion update, in the
 package's arrangement and in the authors'. Every measurement has a process of its own, in which one step of the same
 size goes before those that are timed; they take turns, and ratios are of medians. The package's processes keep their
 freed memory, as train.py's do (refusion/allocator.py). The memory is what the process grew by. With --data the time to
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from machine import describe, write_json
 from memory import peak_megabytes
-from reference_arrangement import reference_fuse
+from reference_arrangement import ReferenceFusionModule, ReferenceLossProposalModule, ReferenceReconstructionModule
 
 from refusion.allocator import keep_freed_memory
 from refusion.data import CropBatches, CropTransform, PairReader, exchange, load_pairs
@@ -40,14 +40,6 @@ from refusion.tasks import get_task
 METHODS = ("outer, refusion", "outer, reference", "fusion, refusion", "fusion, reference")
 
 
-class ReferenceFusionModule(FusionModule):
-    """The fusion module in the authors' arrangement."""
-
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """See `FusionModule.forward`."""
-        return reference_fuse(self, a, b)
-
-
 def step(method: str, modules: Modules, inner: tuple, outer: tuple, options: MetaOptions) -> None:
     """One step of the given kind; no weight is changed."""
     if method.startswith("outer"):
@@ -62,10 +54,12 @@ def measure(method: str, crop: int, args: argparse.Namespace) -> dict[str, float
     """Seconds of one step in this process, after one to warm up, and the megabytes by which it grew."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    fusion = FusionModule() if method.endswith("refusion") else ReferenceFusionModule()
     if method.endswith("refusion"):
         keep_freed_memory()
-    modules = Modules(fusion, LossProposalModule(), ReconstructionModule())
+        modules = Modules(FusionModule(), LossProposalModule(), ReconstructionModule())
+    else:
+        reference = ReferenceFusionModule(), ReferenceLossProposalModule(), ReferenceReconstructionModule()
+        modules = Modules(*reference)
     options = MetaOptions(1e-4, 0.0, False, False, torch.Generator().manual_seed(0))
 
     def batch(side: int) -> tuple[torch.Tensor, torch.Tensor]:

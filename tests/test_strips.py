@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from refusion.fusion import FusionModule
+from refusion.loss_proposal import LossProposalModule
+from refusion.reconstruction import ReconstructionModule
 from refusion.row_convolution import RowConvolution, pad_columns
 from refusion.strips import fuse_in_strips, strip_rows
 
@@ -57,12 +59,24 @@ def test_other_widths_give_the_plain_forward(arguments):
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
 def test_the_arrangement_that_benchmarks_compare_with_is_the_same_function(padding_mode, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    from reference_arrangement import reference_fuse
+    from reference_arrangement import ReferenceLossProposalModule, ReferenceReconstructionModule, reference_fuse
 
     module = scattered(padding_mode=padding_mode)
     a, b = torch.rand(2, 2, 1, 17, 23)
     with torch.no_grad():
         torch.testing.assert_close(reference_fuse(module, a, b), module(a, b), atol=1e-5, rtol=0)
+    for kind, reference, given in (
+        (LossProposalModule, ReferenceLossProposalModule, (a, b)),
+        (ReconstructionModule, ReferenceReconstructionModule, (a,)),
+    ):
+        own, other = kind(padding_mode=padding_mode), reference(padding_mode=padding_mode)
+        with torch.no_grad():
+            for parameter in own.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        other.load_state_dict(own.state_dict())
+        with torch.no_grad():
+            for one, expected in zip(other(*given), own(*given), strict=True):
+                torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
 
 
 def test_black_and_constant_sources_give_the_plain_forward():
