@@ -81,11 +81,20 @@ def visit(server, chromium):
 def panel_of(page, title):
     """Open a tab, from the menu where it does not fit, and return what it shows."""
     tab = page.get_by_role("tab", name=title, exact=True)
-    if not tab.first.is_visible():
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown button", has_text=title).click()
-    else:
-        tab.first.click()
+    opened = page.get_by_role("tab", name=title, exact=True, selected=True)
+    for _ in range(10):
+        # A click that comes before the page listens is lost.
+        if tab.first.is_visible():
+            tab.first.click()
+        else:
+            page.locator(".overflow-menu > button").click()
+            page.locator(".overflow-dropdown button", has_text=title).click()
+        try:
+            opened.first.wait_for(timeout=3000)
+            break
+        except playwright.TimeoutError:
+            continue
+    opened.first.wait_for()
     return page.get_by_role("tabpanel").filter(visible=True).first
 
 
