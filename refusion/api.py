@@ -167,7 +167,8 @@ def load(task: str | None, model: Model | None, device: str | None = None, engin
         ModelError: it cannot be loaded.
         ValueError: there is no such task or device.
     """
-    wanted = get_task(task or "ir-vis").model if model is None else model
+    chosen = get_task(task or "ir-vis")
+    wanted = chosen.model if model is None else model
     if engine in (None, "onnx") and runs_on_cpu(device):
         if isinstance(wanted, BundledModel):
             return wanted

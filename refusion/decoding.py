@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from refusion.colour import split_colour
 from refusion.deep_tiff import as_stored, check_interleaved, float_tiff_header, read_float_tiff
 from refusion.metadata import kept_exif
-from refusion.pictures import Picture, PictureError, by
+from refusion.pictures import MIN_SIDE, Picture, PictureError, by
 from refusion.radiometric import is_radiometric, radiometric_note, read_temperatures
 
 PictureSource: TypeAlias = str | os.PathLike | BinaryIO | Image.Image | np.ndarray | Picture
@@ -25,9 +25,6 @@ Window: TypeAlias = tuple[float, float] | Literal["own"]
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is read unless the caller says otherwise."""
-
-MIN_SIDE = 8
-"""Shortest side, in pixels, of a picture that is read."""
 
 _READ_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 _READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP"

@@ -13,8 +13,8 @@ from refusion.memory import free_on_machine
 if TYPE_CHECKING:
     import torch
 
-_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, that of WSL, AMD's."""
+_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, Jetson's, WSL's, AMD's."""
 
 
 def runs_on_cpu(name: str | None) -> bool:

@@ -78,22 +78,22 @@ def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
     return WHOLE_MAPS * hidden * dtype.itemsize
 
 
-_networks: WeakKeyDictionary[FusionModule, tuple[list[tuple[int, int]], OnnxNetwork]] = WeakKeyDictionary()
+_networks: WeakKeyDictionary[FusionModule, tuple[bytes, OnnxNetwork]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
     """Weights, which are on the CPU, and padding mode of a module, as `refusion.onnx_graph` takes them."""
-    weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
+    weights = {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
     return weights, module.project_in_1.padding_mode
 
 
 def onnx_network(module: FusionModule) -> OnnxNetwork:
     """The module as it is now, ready to run in ONNX Runtime; made anew once its weights have changed."""
-    # A version counts what was written to a tensor; those made in inference mode have none, and cannot be trained.
-    state = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in module.parameters()]
+    weights, padding_mode = as_arrays(module)
+    state = b"".join(value.tobytes() for value in weights.values())
     with _lock:
         known = _networks.get(module)
         if known is None or known[0] != state:
-            known = _networks[module] = state, OnnxNetwork(*as_arrays(module))
+            known = _networks[module] = state, OnnxNetwork(weights, padding_mode)
         return known[1]

@@ -11,9 +11,10 @@ from torch.export import Dim
 
 from refusion.engines import as_arrays
 from refusion.files import replacing
-from refusion.fusion import MIN_SIDE, FusionModule
+from refusion.fusion import FusionModule
 from refusion.onnx_graph import SIDES, whole
 from refusion.onnx_runtime import InferenceSession
+from refusion.pictures import MIN_SIDE
 
 CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 """Heights and widths at which an exported model is compared with the module."""

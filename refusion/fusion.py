@@ -12,8 +12,7 @@ from refusion.blocks import (
     transformer_blocks,
     transposed_attention,
 )
-
-MIN_SIDE = 8
+from refusion.pictures import MIN_SIDE
 
 
 class InteractiveFusion(nn.Module):

@@ -4,9 +4,9 @@ Reading is in `refusion.decoding`, luminance and chroma in `refusion.colour`, wr
 """
 
 from refusion.colour import fuse_chroma
-from refusion.decoding import MAX_PIXELS, MIN_SIDE, PictureSource, Window, read_pair, read_picture
+from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_pair, read_picture
 from refusion.encoding import save_image, save_picture, to_array, to_image
-from refusion.pictures import NEUTRAL, Picture, PictureError
+from refusion.pictures import MIN_SIDE, NEUTRAL, Picture, PictureError
 
 __all__ = [
     "MAX_PIXELS",

@@ -21,6 +21,7 @@ import numpy as np
 from refusion.memory import check_memory, free_on_machine
 from refusion.onnx_graph import PICTURE_ENDS, Attention, Pass, Weights, passes
 from refusion.onnx_runtime import InferenceSession, SessionOptions
+from refusion.pictures import MIN_SIDE
 from refusion.threads import cpu_threads, side_by_side
 
 TILE = (60, 160)
@@ -68,7 +69,13 @@ class OnnxNetwork:
 
         Raises:
             PictureError: this needs more memory than is free.
+            ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8.
         """
+        if a.shape != b.shape or a.ndim != 2 or min(a.shape) < MIN_SIDE:
+            raise ValueError(
+                f"The sources have shapes {a.shape} and {b.shape}; equal ones (H, W), from {MIN_SIDE} x {MIN_SIDE} on, "
+                "are accepted."
+            )
         height, width = a.shape
         check_memory(1, height, width, self.bytes_held, free_on_machine())
         _keep_freed_blocks()

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MIN_SIDE = 8
+"""Shortest side, in pixels, of a picture that is read and fused."""
+
 NEUTRAL = 128 / 255
 """Value of Cb and of Cr where there is no colour."""
 

@@ -33,8 +33,10 @@ def interruptible(look: Callable[[], None]) -> Iterator[None]:
 
 def cpu_threads() -> int:
     """Threads that a computation takes: as many as torch's, or would be if it were imported."""
-    if "torch" in sys.modules:
-        return sys.modules["torch"].get_num_threads()
+    torch = sys.modules.get("torch")
+    # Another thread may just be importing it.
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return torch.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
     wanted = os.environ.get("OMP_NUM_THREADS", "")

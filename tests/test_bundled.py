@@ -37,6 +37,8 @@ def test_what_it_cannot_do_is_done_in_torch(tmp_path, monkeypatch):
     assert isinstance(load("ir-vis", None, "cpu", "whole"), ReFusion)
     bundled = load_bundled("refusion-ir-vis")
     assert load(None, bundled, "cpu") is bundled
+    with pytest.raises(ValueError, match="no task 'sharpening'"):
+        load("sharpening", bundled, "cpu")
     assert isinstance(load(None, bundled, "cpu", "strips"), ReFusion)
     with pytest.raises(ValueError, match=r"whole needs torch; load refusion-ir-vis with ReFusion\.from_pretrained"):
         fuse_luminance(bundled, *np.zeros((2, 16, 16), np.float32), engine="whole")

@@ -77,6 +77,12 @@ def test_black_and_constant_sources_give_the_plain_forward():
     np.testing.assert_allclose(network(module).fuse(a, b, tile=(3, 5)), plain(module, a, b), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(("one", "other"), [((16, 16), (16, 17)), ((7, 16), (7, 16)), ((1, 16, 16), (1, 16, 16))])
+def test_what_is_not_a_pair_is_refused(one, other):
+    with pytest.raises(ValueError, match="from 8 x 8 on, are accepted"):
+        network(FusionModule(blocks=0)).fuse(np.zeros(one, np.float32), np.zeros(other, np.float32))
+
+
 def test_the_graphs_are_valid():
     module = scattered()
     for model in (whole(weights(module), "replicate"), *(one.model for one in passes(weights(module), "replicate"))):
