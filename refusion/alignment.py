@@ -158,8 +158,12 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
 
 def offset_note(a: Picture, b: Picture) -> str | None:
     """A sentence if two sources are clearly not registered, from a quick look at a small copy."""
+    there = _estimate(a.luminance, b.luminance, "translation", _LEVELS[1])
+    # Most pairs are registered, and need no second look.
+    if there is None or _length(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
+        return None
     found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
-    if not found.sure or found.shift < CLEAR_SHIFT * max(a.size):
+    if not found.sure:
         return None
     return (
         f"{b.name} seems to lie about {found.shift:.0f} pixels off {a.name}, which blurs or doubles edges; "

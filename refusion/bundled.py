@@ -48,7 +48,7 @@ def load_bundled(name: str) -> BundledModel:
         raise KeyError(name)
     config = json.loads(read_verified(folder / hub.CONFIG))
     weights = load(read_verified(folder / hub.WEIGHTS))
-    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"]))
+    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
 
 
 def _folder(name: str) -> Path | None:

@@ -11,8 +11,13 @@ from refusion.devices import free_memory, full_float32
 from refusion.fusion import FusionModule, check_sources
 from refusion.memory import check_memory
 from refusion.onnx_engine import OnnxNetwork
+from refusion.parts import fuse_in_parts, reach
 from refusion.strips import bytes_held, fuse_in_strips
 from refusion.tasks import Engine, check_choice
+from refusion.windows import CELLS
+
+MIN_PART, MAX_PART = 64, 1024
+"""Rows of a part, without those around it."""
 
 WHOLE_MAPS = 13
 """What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
@@ -62,14 +67,27 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
         network = onnx_network(module)
         pairs = zip(a.detach()[:, 0].numpy(), b.detach()[:, 0].numpy(), strict=True)
         return torch.stack([torch.from_numpy(network.fuse(*pair)) for pair in pairs])[:, None]
+    if engine == "strips" and module.window is not None:
+        return _in_parts(module, module.window, a, b, free)
     if engine == "strips":
-        check_memory(1, height, width, bytes_held(module, a.dtype), free)
+        check_memory(1, height, width, height * width * bytes_held(module, a.dtype), free)
         with full_float32(a.device):
             return torch.cat([fuse_in_strips(module, *pair) for pair in zip(a.split(1), b.split(1), strict=True)])
     dtype = torch.float16 if engine == "half" else a.dtype
-    check_memory(count, height, width, bytes_whole(module, dtype), free)
+    check_memory(count, height, width, a.numel() * bytes_whole(module, dtype), free)
     with torch.inference_mode(), full_float32(a.device), torch.autocast(a.device.type, dtype, engine == "half"):
         return module(a, b).to(a.dtype)
+
+
+def _in_parts(module: FusionModule, window: int, a: Tensor, b: Tensor, free: int) -> Tensor:
+    """Parts of so many rows that one of them, with what is around it, takes up to half of the free memory."""
+    around = 2 * reach(module, window // CELLS)
+    of_a_row = a.shape[0] * a.shape[3] * bytes_whole(module, a.dtype)
+    rows = max(MIN_PART, free // 2 // of_a_row - around)
+    needed = min(rows + around, a.shape[2]) * of_a_row
+    check_memory(len(a), a.shape[2], a.shape[3], needed, free)
+    with full_float32(a.device):
+        return fuse_in_parts(module, a, b, min(rows, MAX_PART))
 
 
 def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
@@ -95,5 +113,5 @@ def onnx_network(module: FusionModule) -> OnnxNetwork:
     with _lock:
         known = _networks.get(module)
         if known is None or known[0] != state:
-            known = _networks[module] = state, OnnxNetwork(weights, padding_mode)
+            known = _networks[module] = state, OnnxNetwork(weights, padding_mode, module.window)
         return known[1]

@@ -15,6 +15,7 @@ from refusion.fusion import FusionModule
 from refusion.onnx_graph import SIDES, whole
 from refusion.onnx_runtime import InferenceSession
 from refusion.pictures import MIN_SIDE
+from refusion.windows import cell_of
 
 CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 """Heights and widths at which an exported model is compared with the module."""
@@ -58,7 +59,7 @@ def export(module: FusionModule, path: Path) -> float:
 
 
 def _write_onnx(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    model = whole(*as_arrays(module))
+    model = whole(*as_arrays(module), cell_of(module.window))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     session = InferenceSession(path, providers=["CPUExecutionProvider"])

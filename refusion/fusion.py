@@ -21,8 +21,9 @@ class InteractiveFusion(nn.Module):
     Two maps of shape (N, C, H, W) in, one of shape (N, 2 C, H, W) out.
     """
 
-    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str) -> None:
+    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
         super().__init__()
+        self.window = window
         hidden = 2 * expansion * channels
         self.temperature1 = nn.Parameter(torch.ones(heads, 1, 1))
         self.temperature2 = nn.Parameter(torch.ones(heads, 1, 1))
@@ -44,8 +45,8 @@ class InteractiveFusion(nn.Module):
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         q1, k1, v1 = self.qkv1_dwconv(self.qkv1(x1)).chunk(3, dim=1)
         q2, k2, v2 = self.qkv2_dwconv(self.qkv2(x2)).chunk(3, dim=1)
-        x1 = x1 + self.project_mid1(transposed_attention(q2, k1, v1, self.temperature1))
-        x2 = x2 + self.project_mid2(transposed_attention(q1, k2, v2, self.temperature2))
+        x1 = x1 + self.project_mid1(transposed_attention(q2, k1, v1, self.temperature1, self.window))
+        x2 = x2 + self.project_mid2(transposed_attention(q1, k2, v2, self.temperature2, self.window))
         both = torch.cat((x1, x2), dim=1)
         gate1, gate2 = self.gates_dwconv(self.gates(both)).chunk(2, dim=1)
         gated1 = F.gelu(gate1) * self.value1_dwconv(self.value1(x1))
@@ -63,6 +64,8 @@ class FusionModule(nn.Module):
         blocks: transformer blocks in each encoder and in the decoder.
         padding_mode: what the 3 x 3 convolutions see beyond the border: ``replicate``, ``reflect`` or
             ``zeros`` (the authors' release; it leaves a visible frame).
+        window: side in pixels of the window whose pixels the attention sees, a multiple of 5; None for the whole
+            picture (see `refusion.blocks.windowed_attention`).
 
     Raises:
         ValueError: an argument is out of range.
@@ -75,15 +78,17 @@ class FusionModule(nn.Module):
         expansion: int = 2,
         blocks: int = 2,
         padding_mode: str = "replicate",
+        window: int | None = None,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode)
+        check_widths(channels, heads, expansion, padding_mode, window)
         self.project_in_1 = conv3x3(1, channels, padding_mode)
         self.project_in_2 = conv3x3(1, channels, padding_mode)
-        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.interaction = InteractiveFusion(channels, heads, expansion, padding_mode)
-        self.decoder = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode)
+        self.window = window
+        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.interaction = InteractiveFusion(channels, heads, expansion, padding_mode, window)
+        self.decoder = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
         self.project_out_0 = conv3x3(2 * channels, channels, padding_mode)
         self.project_out_1 = conv3x3(channels, 1, padding_mode)
 

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from refusion import __version__
 from refusion.checksums import CHECKSUMS, read_verified, write_checksums
@@ -187,8 +187,10 @@ def read_config(folder: Path, model_class: type) -> dict[str, Any]:
     if "task" not in config:
         raise ModelError(f"{CONFIG} in {name} lacks the key task, one of {', '.join(TASKS)}.")
     for key, value in config.items():
-        if type(value) is not known[key]:
-            raise ModelError(f"{key} in {CONFIG} of {name} is {value!r}; it must be of type {known[key].__name__}.")
+        accepted = get_args(known[key]) or (known[key],)
+        if type(value) not in accepted:
+            told = " or ".join("null" if kind is type(None) else kind.__name__ for kind in accepted)
+            raise ModelError(f"{key} in {CONFIG} of {name} is {value!r}; it must be of type {told}.")
     return config
 
 

@@ -73,6 +73,7 @@ class LossProposalModule(nn.Module):
         expansion: width of the gated feed-forward relative to the map it works on.
         blocks: transformer blocks in each encoder and in the trunk.
         padding_mode: ``replicate``, ``reflect`` or ``zeros``.
+        window: see `refusion.fusion.FusionModule`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -85,14 +86,15 @@ class LossProposalModule(nn.Module):
         expansion: int = 2,
         blocks: int = 2,
         padding_mode: str = "replicate",
+        window: int | None = None,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode)
+        check_widths(channels, heads, expansion, padding_mode, window)
         self.project_in_1 = conv3x3(1, channels, padding_mode)
         self.project_in_2 = conv3x3(1, channels, padding_mode)
-        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.trunk = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode)
+        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.trunk = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
         self.project_mid = conv3x3(2 * channels, channels, padding_mode)
         self.activation = nn.PReLU()
         self.intensity_head = conv3x3(channels, 2, padding_mode)

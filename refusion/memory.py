@@ -10,20 +10,19 @@ def free_on_machine() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(count: int, height: int, width: int, bytes_a_pixel: int, free: int) -> None:
+def check_memory(count: int, height: int, width: int, needed: int, free: int) -> None:
     """Refuse pictures for which there is not enough memory, before the system ends the process for it.
 
     Args:
         count: pairs.
         height: of each picture.
         width: of each picture.
-        bytes_a_pixel: what a pixel of a pair needs.
+        needed: bytes that they need.
         free: bytes that can be had.
 
     Raises:
         PictureError: a sentence with what is needed and what is free.
     """
-    needed = count * height * width * bytes_a_pixel
     if needed > free:
         what, advice = "A picture", "close other programs, or make the pictures smaller"
         if count > 1:

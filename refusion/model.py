@@ -40,6 +40,7 @@ class ReFusion(
         expansion: see `FusionModule`.
         blocks: see `FusionModule`.
         padding_mode: see `FusionModule`.
+        window: see `FusionModule`.
 
     Raises:
         ValueError: there is no such task, or an argument is out of range.
@@ -56,8 +57,9 @@ class ReFusion(
         expansion: int = 2,
         blocks: int = 2,
         padding_mode: str = "replicate",
+        window: int | None = None,
     ) -> None:
-        super().__init__(channels, heads, expansion, blocks, padding_mode)
+        super().__init__(channels, heads, expansion, blocks, padding_mode, window)
         self.task = get_task(task)
 
     @property
@@ -83,8 +85,8 @@ class ReFusion(
                 array as in `refusion.images.read_picture`.
             b: second source, of the same size.
             output_range: ``sources`` scales the fused luminance to the range that both sources span together,
-                ``contrast`` takes differences from its mean times 1.14, ``robust`` scales it to the full range with
-                0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
+                ``contrast`` takes differences from a middle grey times 1.16, ``robust`` scales it to the full range
+                with 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
                 white (as the authors' release does), ``network`` not at all; the task's own if not given.
             anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
                 or ``none`` (see `refusion.anchors.anchor_luminance`); the task's own if not given.
@@ -128,7 +130,7 @@ class ReFusion(
         Args:
             sources: the pictures, each as in `fuse`, all of one size. Paths are opened one after the other, so that
                 only a few pictures are in memory.
-            output_range: see `fuse`.
+            output_range: see `fuse`; ``network`` for three pictures and more if not given.
             anchor: see `fuse`.
             chroma: see `fuse`; not the rules that take one source's.
             bits: see `fuse`.
@@ -148,7 +150,7 @@ class ReFusion(
             self.task,
             sources,
             read=read_picture,
-            output_range=output_range or self.task.output_range,
+            output_range=output_range or self.task.range_of(len(sources)),
             anchor=anchor or self.task.anchor,
             chroma=chroma or self.task.chroma,
             engine=engine,

@@ -1,34 +1,42 @@
 """The fusion module on a CPU in ONNX Runtime, tile by tile: the result of `FusionModule.forward`, in little memory.
 
 The network takes a few passes over the picture (see `refusion.onnx_graph`). In each of them, a tile runs through all
-the layers while it is in the processor's cache; what the layers need around a tile is computed again for it. What is
-held for the whole picture is one map of features, which every pass overwrites. So the rows around each row of tiles are
-copied before, and columns are kept from one tile to the next.
+the layers while it is in the processor's cache; what the layers need around a tile is computed again for it.
 
-The threads take one row of tiles after the other. ONNX Runtime's own threads are not used: they divide every single
-operation among them.
+Where the attention has a window, the passes follow each other down the picture: a pass may go on as soon as the one
+before it is far enough ahead for the windows. So only some hundred rows of features are held, however high the picture.
+Where the attention is over the whole picture, a pass begins when the one before it has ended, and the features of all
+rows are held. In both cases they are held in one map, in which a pass overwrites the rows that it has read.
+
+The work is done in steps. The threads take the tiles of a step one after the other, and only read features; what they
+made is written at the end of the step. ONNX Runtime's own threads are not used: they divide every single operation
+among them.
 """
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from itertools import pairwise
-from math import ceil
 
 import numpy as np
 
 from refusion.memory import check_memory, free_on_machine
-from refusion.onnx_graph import PICTURE_ENDS, Attention, Pass, Weights, passes
+from refusion.onnx_graph import PICTURE_ENDS, Pass, Weights, free_shares, passes
 from refusion.onnx_runtime import InferenceSession, SessionOptions
 from refusion.pictures import MIN_SIDE
-from refusion.threads import cpu_threads, side_by_side
+from refusion.threads import cpu_threads, interruption_point, side_by_side
+from refusion.windows import CELL_WEIGHTS, CELLS, cell_of
 
-TILE = (60, 160)
-"""Rows and columns of a tile, at most."""
+TILE = (96, 112)
+"""Rows and columns of a tile, at most, where cells do not ask for more."""
 
-LEAST_ROWS = 16
-"""Rows of a tile at least, where there would be fewer tiles than threads."""
+TILES_A_THREAD = 4
+"""Tiles of a step for each thread at least, so that few of them wait for the last one."""
+
+LAG = 2
+"""Bands by which a pass stays behind the one before it, so that the passes of a step do not wait for each other."""
 
 
 class OnnxNetwork:
@@ -37,21 +45,42 @@ class OnnxNetwork:
     Args:
         weights: its state dict, float32.
         padding_mode: what its 3 x 3 convolutions see beyond the border.
+        window: side of the window of its attention; None for the whole picture.
     """
 
-    def __init__(self, weights: Weights, padding_mode: str) -> None:
-        self._passes = [(one, _session(one.model.SerializeToString())) for one in passes(weights, padding_mode)]
+    def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
+        self._cell = cell_of(window)
+        made = passes(weights, padding_mode, self._cell)
+        self._passes = [(one, _session(one.model.SerializeToString())) for one in made]
         self._padding_mode = padding_mode
-        self._channels = max(sum(one.outputs) for one, _ in self._passes)
+        self._channels = max(sum(one.outputs) for one in made)
+        self._layers = max(one.layers for one in made)
+
+    def bytes_needed(self, height: int, width: int) -> int:
+        """Memory that a picture takes: its features, both sources and the result. Tiles come on top.
+
+        Args:
+            height: of the picture.
+            width: of the picture.
+        """
+        rows, band = height, self._band_rows(TILE[0])
+        waiting = TILES_A_THREAD * band
+        if self._cell is not None:
+            rows = min(height, self._bands_held * band)
+            waiting = len(self._passes) * band
+        held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers) + 3 * height
+        return held * width * np.dtype(np.float32).itemsize
 
     @property
-    def bytes_held(self) -> int:
-        """Memory for each pixel of the picture: its features, the copied rows of them, both sources and the result.
+    def _bands_held(self) -> int:
+        return LAG * (len(self._passes) - 1)
 
-        Tiles come on top.
-        """
-        copied = 2 * max(one.layers for one, _ in self._passes) / TILE[0]
-        return ceil((self._channels * (1 + copied) + 3) * np.dtype(np.float32).itemsize)
+    def _band_rows(self, rows: int) -> int:
+        """Rows of a band: whole cells, and as many as the pass after it has to be ahead by."""
+        if self._cell is None:
+            return rows
+        least = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
+        return max(least, rows // self._cell * self._cell)
 
     def fuse(
         self, a: np.ndarray, b: np.ndarray, *, tile: tuple[int, int] = TILE, threads: int | None = None
@@ -61,7 +90,7 @@ class OnnxNetwork:
         Args:
             a: first source, float32 (H, W) in [0, 1], H and W at least 8.
             b: second source, the same shape.
-            tile: rows and columns of a tile, at most.
+            tile: rows and columns of a tile, at most, where cells do not ask for more.
             threads: how many to use, at most; what suits the machine if not given.
 
         Returns:
@@ -77,18 +106,46 @@ class OnnxNetwork:
                 "are accepted."
             )
         height, width = a.shape
-        check_memory(1, height, width, self.bytes_held, free_on_machine())
+        check_memory(1, height, width, self.bytes_needed(height, width), free_on_machine())
         _keep_freed_blocks()
-        features = np.empty((self._channels, *a.shape), np.float32)
+        band = self._band_rows(tile[0])
+        bands = -(-height // band)
+        held = bands if self._cell is None else min(bands, self._bands_held)
+        features = np.empty((self._channels, min(height, held * band), width), np.float32)
         fused = np.empty_like(a)
+        stages: list[_Stage] = []
         maps = [a[None], b[None]]
-        matrices: list[np.ndarray] = []
         for one, session in self._passes:
-            results = list(_divided(features, one.outputs)) if one.attentions else [fused[None]]
-            sums = _run(one, session, maps, results, matrices, self._padding_mode, tile, threads or cpu_threads())
-            matrices = [attention.matrix(*sums[3 * i : 3 * i + 3]) for i, attention in enumerate(one.attentions)]
-            maps = results
+            made = list(_divided(features, one.outputs)) if one.attentions else [fused[None]]
+            before = stages[-1] if stages else None
+            stages.append(_Stage(one, session, before, height, maps, made, self._padding_mode, self._cell))
+            maps = made
+        columns = _parts(width, tile[1], self._cell or 1)
+        threads = threads or cpu_threads()
+        wanted = TILES_A_THREAD * threads
+        for step in self._steps(bands, -(-wanted // len(columns))):
+            interruption_point()
+            tiles: list[_Tile] = []
+            for index, some in step:
+                rows = [(i * band, min((i + 1) * band, height)) for i in some]
+                tiles += stages[index].tiles(rows, columns)
+            _run([tile.run for tile in tiles], threads)
+            for index, some in step:
+                stages[index].finish(min(some.stop * band, height))
+            _run([tile.write for tile in tiles], threads)
         return fused
+
+    def _steps(self, bands: int, at_once: int) -> Iterator[list[tuple[int, range]]]:
+        """What is done at the same time: passes and their bands."""
+        count = len(self._passes)
+        if self._cell is None:
+            for index in range(count):
+                for first in range(0, bands, at_once):
+                    yield [(index, range(first, min(first + at_once, bands)))]
+            return
+        for step in range(bands + LAG * (count - 1)):
+            some = ((index, step - LAG * index) for index in range(count))
+            yield [(index, range(band, band + 1)) for index, band in some if 0 <= band < bands]
 
 
 def _session(model: bytes) -> InferenceSession:
@@ -114,118 +171,234 @@ def _divided(features: np.ndarray, channels: Sequence[int]) -> Iterator[np.ndarr
         first += count
 
 
-def _run(
-    one: Pass,
-    session: InferenceSession,
-    maps: Sequence[np.ndarray],
-    results: Sequence[np.ndarray],
-    matrices: Sequence[np.ndarray],
-    padding_mode: str,
-    tile: tuple[int, int],
-    threads: int,
-) -> list[np.ndarray]:
-    """Take a picture through a pass; the sums over all pixels, in float64."""
-    height = maps[0].shape[1]
-    rows = min(tile[0], max(LEAST_ROWS, -(-height // threads)))
-    bands = [
-        _Band(one, session, [_Reader(x, one.layers, padding_mode, part) for x in maps], results, matrices, part)
-        for part in _parts(height, rows)
-    ]
-    waiting = deque(bands)
-
-    def work(stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                band = waiting.popleft()
-            except IndexError:
-                return
-            band.run(tile[1], stop)
-
-    side_by_side([work] * max(1, min(threads, len(bands))))
-    return [np.sum(sums, axis=0) for sums in zip(*(band.sums for band in bands), strict=True)]
-
-
-class _Band:
-    """A row of tiles that is taken through a pass.
+@dataclass
+class _Tile:
+    """Some pixels that are taken through a pass; it is run, and later written, in a thread.
 
     Attributes:
-        sums: over its pixels.
+        stage: of the pass.
+        rows: the first one, and the one after the last.
+        columns: likewise.
+        outputs: what the pass made of it.
+    """
+
+    stage: "_Stage"
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    outputs: list[np.ndarray] = field(default_factory=list)
+
+    def run(self) -> None:
+        stage = self.stage
+        self.outputs = stage.session.run(None, stage.feed(self.rows, self.columns))
+
+    def write(self) -> None:
+        self.stage.write(self.rows, self.columns, self.outputs)
+
+
+class _Stage:
+    """A pass on its way down the picture.
+
+    Args:
+        one: the pass.
+        session: that runs it.
+        before: the stage of the pass before.
+        height: of the picture.
+        given: the maps that it reads, (C, rows, W) each; row y of the picture is row y modulo rows.
+        made: the maps that it writes, likewise.
+        padding_mode: see `OnnxNetwork`.
+        cell: side of the cells of the attention.
     """
 
     def __init__(
         self,
         one: Pass,
         session: InferenceSession,
-        readers: "Sequence[_Reader]",
-        results: Sequence[np.ndarray],
-        matrices: Sequence[np.ndarray],
-        rows: tuple[int, int],
+        before: "_Stage | None",
+        height: int,
+        given: Sequence[np.ndarray],
+        made: Sequence[np.ndarray],
+        padding_mode: str,
+        cell: int | None,
     ) -> None:
-        self.one, self.session, self.readers, self.results, self.rows = one, session, readers, results, rows
-        self.matrices = {f"attention{i}": matrix for i, matrix in enumerate(matrices)}
-        self.sums = [np.zeros(shape) for attention in one.attentions for shape in _shapes_of_sums(attention)]
+        self.one, self.session, self.before, self.given, self.made = one, session, before, given, made
+        self.padding_mode, self.cell = padding_mode, cell
+        self.height, self.width = height, given[0].shape[2]
+        self.done = 0
+        self._above = [maps[:, :0] for maps in given]
+        self._matrices: list[np.ndarray] | None = None
+        self._bands, self._first_cell = (0, 0), 0
+        self._lock = threading.Lock()
+        rows, columns = 1, 1
+        if cell is not None:
+            # As many rows of cells as there are of features, and those of the windows around them.
+            rows, columns = -(-made[0].shape[1] // cell) + 2 * CELLS, -(-self.width // cell)
+        shapes = [attention.shape_of_wanted for attention in one.attentions]
+        # Over a whole picture they are many.
+        dtype = np.float64 if cell is None else np.float32
+        self.sums = [np.zeros((rows, columns, *shape), dtype) for shape in shapes]
 
-    def run(self, columns: int, stop: threading.Event) -> None:
-        """Take tiles of so many columns at most through the pass, from left to right."""
-        for part in _parts(self.results[0].shape[2], columns):
-            if stop.is_set():
-                return
-            self._tile(part)
+    def tiles(self, rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]]) -> list[_Tile]:
+        """Tiles of bands that follow what is done; what they need of the pass before has to be done."""
+        self._matrices, self._bands = None, (rows[0][0], rows[-1][1])
+        return [_Tile(self, some, others) for some in rows for others in columns]
 
-    def _tile(self, columns: tuple[int, int]) -> None:
-        (first, last), (left, right), (_, height, width) = self.rows, columns, self.results[0].shape
-        feed = {f"x{i}": reader.tile(columns) for i, reader in enumerate(self.readers)}
+    def feed(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
+        """What the pass takes for a tile."""
+        (first, last), (left, right) = rows, columns
+        feed = {f"x{i}": self._read(i, rows, columns)[None] for i in range(len(self.given))}
         for layer in self.one.pads:
             after = self.one.layers - 1 - layer
-            feed[f"pads{layer}"] = _ends(first <= after, left <= after, last + after >= height, right + after >= width)
-        outputs = self.session.run(None, feed | self.matrices)
+            ends = first <= after, left <= after, last + after >= self.height, right + after >= self.width
+            feed[f"pads{layer}"] = _ends(*ends)
+        if self.cell is not None and self.one.attentions:
+            feed["cell_pads"] = np.array([0] * 6 + [-(last - first) % self.cell, -(right - left) % self.cell])
+        if not self.one.attended:
+            return feed
+        with self._lock:
+            if self._matrices is None:
+                self._matrices = self._find_matrices(*self._bands)
+        if self.cell is None:
+            return feed | {f"attention{i}": matrix for i, matrix in enumerate(self._matrices)}
+        around = self.one.layers - 1
+        (top, bottom), (begin, end) = (
+            (max(0, one - around), min(length, other + around))
+            for (one, other), length in ((rows, self.height), (columns, self.width))
+        )
+        feed["rows"], (upper, lower) = _interpolation(top, bottom, self.height, self.cell)
+        of_columns, (west, east) = _interpolation(begin, end, self.width, self.cell)
+        feed["columns"] = of_columns.T
+        upper, lower = upper - self._first_cell, lower - self._first_cell
+        for i, matrix in enumerate(self._matrices):
+            feed[f"attention{i}"] = matrix[..., upper:lower, west:east]
+        return feed
+
+    def finish(self, last: int) -> None:
+        """Keep the rows above the next ones, before they are overwritten; the rows up to `last` are done."""
+        if self.before is not None and last < self.height:
+            first = max(0, last - self.one.layers)
+            above = [np.empty((len(maps), last - first, self.width), np.float32) for maps in self.given]
+            for index, rows in enumerate(above):
+                self._copy_rows(index, first, slice(None), rows)
+            self._above = above
+        self.done = last
+
+    def write(self, rows: tuple[int, int], columns: tuple[int, int], outputs: Sequence[np.ndarray]) -> None:
+        """Write what the pass has made of a tile."""
+        (first, last), (left, right) = rows, columns
         top, begin = min(self.one.left, first), min(self.one.left, left)
-        for result, y in zip(self.results, outputs, strict=False):
-            result[:, first:last, left:right] = y[0, :, top : top + last - first, begin : begin + right - left]
-        for total, part in zip(self.sums, outputs[len(self.results) :], strict=True):
-            total += part
+        for maps, y in zip(self.made, outputs, strict=False):
+            part = y[0, :, top : top + last - first, begin : begin + right - left]
+            for place, of_part in _pieces(first, last, maps.shape[1]):
+                maps[:, place, left:right] = part[:, of_part]
+        made = zip(self.one.attentions, outputs[len(self.made) :], strict=True)
+        for sums, part in zip(self.sums, (attention.wanted(x) for attention, x in made), strict=True):
+            if self.cell is None:
+                with self._lock:
+                    sums += part
+            else:
+                places = np.arange(first // self.cell, first // self.cell + len(part)) % len(sums)
+                sums[places, left // self.cell : left // self.cell + part.shape[1]] = part
 
+    def _find_matrices(self, first: int, last: int) -> list[np.ndarray]:
+        """The attention matrices that these rows take, made of the sums of the pass before."""
+        assert self.before is not None
+        made = list(zip(self.before.one.attentions, self.before.sums, strict=True))
+        if self.cell is None:
+            return [attention.projected(sums[0, 0]) for attention, sums in made]
+        around, count = self.one.layers - 1, -(-self.height // self.cell)
+        upper, lower = _cells_of(max(0, first - around), min(self.height, last + around), self.cell, count)
+        self._first_cell = upper
+        rows = np.arange(upper - CELLS // 2, lower + CELLS // 2)
+        inside = (rows >= 0) & (rows < count)
+        matrices = []
+        for attention, sums in made:
+            some = np.pad(sums[rows % len(sums)], [(0, 0), (CELLS // 2,) * 2, *[(0, 0)] * 2])
+            some[~inside] = 0
+            for axis in (0, 1):
+                length = some.shape[axis] - CELLS + 1
+                some = np.sum(
+                    [weight * some.take(range(i, i + length), axis) for i, weight in enumerate(CELL_WEIGHTS)], axis=0
+                )
+            shares = attention.shares(some)[..., : free_shares(attention.of_a_head)]
+            matrices.append(np.ascontiguousarray(shares.transpose(2, 3, 4, 0, 1)))
+        return matrices
 
-class _Reader:
-    """Gives the tiles of some rows with what is around them, as they were before the pass.
-
-    Args:
-        features: the map, (C, H, W), whose tiles are overwritten once they were given.
-        around: rows and columns around a tile.
-        padding_mode: what is around the picture, a row and a column of it: nothing for ``zeros``.
-        rows: first row of the tiles, and the row after the last one.
-    """
-
-    def __init__(self, features: np.ndarray, around: int, padding_mode: str, rows: tuple[int, int]) -> None:
-        first, last = rows
-        self.features, self.around, self.padding_mode, self.rows = features, around, padding_mode, rows
-        # Before others overwrite them.
-        self.above = features[:, max(0, first - around) : first].copy()
-        self.below = features[:, last : last + around].copy()
-        self.before = self.above
-
-    def tile(self, columns: tuple[int, int]) -> np.ndarray:
-        """The next tile from left to right: (1, C, h, w)."""
-        (first, last), (left, right), (channels, height, width) = self.rows, columns, self.features.shape
-        begin, end = max(0, left - self.around), min(width, right + self.around)
-        top, bottom = self.above.shape[1], self.below.shape[1]
+    def _read(self, index: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """A tile of a map with what is around it, as it was before this pass: (C, h, w)."""
+        (first, last), (left, right), around = rows, columns, self.one.layers
+        maps = self.given[index]
+        top, bottom = max(0, first - around), min(self.height, last + around)
+        begin, end = max(0, left - around), min(self.width, right + around)
         pad = 0 if self.padding_mode == "zeros" else 1
         margins = [
-            (pad * (first < self.around), pad * (last + self.around > height)),
-            (pad * (left < self.around), pad * (right + self.around > width)),
+            (pad * (first < around), pad * (last + around > self.height)),
+            (pad * (left < around), pad * (right + around > self.width)),
         ]
-        sides = [n + sum(margin) for n, margin in zip((top + last - first + bottom, end - begin), margins, strict=True)]
-        padded = np.empty((channels, *sides), np.float32)
+        sides = [n + sum(margin) for n, margin in zip((bottom - top, end - begin), margins, strict=True)]
+        padded = np.empty((len(maps), *sides), np.float32)
         tile = padded[:, margins[0][0] : sides[0] - margins[0][1], margins[1][0] : sides[1] - margins[1][1]]
-        own = slice(top, top + last - first)
-        tile[:, :top] = self.above[:, :, begin:end]
-        if left > begin:
-            tile[:, own, : left - begin] = self.before[:, :, begin - left :]
-        tile[:, own, left - begin :] = self.features[:, first:last, left:end]
-        tile[:, own.stop :] = self.below[:, :, begin:end]
-        self.before = tile[:, own, : right - begin]
+        self._copy_rows(index, top, slice(begin, end), tile)
         _fill_margins(padded, margins, 0 if self.padding_mode == "replicate" else 1)
-        return padded[None]
+        return padded
+
+    def _copy_rows(self, index: int, first: int, columns: slice, rows: np.ndarray) -> None:
+        """Copy the rows of a map from `first` on, as they were before this pass, to (C, rows, columns)."""
+        maps, start = self.given[index], first
+        if self.before is not None and first < self.done:
+            # They were overwritten since, which the sources never are.
+            start = min(self.done, first + rows.shape[1])
+            kept = self._above[index].shape[1] - self.done
+            rows[:, : start - first] = self._above[index][:, kept + first : kept + start, columns]
+        for place, of_rows in _pieces(start, first + rows.shape[1], maps.shape[1]):
+            rows[:, start - first :][:, of_rows] = maps[:, place, columns]
+
+
+def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:
+    """Where rows are in a map that holds the last ones, piece by piece: places in the map, and among these rows."""
+    row = first
+    while row < last:
+        place = row % held
+        count = min(last - row, held - place)
+        yield slice(place, place + count), slice(row - first, row - first + count)
+        row += count
+
+
+def _run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
+    """Do some tasks, each thread one after the other."""
+    waiting = deque(tasks)
+
+    def work(stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                task = waiting.popleft()
+            except IndexError:
+                return
+            task()
+
+    side_by_side([work] * max(1, min(threads, len(tasks))))
+
+
+def _cells_of(first: int, last: int, cell: int, count: int | None = None) -> tuple[int, int]:
+    """The cells between whose centres rows are interpolated: the first, and the one after the last.
+
+    Args:
+        first: first row (or column).
+        last: the one after the last.
+        cell: side of a cell.
+        count: cells that there are.
+    """
+    upper, lower = ((2 * row + 1 - cell) // (2 * cell) for row in (first, last - 1))
+    return max(0, upper), lower + 2 if count is None else min(count, lower + 2)
+
+
+@lru_cache(maxsize=1024)
+def _interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Shares of cells in rows (or columns), (last - first, cells), linear between their centres; and which cells."""
+    count = -(-length // cell)
+    upper, lower = _cells_of(first, last, cell, count)
+    place = ((np.arange(first, last) + 0.5) / cell - 0.5).clip(0, count - 1)
+    shares = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(upper, lower)))
+    return shares.astype(np.float32), (upper, lower)
 
 
 def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int) -> None:
@@ -241,15 +414,15 @@ def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int
         padded[:, :, -1] = padded[:, :, -2 - inner]
 
 
-def _shapes_of_sums(attention: Attention) -> tuple[tuple[int, ...], ...]:
-    channels = len(attention.projection)
-    return (channels, channels), (channels,), (channels,)
+def _parts(length: int, most: int, cell: int) -> list[tuple[int, int]]:
+    """Cut a length into parts of whole cells, of about the same size: where each begins and ends.
 
-
-def _parts(length: int, most: int) -> list[tuple[int, int]]:
-    """Cut a length into parts of nearly the same size, of so much at most: where each begins and ends."""
-    count = -(-length // most)
-    return list(pairwise(length * i // count for i in range(count + 1)))
+    A part has `most` at most, but at least one cell. Only the last one may end within a cell.
+    """
+    cells = -(-length // cell)
+    count = -(-cells // max(1, most // cell))
+    ends = [min(cells * i // count * cell, length) for i in range(count + 1)]
+    return list(pairwise(ends))
 
 
 @cache

@@ -16,6 +16,7 @@ class ReconstructionModule(nn.Module):
         expansion: width of the gated feed-forward relative to the map it works on.
         blocks: transformer blocks in the encoder and in each branch.
         padding_mode: ``replicate``, ``reflect`` or ``zeros``.
+        window: see `refusion.fusion.FusionModule`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -28,13 +29,14 @@ class ReconstructionModule(nn.Module):
         expansion: int = 2,
         blocks: int = 2,
         padding_mode: str = "replicate",
+        window: int | None = None,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode)
+        check_widths(channels, heads, expansion, padding_mode, window)
         self.project_in = conv3x3(1, channels, padding_mode)
-        self.encoder = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.branch1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
-        self.branch2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode)
+        self.encoder = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.branch1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.branch2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
         self.project_out_1 = conv3x3(channels, 1, padding_mode)
         self.project_out_2 = conv3x3(channels, 1, padding_mode)
 

@@ -10,7 +10,8 @@ attention. Only the features are held for the whole picture, in one map that eac
 convolution is a row behind its input, so that rows are written only after they were read. The map has a column more at
 each side, for what the convolutions see there; the border columns of a strip are written after each of its layers.
 
-This is for GPUs; a CPU has `refusion.onnx_engine`, which is faster there, but for float32 alone.
+This is for GPUs; a CPU has `refusion.onnx_engine`, which is faster there, but for float32 alone. Where the attention
+has a window, `refusion.parts` takes its place.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ _interruption: ContextVar[Callable[[], None] | None] = ContextVar("interruption"
 
 @contextmanager
 def interruptible(look: Callable[[], None]) -> Iterator[None]:
-    """Have `side_by_side` look, a few times a second, whether it is to go on.
+    """Have `side_by_side` and `interruption_point` look, a few times a second, whether it is to go on.
 
     Args:
         look: raises what the computation is to end with.
@@ -29,6 +29,13 @@ def interruptible(look: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _interruption.reset(token)
+
+
+def interruption_point() -> None:
+    """Look whether to go on, for a computation of many short calls of `side_by_side`; see `interruptible`."""
+    look = _interruption.get()
+    if look is not None:
+        look()
 
 
 def cpu_threads() -> int:

@@ -15,11 +15,11 @@ from refusion.onnx_runtime import InferenceSession
 SIZES = ((8, 8), (21, 50), (40, 17))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[None, 20], ids=["whole picture", "window"])
+def folder(request, tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    ReFusion(channels=4, heads=2, blocks=1).save_pretrained(folder)
+    ReFusion(channels=4, heads=2, blocks=1, window=request.param).save_pretrained(folder)
     return folder
 
 

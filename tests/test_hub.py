@@ -32,7 +32,7 @@ from refusion.hub import (
     save_model,
 )
 from refusion.model import ReFusion
-from refusion.ranges import stretch_to_range
+from refusion.ranges import bring_to_range
 from refusion.tasks import TASKS
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
@@ -64,6 +64,7 @@ def test_config_holds_exactly_the_constructor_arguments(saved):
         "expansion": 2,
         "blocks": 2,
         "padding_mode": "replicate",
+        "window": None,
     }
 
 
@@ -276,7 +277,7 @@ def test_converted_checkpoint_gives_the_release_output(authors_state, tmp_path):
             theirs, ours = release.fuse(authors_state, a, b), loaded(a, b)
         assert (theirs - ours).abs().max() < 1e-4
         assert theirs.std() > 0.01
-    stretched = stretch_to_range(theirs[0, 0].numpy()) * 255
+    stretched = bring_to_range(theirs[0, 0].numpy(), (), "stretch") * 255
     picture = loaded.fuse(a[0, 0].numpy(), b[0, 0].numpy(), output_range="stretch", anchor="none")
     assert np.abs(np.asarray(picture, dtype=float) - stretched).max() <= 1
 

@@ -6,13 +6,16 @@ import sys
 import textwrap
 import threading
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import textured
 from test_strips import scattered
 
 from refusion.fusion import FusionModule
+from refusion.model import ReFusion
 from refusion.onnx_engine import OnnxNetwork
 from refusion.onnx_graph import passes, whole
 from refusion.threads import interruptible
@@ -23,7 +26,7 @@ def weights(module: FusionModule) -> dict[str, np.ndarray]:
 
 
 def network(module: FusionModule) -> OnnxNetwork:
-    return OnnxNetwork(weights(module), module.project_in_1.padding_mode)
+    return OnnxNetwork(weights(module), module.project_in_1.padding_mode, module.window)
 
 
 def plain(module: FusionModule, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -45,13 +48,57 @@ def test_tiles_of_every_size_give_the_plain_forward(padding_mode, size):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 32, 100])
-def test_what_threads_make_has_no_seam(threads, rows, monkeypatch):
-    monkeypatch.setattr("refusion.onnx_engine.LEAST_ROWS", 2)
-    module = scattered()
+@pytest.mark.parametrize("window", [None, 10])
+def test_what_threads_make_has_no_seam(threads, rows, window):
+    module = scattered(window=window)
     for height in (8, 33):
         a, b = np.random.default_rng(1).random((2, height, 21), np.float32)
         fused = network(module).fuse(a, b, tile=(rows, 9), threads=threads)
         np.testing.assert_allclose(fused, plain(module, a, b), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+@pytest.mark.parametrize("window", [5, 20, 80])
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (150, 37), (130, 70)])
+def test_windows_give_the_plain_forward_in_tiles_of_every_size(padding_mode, window, size):
+    module = scattered(padding_mode=padding_mode, window=window)
+    a, b = np.random.default_rng(0).random((2, *size), np.float32)
+    expected = plain(module, a, b)
+    fuse = network(module).fuse
+    for tile in [(1, 1), (16, 40), (64, 16), (200, 200)]:
+        np.testing.assert_allclose(fuse(a, b, tile=tile), expected, atol=1e-5, rtol=0)
+
+
+def test_a_window_larger_than_the_picture_is_the_whole_picture():
+    windowed, whole_picture = scattered(window=500), FusionModule().eval()
+    whole_picture.load_state_dict(windowed.state_dict())
+    a, b = np.random.default_rng(0).random((2, 60, 90), np.float32)
+    expected = plain(whole_picture, a, b)
+    np.testing.assert_allclose(plain(windowed, a, b), expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(network(windowed).fuse(a, b, tile=(16, 16)), expected, atol=1e-5, rtol=0)
+
+
+def test_with_a_window_what_is_far_away_does_not_matter():
+    module = scattered(window=10)
+    a, b = np.random.default_rng(0).random((2, 40, 240), np.float32)
+    elsewhere = a.copy()
+    elsewhere[:, 160:] = 1 - elsewhere[:, 160:]
+    one, other = (network(module).fuse(x, b) for x in (a, elsewhere))
+    np.testing.assert_array_equal(one[:, :80], other[:, :80])
+    assert np.abs(one - other)[:, 80:].max() > 1e-3
+
+
+def test_a_picture_cropped_by_whole_cells_is_fused_alike_away_from_the_border():
+    sharp = textured(1, 320, 352) / np.float32(255)
+    near = np.arange(352) < 176
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    a, b = np.where(near, sharp, blurred), np.where(near, blurred, sharp)
+    fuse = network(ReFusion.from_pretrained("refusion-multi-focus")).fuse
+    inside = slice(96, -96)
+    for cut, levels in ((48, 1), (37, 2)):
+        cropped = fuse(*(np.ascontiguousarray(x[cut:, cut:]) for x in (a, b)))
+        difference = 255 * np.abs(fuse(a, b)[cut:, cut:] - cropped)[inside, inside]
+        assert difference.max() <= levels
 
 
 @pytest.mark.parametrize(
@@ -61,6 +108,8 @@ def test_what_threads_make_has_no_seam(threads, rows, monkeypatch):
         {"channels": 8, "heads": 1, "blocks": 3, "padding_mode": "reflect"},
         {"channels": 4, "heads": 4, "expansion": 3, "blocks": 0, "padding_mode": "zeros"},
         {"channels": 6, "heads": 2, "expansion": 1, "blocks": 1},
+        {"channels": 8, "heads": 1, "blocks": 3, "window": 15},
+        {"channels": 4, "heads": 4, "blocks": 0, "window": 10},
     ],
     ids=str,
 )
@@ -85,8 +134,10 @@ def test_what_is_not_a_pair_is_refused(one, other):
 
 def test_the_graphs_are_valid():
     module = scattered()
-    for model in (whole(weights(module), "replicate"), *(one.model for one in passes(weights(module), "replicate"))):
-        onnx.checker.check_model(model, full_check=True)
+    for cell in (None, 16):
+        models = [one.model for one in passes(weights(module), "replicate", cell)]
+        for model in (whole(weights(module), "replicate", cell), *models):
+            onnx.checker.check_model(model, full_check=True)
 
 
 def test_pairs_fused_at_once_do_not_disturb_each_other():
@@ -177,3 +228,10 @@ def test_memory_is_little_more_than_the_features(threads):
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     features = 700 * 1000 * 35 * 4 / 2**20
     assert features < grown < features + 100 * threads
+
+
+def test_with_a_window_memory_does_not_grow_with_the_height():
+    ready = network(FusionModule(window=80))
+    sources_and_result = 3 * 4
+    low, high = ready.bytes_needed(4_000, 600), ready.bytes_needed(40_000, 600)
+    assert high - low == 36_000 * 600 * sources_and_result
