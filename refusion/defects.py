@@ -1,13 +1,14 @@
-"""Two defects that a fused picture can have and the fusion metrics hardly see, as figures.
+"""What the fusion metrics hardly see in a fused picture, as figures.
 
-Both take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type. In both,
-lower is better.
+All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type. They are nan
+where they have no meaning for a pair.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 BLACK = 1
@@ -15,6 +16,22 @@ BLACK = 1
 
 FLOOR = 0.1
 """Grey levels added to the mean steps at the border and inside: a tenth of the smallest step that a pixel can have."""
+
+SHARPNESS_WINDOW = 15
+"""Side of the window, in pixels, over which sharpness is taken: the mean squared Laplacian."""
+
+CLEARLY_SHARPER, LEAST_SHARPNESS = 4, 8
+"""A source is clearly sharper with so many times the sharpness of the other, if it has this much."""
+
+AGREEMENT = 2
+"""Grey levels by which sources differ at most where they agree."""
+
+HOT_PERCENTILE, LEAST_HEAT, HOT_PIXELS = 98, 10, 40
+"""Hot is what is above this percentile of the infrared and so many grey levels above its mean, in blobs of so many
+pixels."""
+
+BRIGHT = 225
+"""Grey level of the visible picture from which on it is bright, as a sky is."""
 
 BORDER_MIN_SIZE = 4
 """Smallest height and width with a step inside, between the two outermost rows and columns."""
@@ -65,6 +82,101 @@ def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     return float(fused[black].mean()) if black.any() else math.nan
 
 
+def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
+    """Share of the clearly sharper pixels that are sharp in the fused picture, of the source that loses more; 0 to 1.
+
+    Of the pixels where one source is more than four times as sharp as the other, those at which the fused picture has
+    more than half of that sharpness. nan where neither source is clearly sharper in 1 % of the picture.
+
+    Args:
+        a: first source, (H, W), 0 to 255.
+        b: second source, likewise.
+        fused: fused picture, likewise.
+
+    Raises:
+        ValueError: the shapes differ, or are not (H, W).
+    """
+    sharp_a, sharp_b, sharp = (
+        cv2.blur(cv2.Laplacian(x, cv2.CV_64F) ** 2, (SHARPNESS_WINDOW, SHARPNESS_WINDOW)) for x in _levels(a, b, fused)
+    )
+    shares = []
+    for one, other in ((sharp_a, sharp_b), (sharp_b, sharp_a)):
+        clearly = (one > CLEARLY_SHARPER * other) & (one > LEAST_SHARPNESS)
+        if clearly.mean() > 0.01:
+            shares.append(float((sharp > 0.5 * one)[clearly].mean()))
+    return min(shares, default=math.nan)
+
+
+def disagreement(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
+    """Mean distance of the fused picture from its sources' mean where they agree, in grey levels; 0 and up.
+
+    nan where they agree in less than 5 % of the picture.
+
+    Args:
+        a: first source, (H, W), 0 to 255.
+        b: second source, likewise.
+        fused: fused picture, likewise.
+
+    Raises:
+        ValueError: the shapes differ, or are not (H, W).
+    """
+    a, b, fused = _levels(a, b, fused)
+    agreed = np.abs(a - b) <= AGREEMENT
+    return float(np.abs(fused - (a + b) / 2)[agreed].mean()) if agreed.mean() > 0.05 else math.nan
+
+
+def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
+    """Contrast of hot objects to what is around them, relative to that in the infrared; 1 keeps all of it.
+
+    The mean over the hot blobs, by their pixels. What is around is a ring of 4 to 12 pixels away. nan without a hot
+    object.
+
+    Args:
+        a: the infrared, (H, W), 0 to 255.
+        b: the visible picture, likewise.
+        fused: fused picture, likewise.
+
+    Raises:
+        ValueError: the shapes differ, or are not (H, W).
+    """
+    a, b, fused = _levels(a, b, fused)
+    hot = (a > max(np.percentile(a, HOT_PERCENTILE), a.mean() + LEAST_HEAT)).astype(np.uint8)
+    closed = cv2.morphologyEx(hot, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(closed)
+    kept, pixels = [], []
+    for label in range(1, count):
+        if statistics[label, cv2.CC_STAT_AREA] < HOT_PIXELS:
+            continue
+        blob = (labels == label).astype(np.uint8)
+        ring = (cv2.dilate(blob, np.ones((25, 25))) > cv2.dilate(blob, np.ones((7, 7)))) & (hot == 0)
+        if ring.sum() < HOT_PIXELS // 2:
+            continue
+        inside = blob > 0
+        contrast = a[inside].mean() - a[ring].mean()
+        if contrast > LEAST_HEAT:
+            kept.append((fused[inside].mean() - fused[ring].mean()) / contrast)
+            pixels.append(inside.sum())
+    return float(np.average(kept, weights=pixels)) if kept else math.nan
+
+
+def brightness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
+    """Fused by visible where the visible picture is bright; 1 keeps a bright sky bright.
+
+    nan where less than 3 % of the picture are bright.
+
+    Args:
+        a: the infrared, (H, W), 0 to 255.
+        b: the visible picture, likewise.
+        fused: fused picture, likewise.
+
+    Raises:
+        ValueError: the shapes differ, or are not (H, W).
+    """
+    a, b, fused = _levels(a, b, fused)
+    bright = cv2.erode((b >= BRIGHT).astype(np.uint8), np.ones((5, 5))) > 0
+    return float(fused[bright].mean() / b[bright].mean()) if bright.mean() > 0.03 else math.nan
+
+
 def _levels(*pictures: np.ndarray) -> list[np.ndarray]:
     shapes = [np.shape(picture) for picture in pictures]
     if len(shapes[0]) != 2 or len(set(shapes)) > 1:
@@ -85,19 +197,21 @@ def _border_quotient(picture: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Defect:
-    """One defect of fused pictures as a figure; lower is better.
+    """One of these figures.
 
     Attributes:
         name: what tables call it.
         function: takes (a, b, fused), arrays (H, W), and returns the figure, nan where it has no meaning.
         range: smallest and largest value it can take.
         definition: what it measures, in a few words.
+        higher_is_better: its direction.
     """
 
     name: str
     function: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     range: tuple[float, float]
     definition: str
+    higher_is_better: bool = False
 
 
 DEFECTS: dict[str, Defect] = {
@@ -115,5 +229,9 @@ DEFECTS: dict[str, Defect] = {
             (0, 255),
             f"mean grey level where both sources are at most {BLACK}",
         ),
+        Defect("sharp", sharpness_kept, (0, 1), "share of the clearly sharper pixels that are kept sharp", True),
+        Defect("agree", disagreement, (0, 255), f"mean change where both sources agree within {AGREEMENT} levels"),
+        Defect("heat", heat_kept, (-math.inf, math.inf), "contrast of hot objects relative to the infrared", True),
+        Defect("bright", brightness_kept, (0, math.inf), f"fused by visible where that is {BRIGHT} and more", True),
     )
 }

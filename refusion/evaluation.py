@@ -18,7 +18,12 @@ from refusion.tasks import Task
 FIGURES = (*DEFAULT_METRICS, "border")
 """Figures that are scored unless others are asked for."""
 
-_TASK_FIGURES = {"medical": (*FIGURES, "background"), "multi-exposure": (*DEFAULT_METRICS, "MEF-SSIM", "border")}
+_TASK_FIGURES = {
+    "ir-vis": (*FIGURES, "heat", "bright"),
+    "medical": (*FIGURES, "background"),
+    "multi-focus": (*FIGURES, "sharp", "agree"),
+    "multi-exposure": (*DEFAULT_METRICS, "MEF-SSIM", "border"),
+}
 
 MIN_SIZES = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
 """Shortest side of a picture that a metric needs, where it is more than any picture has."""

@@ -72,8 +72,8 @@ class Report:
 
 
 def higher_is_better(figure: str) -> bool:
-    """Whether more of a figure is better; less of every defect is."""
-    return figure in METRICS and METRICS[figure].higher_is_better
+    """Whether more of a figure is better."""
+    return (METRICS | DEFECTS)[figure].higher_is_better
 
 
 def means_table(report: Report) -> Table:
@@ -112,7 +112,7 @@ def to_json(report: Report) -> str:
     figures = {
         figure: {"higher_is_better": higher_is_better(figure), "source": METRICS[figure].source}
         if figure in METRICS
-        else {"higher_is_better": False, "definition": DEFECTS[figure].definition}
+        else {"higher_is_better": higher_is_better(figure), "definition": DEFECTS[figure].definition}
         for figure in report.figures
     }
     content = {

@@ -2,11 +2,21 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from conftest import textured
 
-from refusion.defects import DEFECTS, FLOOR, background_level, border_step_ratio
+from refusion.defects import (
+    DEFECTS,
+    FLOOR,
+    background_level,
+    border_step_ratio,
+    brightness_kept,
+    disagreement,
+    heat_kept,
+    sharpness_kept,
+)
 
 
 @pytest.fixture
@@ -77,6 +87,51 @@ def test_types_do_not_matter(sources):
     for defect in DEFECTS.values():
         as_bytes = defect.function(*sources, fused.astype(np.uint8))
         assert as_bytes == pytest.approx(defect.function(*(x.astype(float) for x in sources), fused), nan_ok=True)
+
+
+def two_focused(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture that is sharp on the left only, and on the right only."""
+    left = np.arange(picture.shape[1]) < picture.shape[1] // 2
+    blurred = cv2.GaussianBlur(picture, (0, 0), 4)
+    return np.where(left, picture, blurred), np.where(left, blurred, picture)
+
+
+def test_sharpness_is_kept_by_the_picture_and_lost_by_each_source():
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128)).astype(np.float64)
+    near, far = two_focused(picture)
+    assert sharpness_kept(near, far, picture) == 1
+    assert sharpness_kept(near, far, near) < 0.1
+    assert sharpness_kept(near, far, (near + far) / 2) < 0.1
+    assert sharpness_kept(near, far, picture) == sharpness_kept(far, near, picture)
+    assert math.isnan(sharpness_kept(picture, picture, picture))
+
+
+def test_what_sources_agree_on_is_left_alone_or_counted():
+    a = textured(1, 64, 64).astype(np.float64)
+    b = a + 2
+    assert disagreement(a, b, a + 1) == 0
+    assert disagreement(a, b, a + 4) == 3
+    assert math.isnan(disagreement(a, a + 3, a))
+
+
+def test_heat_is_the_contrast_of_hot_objects():
+    infrared, visible = np.full((80, 100), 40.0), np.full((80, 100), 90.0)
+    infrared[20:30, 20:30] = infrared[50:55, 60:70] = 200
+    assert heat_kept(infrared, visible, infrared) == pytest.approx(1)
+    assert heat_kept(infrared, visible, infrared / 2 + visible / 2) == pytest.approx(0.5)
+    assert heat_kept(infrared, visible, visible) == 0
+    one_lost = infrared.copy()
+    one_lost[20:30, 20:30] = 40
+    assert heat_kept(infrared, visible, one_lost) == pytest.approx(50 / 150)
+    assert math.isnan(heat_kept(visible, visible, visible))
+
+
+def test_brightness_is_that_of_the_bright_part_of_the_visible_picture():
+    infrared, visible = np.zeros((60, 60)), np.full((60, 60), 100.0)
+    visible[:20] = 250
+    assert brightness_kept(infrared, visible, visible) == 1
+    assert brightness_kept(infrared, visible, np.where(visible > 200, 200, 0)) == pytest.approx(0.8)
+    assert math.isnan(brightness_kept(infrared, np.minimum(visible, 200), visible))
 
 
 @pytest.mark.parametrize("name", DEFECTS)

@@ -11,7 +11,7 @@ INTRODUCTION = (
 
 RANGES = {
     "sources": "range of the sources",
-    "contrast": "contrast times 1.14",
+    "contrast": "contrast times 1.16",
     "robust": "full, outliers clipped",
     "stretch": "from black to white",
     "network": "as it comes",
@@ -43,6 +43,10 @@ _FIGURES = {
     "VIF": "visual information kept from the sources",
     "Qabf": "edges of the sources that are kept",
     "SSIM": "structure shared with the sources",
+    "sharp": "how much of what is sharp in one source only stays sharp",
+    "agree": "grey levels by which the picture changes what both sources agree on",
+    "heat": "how much of their contrast hot objects keep",
+    "bright": "how bright the brightest parts of the visible picture stay",
     "MEF-SSIM": "local contrast and structure of the better exposed source",
     "border": "step at the border relative to the inside; 1 is none",
     "background": "grey level where both sources are black",
@@ -57,6 +61,7 @@ def colour_rules(task: Task) -> dict[str, str]:
         "b": f"from the {second} picture",
         "release": "from both; the stronger colour counts more",
         "saturation": "from both, weighted by saturation",
+        "choice": "from the source that each pixel was chosen from",
     }
 
 
@@ -114,7 +119,7 @@ refusion {__version__}. Code: Apache-2.0. Weights: {licence}.
 METHOD = """
 ## The method
 
-Two sources go through a fusion network that keeps every pixel in its place and attends over the whole picture. What
+Two sources go through a fusion network that keeps every pixel in its place. What
 the fused picture is asked for is not fixed by hand: a second network proposes, at every pixel, how much the brightness
 (w) and the edges (v) of each source count. A third network gets both sources back out of the fused picture, and how
 well it can is the measure by which the proposals are learned. All three take turns in training; only the fusion network
