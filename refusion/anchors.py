@@ -13,20 +13,32 @@ GUIDED_WINDOW = 15
 GUIDED_FLOOR = 1e-5
 """Variance of the sources, in luminance in [0, 1], below which the fit is the fused picture's mean."""
 
-CHOICE_WINDOWS = (9, 27, 81)
-"""Sides of the windows, in pixels, over which the share of each source is fitted for a choice."""
+CHOICE_DETAIL = 7
+"""Side of the window, in pixels, whose mean is taken off before the sources are compared: detail decides."""
 
-CHOICE_FLOOR = 1e-5
-"""Squared difference of the sources, summed over the windows, below which both have a share of 1/2."""
+CHOICE_WINDOWS = {15: 1.0, 61: 1e-3}
+"""Sides of the windows, in pixels, over which the share of each source is fitted for a choice, and their weights: the
+large one decides where there is nothing in the small one."""
 
-CHOICE_SHARPNESS = 8.0
+CHOICE_FLOOR = 1e-9
+"""Squared difference of the sources' detail below which both have a share of 1/2."""
+
+CHOICE_SHARPNESS = 16.0
 """What a choice multiplies the distance of a share from 1/2 by."""
+
+SEAM_WINDOW, SEAM_SHARPNESS = 15, 4.0
+"""Side of the window, in pixels, over which choices are averaged, and what pushes them away from 1/2 after it."""
+
+CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
+"""Pixels around a pixel on which its choice depends."""
 
 STRIP_PIXELS = 2**20
 """Pixels that are worked on at a time, so that a large picture needs little memory beside itself."""
 
 
-def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: Anchor) -> np.ndarray:
+def anchor_luminance(
+    fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: Anchor, shares: np.ndarray | None = None
+) -> np.ndarray:
     """Tie the fused luminance to its sources.
 
     With all but ``none``, every pixel lies between its two sources, so that what is black in both stays black.
@@ -35,8 +47,9 @@ def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: An
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        anchor: ``guided``, see `guided_by_sources`; ``choice``, see `choice_of_sources`; ``bounds``: every pixel is
-            clipped to what lies between its two sources; ``none``.
+        anchor: ``guided``, see `guided_by_sources`; ``choice``: the sources by their `choice_shares`; ``bounds``: every
+            pixel is clipped to what lies between its two sources; ``none``.
+        shares: `choice_shares`, if they are known already.
 
     Returns:
         The same shape.
@@ -44,7 +57,8 @@ def anchor_luminance(fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: An
     if anchor == "guided":
         fused = _in_strips(guided_by_sources, 2 * (GUIDED_WINDOW // 2), fused, a, b)
     elif anchor == "choice":
-        fused = _in_strips(choice_of_sources, max(CHOICE_WINDOWS) // 2, fused, a, b)
+        shares = choice_shares(fused, a, b) if shares is None else shares
+        fused = b + shares * (a - b)
     return fused if anchor == "none" else np.clip(fused, np.minimum(a, b), np.maximum(a, b))
 
 
@@ -80,13 +94,13 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
     return mean(p) * a + mean(q) * b + mean(c)
 
 
-def choice_of_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Every pixel from the source that the fused picture is nearer to around it, with soft seams.
+def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How much of each pixel is the first source, for a task in which one source is right at each place.
 
-    For a task in which one source is right at each place. The m with which m a + (1 - m) b comes nearest to the fused
-    picture is fitted by least squares in windows of three sizes together, and pushed away from 1/2: where the network
-    takes more than 9/16 of one source, all of the pixel is that source. The differences of the sources count squared:
-    where they differ, the small window decides; where they hardly do, as in a flat area, the large ones.
+    The m with which m a + (1 - m) b comes nearest to the fused picture, all three without the mean around each pixel,
+    is fitted by least squares in a window, and pushed away from 1/2. Where the sources hardly differ in it, as in a
+    flat area, a large window decides. Then the choices are averaged over a third window and pushed away from 1/2 again,
+    which leaves soft seams between them and no islands.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
@@ -94,19 +108,23 @@ def choice_of_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
         b: second source, likewise.
 
     Returns:
-        The same shape.
+        The same shape, in [0, 1]; the second source's share is the rest.
     """
+    return _in_strips(_choice_shares, CHOICE_REACH, fused, a, b)
+
+
+def _choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    fused, a, b = (x - _window_mean(x, CHOICE_DETAIL) for x in (fused, a, b))
     difference = a - b
     squared = difference * difference
-    towards_a = difference * (fused - b) - squared / 2
-    along = _window_means(towards_a)
-    share = 0.5 + along / (_window_means(squared) + CHOICE_FLOOR)
-    share = (0.5 + CHOICE_SHARPNESS * (share - 0.5)).clip(0, 1)
-    return share * a + (1 - share) * b
+    along = _weighted_means(difference * (fused - b) - squared / 2)
+    share = 0.5 + CHOICE_SHARPNESS * along / (_weighted_means(squared) + CHOICE_FLOOR)
+    evened = _window_mean(share.clip(0, 1), SEAM_WINDOW)
+    return (0.5 + SEAM_SHARPNESS * (evened - 0.5)).clip(0, 1)
 
 
-def _window_means(x: np.ndarray) -> np.ndarray:
-    return np.sum([_window_mean(x, window) for window in CHOICE_WINDOWS], axis=0)
+def _weighted_means(x: np.ndarray) -> np.ndarray:
+    return np.sum([weight * _window_mean(x, window) for window, weight in CHOICE_WINDOWS.items()], axis=0)
 
 
 def _window_mean(x: np.ndarray, window: int) -> np.ndarray:

@@ -262,7 +262,7 @@ def _fuse_stack(
         chosen,
         range(len(sources)),
         read=read,
-        output_range=options.output_range or chosen.output_range,
+        output_range=options.output_range or chosen.range_of(len(sources)),
         anchor=options.anchor or chosen.anchor,
         chroma=options.chroma or chosen.chroma,
         engine=options.engine,

@@ -1,6 +1,7 @@
 """Colour in and out of luminance and chroma, and the chroma of the fused picture."""
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
     yield from (red, (0.299 * red + 0.114 * blue) / -0.587, blue)
 
 
-def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule) -> np.ndarray | None:
+def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | None = None) -> np.ndarray | None:
     """Return the chroma of the fused picture, float32 (2, H, W) on the scale of `Picture`, or None for grey.
 
     Rule "a" or "b" takes that source's chroma as it is (the array is not copied). Rule "release" is that of
@@ -73,11 +74,18 @@ def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule) -> np.ndarray | None:
     0..255 too, by 0.013 of an 8-bit level where |da| + |db| is one level and less above; if it stands on
     0..1, by less than a level where |da| + |db| is four levels or more. Rule "saturation" weighs both channels of
     a pixel by one weight, its distance from neutral sqrt(dCb^2 + dCr^2), so that a hue is kept where one source
-    has colour, and grey is as good as a grey source.
+    has colour, and grey is as good as a grey source. Rule "choice" takes from each source as much of its colour as of
+    its luminance, by `shares`, so that colour is as sharp as luminance.
+
+    Args:
+        a: first source.
+        b: second source.
+        rule: "a", "b", "release", "saturation" or "choice".
+        shares: for "choice": how much of each pixel is the first source, (H, W), `refusion.anchors.choice_shares`.
 
     Raises:
         PictureError: the sizes differ.
-        ValueError: there is no such chroma rule.
+        ValueError: there is no such chroma rule, or "choice" is given no shares.
     """
     if a.size != b.size:
         raise PictureError(f"Chroma can be fused only at one size, but A is {by(a.size)} and B is {by(b.size)}.")
@@ -85,10 +93,28 @@ def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule) -> np.ndarray | None:
         return a.chroma
     if rule == "b":
         return b.chroma
+    if rule == "choice":
+        if shares is None:
+            raise ValueError("The chroma rule choice follows the luminance; give the shares of the first source.")
+        return choose_chroma(a.chroma, b.chroma, shares)
     mean = ChromaMean(rule)
     mean.add(a.chroma)
     mean.add(b.chroma)
     return mean.chroma()
+
+
+def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray) -> np.ndarray | None:
+    """Rule "choice" of `fuse_chroma`.
+
+    Args:
+        a: chroma of the first source, float32 (2, H, W), or None for a grey one.
+        b: chroma of the second source, likewise.
+        shares: how much of each pixel is the first source, (H, W) in [0, 1].
+    """
+    if a is None and b is None:
+        return None
+    of_a, of_b = (NEUTRAL if chroma is None else chroma for chroma in (a, b))
+    return np.asarray(of_b + shares * (of_a - of_b), np.float32)
 
 
 class ChromaMean:
@@ -100,7 +126,7 @@ class ChromaMean:
 
     def __init__(self, rule: ChromaRule) -> None:
         if rule not in ("release", "saturation"):
-            raise ValueError(f"There is no chroma rule {rule!r}; the rules are release, saturation, a and b.")
+            raise ValueError(f"There is no chroma rule {rule!r}; the rules are {', '.join(get_args(ChromaRule))}.")
         self._rule = rule
         self._only: np.ndarray | None = None
         self._weighted: np.ndarray | None = None
@@ -137,7 +163,7 @@ class ChromaMean:
 def colour_source(pictures: Iterable[Picture], rule: ChromaRule) -> Picture:
     """The source that the fused picture's metadata come from: that of its colour.
 
-    With rules "release" and "saturation" the first coloured one, or the first if all are grey.
+    With rules "release", "saturation" and "choice" the first coloured one, or the first if all are grey.
     """
     pictures = list(pictures)
     if rule == "b":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from refusion.anchors import anchor_luminance
+from refusion.anchors import anchor_luminance, choice_shares
 from refusion.bundled import BundledModel
 from refusion.colour import colour_source, fit_chroma, fuse_chroma
 from refusion.pictures import Picture
@@ -65,10 +65,11 @@ def finish(
         anchor: see `fuse_pictures`.
         chroma: see `fuse_pictures`.
     """
-    luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor)
-    luminance = bring_to_range(luminance, [ends_of(a.luminance), ends_of(b.luminance)], output_range)
+    shares = choice_shares(luminance, a.luminance, b.luminance) if "choice" in (anchor, chroma) else None
+    luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor, shares)
+    luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), output_range)
     alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
-    return fused_picture(luminance, fuse_chroma(a, b, chroma), alpha, (a, b), chroma)
+    return fused_picture(luminance, fuse_chroma(a, b, chroma, shares), alpha, (a, b), chroma)
 
 
 def fused_picture(

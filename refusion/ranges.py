@@ -16,7 +16,10 @@ from refusion.tasks import OutputRange, check_choice
 OUTLIERS = 0.5
 
 CONTRAST = 1.16
-"""What `add_contrast` multiplies differences from the mean by, near the mean. Less than 1.2: see `SHOULDER`."""
+"""What ``contrast`` multiplies differences from `MIDDLE` by, near it. Less than 1.2: see `SHOULDER`."""
+
+MIDDLE = 0.4
+"""Luminance that ``contrast`` leaves as it is. It is the same for every picture, so that two views of a scene agree."""
 
 SHOULDER = 6
 """Power with which added contrast bends towards black and white; at 6 and 1.16 their slope is still 0.2."""
@@ -74,7 +77,7 @@ def find_range(
 
     Args:
         luminance: fused luminance, (H, W).
-        source_ends: `ends_of` each source; used by ``sources`` only.
+        source_ends: `ends_of` each source; only ``sources`` takes them from the iterable.
         output_range: which range.
 
     Returns:
@@ -87,8 +90,7 @@ def find_range(
     if output_range == "network":
         return None
     if output_range == "contrast":
-        mean = float(luminance.mean())
-        return Range(mean - 1, mean + 1, mean - CONTRAST, mean + CONTRAST, bent=True)
+        return Range(MIDDLE - 1, MIDDLE + 1, MIDDLE - CONTRAST, MIDDLE + CONTRAST, bent=True)
     if output_range == "stretch":
         low, high = float(luminance.min()), float(luminance.max())
     else:
@@ -107,39 +109,3 @@ def bring_to_range(
     """Bring fused luminance to its output range; see `find_range`."""
     found = find_range(luminance, source_ends, output_range)
     return luminance if found is None else found.apply(luminance)
-
-
-def add_contrast(luminance: np.ndarray) -> np.ndarray:
-    """Scale differences from the picture's mean by `CONTRAST`, less and less towards black and white."""
-    return bring_to_range(luminance, (), "contrast")
-
-
-def stretch_to_range(luminance: np.ndarray, outliers: float = 0) -> np.ndarray:
-    """Stretch to [0, 1] by the picture's own range.
-
-    Args:
-        luminance: fused luminance, (H, W).
-        outliers: share of the pixels in per cent, from 0 to 50, that is left out at each end and clipped; without any
-            it is the minimum and maximum, as in the authors' release.
-
-    Returns:
-        The same shape, in [0, 1]; a constant picture is returned as it is: there is nothing to stretch.
-    """
-    low, high = (float(end) for end in np.percentile(luminance, (outliers, 100 - outliers)))
-    return luminance if high - low < LEAST_SPAN else Range(low, high, 0, 1).apply(luminance)
-
-
-def match_range(luminance: np.ndarray, *sources: np.ndarray) -> np.ndarray:
-    """Scale linearly so that the fused picture spans the range that its sources span together.
-
-    Weighing two sources pulls every pixel towards the middle; this gives the lost contrast back without going beyond
-    what was in the sources.
-
-    Args:
-        luminance: fused luminance, (H, W).
-        *sources: the sources, the same shape, in [0, 1].
-
-    Returns:
-        The same shape, clipped to [0, 1]; a constant picture is returned as it is.
-    """
-    return bring_to_range(luminance, [ends_of(source) for source in sources], "sources")

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from refusion.anchors import anchor_luminance
-from refusion.colour import ChromaMean
+from refusion.anchors import anchor_luminance, choice_shares
+from refusion.colour import ChromaMean, choose_chroma
+from refusion.exposure_blend import blend
 from refusion.pictures import Picture, PictureError, by
 from refusion.pipeline import Network, fuse_luminance, fused_picture
 from refusion.ranges import bring_to_range, ends_of
@@ -26,7 +27,12 @@ STACK_TASKS = ("multi-focus", "multi-exposure")
 
 Source = TypeVar("Source")
 
-_Loader = Callable[[], np.ndarray]
+FUSED_WEIGHT = 2.0
+"""How much a fused pair counts in a bracket's blend, where a frame counts 1: highlights stay as in the pair."""
+
+_Loader = Callable[[], "_Layer"]
+
+_Fuse = Callable[["_Layer", "_Layer"], "_Layer"]
 
 _Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -48,8 +54,9 @@ def fuse_stack(
 ) -> Picture:
     """Fuse a stack; see `refusion.model.ReFusion.fuse_stack` and docs/stacks.md.
 
-    The darkest is fused with the brightest, the next with the next, and their results in pairs again, so that the order
-    in which the pictures are given does not matter.
+    The darkest is fused with the brightest, the next with the next. The results of a focus stack are fused in pairs
+    again; those of a bracket of three and more are blended with all its pictures by how well each is exposed (see
+    `refusion.exposure_blend`). So the order in which the pictures are given does not matter.
 
     Args:
         module: the fusion module.
@@ -58,7 +65,7 @@ def fuse_stack(
         read: reads one; called more than once for each.
         output_range: what the fused luminance is brought to.
         anchor: what ties it to its sources.
-        chroma: where the colour comes from, ``release`` or ``saturation``.
+        chroma: where the colour comes from, ``release`` or ``saturation``; for a focus stack also ``choice``.
         engine: how the network runs, see `refusion.engines`.
         progress: called before the first step and after each.
 
@@ -70,58 +77,104 @@ def fuse_stack(
     check_choice("output range", output_range, OutputRange)
     check_choice("anchor", anchor, Anchor)
     _check_stack(task, len(sources), chroma)
-    steps = 2 * len(sources) - 1
-    report = progress or (lambda done, total: None)
-    report(0, steps)
+    count = len(sources)
+    blended = task.name == "multi-exposure" and count > 2
+    fusions = count // 2 if blended else count - 1
+    steps = count + fusions + (count + fusions if blended else 0)
+    counter = itertools.count()
 
+    def step() -> None:
+        if progress is not None:
+            progress(next(counter), steps)
+
+    step()
     frames: list[_Frame[Source]] = []
-    colour, alpha = ChromaMean(chroma), _AlphaUnion()
+    colour, alpha = None if chroma == "choice" else ChromaMean(chroma), _AlphaUnion()
     for source in sources:
         picture = read(source)
         _check_size(picture, frames[0].facts if frames else picture)
-        colour.add(picture.chroma)
+        if colour is not None:
+            colour.add(picture.chroma)
         alpha.add(picture.alpha)
         frames.append(_Frame.of(source, picture))
-        report(len(frames), steps)
+        step()
     frames.sort(key=lambda frame: frame.place)
 
-    counter = itertools.count(len(frames) + 1)
+    def load(frame: _Frame[Source]) -> _Layer:
+        picture = read(frame.source)
+        return _Layer(picture.luminance, picture.chroma if colour is None else None)
 
-    def step() -> None:
-        report(next(counter), steps)
-
-    network = partial(fuse_luminance, module, engine=engine)
-    loaders: list[_Loader] = [partial(_luminance, read, frame.source) for frame in frames]
-    fused = _in_pairs(network, loaders, anchor, step)
-    fused = bring_to_range(fused, [frame.ends for frame in frames], output_range)
-    return fused_picture(fused, colour.chroma(), alpha.alpha, [frame.facts for frame in frames], chroma)
-
-
-def _luminance(read: Callable[[Source], Picture], source: Source) -> np.ndarray:
-    return read(source).luminance
+    fuse = partial(_fuse_layers, partial(fuse_luminance, module, engine=engine), anchor, colour is None)
+    loaders: list[_Loader] = [partial(load, frame) for frame in frames]
+    with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
+        way = _blended if blended else _in_pairs
+        fused = way(fuse, loaders, Path(folder), step)
+    luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), output_range)
+    chosen = fused.chroma if colour is None else colour.chroma()
+    return fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], chroma)
 
 
-def _in_pairs(network: _Network, frames: list[_Loader], anchor: Anchor, on_step: Callable[[], None]) -> np.ndarray:
+@dataclass(frozen=True)
+class _Layer:
+    """Luminance (H, W), and chroma (2, H, W) where it follows the luminance and there is any."""
+
+    luminance: np.ndarray
+    chroma: np.ndarray | None
+
+    @property
+    def brightness(self) -> float:
+        return float(self.luminance.mean(dtype=np.float64))
+
+    def store(self, path: Path) -> "_Loader":
+        """Write it to a file; the result reads it."""
+        np.savez(path, *[x for x in (self.luminance, self.chroma) if x is not None])
+        return partial(_stored, path)
+
+
+def _stored(path: Path) -> _Layer:
+    with np.load(path) as arrays:
+        return _Layer(arrays["arr_0"], arrays.get("arr_1"))
+
+
+def _fuse_layers(network: _Network, anchor: Anchor, chooses_colour: bool, a: _Layer, b: _Layer) -> _Layer:
+    fused = network(a.luminance, b.luminance)
+    shares = choice_shares(fused, a.luminance, b.luminance) if chooses_colour or anchor == "choice" else None
+    chroma = choose_chroma(a.chroma, b.chroma, shares) if shares is not None else None
+    return _Layer(anchor_luminance(fused, a.luminance, b.luminance, anchor, shares), chroma)
+
+
+def _in_pairs(fuse: _Fuse, frames: list[_Loader], folder: Path, on_step: Callable[[], None]) -> _Layer:
     """The darkest with the brightest, the next with the next, then the results likewise, until one is left.
 
     Results wait on disk, so that only a few pictures are in memory.
     """
-    with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
-        for level in itertools.count():
-            half = len(frames) // 2
-            results: list[tuple[float, _Loader]] = []
-            for index in range(half):
-                dark, bright = frames[index](), frames[-1 - index]()
-                fused = anchor_luminance(network(dark, bright), dark, bright, anchor)
-                on_step()
-                if len(frames) == 2:
-                    return fused
-                path = Path(folder, f"{level}-{index}.npy")
-                np.save(path, fused)
-                results.append((float(fused.mean(dtype=np.float64)), partial(np.load, path)))
-            results += [(float(frame().mean(dtype=np.float64)), frame) for frame in frames[half : len(frames) - half]]
-            frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
+    for level in itertools.count():
+        half = len(frames) // 2
+        results: list[tuple[float, _Loader]] = []
+        for index in range(half):
+            fused = fuse(frames[index](), frames[-1 - index]())
+            on_step()
+            if len(frames) == 2:
+                return fused
+            results.append((fused.brightness, fused.store(folder / f"{level}-{index}.npz")))
+        results += [(frame().brightness, frame) for frame in frames[half : len(frames) - half]]
+        frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
     raise AssertionError("two pictures or more always end in one")
+
+
+def _blended(fuse: _Fuse, frames: list[_Loader], folder: Path, on_step: Callable[[], None]) -> _Layer:
+    """The darkest with the brightest, the next with the next; these results blended with all frames."""
+    pairs = []
+    for index in range(len(frames) // 2):
+        pairs.append(fuse(frames[index](), frames[-1 - index]()).store(folder / f"{index}.npz"))
+        on_step()
+    luminances = [partial(_luminance, load) for load in (*pairs, *frames)]
+    weights = [FUSED_WEIGHT] * len(pairs) + [1.0] * len(frames)
+    return _Layer(blend(luminances, weights, on_step), None)
+
+
+def _luminance(load: _Loader) -> np.ndarray:
+    return load().luminance
 
 
 @dataclass(frozen=True)
@@ -179,8 +232,6 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule) -> None:
         )
     if not 2 <= count <= MAX_FRAMES:
         raise ValueError(f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given.")
-    if chroma in ("a", "b"):
-        raise ValueError(
-            f"The chroma rule {chroma} takes the colour of one of two sources; for a stack choose release or "
-            "saturation."
-        )
+    accepted = ("choice", "release", "saturation") if task.name == "multi-focus" else ("release", "saturation")
+    if chroma not in accepted:
+        raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")

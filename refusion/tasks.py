@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-ChromaRule = Literal["release", "saturation", "a", "b"]
+ChromaRule = Literal["release", "saturation", "choice", "a", "b"]
 """Where the colour of the fused picture comes from; see `refusion.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
@@ -31,7 +31,8 @@ class Task:
         folders: names of the two source folders of a data set, A first.
         labels: what the two sources are called in front of people, A first.
         chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
-            ``release`` is the rule of the authors' release (see `refusion.colour.fuse_chroma`).
+            ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
+            `refusion.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
         output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
             in docs/training.md.
@@ -48,6 +49,10 @@ class Task:
     output_range: OutputRange = "sources"
     anchor: Anchor = "none"
     licence: str = "cc-by-nc-4.0"
+
+    def range_of(self, count: int) -> OutputRange:
+        """What so many sources are brought to: a stack of three and more is left as it is."""
+        return self.output_range if count == 2 else "network"
 
 
 TASKS: dict[str, Task] = {
@@ -78,9 +83,9 @@ TASKS: dict[str, Task] = {
             "Multi-focus",
             ("near", "far"),
             ("near focus", "far focus"),
-            "release",
+            "choice",
             "refusion-multi-focus",
-            "contrast",
+            "network",
             "choice",
         ),
         Task(
@@ -90,7 +95,7 @@ TASKS: dict[str, Task] = {
             ("under-exposed", "over-exposed"),
             "release",
             "refusion-multi-exposure",
-            "stretch",
+            "contrast",
             "guided",
         ),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refusion.anchors import anchor_luminance
+from refusion.anchors import anchor_luminance, choice_shares
 from refusion.api import Model, load
 from refusion.colour import fuse_chroma
 from refusion.decoding import MAX_PIXELS, read_picture
@@ -46,7 +46,7 @@ class RangeSmoother:
 
     def __call__(self, luminance: np.ndarray, *sources: np.ndarray) -> np.ndarray:
         """Bring the fused luminance of the next frame to the range; arrays (H, W)."""
-        found = find_range(luminance, [ends_of(source) for source in sources], self._output_range)
+        found = find_range(luminance, (ends_of(source) for source in sources), self._output_range)
         if found is not None:
             self._range = found if self._range is None else _between(found, self._range, self._keep)
         return luminance if self._range is None else self._range.apply(luminance)
@@ -114,9 +114,11 @@ def fuse_videos(
             for done, (a, b) in enumerate(pairs, 1):
                 a, b = _matched(a, b, resize)
                 luminance = fuse_luminance(loaded, a.luminance, b.luminance, engine=engine)
-                luminance = anchor_luminance(luminance, a.luminance, b.luminance, wanted_anchor)
+                chooses = "choice" in (wanted_anchor, wanted_chroma)
+                shares = choice_shares(luminance, a.luminance, b.luminance) if chooses else None
+                luminance = anchor_luminance(luminance, a.luminance, b.luminance, wanted_anchor, shares)
                 luminance = smooth(luminance, a.luminance, b.luminance)
-                colour = fuse_chroma(a, b, wanted_chroma)
+                colour = fuse_chroma(a, b, wanted_chroma, shares)
                 yield to_array(fused_picture(luminance, colour, None, (a, b), wanted_chroma))
                 if progress is not None:
                     progress(done, total)

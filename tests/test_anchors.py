@@ -6,8 +6,10 @@ import torch
 from conftest import textured
 
 from refusion import anchors
-from refusion.anchors import anchor_luminance
+from refusion.anchors import anchor_luminance, choice_shares
+from refusion.colour import fuse_chroma
 from refusion.model import ReFusion
+from refusion.pictures import NEUTRAL, Picture
 from refusion.tasks import TASKS
 
 MODEL = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
@@ -47,7 +49,7 @@ def test_a_choice_takes_each_half_whole_from_the_source_that_is_nearer():
     wanted = a.copy()
     wanted[:, 32:] = b[:, 32:]
     hesitating = 0.8 * wanted + 0.2 * (a + b - wanted)
-    away_from_the_seam = np.abs(np.arange(64) - 31.5) > 9
+    away_from_the_seam = np.abs(np.arange(64) - 31.5) > 14
     chosen = anchor_luminance(hesitating, a, b, "choice")[:, away_from_the_seam]
     np.testing.assert_allclose(chosen, wanted[:, away_from_the_seam], atol=0.02)
 
@@ -92,3 +94,18 @@ def test_none_leaves_the_picture_alone_and_the_task_has_its_own():
         np.testing.assert_array_equal(model.fuse(unit(1), unit(2)), expected)
     with pytest.raises(ValueError, match="guided, choice, bounds, none"):
         MODEL.fuse(unit(1), unit(2), anchor="tight")
+
+
+def test_the_colour_of_a_choice_is_that_of_the_chosen_source():
+    a, b = unit(1), unit(2)
+    fused = np.where(np.arange(64) < 32, a, b)
+    shares = choice_shares(fused, a, b)
+    red, blue = (np.stack([np.full_like(a, x) for x in pair]) for pair in ((0.4, 0.7), (0.7, 0.4)))
+    sources = [Picture(x, chroma, "source") for x, chroma in ((a, red), (b, blue))]
+    chroma = fuse_chroma(*sources, "choice", shares)
+    np.testing.assert_allclose(chroma[:, :, :18], red[:, :, :18], atol=0.01)
+    np.testing.assert_allclose(chroma[:, :, 46:], blue[:, :, 46:], atol=0.01)
+    grey = fuse_chroma(sources[0], Picture(b, None, "grey"), "choice", shares)
+    np.testing.assert_allclose(grey[:, :, 46:], NEUTRAL, atol=0.01)
+    with pytest.raises(ValueError, match="shares of the first source"):
+        fuse_chroma(*sources, "choice")

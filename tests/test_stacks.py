@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import cv2
 import numpy as np
 import pytest
 from conftest import textured
@@ -71,3 +72,43 @@ def test_what_is_no_stack_is_refused(tmp_path):
         FOCUS.fuse_stack(frames(3), chroma="a")
     with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
         FOCUS.fuse_stack([*frames(2), textured(3)[:, :32]])
+
+
+def room_with_a_window(stops: float) -> np.ndarray:
+    """A dim room and a bright sky in its window, at an exposure; 8 bits."""
+    rng = np.random.default_rng(0)
+    light = 0.08 * (1 + 0.05 * rng.standard_normal((120, 160)))
+    light[20:70, 90:140] = np.linspace(4, 7, 50)[:, None]
+    return np.rint(255 * np.clip(light * 2.0**stops, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+def test_more_frames_of_a_bracket_do_not_take_the_sky_away():
+    model = ReFusion.from_pretrained("refusion-multi-exposure")
+    sky, room = (slice(24, 66), slice(94, 136)), (slice(80, 115), slice(10, 150))
+
+    def white(picture: np.ndarray) -> float:
+        return float((picture[sky] >= 251).mean())
+
+    pair = np.asarray(model.fuse_stack([room_with_a_window(stops) for stops in (-4, 2)]))
+    for exposures in ((-4, -1, 2), (-4, -2.5, -1, 0.5, 2)):
+        bracket = [room_with_a_window(stops) for stops in exposures]
+        fused = np.asarray(model.fuse_stack(bracket))
+        assert white(bracket[len(bracket) // 2]) == 1
+        assert white(fused) <= white(pair) == 0
+        assert fused[room].mean() >= bracket[len(bracket) // 2][room].mean()
+    blended = np.asarray(model.fuse_stack([room_with_a_window(stops) for stops in (-4, -1, 2)]))
+    assert blended[sky].std() >= pair[sky].std()
+
+
+def test_the_colour_of_a_focus_stack_is_as_sharp_as_its_luminance():
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    third = np.arange(96)[:, None] * 3 // 96
+    frames_in_focus = [np.where(third == part, sharp, blurred) for part in range(3)]
+    model = ReFusion.from_pretrained("refusion-multi-focus")
+    truth, follows, mixed = (
+        cv2.cvtColor(np.asarray(x), cv2.COLOR_RGB2YCrCb)[..., 1:].astype(float)
+        for x in (sharp, model.fuse_stack(frames_in_focus), model.fuse_stack(frames_in_focus, chroma="release"))
+    )
+    assert np.abs(follows - truth).mean() < 0.5 * np.abs(mixed - truth).mean()

@@ -11,7 +11,7 @@ TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASK
 RangeOption = Annotated[
     str | None,
     typer.Option(
-        help="sources: the range that both sources span; contrast: 1.14 times the contrast; robust: the full range, "
+        help="sources: the range that both sources span; contrast: 1.16 times the contrast; robust: the full range, "
         "0.5 % clipped at each end; stretch: the full range; network: as it comes. The task's own if not given."
     ),
 ]

@@ -1,0 +1,63 @@
+"""Exposure fusion: the pictures of a bracket blended by how well each is exposed at each place (Mertens et al., 2007).
+
+As `cv2.createMergeMertens`, on luminance, but with one picture in memory at a time, and with a weight for each picture.
+"""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+WELL_EXPOSED, TOLERANCE = 0.5, 0.2
+"""Luminance that is exposed best, and the deviation of the bell curve around it (section 3.1)."""
+
+LEAST_QUALITY = 1e-12
+"""Where all pictures are flat or burnt out, all count alike."""
+
+
+def blend(
+    pictures: Sequence[Callable[[], np.ndarray]],
+    weights: Sequence[float],
+    on_picture: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Blend pictures in a Laplacian pyramid, each weighted by its local contrast and exposure.
+
+    Args:
+        pictures: load one each, float32 (H, W) in [0, 1]; each is called twice.
+        weights: how much each picture counts, beside what it looks like.
+        on_picture: called after each picture.
+
+    Returns:
+        The same shape, in [0, 1].
+    """
+    total: np.ndarray = np.zeros((), np.float32)
+    for load, weight in zip(pictures, weights, strict=True):
+        total = total + np.float32(weight) * quality(load())
+    levels: list[np.ndarray] = []
+    for load, weight in zip(pictures, weights, strict=True):
+        picture = load()
+        bands = _laplacian_pyramid(picture, np.float32(weight) * quality(picture) / total)
+        levels = bands if not levels else [level + band for level, band in zip(levels, bands, strict=True)]
+        on_picture()
+    blended = levels.pop()
+    while levels:
+        level = levels.pop()
+        blended = cv2.pyrUp(blended, dstsize=level.shape[::-1]) + level
+    return np.clip(blended, 0, 1)
+
+
+def quality(picture: np.ndarray) -> np.ndarray:
+    """Local contrast times exposure (section 3.1; saturation is left out), (H, W) in and out, above 0."""
+    contrast = np.abs(cv2.Laplacian(picture, cv2.CV_32F))
+    exposure = np.exp(-((picture - WELL_EXPOSED) ** 2) / (2 * TOLERANCE**2))
+    return contrast * exposure + np.float32(LEAST_QUALITY)
+
+
+def _laplacian_pyramid(picture: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+    """Bands of a picture, from fine to coarse, each multiplied by the weights at its size (section 3.2)."""
+    bands = []
+    for _ in range(int(np.log2(min(picture.shape))) - 1):
+        smaller = cv2.pyrDown(picture)
+        bands.append(weights * (picture - cv2.pyrUp(smaller, dstsize=picture.shape[::-1])))
+        picture, weights = smaller, cv2.pyrDown(weights)
+    return [*bands, weights * picture]
