@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import datasets
 import numpy as np
 import torch
 from datasets.distributed import split_dataset_by_node
 from torch import Tensor
 
+from refusion.augmentation import NO_AUGMENTATION, Augmentation
 from refusion.images import PictureError, read_pair
 from refusion.processes import ALONE, Processes
 from refusion.tasks import Task
@@ -236,11 +238,19 @@ class CropTransform:
         min_deviation: a crop in which neither source has at least this standard deviation (of luminance in
             [0, 1]) is empty; another place is tried, `tries` times in all, and the last one is taken.
         tries: places tried.
+        zoom: largest binary logarithm of the factor by which what is cut is resized, either way; 0 for none.
+        augmentation: what is done to both sources after that.
     """
 
     size: int
     min_deviation: float = 0.02
     tries: int = 8
+    zoom: float = 0.0
+    augmentation: Augmentation = NO_AUGMENTATION
+
+    @property
+    def _varied(self) -> bool:
+        return self.zoom > 0 or self.augmentation != NO_AUGMENTATION
 
     def __call__(self, a: np.ndarray, b: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Cut a crop.
@@ -259,23 +269,36 @@ class CropTransform:
     def cut(self, a: np.ndarray, b: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
         """Cut a crop, and say how many places were tried; see `__call__`."""
         pair = np.stack((a, b))
-        short = [max(0, self.size - side) for side in pair.shape[1:]]
+        seed = _below(2**31, generator) if self._varied else 0
+        side_cut = round(self.size * 2 ** np.random.default_rng(seed).uniform(-self.zoom, self.zoom))
+        short = [max(0, side_cut - side) for side in pair.shape[1:]]
         if any(short):
             pair = np.pad(pair, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
         tried = 0
         for tried in range(1, self.tries + 1):  # noqa: B007
-            top, left = (_below(side - self.size + 1, generator) for side in pair.shape[1:])
-            crop = pair[:, top : top + self.size, left : left + self.size]
+            top, left = (_below(side - side_cut + 1, generator) for side in pair.shape[1:])
+            crop = pair[:, top : top + side_cut, left : left + side_cut]
             if crop.std(axis=(1, 2)).max() >= self.min_deviation:
                 break
         crop = np.rot90(crop, _below(4, generator), axes=(1, 2))
         if _below(2, generator):
             crop = crop[:, :, ::-1]
+        if side_cut != self.size:
+            how = cv2.INTER_AREA if side_cut > self.size else cv2.INTER_CUBIC
+            resized = [cv2.resize(np.ascontiguousarray(x), (self.size, self.size), interpolation=how) for x in crop]
+            crop = np.clip(resized, 0, 1)
+        if self.augmentation != NO_AUGMENTATION:
+            crop = self.augmentation(crop, seed + 1)
         first, second = torch.from_numpy(np.ascontiguousarray(crop, dtype=np.float32)).unsqueeze(1)
         return first, second, tried
 
     def skip(self, tried: int, generator: torch.Generator) -> None:
-        """Draw what a crop draws for which so many places were tried: two numbers a place, a turn and a flip."""
+        """Draw what a crop draws for which so many places were tried.
+
+        Two numbers a place, a turn and a flip, and before them a seed where crops are resized or augmented.
+        """
+        if self._varied:
+            _below(2**31, generator)
         for _ in range(2 * tried + 2):
             _below(2, generator)
 

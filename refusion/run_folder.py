@@ -93,7 +93,7 @@ def save_models(folder: Path, trainer: MetaTrainer, task: str) -> None:
 
     With a fixed loss the loss proposal module was not trained, and is not written.
     """
-    model = ReFusion(task=task)
+    model = ReFusion(task=task, window=trainer.modules.fusion.window)
     model.load_state_dict(trainer.fused_module().state_dict())
     save_model(folder, model, model.config)
     if trainer.settings.loss not in FIXED_LOSSES:

@@ -187,6 +187,8 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     base = local_folder(locate(args.start)) if args.start else None
     check_start(args, base)
     settings = settings_from(args)
+    if base is not None and args.window is None:
+        settings = replace(settings, window=read_config(base, ReFusion).get("window") or 0)
     if args.minutes is None and args.steps is None and args.rounds is None:
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.minutes is not None and not args.minutes > 0:

@@ -127,11 +127,12 @@ class MetaTrainer:
         minutes: float | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        if settings.batch_size % processes.count:
-            raise ValueError(
-                f"A batch of {settings.batch_size} cannot be split evenly over {processes.count} processes; give a "
-                f"multiple of {processes.count} as --batch-size, or start another number of processes."
-            )
+        for size in (settings.batch_size, settings.batch_size_last):
+            if size % processes.count:
+                raise ValueError(
+                    f"A batch of {size} cannot be split evenly over {processes.count} processes; give a multiple of "
+                    f"{processes.count} as --batch-size, or start another number of processes."
+                )
         self.settings = settings
         self.processes = processes
         self.seed = seed
@@ -140,11 +141,14 @@ class MetaTrainer:
         self.steps = steps
         self.minutes = minutes
         torch.manual_seed(seed)
-        self.modules = Modules(FusionModule(), LossProposalModule(), ReconstructionModule())
+        window = settings.window or None
+        self.modules = Modules(
+            FusionModule(window=window), LossProposalModule(window=window), ReconstructionModule(window=window)
+        )
         for module in (self.modules.fusion, self.modules.proposal, self.modules.reconstruction):
             module.to(self.device).to(memory_format=torch.channels_last)
         self._set_gains()
-        transform = CropTransform(settings.crop)
+        transform = CropTransform(settings.crop, zoom=settings.zoom, augmentation=settings.augmentation)
         self.reader = PairReader(pairs)
         self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed, processes)
         self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed + 1, processes)
@@ -182,6 +186,7 @@ class MetaTrainer:
         """
         while self.step != self.steps and not self._over(stop):
             start = time.monotonic()
+            self._set_crops()
             for scheduler in self.schedulers:
                 scheduler.step(round(self.share * SCHEDULE_STEPS))
             if self.share < self.settings.meta_after or self.settings.loss in FIXED_LOSSES:
@@ -201,6 +206,15 @@ class MetaTrainer:
         """Whether to end here; the processes agree on the time that has passed, and on stopping if one is to stop."""
         self.seconds, stopping = self.processes.average_numbers((self.seconds, float(stop())))
         return self.share >= 1 or stopping > 0
+
+    def _set_crops(self) -> None:
+        """Other crops towards the end, where they are asked for."""
+        settings, last = self.settings, self.share >= self.settings.crop_last_after
+        size = (settings.crop_last if last else 0) or settings.crop
+        for batches in (self.fusion_batches, self.meta_batches):
+            batches.batch_size = (settings.batch_size_last if last else 0) or settings.batch_size
+            if batches.transform.size != size:
+                batches.transform = replace(batches.transform, size=size)
 
     def _options(self) -> MetaOptions:
         return MetaOptions(

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from refusion.augmentation import NO_AUGMENTATION, Augmentation
 from refusion.fixed_losses import FIXED_LOSSES
+from refusion.windows import cell_of
 
 
 def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
@@ -22,6 +24,19 @@ class TrainingSettings:
     fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data")
     batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it")
     crop: int = _setting(128, "side of the training crops, in pixels")
+    crop_last: int = _setting(0, "side of the crops at the end; 0 is that of all crops")
+    crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side")
+    batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before")
+    window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or picture")
+    zoom: float = _setting(0.0, "largest binary logarithm of the factor by which crops are resized, either way")
+    tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source")
+    gain: float = _setting(0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy")
+    sensor_noise: float = _setting(0.0, "largest deviation of the noise on a source")
+    blur: float = _setting(0.0, "largest deviation of the blur of a source, in pixels")
+    jpeg: float = _setting(0.0, "how often a source is compressed")
+    invert: float = _setting(0.0, "how often the first source is inverted")
+    shift: float = _setting(0.0, "how often the second source is moved by up to two pixels")
+    augment: float = _setting(0.5, "how often tone, gain, noise and blur are applied, each")
     lr: float = _setting(1e-4, "learning rate of the fusion and reconstruction modules")
     lr_schedule: str = _setting("step", "step: x0.1 every fifth of the run; cosine: down to 2 %", ("step", "cosine"))
     warmup: float = _setting(0.0, "share of the run over which the learning rate rises from zero")
@@ -59,13 +74,28 @@ class TrainingSettings:
         """Starting gains of the loss proposal module, see `refusion.loss_proposal.feature_scores`."""
         return [[self.intensity_brightness, self.intensity_contrast], [0.0, self.gradient_contrast]]
 
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the crops."""
+        strengths = (self.tone, self.gain, self.sensor_noise, self.blur, self.jpeg, self.invert, self.shift)
+        return Augmentation(*strengths, self.augment) if any(strengths) else NO_AUGMENTATION
+
     def __post_init__(self) -> None:
         for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.crop < 16:
             raise ValueError(f"crop is {self.crop}; it must be at least 16 pixels.")
-        for name in ("warmup", "meta_after", "inner_image_until", "balance_until"):
+        if self.crop_last and self.crop_last < 16:
+            raise ValueError(f"crop_last is {self.crop_last}; it must be at least 16 pixels, or 0 for none.")
+        if self.zoom < 0 or 2**-self.zoom * self.crop < 8:
+            raise ValueError(f"zoom is {self.zoom}; it must be at least 0, and leave crops of 8 pixels and more.")
+        cell_of(self.window or None)
+        for name in ("tone", "sensor_noise", "blur", "batch_size_last"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+        shares = ("crop_last_after", "gain", "jpeg", "invert", "shift", "augment")
+        for name in ("warmup", "meta_after", "inner_image_until", "balance_until", *shares):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
         for setting in fields(self):

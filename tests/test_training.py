@@ -67,8 +67,9 @@ def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
-    """Bit for bit, through both kinds of inner update, the moving average and both outer rules."""
+    """Bit for bit, through both kinds of inner update, the moving average, both outer rules and larger crops."""
     extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "8", "--inner-image-until", "0.6", "--ema", "0.9"]
+    extra += ["--window", "10", "--crop-last", "24", "--zoom", "0.5", "--tone", "1", "--jpeg", "0.5"]
     assert main(arguments(pair_folder, tmp_path / "whole", *extra)) == 0
     parts = tmp_path / "parts"
     args = make_parser().parse_args(arguments(pair_folder, parts, *extra))
@@ -167,6 +168,8 @@ def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeyp
         (["--steps", "0"], "--steps is 0"),
         (["--crop", "8"], "crop is 8"),
         (["--warmup", "2"], "warmup is 2.0"),
+        (["--window", "7"], "window is 7; it must be a multiple of 5"),
+        (["--jpeg", "2"], "jpeg is 2.0"),
         (["--minutes", "0"], "--minutes is 0.0"),
         (["--streaming", "--fusion-updates", "0"], "give --fusion-updates"),
         (["--device", "nowhere"], "nowhere"),
@@ -236,6 +239,23 @@ def test_from_starts_with_all_three_modules(pair_folder, tmp_path, capsys):
     assert main(arguments(pair_folder, tmp_path / "third", *still)) == 2
     assert "loss_proposal.safetensors" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
+
+
+def test_a_run_has_a_window_and_one_that_starts_from_it_keeps_it(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "one", "--steps", "2", "--window", "10")) == 0
+    start = ["--from", str(tmp_path / "one"), "--hold-out", "1"]
+    assert main(arguments(pair_folder, tmp_path / "other", "--steps", "2", *start)) == 0
+    for name in ("one", "other"):
+        assert ReFusion.from_pretrained(tmp_path / name).window == 10
+
+
+def test_larger_crops_at_the_end_have_their_own_batch(pair_folder):
+    training = trainer(pair_folder, crop=16, batch_size=2, crop_last=24, batch_size_last=1, rounds=4, fusion_updates=1)
+    shapes = set()
+    for progress in training.train():
+        shapes.add((progress.share > 0.67, training.fusion_batches.batch_size, training.fusion_batches.transform.size))
+    assert (False, 2, 16) in shapes
+    assert (True, 1, 24) in shapes
 
 
 def test_bf16_trains(pair_folder, tmp_path):
