@@ -7,7 +7,7 @@ Focus stacks are made from sharp photographs: a random smooth depth, every frame
 blur that grows with the distance from it, and noise. The photograph is the truth: PSNR (dB) and SSIM against it.
 Brackets are made from the folders under and over: both are taken to linear light by a gamma of 2.2, brought to one
 scale, merged, and exposed again in even steps from one to the other. MEF-SSIM over all frames (Ma et al., TIP 2015)
-judges them, after the output range of the task. All on the middle of the pictures, luminance only.
+judges them. All on the middle of the pictures, luminance only.
 
 "spread" is the largest mean difference, in grey levels, of the first two stacks to themselves in reversed order.
 """
@@ -27,7 +27,6 @@ from refusion.images import read_picture
 from refusion.metrics import _filter, _gaussian, _halve, _scatter
 from refusion.model import ReFusion
 from refusion.pipeline import fuse_luminance
-from refusion.ranges import bring_to_range, ends_of
 from refusion.stacks import fuse_stack
 from refusion.tasks import get_task
 
@@ -107,6 +106,13 @@ def preference(power: float) -> Callable[[Fuse, Frames], np.ndarray]:
     return run
 
 
+def mertens(_: Fuse, frames: Frames) -> np.ndarray:
+    """Exposure fusion of OpenCV, without a network."""
+    # Grey pictures have no saturation to weigh by.
+    merged = cv2.createMergeMertens(1, 0, 1).process([cv2.merge([255 * frame] * 3) for frame in frames])
+    return np.clip(merged[..., 0], 0, 1)
+
+
 WAYS: dict[str, Callable[[Fuse, Frames], np.ndarray]] = {
     "as they come": in_order,
     "darkest first": by_brightness,
@@ -116,6 +122,7 @@ WAYS: dict[str, Callable[[Fuse, Frames], np.ndarray]] = {
     "preference to the mean, power 2": preference(2),
     "preference to the mean, power 8": preference(8),
     "preference to the mean, largest": preference(math.inf),
+    "Mertens, no network": mertens,
 }
 
 
@@ -250,7 +257,7 @@ def main() -> None:
         return fuse_luminance(model, a, b)
 
     def shipped(_: Fuse, frames: Frames) -> np.ndarray:
-        options = {"output_range": "network", "anchor": task.anchor, "chroma": "release"}
+        options = {"output_range": "network", "anchor": task.anchor, "chroma": task.chroma}
         return fuse_stack(model, task, frames, read=read_picture, **options).luminance
 
     ways = {**WAYS, "refusion, as it is": shipped}
@@ -266,8 +273,7 @@ def main() -> None:
             if index < 2:
                 spreads.append(255 * np.abs(ways[name](two, frames[::-1]) - result).mean())
             if truth is None:
-                ends = [ends_of(frame) for frame in frames]
-                scores.append((mef_ssim_of_stack(frames, bring_to_range(result, ends, task.output_range)),))
+                scores.append((mef_ssim_of_stack(frames, result),))
             else:
                 scores.append((psnr(result, truth), ssim(result, truth)))
         means = [statistics.mean(column) for column in zip(*scores, strict=True)]

@@ -1,0 +1,69 @@
+"""A model's scores and time with its attention over the whole picture, and over windows of several sides.
+
+    python benchmarks/attention_window.py --task multi-focus --data VAL --pairs 5 --windows 80 160 320
+
+The weights stay as they are. Scores are means over pairs spread over the data set, of the bare network and of the
+picture as it is used (the anchor, output range and colour of the task).
+"""
+
+import argparse
+import math
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import describe
+
+from refusion.data import load_pairs, picture_files
+from refusion.defects import DEFECTS
+from refusion.engines import as_arrays
+from refusion.evaluation import levels
+from refusion.images import read_pair
+from refusion.metrics import score
+from refusion.model import ReFusion
+from refusion.onnx_engine import OnnxNetwork
+from refusion.pipeline import finish
+from refusion.tasks import TASKS, get_task
+
+METRICS = ("SD", "MI", "SCD", "VIF", "Qabf", "SSIM")
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, choices=list(TASKS))
+    parser.add_argument("--data", required=True, type=Path, help="pairs, as for train.py")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--windows", type=int, nargs="+", default=[80, 160, 320])
+    parser.add_argument("--model", help="the task's own if not given")
+    args = parser.parse_args()
+    task = get_task(args.task)
+    model = ReFusion.from_pretrained(args.model or task.model)
+    dataset = load_pairs(args.data, task).dataset
+    places = np.unique(np.linspace(0, len(dataset) - 1, args.pairs).astype(int))
+    pairs = [read_pair(*picture_files(dataset[int(place)])) for place in places]
+    print(describe())
+    print(f"| {len(pairs)} pairs, window | picture | CPU s | " + " | ".join(METRICS) + " | sharp |")
+    print("| --- |" + " --- |" * (len(METRICS) + 3))
+    for window in (None, *args.windows):
+        network = OnnxNetwork(*as_arrays(model), window)
+        start = time.process_time()
+        fused = [network.fuse(*(np.ascontiguousarray(x.luminance) for x in pair), threads=1) for pair in pairs]
+        seconds = time.process_time() - start
+        used = [
+            finish(x, *pair, output_range=task.output_range, anchor=task.anchor, chroma=task.chroma).luminance
+            for x, pair in zip(fused, pairs, strict=True)
+        ]
+        for name, results in (("bare", fused), ("as used", used)):
+            rows = []
+            for (a, b), result in zip(pairs, results, strict=True):
+                pictures = levels(a.luminance), levels(b.luminance), levels(result)
+                rows.append([*score(*pictures, METRICS).values(), DEFECTS["sharp"].function(*pictures)])
+            columns = ([value for value in column if not math.isnan(value)] for column in zip(*rows, strict=True))
+            means = " | ".join(f"{statistics.fmean(column):.3f}" for column in columns)
+            print(f"| {window or 'whole picture'} | {name} | {seconds:.1f} | {means} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
