@@ -40,16 +40,16 @@ class Settings:
     Attributes:
         task: the task, which has defaults for the rest.
         model: the model.
-        output_range: see `refusion.model.ReFusion.fuse`.
+        output_range: see `refusion.fuse`; the task's own for a pair or a stack if None, as for the rest.
         anchor: likewise.
         chroma: likewise.
     """
 
     task: Task
     model: ModelChoice
-    output_range: OutputRange
-    anchor: Anchor
-    chroma: ChromaRule
+    output_range: OutputRange | None
+    anchor: Anchor | None
+    chroma: ChromaRule | None
 
     @classmethod
     def checked(
@@ -60,10 +60,11 @@ class Settings:
         Raises:
             ValueError: something is none of its choices.
         """
-        wanted = (output_range or task.output_range, anchor or task.anchor, chroma or task.chroma)
+        wanted = (output_range or None, anchor or None, chroma or None)
         kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
         for given, (what, choices) in zip(wanted, kinds, strict=True):
-            check_choice(what, given if isinstance(given, str) else "", choices)
+            if given is not None:
+                check_choice(what, given if isinstance(given, str) else "", choices)
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
         return cls(task, ModelChoice(name or models.own(task), version or None), *wanted)

@@ -22,9 +22,6 @@ from refusion.tasks import TASKS, get_task
 SHOWN = 6
 """How many of the sources the result can be compared with."""
 
-STACK_RULE = "release"
-"""Colour rule of stacks: the tasks' own."""
-
 
 @dataclass(frozen=True)
 class StackResult:
@@ -80,7 +77,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles) -> None:
         try:
             chosen = get_task(name if isinstance(name, str) else "")
             paths = _stored(uploads)
-            settings = Settings.checked(fusing.models, chosen, None, None, STACK_RULE, None, None)
+            settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
             progress(0, desc="Reading the pictures")
             made = fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
         except CancelledError:
