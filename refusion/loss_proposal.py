@@ -16,6 +16,16 @@ CONTRAST_FLOOR = 0.02
 """Mean gradient that counts as none; noise in a flat area stays below it."""
 
 
+RELATIVE_FLOOR = 0.1
+"""The same, relative to the mean gradient of the pair."""
+
+BRIGHTNESS_SPAN = 2.5
+"""Deviations of the pair that relative brightness is counted in."""
+
+LEAST_DEVIATION = 0.01
+"""Deviation, or mean gradient, below which a pair is as good as constant."""
+
+
 class LossWeights(NamedTuple):
     """What the loss proposal module proposes.
 
@@ -43,18 +53,40 @@ def source_features(x: Tensor) -> Tensor:
     return torch.cat((x, contrast), dim=1)
 
 
-def feature_scores(gains: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def pair_features(a: Tensor, b: Tensor) -> Tensor:
+    """`source_features` of both sources relative to the pair, so that a dim or hazy one is weighed like a bright one.
+
+    Args:
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+
+    Returns:
+        (N, 2, 2, H, W), sources and features: brightness in `BRIGHTNESS_SPAN` deviations of the pair, and the logarithm
+        of the mean gradient over a window in mean gradients of the pair (-2.3 where it is flat).
+    """
+    pair = torch.stack((a, b), dim=1)
+    deviation = pair.var(dim=(3, 4), unbiased=False).mean(dim=(1, 2)).sqrt().clamp_min(LEAST_DEVIATION)
+    margin = CONTRAST_WINDOW // 2
+    gradient = F.pad(image_gradient(pair.flatten(0, 1)), (margin,) * 4, mode="replicate")
+    gradient = F.avg_pool2d(gradient, CONTRAST_WINDOW, stride=1).unflatten(0, (-1, 2))
+    typical = gradient.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(LEAST_DEVIATION)
+    contrast = torch.log(gradient / typical + RELATIVE_FLOOR)
+    return torch.cat((pair / (BRIGHTNESS_SPAN * deviation)[:, None, None, None, None], contrast), dim=2)
+
+
+def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) -> Tensor:
     """What brightness and local contrast add to the scores of both sources.
 
     Args:
         gains: (2, 2), rows intensity and gradient, columns brightness and contrast.
         a: first sources, (N, 1, H, W), luminance in [0, 1].
         b: second sources, the same shape.
+        relative: count both relative to the pair, see `pair_features`.
 
     Returns:
         (N, 4, H, W), as from `LossProposalModule.logits`.
     """
-    features = torch.stack((source_features(a), source_features(b)), dim=1)
+    features = pair_features(a, b) if relative else torch.stack((source_features(a), source_features(b)), dim=1)
     return torch.einsum("hf,nsfyx->nhsyx", gains, features).flatten(1, 2)
 
 
@@ -65,7 +97,8 @@ class LossProposalModule(nn.Module):
     local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
     brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
     say what the sources of a task are trusted for, and the meta-learning goes on from there. Both heads are made with
-    weights of 0, so that a new module proposes exactly what its gains say.
+    weights of 0, so that a new module proposes exactly what its gains say. Where the buffer `relative` is 1, brightness
+    and contrast are counted relative to the pair (`pair_features`); it is stored with the weights.
 
     Args:
         channels: width C of the feature maps.
@@ -100,6 +133,8 @@ class LossProposalModule(nn.Module):
         self.intensity_head = conv3x3(channels, 2, padding_mode)
         self.gradient_head = conv3x3(channels, 2, padding_mode)
         self.gains = nn.Parameter(torch.zeros(2, 2))
+        self.relative: Tensor
+        self.register_buffer("relative", torch.zeros(()))
         # Random heads would add noise to what the gains say, and the outer gradient is too noisy to take it away again.
         for head in (self.intensity_head, self.gradient_head):
             nn.init.zeros_(head.weight)
@@ -109,7 +144,9 @@ class LossProposalModule(nn.Module):
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
-        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(self.gains, a, b)
+        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(
+            self.gains, a, b, bool(self.relative)
+        )
 
     def forward(self, a: Tensor, b: Tensor) -> LossWeights:
         """Propose the weights of the fusion loss.

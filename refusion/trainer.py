@@ -316,6 +316,7 @@ class MetaTrainer:
     def _set_gains(self) -> None:
         with torch.no_grad():
             self.modules.proposal.gains.copy_(torch.tensor(self.settings.gains))
+            self.modules.proposal.relative.fill_(self.settings.relative)
 
     def start_from(self, folder: Path, *, keep_gains: bool, keep_proposal: bool = True) -> None:
         """Take the weights of all three modules from a model folder, to go on from them with a new run.

@@ -64,6 +64,7 @@ class TrainingSettings:
     intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
     intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
     gradient_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for v")
+    relative: bool = _setting(False, "count brightness and local contrast relative to the pair, not in grey levels")
     inner_reconstruction: bool = _setting(True, "the inner update also moves the reconstruction module")
     signed_gradient: bool = _setting(
         False, "the gradient term compares the derivatives along x and y with their signs, not their magnitudes"

@@ -143,3 +143,15 @@ def test_exchange_equivariant_leaves_equivariant_scores_alone():
     logits = torch.randn(2, 4, 3, 3)
     both = torch.cat((logits, logits[:, [1, 0, 3, 2]]))
     torch.testing.assert_close(exchange_equivariant(both), both)
+
+
+def test_relative_features_do_not_depend_on_the_contrast_or_brightness_of_the_pair():
+    a, b = torch.rand(2, 2, 1, 24, 32)
+    module = LossProposalModule()
+    with torch.no_grad():
+        module.gains.copy_(torch.tensor([[6.0, 0.2], [0.0, 6.0]]))
+        for relative, alike in ((1, True), (0, False)):
+            module.relative.fill_(relative)
+            weights, dimmed = module(a, b), module(0.1 + 0.5 * a, 0.1 + 0.5 * b)
+            for one, other in zip(weights, dimmed, strict=True):
+                assert torch.allclose(one, other, atol=1e-3) == alike
