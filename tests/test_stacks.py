@@ -5,6 +5,7 @@ from itertools import permutations
 import cv2
 import numpy as np
 import pytest
+from command import refusion
 from conftest import textured
 from PIL import Image
 
@@ -98,6 +99,17 @@ def test_more_frames_of_a_bracket_do_not_take_the_sky_away():
         assert fused[room].mean() >= bracket[len(bracket) // 2][room].mean()
     blended = np.asarray(model.fuse_stack([room_with_a_window(stops) for stops in (-4, -1, 2)]))
     assert blended[sky].std() >= pair[sky].std()
+
+
+def test_the_command_fuses_a_bracket_as_python_does(tmp_path):
+    exposures = (-4, -1, 2)
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    for path, stops in zip(paths, exposures, strict=True):
+        Image.fromarray(room_with_a_window(stops)).save(path)
+    result = refusion("fuse", *paths, "-o", tmp_path / "fused.png", "--task", "multi-exposure")
+    assert result.code == 0, result.err
+    expected = np.asarray(ReFusion.from_pretrained("refusion-multi-exposure").fuse_stack(paths))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "fused.png")), expected)
 
 
 def test_the_colour_of_a_focus_stack_is_as_sharp_as_its_luminance():

@@ -117,7 +117,8 @@ def fuse(
     wanted: dict[str, Any] = {
         "task": chosen.name,
         "model": model or chosen.model,
-        "output_range": chosen_range(output_range, stretch, chosen),
+        # The default of a stack is not that of a pair.
+        "output_range": chosen_range(output_range, stretch, chosen) if output_range or stretch else None,
         "anchor": chosen_anchor(anchor, stretch, chosen),
         "chroma": chroma or chosen.chroma,
         "window": "own" if own_range else window,
