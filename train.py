@@ -2,7 +2,7 @@
 
 import sys
 
-from refusion.train_cli import main
+from refusion.training.run import main
 
 if __name__ == "__main__":
     sys.exit(main())

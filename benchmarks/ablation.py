@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refusion.data import Pairs, exchange, load_pairs, read_row
-from refusion.files import write_text
-from refusion.fixed_losses import FIXED_LOSSES
-from refusion.hub import PROPOSAL_WEIGHTS, load_weights
-from refusion.loss_proposal import LossProposalModule
-from refusion.meta_training import loss_weights
-from refusion.metrics import score
-from refusion.model import ReFusion
-from refusion.run_folder import CHECKPOINT, load_checkpoint
+from refusion.hub.folder import PROPOSAL_WEIGHTS, load_weights
+from refusion.metrics.fusion import score
+from refusion.models.model import ReFusion
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.pairs.dataset import Pairs, exchange, load_pairs, read_row
+from refusion.system.files import write_text
 from refusion.tasks import TASKS, get_task
-from refusion.train_cli import PREVIEW_SIDE, make_parser, middle, settings_from
-from refusion.train_cli import main as train
-from refusion.training_settings import DEFAULT_PRESET, TrainingSettings
+from refusion.training.fixed_losses import FIXED_LOSSES
+from refusion.training.run import PREVIEW_SIDE, make_parser, middle, settings_from
+from refusion.training.run import main as train
+from refusion.training.run_folder import CHECKPOINT, load_checkpoint
+from refusion.training.settings import DEFAULT_PRESET, TrainingSettings
+from refusion.training.updates import loss_weights
 
 VARIANTS: dict[str, str] = {
     "cpu-90min": "",

@@ -18,8 +18,8 @@ from typing import get_args
 import cv2
 import numpy as np
 
-from refusion.alignment import Motion, estimate_alignment
 from refusion.images import read_picture
+from refusion.inference.alignment import Motion, estimate_alignment
 from refusion.tasks import TASKS
 
 RIGHT = 0.01

@@ -17,10 +17,10 @@ import numpy as np
 from loss_optimum import middles
 
 from refusion import ReFusion
-from refusion.anchors import anchor_luminance, guided_by_sources
-from refusion.metrics import score
-from refusion.pipeline import fuse_luminance
-from refusion.ranges import bring_to_range, ends_of
+from refusion.inference.anchors import anchor_luminance, guided_by_sources
+from refusion.inference.finishing import fuse_luminance
+from refusion.inference.output_range import bring_to_range, ends_of
+from refusion.metrics.fusion import score
 from refusion.tasks import TASKS, Anchor, OutputRange, get_task
 
 METRICS = ("SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")

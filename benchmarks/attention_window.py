@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from machine import describe
 
-from refusion.data import load_pairs, picture_files
-from refusion.defects import DEFECTS
-from refusion.engines import as_arrays
-from refusion.evaluation import levels
 from refusion.images import read_pair
-from refusion.metrics import score
-from refusion.model import ReFusion
-from refusion.onnx_engine import OnnxNetwork
-from refusion.pipeline import finish
+from refusion.inference.engines.dispatch import as_arrays
+from refusion.inference.engines.onnx_tiles import OnnxNetwork
+from refusion.inference.finishing import finish
+from refusion.metrics.defects import DEFECTS
+from refusion.metrics.evaluation import levels
+from refusion.metrics.fusion import score
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import load_pairs, picture_files
 from refusion.tasks import TASKS, get_task
 
 METRICS = ("SD", "MI", "SCD", "VIF", "Qabf", "SSIM")

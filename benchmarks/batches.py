@@ -15,8 +15,8 @@ import torch
 from machine import describe, write_json
 from torch import Tensor
 
-from refusion.engines import run_network
-from refusion.model import ReFusion
+from refusion.inference.engines.dispatch import run_network
+from refusion.models.model import ReFusion
 
 PAIRS = 16
 ROUNDS = 3

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from machine import describe, write_json
 from PIL import Image
 
-from refusion.bulk import fuse_dataset
+from refusion.bulk.run import fuse_dataset
 
 
 def picture(seed: int, side: int) -> bytes:

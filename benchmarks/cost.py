@@ -21,12 +21,12 @@ from machine import describe, write_json
 from memory import added_megabytes, noise_pair
 from torch.utils.flop_counter import FlopCounterMode
 
-from refusion.fusion import FusionModule
-from refusion.hub import WEIGHTS, bundled_folder
-from refusion.loss_proposal import LossProposalModule
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
-from refusion.reconstruction import ReconstructionModule
+from refusion.hub.folder import WEIGHTS, bundled_folder
+from refusion.inference.finishing import fuse_luminance
+from refusion.models.model import ReFusion
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
 from refusion.tasks import TASKS
 
 

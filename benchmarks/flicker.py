@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from refusion.anchors import anchor_luminance
 from refusion.images import read_picture
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
-from refusion.video import RangeSmoother
+from refusion.inference.anchors import anchor_luminance
+from refusion.inference.finishing import fuse_luminance
+from refusion.inference.video import RangeSmoother
+from refusion.models.model import ReFusion
 
 RATE = 25.0
 

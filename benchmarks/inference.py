@@ -31,8 +31,8 @@ from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
 
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance, fuse_luminances
+from refusion.inference.finishing import fuse_luminance, fuse_luminances
+from refusion.models.model import ReFusion
 from refusion.tasks import Engine
 
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": "268435456"}
@@ -53,8 +53,8 @@ def whole(forward: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", batc
 
 def exported(model: ReFusion, threads: int) -> Fuse:
     """The exported model in ONNX Runtime, the whole picture at once."""
-    from refusion.export import export
-    from refusion.onnx_runtime import InferenceSession, SessionOptions
+    from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
+    from refusion.models.export import export
 
     options = SessionOptions()
     options.intra_op_num_threads = threads

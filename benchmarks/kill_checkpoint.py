@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from refusion.checkpoints import CheckpointError
-from refusion.run_folder import CHECKPOINT, load_checkpoint
+from refusion.system.checkpoints import CheckpointError
+from refusion.training.run_folder import CHECKPOINT, load_checkpoint
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FLAGS = ["--task", "ir-vis", "--crop", "16", "--batch-size", "1", "--threads", "1", "--steps", "100000"]

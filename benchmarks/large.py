@@ -16,7 +16,7 @@ import torch
 from machine import describe, write_json
 from memory import peak_megabytes
 
-from refusion.model import ReFusion
+from refusion.models.model import ReFusion
 
 
 def seconds_for_a_megapixel(model: ReFusion, width: int, height: int) -> dict[str, float]:

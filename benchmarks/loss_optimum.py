@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refusion.data import load_pairs, read_row
-from refusion.explanation import load_trained
-from refusion.fixed_losses import FIXED_LOSSES, fixed_weights
-from refusion.loss_proposal import LossWeights, feature_scores, propose_weights, weights_from_logits
-from refusion.losses import proposed_fusion_loss
-from refusion.metrics import score
+from refusion.explanation.maps import load_trained
+from refusion.metrics.fusion import score
+from refusion.modules.loss_proposal import LossWeights, feature_scores, propose_weights, weights_from_logits
+from refusion.pairs.dataset import load_pairs, read_row
 from refusion.tasks import TASKS, get_task
-from refusion.training_settings import DEFAULT_PRESET, preset_settings
+from refusion.training.fixed_losses import FIXED_LOSSES, fixed_weights
+from refusion.training.losses import proposed_fusion_loss
+from refusion.training.settings import DEFAULT_PRESET, preset_settings
 
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
 Pair = tuple[torch.Tensor, torch.Tensor]

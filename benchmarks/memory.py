@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from machine import describe, write_json
 
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
+from refusion.inference.finishing import fuse_luminance
+from refusion.models.model import ReFusion
 
 
 def peak_megabytes() -> float:

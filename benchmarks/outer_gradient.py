@@ -18,11 +18,11 @@ import torch
 from machine import describe, write_json
 from memory import peak_megabytes
 
-from refusion.data import exchange
-from refusion.fusion import FusionModule
-from refusion.loss_proposal import LossProposalModule
-from refusion.meta_training import MetaOptions, Modules, outer_gradient, outer_gradient_by_double_backward
-from refusion.reconstruction import ReconstructionModule
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
+from refusion.pairs.dataset import exchange
+from refusion.training.updates import MetaOptions, Modules, outer_gradient, outer_gradient_by_double_backward
 
 METHODS = {"forward mode": outer_gradient, "double backward": outer_gradient_by_double_backward}
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refusion.fusion import FusionModule, InteractiveFusion
-from refusion.loss_proposal import LossProposalModule, feature_scores
-from refusion.reconstruction import ReconstructionModule
+from refusion.modules.fusion import FusionModule, InteractiveFusion
+from refusion.modules.loss_proposal import LossProposalModule, feature_scores
+from refusion.modules.reconstruction import ReconstructionModule
 
 EPS = 1e-5
 

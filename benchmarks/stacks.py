@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 import torch
 
-from refusion.anchors import anchor_luminance
 from refusion.images import read_picture
-from refusion.metrics import _filter, _gaussian, _halve, _scatter
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
-from refusion.stacks import fuse_stack
+from refusion.inference.anchors import anchor_luminance
+from refusion.inference.finishing import fuse_luminance
+from refusion.inference.stack import fuse_stack
+from refusion.metrics.fusion import _filter, _gaussian, _halve, _scatter
+from refusion.models.model import ReFusion
 from refusion.tasks import get_task
 
 Fuse = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -168,7 +168,7 @@ def as_shot(luminance: np.ndarray) -> np.ndarray:
 
 
 def mef_ssim_of_stack(frames: Frames, fused: np.ndarray) -> float:
-    """MEF-SSIM as `refusion.metrics.mef_ssim`, for any number of sources."""
+    """MEF-SSIM as `refusion.metrics.fusion.mef_ssim`, for any number of sources."""
     sources = torch.from_numpy(np.rint(np.stack(frames) * 255)).double()[:, None]
     result = torch.from_numpy(np.rint(fused * 255)).double()[None, None]
     side, eps, c = 11, 2.0**-52, (0.03 * 255) ** 2

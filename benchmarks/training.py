@@ -6,8 +6,8 @@
 authors' arrangement (benchmarks/reference_arrangement.py), of all three modules. "fusion" is one fusion update, in the
 package's arrangement and in the authors'. Every measurement has a process of its own, in which one step of the same
 size goes before those that are timed; they take turns, and ratios are of medians. The package's processes keep their
-freed memory, as train.py's do (refusion/allocator.py). The memory is what the process grew by. With --data the time to
-decode and crop one batch is measured too.
+freed memory, as train.py's do (refusion/system/allocator.py). The memory is what the process grew by. With --data the
+time to decode and crop one batch is measured too.
 """
 
 import argparse
@@ -23,19 +23,19 @@ from machine import describe, write_json
 from memory import peak_megabytes
 from reference_arrangement import ReferenceFusionModule, ReferenceLossProposalModule, ReferenceReconstructionModule
 
-from refusion.allocator import keep_freed_memory
-from refusion.data import CropBatches, CropTransform, PairReader, exchange, load_pairs
-from refusion.fusion import FusionModule
-from refusion.loss_proposal import LossProposalModule
-from refusion.meta_training import (
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
+from refusion.pairs.dataset import CropBatches, CropTransform, PairReader, exchange, load_pairs
+from refusion.system.allocator import keep_freed_memory
+from refusion.tasks import get_task
+from refusion.training.updates import (
     MetaOptions,
     Modules,
     fusion_loss_and_reconstruction_loss,
     outer_gradient,
     outer_gradient_by_double_backward,
 )
-from refusion.reconstruction import ReconstructionModule
-from refusion.tasks import get_task
 
 METHODS = ("outer, refusion", "outer, reference", "fusion, refusion", "fusion, reference")
 

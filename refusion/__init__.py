@@ -7,20 +7,20 @@ loads no weights and opens no connection; torch is imported when `ReFusion` is f
 from typing import TYPE_CHECKING, Any
 
 from refusion.tasks import TASKS, Task
+from refusion.version import __version__
 
 if TYPE_CHECKING:
     from refusion.api import Fused, fuse
-    from refusion.bulk import fuse_dataset
-    from refusion.many import fuse_many
-    from refusion.model import ReFusion
+    from refusion.bulk.run import fuse_dataset
+    from refusion.inference.pair import fuse_many
+    from refusion.models.model import ReFusion
 
-__version__ = "0.1.0"
 __all__ = ["TASKS", "Fused", "ReFusion", "Task", "__version__", "fuse", "fuse_dataset", "fuse_many"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "ReFusion":
-        from refusion.model import ReFusion
+        from refusion.models.model import ReFusion
 
         return ReFusion
     if name in ("Fused", "fuse"):
@@ -28,11 +28,11 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     if name == "fuse_many":
-        from refusion.many import fuse_many
+        from refusion.inference.pair import fuse_many
 
         return fuse_many
     if name == "fuse_dataset":
-        from refusion.bulk import fuse_dataset
+        from refusion.bulk.run import fuse_dataset
 
         return fuse_dataset
     raise AttributeError(f"module 'refusion' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m refusion` is the `refusion` command."""
 
-from refusion.cli import main
+from refusion.cli.app import main
 
 if __name__ == "__main__":
     main()

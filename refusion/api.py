@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 from PIL import Image
 
-from refusion.alignment import Alignment, Border, Motion, move, sure_alignment
-from refusion.bundled import BundledModel, is_bundled, load_bundled
-from refusion.decoding import MAX_PIXELS, PictureSource, Window, read_picture
-from refusion.devices import choose_device, runs_on_cpu
-from refusion.encoding import as_image, save_picture, to_array
-from refusion.pictures import Picture, PictureError
-from refusion.pipeline import finish, fuse_luminance
-from refusion.preparation import Prepared, Resize, prepare_pair, resize_pair
-from refusion.stacks import fuse_stack
+from refusion.images.picture import Picture, PictureError
+from refusion.images.reading import MAX_PIXELS, PictureSource, Window, read_picture
+from refusion.images.writing import as_image, save_picture, to_array
+from refusion.inference.alignment import Alignment, Border, Motion, move, sure_alignment
+from refusion.inference.finishing import finish, fuse_luminance
+from refusion.inference.preparation import Prepared, Resize, prepare_pair, resize_pair
+from refusion.inference.stack import fuse_stack
+from refusion.models.bundled import BundledModel, is_bundled, load_bundled
+from refusion.system.devices import choose_device, runs_on_cpu
 from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice, get_task
 
 if TYPE_CHECKING:
-    from refusion.model import ReFusion
+    from refusion.models.model import ReFusion
 
 Loaded = Union["ReFusion", BundledModel]  # A name within a string has no |.
 """A loaded model."""
@@ -50,7 +50,7 @@ class Fused:
         return self.picture.size
 
     def to_image(self, bits: int | None = None) -> Image.Image:
-        """A Pillow image, see `refusion.model.ReFusion.fuse`."""
+        """A Pillow image, see `refusion.models.model.ReFusion.fuse`."""
         return as_image(self.picture, bits)
 
     def to_array(self, bits: int | None = None) -> np.ndarray:
@@ -58,13 +58,13 @@ class Fused:
         return to_array(self.picture, bits or self.picture.bits)
 
     def save(self, path: str | os.PathLike, bits: int | None = None) -> None:
-        """Write a file, see `refusion.encoding.save_picture`."""
+        """Write a file, see `refusion.images.writing.save_picture`."""
         save_picture(self.picture, path, bits)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `fuse` and `refusion.many.fuse_many` can be asked for, see there.
+    """What `fuse` and `refusion.inference.pair.fuse_many` can be asked for, see there.
 
     Raises:
         ValueError: there is no such choice.
@@ -124,14 +124,14 @@ def fuse(
         model: a loaded model, bare name, folder or OWNER/NAME; the task's own if not given.
         output_range: see `ReFusion.fuse`.
         anchor: see `ReFusion.fuse`.
-        chroma: see `refusion.colour.fuse_chroma`.
-        window: black and white of sources with more than 8 bits, see `refusion.decoding.read_picture`.
+        chroma: see `refusion.images.colour.fuse_chroma`.
+        window: black and white of sources with more than 8 bits, see `refusion.images.reading.read_picture`.
         resize: which size all get if sizes differ; in a stack only ``a``, that of the first.
-        align: the motion to align by, or True for ``euclidean``, see `refusion.alignment.align`.
-        align_border: see `refusion.alignment.align`; in a stack only ``fill``.
+        align: the motion to align by, or True for ``euclidean``, see `refusion.inference.alignment.align`.
+        align_border: see `refusion.inference.alignment.align`; in a stack only ``fill``.
         max_pixels: most pixels accepted.
         engine: see `ReFusion.fuse`.
-        temperatures: of radiometric JPEGs, see `refusion.decoding.read_picture`.
+        temperatures: of radiometric JPEGs, see `refusion.images.reading.read_picture`.
         device: see `load`.
         progress: for stacks, see `ReFusion.fuse_stack`.
 
@@ -159,8 +159,8 @@ def load(task: str | None, model: Model | None, device: str | None = None, engin
     Args:
         task: name of the task.
         model: a loaded model, bare name, folder or OWNER/NAME.
-        device: where to, see `refusion.devices.choose_device`. If not given, a loaded model stays where it is, and
-            others get a GPU if there is one.
+        device: where to, see `refusion.system.devices.choose_device`. If not given, a loaded model stays where it is,
+            and others get a GPU if there is one.
         engine: how it is to run, see `refusion.tasks.Engine`.
 
     Raises:
@@ -188,7 +188,7 @@ def load_module(model: "ReFusion | str | Path", device: str | None = None) -> "R
         ModelError: it cannot be loaded.
         ValueError: there is no such device.
     """
-    from refusion.model import ReFusion
+    from refusion.models.model import ReFusion
 
     if isinstance(model, ReFusion):
         return model if device is None else model.to(choose_device(device))

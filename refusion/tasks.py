@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 ChromaRule = Literal["release", "saturation", "choice", "a", "b"]
-"""Where the colour of the fused picture comes from; see `refusion.colour.fuse_chroma`."""
+"""Where the colour of the fused picture comes from; see `refusion.images.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 """What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
@@ -15,10 +15,11 @@ Anchor = Literal["guided", "choice", "bounds", "none"]
 everywhere, it only stays between them at every pixel, or nothing."""
 
 Engine = Literal["onnx", "strips", "whole", "half"]
-"""How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see `refusion.onnx_engine`). ``strips``: in
-torch, in little memory at any size (see `refusion.strips`). ``whole``: `FusionModule.forward`. All three give the same
-picture. ``half``: the last in float16 where that suffices, in half the memory; the picture differs by one grey level of
-255 at most, but for one pixel in a thousand."""
+"""How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
+`refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see
+`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same picture. ``half``: the
+last in float16 where that suffices, in half the memory; the picture differs by one grey level of 255 at most, but for
+one pixel in a thousand."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Task:
         labels: what the two sources are called in front of people, A first.
         chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
             ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
-            `refusion.colour.fuse_chroma`).
+            `refusion.images.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
         output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
             in docs/training.md.

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["refusion.bulk"])
+CONTEXT.set_forkserver_preload(["refusion.bulk.run"])
 
 
 def start(kill_after: int | None = None, processes: int = 1, **arguments: Any) -> list[BaseProcess]:
@@ -39,7 +39,7 @@ def start(kill_after: int | None = None, processes: int = 1, **arguments: Any) -
 def _work(environment: dict[str, str], kill_after: int | None, arguments: dict[str, Any]) -> None:
     import torch
 
-    from refusion.bulk import fuse_dataset
+    from refusion.bulk.run import fuse_dataset
 
     os.environ.update(environment)
     torch.set_num_threads(1)

@@ -9,9 +9,9 @@ from unittest import mock
 
 import torch
 
-from refusion.cli import main
-from refusion.hub import save_model
-from refusion.model import ReFusion
+from refusion.cli.app import main
+from refusion.hub.folder import save_model
+from refusion.models.model import ReFusion
 
 
 class Result(NamedTuple):

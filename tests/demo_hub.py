@@ -4,8 +4,8 @@ from hub_server import HubServer
 from safetensors.torch import load, save
 
 from refusion.demo.models import MAX_HUB_BYTES
-from refusion.hub import CONFIG, WEIGHTS, bundled_folder
-from refusion.model import ReFusion
+from refusion.hub.folder import CONFIG, WEIGHTS, bundled_folder
+from refusion.models.model import ReFusion
 
 
 def visitors_hub() -> HubServer:

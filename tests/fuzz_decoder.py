@@ -24,8 +24,8 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from PIL import ExifTags, Image
     from test_radiometric import fff, radiometric
 
-    from refusion.decoding import read_picture
-    from refusion.pictures import Picture, PictureError
+    from refusion.images.picture import Picture, PictureError
+    from refusion.images.reading import read_picture
 
 
 def seeds() -> dict[str, bytes]:

@@ -10,14 +10,14 @@ from PIL import Image
 from test_meta_training import batch, modules, options
 from test_training import trainer
 
-from refusion.data import load_pairs
-from refusion.fixed_losses import FIXED_LOSSES, fixed_weights
-from refusion.losses import proposed_fusion_loss
-from refusion.meta_training import direct_gradient, fusion_loss_and_reconstruction_loss, loss_weights, propose
-from refusion.run_folder import save_checkpoint
+from refusion.pairs.dataset import load_pairs
 from refusion.tasks import get_task
-from refusion.trainer import MetaTrainer, with_steps
-from refusion.training_settings import TrainingSettings
+from refusion.training.fixed_losses import FIXED_LOSSES, fixed_weights
+from refusion.training.losses import proposed_fusion_loss
+from refusion.training.run_folder import save_checkpoint
+from refusion.training.settings import TrainingSettings
+from refusion.training.trainer import MetaTrainer, with_steps
+from refusion.training.updates import direct_gradient, fusion_loss_and_reconstruction_loss, loss_weights, propose
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -8,9 +8,9 @@ from conftest import textured
 from PIL import Image
 
 from refusion import fuse
-from refusion.alignment import align, estimate_alignment, offset_note
 from refusion.images import Picture, PictureError, read_picture
-from refusion.model import ReFusion
+from refusion.inference.alignment import align, estimate_alignment, offset_note
+from refusion.models.model import ReFusion
 
 KNOWN = {
     "translation": np.array([[1, 0, 9.0], [0, 1, -6.5], [0, 0, 1]]),

@@ -11,7 +11,7 @@ import resource
 import sys
 
 import torch
-from refusion.allocator import keep_freed_memory
+from refusion.system.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()

@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import textured
 
-from refusion import anchors
-from refusion.anchors import anchor_luminance, choice_shares
-from refusion.colour import fuse_chroma
-from refusion.model import ReFusion
-from refusion.pictures import NEUTRAL, Picture
+from refusion.images.colour import fuse_chroma
+from refusion.images.picture import NEUTRAL, Picture
+from refusion.inference import anchors
+from refusion.inference.anchors import anchor_luminance, choice_shares
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
 MODEL = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()

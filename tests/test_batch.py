@@ -15,9 +15,9 @@ from conftest import textured
 from PIL import Image
 
 import refusion as package
-from refusion.batch import match_folders, read_list
 from refusion.images import PictureError, read_picture
-from refusion.model import ReFusion
+from refusion.models.model import ReFusion
+from refusion.pairs.files import match_folders, read_list
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
 

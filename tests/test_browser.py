@@ -12,11 +12,11 @@ from demo_hub import fused_by_tag, visitors_hub
 from demo_server import ROOT, Server
 from PIL import Image
 
-from refusion.evaluation import levels
-from refusion.hub import has_weights
+from refusion.hub.folder import has_weights
 from refusion.images import read_picture
-from refusion.model import ReFusion
-from refusion.stack_scores import score_stack
+from refusion.metrics.evaluation import levels
+from refusion.metrics.stack import score_stack
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

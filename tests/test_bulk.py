@@ -22,11 +22,11 @@ from hub_server import HubServer
 from PIL import Image
 
 import refusion as package
-from refusion.bulk import fuse_dataset
-from refusion.bulk_source import Source, _Stream, open_source
-from refusion.decoding import read_picture
-from refusion.evaluation import levels
-from refusion.metrics import DEFAULT_METRICS, score
+from refusion.bulk.run import fuse_dataset
+from refusion.images.reading import read_picture
+from refusion.metrics.evaluation import levels
+from refusion.metrics.fusion import DEFAULT_METRICS, score
+from refusion.pairs.rows import Source, _Stream, open_source
 from refusion.tasks import get_task
 
 ROOT = Path(__file__).parents[1]

@@ -10,13 +10,13 @@ import pytest
 from conftest import textured
 
 import refusion
-from refusion import hub
 from refusion.api import load
-from refusion.bundled import BundledModel, is_bundled, load_bundled
-from refusion.devices import runs_on_cpu
-from refusion.model import ReFusion
-from refusion.model_errors import ModelError
-from refusion.pipeline import fuse_luminance
+from refusion.hub import folder as hub
+from refusion.hub.errors import ModelError
+from refusion.inference.finishing import fuse_luminance
+from refusion.models.bundled import BundledModel, is_bundled, load_bundled
+from refusion.models.model import ReFusion
+from refusion.system.devices import runs_on_cpu
 from refusion.tasks import TASKS
 
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
@@ -65,7 +65,7 @@ def test_only_bare_names_are_bundled(monkeypatch):
 def test_a_file_that_was_changed_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "hub_configs" / "refusion-ir-vis"
     ReFusion.from_pretrained("refusion-ir-vis").save_pretrained(folder)
-    monkeypatch.setattr(hub, "_BUNDLED", (tmp_path / "hub_configs",))
+    monkeypatch.setattr(hub, "resource_folders", lambda *_: [tmp_path / "hub_configs"])
     assert load_bundled("refusion-ir-vis").task.name == "ir-vis"
     weights = bytearray((folder / hub.WEIGHTS).read_bytes())
     weights[-1] ^= 1
@@ -86,7 +86,7 @@ def test_a_pair_is_fused_without_torch(tmp_path):
     arguments = ["fuse", *arguments, "-o", str(tmp_path / "fused.png"), "--device", "cpu"]
     code = (
         f"import sys; sys.argv = ['refusion', *{arguments!r}]\n"
-        "from refusion.cli import app\n"
+        "from refusion.cli.app import app\n"
         "try:\n    app()\nfinally:\n    print('torch' in sys.modules, 'huggingface_hub' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

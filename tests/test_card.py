@@ -14,14 +14,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from refusion import hub, model_facts, run_folder
-from refusion.card_texts import TASK_TEXTS
-from refusion.checksums import write_checksums
-from refusion.cli import app
-from refusion.model import ReFusion
-from refusion.run_facts import training_of_run
+from refusion.cli.app import app
+from refusion.hub import facts as model_facts
+from refusion.hub import folder as hub
+from refusion.hub.card_texts import TASK_TEXTS
+from refusion.hub.checksums import write_checksums
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
-from refusion.training_settings import DEFAULT_PRESET, preset_settings
+from refusion.training import run_folder
+from refusion.training.record import training_of_run
+from refusion.training.settings import DEFAULT_PRESET, preset_settings
 
 BUNDLED = [task.model for task in TASKS.values() if hub.has_weights(task.model)]
 

@@ -13,8 +13,8 @@ import torch
 from conftest import textured
 from PIL import ExifTags, Image
 
-from refusion.hub import has_weights, save_model
-from refusion.model import ReFusion
+from refusion.hub.folder import has_weights, save_model
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +127,7 @@ def test_bad_input_is_one_sentence(model, pair, tmp_path):
 
 
 def test_help_does_not_import_torch():
-    code = "import sys; sys.argv = ['refusion', '--help']\nfrom refusion.cli import main\n"
+    code = "import sys; sys.argv = ['refusion', '--help']\nfrom refusion.cli.app import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules, 'PIL' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "fuse" in result.stdout
@@ -142,7 +142,7 @@ def test_info_names_the_engine():
 
 def test_inference_imports_nothing_of_training():
     code = "import sys\nfrom refusion import ReFusion\n"
-    code += "print(sorted({'timm', 'datasets', 'gradio', 'refusion.trainer'} & set(sys.modules)))"
+    code += "print(sorted({'timm', 'datasets', 'gradio', 'refusion.training.trainer'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.stdout == "[]\n", result.stderr
 

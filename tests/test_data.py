@@ -10,7 +10,7 @@ import torch
 from conftest import textured
 from PIL import Image
 
-from refusion.data import CropBatches, CropTransform, DataError, PairReader, exchange, load_pairs, read_row
+from refusion.pairs.dataset import CropBatches, CropTransform, DataError, PairReader, exchange, load_pairs, read_row
 from refusion.tasks import TASKS, get_task
 
 IR_VIS = get_task("ir-vis")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import textured
 
-from refusion.defects import (
+from refusion.metrics.defects import (
     DEFECTS,
     FLOOR,
     background_level,

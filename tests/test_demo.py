@@ -20,17 +20,17 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import ExifTags, Image
 
-import refusion.cli
+import refusion.cli.app
 from refusion.demo import build_demo, main, serve
 from refusion.demo.batch import archive, fuse_batch, match
-from refusion.demo.fusing import Fusing, Settings
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
-from refusion.demo.sources import SourceError
-from refusion.evaluation import figures_of
-from refusion.hub import has_weights
+from refusion.demo.service import Fusing, Settings
+from refusion.demo.uploads import SourceError
+from refusion.hub.folder import has_weights
 from refusion.images import read_picture
-from refusion.metrics import score
+from refusion.metrics.evaluation import figures_of
+from refusion.metrics.fusion import score
 from refusion.tasks import TASKS, Task
 
 MODEL = TASKS["ir-vis"].model
@@ -81,7 +81,7 @@ def by_command(tmp_path, *arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["refusion", "fuse", *map(str, arguments), "-o", str(output)])
         with pytest.raises(SystemExit, match="0"):
-            refusion.cli.main()
+            refusion.cli.app.main()
     return output
 
 
@@ -357,7 +357,7 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
 
 
 def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_path, monkeypatch):
-    monkeypatch.setattr("refusion.demo.fusing.MAX_EXPLAINED_MEGAPIXELS", 0.01)
+    monkeypatch.setattr("refusion.demo.service.MAX_EXPLAINED_MEGAPIXELS", 0.01)
     settings = Settings.checked(fusing.models, TASKS["ir-vis"], None, None, None, None, None)
     paths = (tmp_path / "ir.png", tmp_path / "vis.png")
     for seed, path in enumerate(paths):
@@ -369,7 +369,7 @@ def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_pa
 
 
 def test_what_is_too_large_to_be_scored_is_refused_in_a_sentence(fusing, tmp_path, monkeypatch):
-    monkeypatch.setattr("refusion.demo.fusing.MAX_SCORED_MEGAPIXELS", 0.002)
+    monkeypatch.setattr("refusion.demo.service.MAX_SCORED_MEGAPIXELS", 0.002)
     paths = tuple(tmp_path / f"{name}.png" for name in ("a", "b", "fused"))
     for seed, path in enumerate(paths):
         Image.fromarray(textured(seed)).save(path)
@@ -392,7 +392,7 @@ sys.addaudithook(hook)
 from refusion.demo import serve
 demo = serve(wait=False)
 demo.close()
-from refusion.model import ReFusion
+from refusion.models.model import ReFusion
 print(json.dumps([sorted(map(str, called)), sum(isinstance(thing, ReFusion) for thing in gc.get_objects())]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -10,8 +10,8 @@ from gradio_client.exceptions import AppError
 from hub_server import TOKEN
 from PIL import Image
 
-from refusion.hub import has_weights
-from refusion.model import ReFusion
+from refusion.hub.folder import has_weights
+from refusion.models.model import ReFusion
 
 pytestmark = pytest.mark.skipif(
     not has_weights("refusion-ir-vis"), reason="the weights refusion-ir-vis are not bundled"

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from refusion.demo.jobs import CancelledError, JobQueue
+from refusion.demo.queue import CancelledError, JobQueue
 
 
 def endless(started: threading.Event) -> None:

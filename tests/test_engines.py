@@ -15,12 +15,12 @@ from conftest import textured
 from PIL import Image
 
 import refusion as package
-from refusion.devices import choose_device, full_float32
-from refusion.engines import choose_engine, run_network
-from refusion.fusion import FusionModule
 from refusion.images import PictureError
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance, fuse_luminances
+from refusion.inference.engines.dispatch import choose_engine, run_network
+from refusion.inference.finishing import fuse_luminance, fuse_luminances
+from refusion.models.model import ReFusion
+from refusion.modules.fusion import FusionModule
+from refusion.system.devices import choose_device, full_float32
 from refusion.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def test_on_a_device_beside_the_cpu_pictures_are_whole_as_far_as_memory_goes(mon
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     small, large = torch.Size((4, 1, 480, 640)), torch.Size((1, 1, 8000, 6000))
     module = FusionModule()
-    monkeypatch.setattr("refusion.engines.free_memory", lambda device: 16 * 10**9)
+    monkeypatch.setattr("refusion.inference.engines.dispatch.free_memory", lambda device: 16 * 10**9)
     assert choose_engine(module, small, torch.float32, cuda) == "whole"
     assert choose_engine(module, large, torch.float32, cuda) == "strips"
     assert choose_engine(module, small, torch.float32, cpu) == "onnx"
@@ -133,8 +133,8 @@ WHOLE = """
     from pathlib import Path
 
     import torch
-    from refusion.engines import bytes_whole
-    from refusion.fusion import FusionModule
+    from refusion.inference.engines.dispatch import bytes_whole
+    from refusion.modules.fusion import FusionModule
 
     def megabytes(line):
         return int(Path("/proc/self/status").read_text().split(line)[1].split()[0]) / 1024

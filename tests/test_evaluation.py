@@ -13,15 +13,15 @@ from conftest import textured
 from PIL import Image
 from test_cli import check_refused, refusion
 
-from refusion.commands.evaluate import evaluate as evaluate_command
-from refusion.data import DataError, Pairs, load_pairs, read_row
-from refusion.defects import border_step_ratio
-from refusion.evaluation import FIGURES, FusedFolder, PairFailure, evaluate, figures_of, levels
-from refusion.hub import save_model
+from refusion.cli.evaluate import evaluate as evaluate_command
+from refusion.hub.folder import save_model
 from refusion.images import PictureError
-from refusion.metrics import DEFAULT_METRICS, mef_ssim, score
-from refusion.model import ReFusion
-from refusion.reports import NOTHING, Report, to_csv, to_json, to_markdown
+from refusion.metrics.defects import border_step_ratio
+from refusion.metrics.evaluation import FIGURES, FusedFolder, PairFailure, evaluate, figures_of, levels
+from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
+from refusion.metrics.reports import NOTHING, Report, to_csv, to_json, to_markdown
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import DataError, Pairs, load_pairs, read_row
 from refusion.tasks import get_task
 
 

@@ -14,8 +14,8 @@ import torch
 from conftest import textured
 from PIL import Image
 
-from refusion.explanation import TrainedModel, error_figures, explain, load_trained, weight_figures
-from refusion.explanation_pictures import (
+from refusion.explanation.maps import TrainedModel, error_figures, explain, load_trained, weight_figures
+from refusion.explanation.pictures import (
     BOTH_COLOUR,
     ERROR_SCALE,
     FILES,
@@ -27,7 +27,7 @@ from refusion.explanation_pictures import (
     draw_pictures,
     figures,
 )
-from refusion.hub import (
+from refusion.hub.folder import (
     PROPOSAL_WEIGHTS,
     RECONSTRUCTION_WEIGHTS,
     ModelError,
@@ -37,9 +37,9 @@ from refusion.hub import (
     save_weights,
 )
 from refusion.images import PictureError
-from refusion.loss_proposal import LossProposalModule, propose_weights
-from refusion.model import ReFusion
-from refusion.reconstruction import ReconstructionModule
+from refusion.models.model import ReFusion
+from refusion.modules.loss_proposal import LossProposalModule, propose_weights
+from refusion.modules.reconstruction import ReconstructionModule
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = {"channels": 8, "heads": 4, "blocks": 1}

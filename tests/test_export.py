@@ -6,11 +6,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from refusion.cli import app
-from refusion.export import ExportError, export
-from refusion.fusion import FusionModule
-from refusion.model import ReFusion
-from refusion.onnx_runtime import InferenceSession
+from refusion.cli.app import app
+from refusion.inference.engines.onnx_runtime import InferenceSession
+from refusion.models.export import ExportError, export
+from refusion.models.model import ReFusion
+from refusion.modules.fusion import FusionModule
 
 SIZES = ((8, 8), (21, 50), (40, 17))
 

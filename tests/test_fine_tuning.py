@@ -12,11 +12,11 @@ from conftest import textured
 from PIL import Image
 from safetensors.torch import load_file
 
-from refusion.data import DataError, load_pairs
-from refusion.fine_tuning import hold_out
-from refusion.run_folder import load_checkpoint
+from refusion.pairs.dataset import DataError, load_pairs
 from refusion.tasks import get_task
-from refusion.train_cli import main
+from refusion.training.fine_tuning import hold_out
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint
 
 FLAGS = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
 
@@ -129,5 +129,5 @@ def test_what_is_no_run_is_not_reproduced(tmp_path):
 
 
 def test_training_alone_imports_nothing_of_accelerate():
-    program = "import sys, refusion.train_cli; sys.exit('accelerate' in sys.modules)"
+    program = "import sys, refusion.training.run; sys.exit('accelerate' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1]).returncode == 0

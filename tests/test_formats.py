@@ -11,7 +11,7 @@ from conftest import textured
 from PIL import ExifTags, Image, features
 
 from refusion.images import NEUTRAL, Picture, PictureError, fuse_chroma, read_picture, save_picture, to_array
-from refusion.model import ReFusion
+from refusion.models.model import ReFusion
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
 DEEP = np.random.default_rng(2).integers(0, 65536, (16, 24, 3), dtype=np.uint16)

@@ -15,9 +15,7 @@ import torch
 from conftest import textured
 from safetensors.torch import load_file, save_file
 
-from refusion.authors import convert_checkpoint
-from refusion.checkpoints import CheckpointError
-from refusion.hub import (
+from refusion.hub.folder import (
     LOADED,
     PUBLISHED,
     HubError,
@@ -31,8 +29,10 @@ from refusion.hub import (
     save_checksums,
     save_model,
 )
-from refusion.model import ReFusion
-from refusion.ranges import bring_to_range
+from refusion.inference.output_range import bring_to_range
+from refusion.models.model import ReFusion
+from refusion.models.release import convert_checkpoint
+from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import TASKS
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]

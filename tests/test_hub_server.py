@@ -13,12 +13,12 @@ import torch
 from hub_server import TOKEN, Fault, HubServer
 from safetensors.torch import load, save
 
-from refusion import __version__
-from refusion.hub import bundled_folder, has_weights, save_model, save_weights
-from refusion.loss_proposal import LossProposalModule
-from refusion.model import ReFusion
-from refusion.reconstruction import ReconstructionModule
+from refusion.hub.folder import bundled_folder, has_weights, save_model, save_weights
+from refusion.models.model import ReFusion
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
 from refusion.tasks import TASKS
+from refusion.version import __version__
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
@@ -28,8 +28,9 @@ WORKER = """
 import contextlib, hashlib, io, json, os, sys, time
 from pathlib import Path
 import torch
-from refusion import ReFusion, hub
-import refusion.cli
+from refusion import ReFusion
+from refusion.hub import folder as hub
+import refusion.cli.app
 
 def digest(model):
     return hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.state_dict().values())).hexdigest()
@@ -39,7 +40,7 @@ def cli(*arguments, token=None):
     if token:
         os.environ["HF_TOKEN"] = token
     try:
-        refusion.cli.main()
+        refusion.cli.app.main()
     except SystemExit as exit:
         return exit.code or 0
     finally:

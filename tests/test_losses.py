@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from refusion.gradients import image_gradient
-from refusion.loss_proposal import LossWeights
-from refusion.losses import alpha_at, proposed_fusion_loss, reconstruction_loss
+from refusion.modules.gradients import image_gradient
+from refusion.modules.loss_proposal import LossWeights
+from refusion.training.losses import alpha_at, proposed_fusion_loss, reconstruction_loss
 
 
 def halves(n: int = 1, side: int = 8) -> LossWeights:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refusion.data import exchange
-from refusion.fusion import FusionModule
-from refusion.loss_proposal import LossProposalModule, LossWeights
-from refusion.losses import proposed_fusion_loss
-from refusion.meta_training import (
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import LossProposalModule, LossWeights
+from refusion.modules.reconstruction import ReconstructionModule
+from refusion.pairs.dataset import exchange
+from refusion.training.losses import proposed_fusion_loss
+from refusion.training.updates import (
     MetaOptions,
     Modules,
     fusion_loss_and_reconstruction_loss,
@@ -20,7 +21,6 @@ from refusion.meta_training import (
     source_targets,
     updated_reconstruction,
 )
-from refusion.reconstruction import ReconstructionModule
 
 SMALL = {"channels": 4, "heads": 2, "blocks": 1}
 

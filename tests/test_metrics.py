@@ -12,8 +12,8 @@ from conftest import SHARED
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from refusion import metrics
-from refusion.metrics import DEFAULT_METRICS, METRICS, mef_ssim, score
+from refusion.metrics import fusion as metrics
+from refusion.metrics.fusion import DEFAULT_METRICS, METRICS, mef_ssim, score
 
 VECTORS = SHARED / "metric_vectors.json"
 SOURCE_METRICS = [name for name, metric in METRICS.items() if metric.needs_sources]

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from refusion.blocks import LayerNorm2d
-from refusion.fusion import FusionModule
-from refusion.loss_proposal import (
+from refusion.modules.blocks import LayerNorm2d
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import (
     LossProposalModule,
     exchange_equivariant,
     feature_scores,
     propose_weights,
     weights_from_logits,
 )
-from refusion.reconstruction import ReconstructionModule
+from refusion.modules.reconstruction import ReconstructionModule
 
 
 def count(module: torch.nn.Module) -> int:

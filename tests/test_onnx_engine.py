@@ -14,11 +14,11 @@ import torch
 from conftest import textured
 from test_strips import scattered
 
-from refusion.fusion import FusionModule
-from refusion.model import ReFusion
-from refusion.onnx_engine import OnnxNetwork
-from refusion.onnx_graph import passes, whole
-from refusion.threads import interruptible
+from refusion.inference.engines.onnx_graph import passes, whole
+from refusion.inference.engines.onnx_tiles import OnnxNetwork
+from refusion.models.model import ReFusion
+from refusion.modules.fusion import FusionModule
+from refusion.system.threads import interruptible
 
 
 def weights(module: FusionModule) -> dict[str, np.ndarray]:
@@ -177,9 +177,9 @@ FORKED = """
     import os
 
     import numpy as np
-    from refusion.onnx_engine import OnnxNetwork
+    from refusion.inference.engines.onnx_tiles import OnnxNetwork
     from safetensors.numpy import load_file
-    from refusion.hub import WEIGHTS, bundled_folder
+    from refusion.hub.folder import WEIGHTS, bundled_folder
 
     network = OnnxNetwork(load_file(bundled_folder("refusion-ir-vis") / WEIGHTS), "replicate")
     a, b = np.random.default_rng(0).random((2, 96, 16), np.float32)
@@ -204,8 +204,8 @@ MEMORY = """
     import numpy as np
     from safetensors.numpy import load_file
 
-    from refusion.hub import WEIGHTS, bundled_folder
-    from refusion.onnx_engine import OnnxNetwork
+    from refusion.hub.folder import WEIGHTS, bundled_folder
+    from refusion.inference.engines.onnx_tiles import OnnxNetwork
 
     def megabytes(line):
         return int(Path("/proc/self/status").read_text().split(line)[1].split()[0]) / 1024

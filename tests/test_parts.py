@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_strips import scattered
 
-from refusion.engines import run_network
-from refusion.fusion import FusionModule
-from refusion.parts import fuse_in_parts, reach
+from refusion.inference.engines.dispatch import run_network
+from refusion.inference.engines.parts import fuse_in_parts, reach
+from refusion.modules.fusion import FusionModule
 
 
 @pytest.mark.parametrize(

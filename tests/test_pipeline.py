@@ -8,11 +8,11 @@ import pytest
 from conftest import textured
 from PIL import Image
 
-from refusion.colour import fit_chroma, join_colour
 from refusion.images import NEUTRAL, PictureError, read_picture, to_array
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_pictures
-from refusion.ranges import CONTRAST, MIDDLE, OUTLIERS, bring_to_range, ends_of
+from refusion.images.colour import fit_chroma, join_colour
+from refusion.inference.finishing import fuse_pictures
+from refusion.inference.output_range import CONTRAST, MIDDLE, OUTLIERS, bring_to_range, ends_of
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, OutputRange
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()

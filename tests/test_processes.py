@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from train_in_double import train
 
-from refusion.data import CropBatches, CropTransform, PairReader, fingerprint, load_pairs
-from refusion.model import ReFusion
-from refusion.processes import Processes, join_processes
-from refusion.run_folder import load_checkpoint
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import CropBatches, CropTransform, PairReader, fingerprint, load_pairs
+from refusion.system.processes import Processes, join_processes
 from refusion.tasks import get_task
-from refusion.train_cli import main
-from refusion.trainer import MetaTrainer
-from refusion.training_settings import TrainingSettings
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint
+from refusion.training.settings import TrainingSettings
+from refusion.training.trainer import MetaTrainer
 
 ROOT = Path(__file__).parents[1]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from refusion.images import PictureError, read_picture, to_array, to_image
-from refusion.model import ReFusion
+from refusion.models.model import ReFusion
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
 

@@ -11,7 +11,7 @@ from conftest import textured
 from PIL import Image
 
 from refusion.images import PictureError, read_picture
-from refusion.radiometric import INSTALL
+from refusion.images.thermal import INSTALL
 
 R1, R2, B, F, O = 21106.77, 0.012545258, 1501.0, 1.0, -7340  # noqa: E741 (the names of Planck's constants in the files)
 RAW = (12000 + 10 * textured(3).astype(int)).astype("<u2")

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from refusion.checkpoints import CheckpointError
-from refusion.data import load_pairs
-from refusion.run_folder import load_checkpoint, resume, save_checkpoint, tidy
+from refusion.pairs.dataset import load_pairs
+from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import get_task
-from refusion.train_cli import main
-from refusion.trainer import MetaTrainer
-from refusion.training_settings import TrainingSettings
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint, resume, save_checkpoint, tidy
+from refusion.training.settings import TrainingSettings
+from refusion.training.trainer import MetaTrainer
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--task", "ir-vis", "--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--threads", "1"]

@@ -15,9 +15,9 @@ from hub_server import TOKEN, HubServer
 from huggingface_hub import SpaceCard
 from PIL import Image
 
-from refusion.hub import has_weights
-from refusion.model import ReFusion
-from refusion.space import assemble_space
+from refusion.hub.folder import has_weights
+from refusion.hub.space import assemble_space
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import textured
 
-from refusion.defects import border_step_ratio
-from refusion.metrics import score
-from refusion.stack_scores import STACK_FIGURES, score_stack
+from refusion.metrics.defects import border_step_ratio
+from refusion.metrics.fusion import score
+from refusion.metrics.stack import STACK_FIGURES, score_stack
 
 
 def test_a_stack_of_two_has_the_figures_of_the_pair():

@@ -10,8 +10,8 @@ from conftest import textured
 from PIL import Image
 
 from refusion.images import PictureError
-from refusion.model import ReFusion
-from refusion.stacks import MAX_FRAMES
+from refusion.inference.stack import MAX_FRAMES
+from refusion.models.model import ReFusion
 
 FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
 EXPOSURE = ReFusion("multi-exposure", channels=8, heads=4, blocks=1).eval()

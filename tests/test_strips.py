@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from refusion.fusion import FusionModule
-from refusion.loss_proposal import LossProposalModule
-from refusion.reconstruction import ReconstructionModule
-from refusion.row_convolution import RowConvolution, pad_columns
-from refusion.strips import fuse_in_strips, strip_rows
+from refusion.inference.engines.row_convolution import RowConvolution, pad_columns
+from refusion.inference.engines.strips import fuse_in_strips, strip_rows
+from refusion.modules.fusion import FusionModule
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
 
 
 def scattered(**arguments) -> FusionModule:

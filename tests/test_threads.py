@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from refusion.threads import cpu_threads, interruptible, side_by_side
+from refusion.system.threads import cpu_threads, interruptible, side_by_side
 
 
 def test_a_function_that_fails_ends_the_others():
@@ -57,7 +57,10 @@ def test_there_are_as_many_threads_as_torch_has():
 
 @pytest.mark.parametrize("wanted", ["", "1", "3", "many"])
 def test_without_torch_there_are_as_many_as_it_would_have(wanted):
-    code = "import sys; from refusion.threads import cpu_threads as n; print(n()); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from refusion.system.threads import cpu_threads as n; print(n()); "
+        "assert 'torch' not in sys.modules"
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": wanted}
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     expected = subprocess.run(

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from refusion.checkpoints import CheckpointError
-from refusion.data import load_pairs
-from refusion.model import ReFusion
-from refusion.run_folder import load_checkpoint, save_checkpoint
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import load_pairs
+from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import TASKS, get_task
-from refusion.train_cli import main, make_parser, settings_from
-from refusion.trainer import MetaTrainer, TrainingError, with_steps
-from refusion.training_settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
+from refusion.training.run import main, make_parser, settings_from
+from refusion.training.run_folder import load_checkpoint, save_checkpoint
+from refusion.training.settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
+from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]

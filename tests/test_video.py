@@ -8,9 +8,9 @@ from command import refusion, small_model
 from conftest import textured
 
 from refusion.images import PictureError
-from refusion.model import ReFusion
-from refusion.pipeline import fuse_luminance
-from refusion.video import RangeSmoother, fuse_videos
+from refusion.inference.finishing import fuse_luminance
+from refusion.inference.video import RangeSmoother, fuse_videos
+from refusion.models.model import ReFusion
 
 av = pytest.importorskip("av")
 

@@ -6,10 +6,10 @@ import statistics
 
 import pytest
 
-from refusion.data import load_pairs, picture_files
-from refusion.evaluation import evaluate, figures_of
-from refusion.hub import SCORES, bundled_folder
-from refusion.model import ReFusion
+from refusion.hub.folder import SCORES, bundled_folder
+from refusion.metrics.evaluation import evaluate, figures_of
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import load_pairs, picture_files
 from refusion.tasks import TASKS, Task
 
 READY = [task for task in TASKS.values() if bundled_folder(task.model)]

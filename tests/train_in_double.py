@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from refusion import trainer
-from refusion.data import load_pairs
-from refusion.processes import join_processes
-from refusion.run_folder import resume, save_checkpoint
+from refusion.pairs.dataset import load_pairs
+from refusion.system.processes import join_processes
 from refusion.tasks import get_task
-from refusion.training_settings import TrainingSettings
+from refusion.training import trainer
+from refusion.training.run_folder import resume, save_checkpoint
+from refusion.training.settings import TrainingSettings
 
 # Modules of the size of the paper are too slow in double precision.
 MODULES = {

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refusion.demo.fusing import Fusing, OnTick, Settings
 from refusion.demo.results import ResultFiles
-from refusion.demo.sources import SourceError
+from refusion.demo.service import Fusing, OnTick, Settings
+from refusion.demo.uploads import SourceError
 from refusion.tasks import Task
 
 MAX_PAIRS = 50
@@ -75,7 +75,7 @@ def fuse_batch(
 
     Args:
         batch: what `match` returned; it is filled and given back after every pair.
-        session: see `refusion.demo.jobs.JobQueue.run`.
+        session: see `refusion.demo.queue.JobQueue.run`.
         settings: how to fuse.
         fusing: what fuses.
         files: where results are written.

@@ -9,13 +9,13 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.fusing import Fusing, Settings
-from refusion.demo.jobs import CancelledError
+from refusion.demo.inputs import SUFFIXES, pictures_input
+from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
-from refusion.demo.sources import SourceError, stored_path
+from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import PRIVATE, session, tell_progress, toast
-from refusion.demo.upload import SUFFIXES, pictures_input
-from refusion.hub import ModelError
+from refusion.demo.uploads import SourceError, stored_path
+from refusion.hub.folder import ModelError
 from refusion.tasks import TASKS, get_task
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import gradio as gr
 
-from refusion.demo.fusing import Fusing, Settings
-from refusion.demo.jobs import CancelledError
+from refusion.demo.inputs import picture_input
+from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
-from refusion.demo.sources import SourceError, stored_path
+from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import TaskInputs, heading, session
-from refusion.demo.upload import picture_input
-from refusion.hub import ModelError
+from refusion.demo.uploads import SourceError, stored_path
+from refusion.hub.folder import ModelError
 from refusion.tasks import TASKS, Task, get_task
 
 ON_DEVICE: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}

@@ -3,14 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from refusion.system.resources import resource_folders
 from refusion.tasks import Task
-
-# In a wheel the folder lies inside the package; in a checkout and in a Space it lies beside it.
-_FOLDERS = tuple(
-    root / name
-    for root in (Path(__file__).parents[1], Path(__file__).parents[2])
-    for name in ("space/examples", "examples")
-)
 
 _TITLES = {
     "ir-vis": "A street at dusk",
@@ -39,7 +33,7 @@ class ExampleStack:
 
 def examples_folder() -> Path | None:
     """The folder of the examples, or None where this installation has none."""
-    return next((folder for folder in _FOLDERS if any(folder.glob("*.png"))), None)
+    return next((f for f in resource_folders("space/examples", "examples") if any(f.glob("*.png"))), None)
 
 
 def example_pairs(task: Task) -> list[ExamplePair]:

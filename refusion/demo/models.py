@@ -12,10 +12,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from refusion.demo.options import DemoOptions
-from refusion.explanation import TrainedModel, load_trained
-from refusion.hub import HUB_ID, LOADED, ModelError, UnknownModelError, has_weights, local_folder
-from refusion.hub_errors import hub_sentences
-from refusion.model import ReFusion
+from refusion.explanation.maps import TrainedModel, load_trained
+from refusion.hub.client_errors import hub_sentences
+from refusion.hub.folder import HUB_ID, LOADED, ModelError, UnknownModelError, has_weights, local_folder
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task
 
 MAX_HUB_BYTES = 64_000_000

@@ -7,9 +7,9 @@ import gradio as gr
 from refusion.demo import texts
 from refusion.demo.batch_tab import batch_tab
 from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
-from refusion.demo.fusing import Fusing
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
+from refusion.demo.service import Fusing
 from refusion.demo.stack_tab import stack_tab
 from refusion.demo.task_tab import session, task_tab
 from refusion.tasks import TASKS, Task

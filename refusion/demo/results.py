@@ -11,8 +11,8 @@ from PIL import Image
 
 from refusion.api import Fused
 from refusion.demo.compare import compare_html
-from refusion.demo.fusing import source_picture
 from refusion.demo.options import DemoOptions
+from refusion.demo.service import source_picture
 from refusion.images import save_image
 
 PREVIEW_SIDE = 1600

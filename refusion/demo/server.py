@@ -8,11 +8,11 @@ from collections.abc import Callable
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
-from refusion.demo.look import CSS, HEAD, THEME
 from refusion.demo.options import Decorator, DemoOptions
 from refusion.demo.page import build_demo
-from refusion.devices import choose_device
-from refusion.hub import ModelError
+from refusion.demo.theme import CSS, HEAD, THEME
+from refusion.hub.folder import ModelError
+from refusion.system.devices import choose_device
 
 _DEFAULTS = DemoOptions()
 

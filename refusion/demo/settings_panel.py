@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import gradio as gr
 
 from refusion.demo import texts
-from refusion.demo.fusing import anchors, chroma_rules, output_ranges
 from refusion.demo.models import Models
+from refusion.demo.service import anchors, chroma_rules, output_ranges
 from refusion.tasks import Task
 
 

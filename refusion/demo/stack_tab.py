@@ -8,15 +8,15 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.examples import example_stack
-from refusion.demo.figures import STACK_NOTE, scores_table
-from refusion.demo.fusing import Fusing, Settings
-from refusion.demo.jobs import CancelledError
+from refusion.demo.explained import STACK_NOTE, scores_table
+from refusion.demo.inputs import SUFFIXES, pictures_input
+from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles, comparison, update_image
-from refusion.demo.sources import SourceError, stored_path
+from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import CANCELLED, PRIVATE, expired, session, tell_progress, toast
-from refusion.demo.upload import SUFFIXES, pictures_input
-from refusion.hub import ModelError
-from refusion.stacks import MAX_FRAMES, STACK_TASKS
+from refusion.demo.uploads import SourceError, stored_path
+from refusion.hub.folder import ModelError
+from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS, get_task
 
 SHOWN = 6

@@ -9,15 +9,15 @@ import gradio as gr
 
 from refusion.demo import notes, texts
 from refusion.demo.examples import example_pairs
-from refusion.demo.figures import explained_pictures, explained_text, scores_table
-from refusion.demo.fusing import Fusing, Settings
-from refusion.demo.jobs import CancelledError
+from refusion.demo.explained import explained_pictures, explained_text, scores_table
+from refusion.demo.inputs import picture_input
 from refusion.demo.models import ModelChoice
+from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles, comparison, update_image
+from refusion.demo.service import Fusing, Settings
 from refusion.demo.settings_panel import SettingsPanel, settings_panel
-from refusion.demo.sources import SourceError, check_together, describe_upload, stored_path
-from refusion.demo.upload import picture_input
-from refusion.hub import ModelError
+from refusion.demo.uploads import SourceError, check_together, describe_upload, stored_path
+from refusion.hub.folder import ModelError
 from refusion.tasks import Task
 
 LONG = 5.0

@@ -1,8 +1,8 @@
 """What the demo says: the tasks, the settings, the figures, and the About tab."""
 
-from refusion import __version__
-from refusion.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
+from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.tasks import TASKS, Task
+from refusion.version import __version__
 
 INTRODUCTION = (
     "Two registered pictures of one scene in, one picture out that keeps what matters of both. "

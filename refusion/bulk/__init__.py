@@ -1,0 +1,1 @@
+"""Fusing data sets of any length into Parquet files."""

@@ -1,0 +1,49 @@
+"""The `refusion` program: its commands put together."""
+
+import atexit
+import gc
+
+import typer
+
+from refusion.cli.card import card
+from refusion.cli.convert import convert
+from refusion.cli.evaluate import evaluate
+from refusion.cli.explain import explain
+from refusion.cli.export import export
+from refusion.cli.fuse import fuse
+from refusion.cli.fuse_dataset import fuse_dataset
+from refusion.cli.info import info
+from refusion.cli.models import models
+from refusion.cli.push import push
+from refusion.cli.reproduce import reproduce
+from refusion.cli.space import space
+
+_COLLECT_AFTER = 100_000
+"""New objects after which Python looks for garbage."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fuse registered pictures of one scene into one.",
+)
+for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space, reproduce):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; bad input and paths that cannot be used are one sentence, exit code 2."""
+    # Importing torch makes many objects that stay. Looking through all of them again and again meanwhile, and once more
+    # at the end, takes half a second.
+    gc.set_threshold(_COLLECT_AFTER)
+    atexit.register(gc.freeze)
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        typer.echo(f"refusion: {error}", err=True)
+        raise SystemExit(2) from error
+
+
+@app.callback()
+def _root() -> None:
+    """Fuse registered pictures of one scene into one."""

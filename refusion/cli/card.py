@@ -1,0 +1,38 @@
+"""refusion card"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def card(
+    folder: Annotated[Path, typer.Argument(help="A model folder, such as runs/ir-vis or hub_configs/refusion-ir-vis.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write everything that a push would send into this folder instead."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What stands in the card's example; the folder's own name if not given.")
+    ] = None,
+) -> None:
+    """Write README.md and SHA256SUMS of a model folder anew, from config.json, training.json, scores.json and history.
+
+    Without training.json, the settings of the run are used.
+    """
+    from refusion.hub import folder as hub
+    from refusion.models.model import ReFusion
+    from refusion.system.files import write_text
+
+    located = Path(hub.locate(folder))
+    if output is None:
+        # First, since weights that were put here by hand do not have the checksums of those before.
+        hub.save_checksums(located)
+    model = ReFusion.from_pretrained(located)
+    if output is None:
+        text = str(model.generate_model_card(name or f"./{located.name}"))
+        write_text(located / hub.CARD, text)
+    else:
+        bare = hub.bare_name(output)
+        model.save_pretrained(output, model_card_kwargs={"name": name or bare} if name or bare else None)
+    typer.echo(f"Written to {output or folder}.")

@@ -1,0 +1,133 @@
+"""refusion evaluate"""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, chosen_anchor, chosen_range
+from refusion.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from refusion.metrics.evaluation import Evaluation, Fused
+    from refusion.pairs.dataset import Pairs
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
+    ],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        list[str] | None, typer.Option(help="Bare name, folder or OWNER/NAME; may be given several times.")
+    ] = None,
+    fused: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of fused pictures with the names of the pairs; may be given several times."),
+    ] = None,
+    output_range: RangeOption = None,
+    stretch: StretchOption = False,
+    anchor: AnchorOption = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
+    markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
+) -> None:
+    """Score models and folders of fused pictures over a data set of pairs.
+
+    Without --model and --fused, the task's own model is scored.
+
+    Pairs that cannot be scored are listed at the end, with exit code 1.
+    """
+    chosen = get_task(task)
+    for path in (json_path, csv_path, markdown_path):
+        _check_writable(path)
+
+    from rich.console import Console
+
+    from refusion.metrics import reports
+    from refusion.metrics.evaluation import figures_of
+    from refusion.pairs.dataset import load_pairs
+    from refusion.system.files import write_text
+
+    options: dict[str, Any] = {
+        "output_range": chosen_range(output_range, stretch, chosen),
+        "anchor": chosen_anchor(anchor, stretch, chosen),
+        "chroma": chosen.chroma,
+    }
+    sources = _sources(chosen, model or [], fused or [], options)
+    # A streamed pair is checked when it is scored. What lies on the Hub is not streamed, since it would be
+    # downloaded again for every model.
+    pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists())
+    figures = figures_of(chosen)
+    report = reports.Report(figures, _evaluate_all(pairs, sources, figures), pairs.skipped)
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = reports.WIDTH + reports.WIDTH_PER_MODEL * len(sources)
+    console.print(reports.means_table(report))
+    console.print(*report.notes, sep="\n", markup=False, highlight=False)
+    for path, text_of in (
+        (json_path, reports.to_json),
+        (csv_path, reports.to_csv),
+        (markdown_path, reports.to_markdown),
+    ):
+        if path is not None:
+            write_text(path, text_of(report))
+    if report.problems:
+        typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
+        raise typer.Exit(1)
+
+
+def _check_writable(path: Path | None) -> None:
+    """Find out before the scoring, which takes long, that a report has no place to go to."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
+
+
+def _sources(task: Task, models: list[str], folders: list[Path], options: dict[str, Any]) -> "dict[str, Fused]":
+    """Where the fused pictures come from, by the name in the tables; everything is opened before any is used."""
+    from refusion.metrics.evaluation import FusedFolder
+    from refusion.models.model import ReFusion
+
+    sources: dict[str, Fused] = {}
+    for name in models or ([] if folders else [task.model]):
+        loaded = ReFusion.from_pretrained(name)
+        sources[_free_name(sources, name)] = partial(loaded.fuse, **options)
+    for folder in folders:
+        opened = FusedFolder(folder)
+        sources[_free_name(sources, folder.resolve().name, str(folder))] = opened
+    return sources
+
+
+def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
+    """The first of the names that is not taken, or the last one with a number."""
+    numbered = (f"{names[-1]} ({number})" for number in range(2, len(taken) + 3))
+    return next(name for name in (*names, *numbered) if name not in taken)
+
+
+def _evaluate_all(pairs: "Pairs", sources: "dict[str, Fused]", figures: tuple[str, ...]) -> "dict[str, Evaluation]":
+    """Score one source of fused pictures after the other; with progress on stderr if it is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from refusion.metrics.evaluation import evaluate, pair_names
+
+    total = len(pair_names(pairs))
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    evaluations = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        for name, source in sources.items():
+            bar = progress.add_task(name, total=total)
+            evaluations[name] = evaluate(pairs, source, figures, partial(progress.advance, bar))
+    return evaluations

@@ -1,0 +1,84 @@
+"""refusion explain"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refusion.cli.options import refuse_overwriting
+from refusion.tasks import TASKS, get_task
+
+if TYPE_CHECKING:
+    from refusion.explanation.maps import Explanation
+
+ALIKE = 0.01
+"""Distance of a mean weight from 1/2 below which both sources are called trusted alike."""
+
+
+def explain(
+    a: Annotated[Path, typer.Argument(help="First source: infrared, functional, near focus or under-exposed.")],
+    b: Annotated[Path, typer.Argument(help="Second source: visible, MRI, far focus or over-exposed.")],
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help=f"One of {', '.join(TASKS)}; the model's own, or ir-vis, if not given."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write into; <stem of A>_explained right here if not given."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; the task's own if not given."),
+    ] = None,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Largest picture accepted; a megapixel takes about 3 GB of memory.")
+    ] = 1.0,
+) -> None:
+    """Show where the learned loss trusts which source of one pair, and what the fused picture keeps of both.
+
+    overview.png in the folder shows everything at once; explain.json has the figures.
+    """
+    name = model or get_task(task or "ir-vis").model
+    chosen = get_task(task) if task else None
+    folder = output or Path(f"{a.stem}_explained")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"The output {folder.name} is a file, but a folder to write into is needed; choose another.")
+
+    from refusion.explanation.maps import explain, load_trained
+    from refusion.explanation.pictures import FILES, OVERVIEW, Captions, save_explanation
+
+    for file in FILES:
+        refuse_overwriting(folder / file, (a, b))
+    trained = load_trained(name)
+    labels = (chosen or trained.fusion.task).labels
+    explanation = explain(trained, a, b, max_megapixels=max_megapixels)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_explanation(folder, explanation, Captions(labels, (a.name, b.name), Path(name).resolve().name))
+    _print_figures(explanation, labels)
+    typer.echo(f"Written to {folder}; open {folder / OVERVIEW}.")
+
+
+def _print_figures(explanation: "Explanation", labels: tuple[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from refusion.explanation.maps import error_figures, weight_figures
+
+    weights = Table("the loss weighs", "trusted more", "mean weights", "spread", f"pixels led by {labels[0]}")
+    for name, array in (("brightness (w)", explanation.intensity), ("edges (v)", explanation.gradient)):
+        summed = weight_figures(array)
+        means = f"{summed.mean:.3f} / {1 - summed.mean:.3f}"
+        weights.add_row(name, _trusted(summed.mean, labels), means, f"{summed.spread:.3f}", f"{summed.leads:.0%}")
+    errors = Table("got back out of fused", "mean absolute error", "PSNR")
+    for label, error in zip(labels, (explanation.error_a, explanation.error_b), strict=True):
+        off = error_figures(error)
+        errors.add_row(label, f"{off.mean:.4f}", f"{off.psnr:.2f} dB")
+    console = Console()
+    console.print(weights)
+    console.print(errors)
+
+
+def _trusted(mean: float, labels: tuple[str, str]) -> str:
+    if abs(mean - 0.5) < ALIKE:
+        return "both alike"
+    return labels[0] if mean > 0.5 else labels[1]

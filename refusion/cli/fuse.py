@@ -1,0 +1,255 @@
+"""refusion fuse"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refusion.cli.options import (
+    AnchorOption,
+    RangeOption,
+    StretchOption,
+    TaskOption,
+    chosen_anchor,
+    chosen_range,
+    refuse_overwriting,
+)
+from refusion.tasks import ChromaRule, check_choice, get_task
+
+if TYPE_CHECKING:
+    from refusion.pairs.files import Jobs
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"})
+
+_FEW_LISTED = 20
+
+
+def fuse(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two pictures in the order of the task; three to fifty of a stack; two folders; a CSV or JSONL list "
+            "of pairs; two videos, or one with --side-by-side.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where to write: .png, .jpg, .tif, .bmp, .webp or .avif; a folder; a video."
+        ),
+    ],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+    ] = None,
+    output_range: RangeOption = None,
+    stretch: StretchOption = False,
+    anchor: AnchorOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="How the network runs: onnx, strips, whole or half (float16); what suits it if not given."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where it runs: auto (a GPU if there is one), cpu, cuda or another of torch's.")
+    ] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(help="Pairs of a folder or list that run at once where they have one size: for GPUs.")
+    ] = 1,
+    chroma: Annotated[
+        str | None,
+        typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="8 or 16 per channel (16: PNG and TIFF); as deep as the sources if not given.")
+    ] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH", help="Stored values that are black and white in sources of 16 bits or floats."
+        ),
+    ] = None,
+    own_range: Annotated[
+        bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
+    ] = False,
+    temperatures: Annotated[
+        bool,
+        typer.Option("--temperatures", help="Take the temperatures of radiometric JPEGs, not the picture they show."),
+    ] = False,
+    resize: Annotated[
+        str | None, typer.Option(help="Bring both to one size: smaller, larger, a or b. Refused if not given.")
+    ] = None,
+    align: Annotated[
+        bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")
+    ] = False,
+    motion: Annotated[
+        str, typer.Option(help="With --align: translation, euclidean, affine or homography.")
+    ] = "euclidean",
+    crop: Annotated[
+        bool, typer.Option("--crop", help="With --align: cut to what both show, instead of filling.")
+    ] = False,
+    match: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Patterns of the names in the folders, such as '*_ir.*' '*_vis.*'."),
+    ] = None,
+    suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pairs of folders that are done.")] = False,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="One video that shows the first source left, the second right.")
+    ] = False,
+) -> None:
+    """Fuse a pair, a stack, folders or a list of pairs, or videos."""
+    chosen = get_task(task)
+    if chroma is not None:
+        check_choice("chroma rule", chroma, ChromaRule)
+    from refusion.inference.alignment import Motion
+    from refusion.inference.preparation import Resize
+
+    check_choice("motion", motion, Motion)
+    if resize is not None:
+        check_choice("resize rule", resize, Resize)
+    if window is not None and own_range:
+        raise ValueError("Give either --window or --own-range.")
+    if batch_size < 1:
+        raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
+    wanted: dict[str, Any] = {
+        "task": chosen.name,
+        "model": model or chosen.model,
+        # The default of a stack is not that of a pair.
+        "output_range": chosen_range(output_range, stretch, chosen) if output_range or stretch else None,
+        "anchor": chosen_anchor(anchor, stretch, chosen),
+        "chroma": chroma or chosen.chroma,
+        "window": "own" if own_range else window,
+        "temperatures": temperatures,
+        "resize": resize,
+        "engine": engine,
+        "device": device,
+        "align": motion if align else False,
+        "align_border": "crop" if crop else "fill",
+    }
+    kinds = {_kind(source) for source in sources}
+    if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
+        wanted["batch_size"] = batch_size
+        _fuse_pairs(_jobs(sources, output, suffix, match), wanted, bits, overwrite=overwrite)
+    elif batch_size > 1:
+        raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
+    elif "folder" in kinds or "list" in kinds:
+        raise ValueError("Give two folders, one list of pairs, or pictures, not a mixture.")
+    elif kinds == {"video"}:
+        _fuse_videos(sources, output, wanted, side_by_side=side_by_side)
+    else:
+        _fuse_pictures(sources, output, wanted, bits)
+
+
+def _kind(source: Path) -> str:
+    from refusion.pairs.files import LISTS
+
+    if source.is_dir():
+        return "folder"
+    suffix = source.suffix.lower()
+    return "list" if suffix in LISTS else "video" if suffix in VIDEO_SUFFIXES else "picture"
+
+
+def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bits: int | None) -> None:
+    from refusion.images.writing import check_output
+
+    check_output(output, bits)
+    refuse_overwriting(output, tuple(sources))
+    if len(sources) < 2:
+        raise ValueError("Fusion needs two pictures or more, but one was given; give its partner, too.")
+
+    from refusion.api import fuse
+
+    if len(sources) == 2:
+        fused = fuse(sources, **wanted)
+    else:
+        with _progress_bar() as report:
+            fused = fuse(sources, **wanted, progress=report)
+    fused.save(output, bits)
+    for note in fused.notes:
+        typer.echo(f"Note: {note}", err=True)
+
+
+def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":
+    from refusion.pairs.files import match_folders, read_list
+
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"The output {output.name} is a file, but a folder is needed; choose another.")
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
+    if not sources[0].is_dir():
+        return read_list(sources[0], output, suffix)
+    if len(sources) > 2:
+        raise ValueError(f"Give two folders, or one with --match; {len(sources)} were given.")
+    return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
+
+
+def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overwrite: bool) -> None:
+    from refusion.api import load
+    from refusion.images.writing import check_output
+    from refusion.inference.pair import fuse_many
+    from refusion.pairs.files import fuse_jobs, left_to_do
+
+    for job in jobs.pairs:
+        check_output(job.output, bits)
+    to_do = left_to_do(jobs.pairs, overwrite=overwrite)
+    failed: list[str] = []
+    if to_do:
+        wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"])
+        with _progress_bar() as report:
+            report(0, len(to_do))
+            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):
+                if error is not None:
+                    failed.append(f"{job.name}: {error}")
+                for note in notes:
+                    typer.echo(f"Note: {note}", err=True)
+                report(done, len(to_do))
+    skipped = len(jobs.pairs) - len(to_do)
+    typer.echo(f"{len(to_do) - len(failed)} fused, {skipped} already there, {len(failed)} failed.")
+    _list("Failed", failed)
+    _list("Without a partner", jobs.unmatched)
+    if failed or jobs.unmatched:
+        raise typer.Exit(1)
+
+
+def _list(title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    typer.echo(f"{title}:", err=True)
+    for line in lines[:_FEW_LISTED]:
+        typer.echo(f"  {line}", err=True)
+    if len(lines) > _FEW_LISTED:
+        typer.echo(f"  and {len(lines) - _FEW_LISTED} more", err=True)
+
+
+def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, side_by_side: bool) -> None:
+    if (len(sources) == 1) != side_by_side or len(sources) > 2:
+        raise ValueError("Give two videos, or one with --side-by-side.")
+    if output.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ValueError(f"The output {output.name} of a video is one of {', '.join(sorted(VIDEO_SUFFIXES))}.")
+    for option in ("align", "window", "temperatures"):
+        if wanted.pop(option):
+            raise ValueError(f"Videos are fused as they are; leave --{option} out.")
+    del wanted["align_border"]
+    refuse_overwriting(output, tuple(sources))
+
+    from refusion.inference.video import fuse_videos
+
+    with _progress_bar() as report:
+        notes = fuse_videos(sources, output, **wanted, progress=report)
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, if a person watches; gives a function of done and total."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("fuse", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

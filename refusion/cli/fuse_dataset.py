@@ -1,0 +1,143 @@
+"""refusion fuse-dataset"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, chosen_anchor, chosen_range
+from refusion.tasks import get_task
+
+if TYPE_CHECKING:
+    from refusion.bulk.run import BulkSummary
+
+_FEW_LISTED = 5
+
+
+def fuse_dataset(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of pairs as training reads it; a Parquet file, a pattern or a folder of them; a CSV or "
+            "JSONL list; or OWNER/NAME of a data set on the Hub.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the results; given again, the run goes on.")],
+    task: TaskOption = "ir-vis",
+    model: Annotated[
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+    ] = None,
+    columns: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="The two picture columns; as the task's folders, or a and b, if not given."),
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column of the ids; the row's index if not given.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a data set on the Hub.")] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read a data set on the Hub without keeping it.")
+    ] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Write PNG files; the Parquet files then only name them.")
+    ] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Add the fusion metrics of every pair.")] = False,
+    rows_per_shard: Annotated[int, typer.Option(help="Rows of a Parquet file; what a kill can cost.")] = 256,
+    output_range: RangeOption = None,
+    stretch: StretchOption = False,
+    anchor: AnchorOption = None,
+    chroma: Annotated[
+        str | None,
+        typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="8 or 16 per channel; as deep as the sources if not given.")] = None,
+    own_range: Annotated[
+        bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
+) -> None:
+    """Fuse a data set of any length into Parquet files, with one process or many.
+
+    Under `accelerate launch -m refusion fuse-dataset` or torchrun every process fuses its part. What was done stays
+    done: the same command goes on after a crash. Pairs that fail are listed in failures.jsonl, with exit code 1.
+    """
+    chosen = get_task(task)
+    wanted: dict[str, Any] = {
+        "task": chosen.name,
+        "model": model or chosen.model,
+        "output_range": chosen_range(output_range, stretch, chosen),
+        "anchor": chosen_anchor(anchor, stretch, chosen),
+        "chroma": chroma,
+        "window": "own" if own_range else None,
+        "bits": bits,
+        "columns": columns,
+        "id_column": id_column,
+        "split": split,
+        "revision": revision,
+        "streaming": streaming,
+        "images": images,
+        "scores": scores,
+        "rows_per_shard": rows_per_shard,
+        "device": device,
+        "batch_size": batch_size,
+    }
+    from accelerate import PartialState
+
+    from refusion.bulk.run import OtherProcessError, fuse_dataset
+
+    try:
+        with _progress_bar() as report:
+            summary = fuse_dataset(source, out, **wanted, progress=report)
+    except OtherProcessError as error:
+        raise typer.Exit(2) from error
+    process = PartialState()
+    main = process.is_main_process
+    process.destroy_process_group()
+    if main:
+        _sum_up(summary, out)
+    if summary.failures:
+        # In all processes: a launcher takes one that ends otherwise for one more to end.
+        raise typer.Exit(1)
+
+
+def _sum_up(summary: "BulkSummary", out: Path) -> None:
+    from refusion.bulk.shards import FAILURES
+
+    now = summary.done - summary.before
+    typer.echo(f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before.")
+    if now:
+        processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
+        typer.echo(f"{now} rows in {summary.seconds:.1f} s with {processes}, {summary.pairs_per_second:.2f} pairs/s.")
+    if not summary.failures:
+        return
+    typer.echo(f"Failed, all in {out.name}/{FAILURES}:", err=True)
+    for failure in summary.failures[:_FEW_LISTED]:
+        typer.echo(f"  {'' if failure.id is None else f'{failure.id}: '}{failure.error}", err=True)
+    if len(summary.failures) > _FEW_LISTED:
+        typer.echo(f"  and {len(summary.failures) - _FEW_LISTED} more", err=True)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar of the main process on standard error, if a person watches; gives a function of done and total."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    start = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = None
+
+        def report(done: int, total: int | None) -> None:
+            # Only the main process reports, so that the others show no bar.
+            nonlocal task
+            task = bar.add_task("", total=total) if task is None else task
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, total=total, description=f"{rate:.2f} pairs/s")
+
+        yield report

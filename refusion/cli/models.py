@@ -1,0 +1,63 @@
+"""refusion models"""
+
+import json
+import os
+from pathlib import Path
+
+import typer
+
+
+def models() -> None:
+    """List the models that have names: their tasks, sizes, licences, and where they come from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from refusion.hub import folder as hub
+    from refusion.hub.card_texts import LICENCES
+    from refusion.tasks import TASKS
+
+    organisation = os.environ.get(hub.ORGANISATION)
+    table = Table("name", "task", "parameters", "size", "licence", "from")
+    for task in TASKS.values():
+        folder = hub.bundled_folder(task.model)
+        parameters = size = "\N{EN DASH}"
+        if folder is not None:
+            parameters, size = f"{_parameters(folder / hub.WEIGHTS):,}", _megabytes(folder / hub.WEIGHTS)
+        if organisation:
+            source = f"the Hub: {organisation}/{task.model}"
+        else:
+            source = "this package" if folder else "not trained yet"
+        licence = LICENCES.get(task.licence, task.licence)
+        table.add_row(task.model, task.name, parameters, size, licence, source)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+    if organisation:
+        typer.echo(f"{hub.ORGANISATION} is set; sizes are those of the weights in this package.")
+
+
+def _parameters(path: Path) -> int:
+    """Number of parameters, from the header of a safetensors file alone.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    from refusion.hub.errors import ModelError
+
+    content = path.read_bytes()
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except ValueError as error:
+        raise ModelError(f"{path.parent.name}/{path.name} is damaged or not a safetensors file.") from error
+    total = 0
+    for key, tensor in header.items():
+        count = 0 if key == "__metadata__" else 1
+        for length in tensor.get("shape", ()) if count else ():
+            count *= length
+        total += count
+    return total
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.2f} MB"

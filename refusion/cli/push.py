@@ -1,0 +1,60 @@
+"""refusion push"""
+
+from typing import Annotated
+
+import typer
+
+from refusion.tasks import TASKS
+
+
+def push(
+    model: Annotated[
+        str | None, typer.Argument(help="What to push: a folder (runs/ir-vis), a bare name or OWNER/NAME.")
+    ] = None,
+    repository: Annotated[str | None, typer.Argument(help="Where to: OWNER/NAME, made if it is not there.")] = None,
+    all_to: Annotated[
+        str | None,
+        typer.Option("--all", metavar="OWNER", help="Push every bundled model to this owner, with a collection."),
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1; tags do not move.")] = None,
+    message: Annotated[str | None, typer.Option(help="First line of the commit.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Publish a model on the Hub: weights, configuration, and a card made anew, as one commit.
+
+    Log in before with `hf auth login`, or set HF_TOKEN.
+    """
+    if all_to is not None and (model or repository):
+        raise ValueError("Give either what to push and where to, or --all OWNER, not both.")
+    if all_to is not None:
+        _push_all(all_to, tag, message, private)
+    elif model and repository:
+        _push_one(model, repository, tag, message, private)
+    else:
+        raise ValueError(
+            "Give what to push and where to, as in `refusion push runs/ir-vis OWNER/NAME`, or `--all OWNER`."
+        )
+
+
+def _push_one(name: str, repository: str, tag: str | None, message: str | None, private: bool) -> None:
+    from refusion.models.model import ReFusion
+
+    loaded = ReFusion.from_pretrained(name)
+    # None leaves it to the owner's settings on the Hub.
+    address = loaded.push_to_hub(repository, tag=tag, commit_message=message, private=private or None)
+    typer.echo(f"{repository}{f' {tag}' if tag else ''}: {address}")
+
+
+def _push_all(owner: str, tag: str | None, message: str | None, private: bool) -> None:
+    from refusion.hub import folder as hub
+    from refusion.hub.push import push_collection
+
+    folders = {task.model: hub.bundled_folder(task.model) for task in TASKS.values()}
+    pushed = []
+    for name, folder in folders.items():
+        if folder is None:
+            typer.echo(f"{name}: not pushed, no weights came with this version.")
+            continue
+        _push_one(str(folder), f"{owner}/{name}", tag, message, private)
+        pushed.append(f"{owner}/{name}")
+    typer.echo(f"Collection: {push_collection(owner, pushed, private=private)}")

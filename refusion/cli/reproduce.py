@@ -1,0 +1,32 @@
+"""refusion reproduce"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def reproduce(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a run of train.py.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN_FOLDER-again if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the pairs are now, if not where they were.")] = None,
+) -> None:
+    """Start a training run again with the same settings, seed and data, and compare the weights.
+
+    Other data than before are refused; other versions and another revision of the source code are announced.
+    """
+    from refusion.system.processes import rank_here
+    from refusion.training import reproduction
+    from refusion.training import run as train_cli
+
+    folder = run_folder.resolve()
+    run = reproduction.read_run(folder)
+    out = (out or folder.with_name(f"{folder.name}-again")).resolve()
+    if out == folder:
+        raise ValueError(f"{folder.name} is the run itself; give another folder as --out.")
+    flags = ["--data", data or run["arguments"]["data"], "--out", str(out)]
+    args = train_cli.make_parser().parse_args(flags, reproduction.arguments_of(run))
+    code = train_cli.start(args, announce=lambda processes: reproduction.differences(run, processes.count))
+    if code == 0 and rank_here() == 0:
+        typer.echo(reproduction.comparison(folder, out))
+    raise typer.Exit(code)

@@ -1,0 +1,228 @@
+"""From two uploads to a fused picture, its scores, and where the learned loss looked."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from PIL import Image
+
+from refusion import api
+from refusion.demo.models import ModelChoice, Models
+from refusion.demo.options import DemoOptions
+from refusion.demo.queue import JobQueue
+from refusion.demo.uploads import SourceError, read_stack, read_upload, read_uploads
+from refusion.explanation.maps import Explanation, explain
+from refusion.images import Picture, to_image
+from refusion.metrics.defects import DEFECTS
+from refusion.metrics.evaluation import figures_of, levels
+from refusion.metrics.fusion import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
+from refusion.metrics.stack import score_stack
+from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
+
+MAX_EXPLAINED_MEGAPIXELS = 0.2
+"""Larger pairs are shrunk before the learned loss looks at them, which takes about 3 GB for each megapixel."""
+
+MAX_SCORED_MEGAPIXELS = 8.0
+"""Larger results are not scored here; the metrics take about 0.3 GB for each megapixel."""
+
+OnTick = Callable[[float, float], None]
+"""Told the seconds since a job began, and how many it takes in all, as earlier ones did."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fuse.
+
+    Attributes:
+        task: the task, which has defaults for the rest.
+        model: the model.
+        output_range: see `refusion.fuse`; the task's own for a pair or a stack if None, as for the rest.
+        anchor: likewise.
+        chroma: likewise.
+    """
+
+    task: Task
+    model: ModelChoice
+    output_range: OutputRange | None
+    anchor: Anchor | None
+    chroma: ChromaRule | None
+
+    @classmethod
+    def checked(
+        cls, models: Models, task: Task, output_range: Any, anchor: Any, chroma: Any, model: Any, revision: Any
+    ) -> "Settings":
+        """Settings from what a client sent; the task's own where that is empty.
+
+        Raises:
+            ValueError: something is none of its choices.
+        """
+        wanted = (output_range or None, anchor or None, chroma or None)
+        kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
+        for given, (what, choices) in zip(wanted, kinds, strict=True):
+            if given is not None:
+                check_choice(what, given if isinstance(given, str) else "", choices)
+        name = model.strip() if isinstance(model, str) else ""
+        version = revision.strip() if isinstance(revision, str) else ""
+        return cls(task, ModelChoice(name or models.own(task), version or None), *wanted)
+
+
+class Fusing:
+    """What a demo computes, one job at a time.
+
+    Args:
+        options: limits and device.
+
+    Raises:
+        ModelError: a model that the demo was started with cannot be loaded.
+    """
+
+    def __init__(self, options: DemoOptions) -> None:
+        self.options = options
+        self.models = Models(options)
+        self.jobs = JobQueue(options.device)
+        # Decorated functions may run in another process: they take and return only what can be sent there.
+        self._fuse = options.on_device(self._fuse_here)
+
+    def fuse(self, session: str, paths: tuple[Path, ...], settings: Settings, on_tick: OnTick) -> api.Fused:
+        """Fuse uploads, exactly as `refusion fuse` does: a pair in the task's order, or a stack.
+
+        Raises:
+            SourceError: a picture cannot be used, or they do not belong together.
+            ModelError: the model cannot be loaded.
+            ValueError: the task or a setting does not go with a stack.
+            CancelledError: the visitor cancelled.
+        """
+        size = (read_uploads(paths, self.options)[0] if len(paths) == 2 else read_stack(paths, self.options)).size
+        self.models.fusion(settings.model)
+        megapixels = size[0] * size[1] / 1e6 * (len(paths) - 1)
+        expected = self.jobs.estimate(megapixels)
+        start: list[float] = []
+
+        def tick(seconds: float) -> None:
+            if seconds and not start:
+                start.append(time.monotonic() - seconds)
+            on_tick(seconds, expected)
+
+        fused = self.jobs.run(session, self._fuse, paths, settings, on_tick=tick)
+        if start:
+            self.jobs.learn(megapixels, time.monotonic() - start[0])
+        return fused
+
+    def _fuse_here(self, paths: tuple[Path, ...], settings: Settings) -> api.Fused:
+        return api.fuse(
+            paths,
+            task=settings.task.name,
+            model=self.models.fusion(settings.model),
+            output_range=settings.output_range,
+            anchor=settings.anchor,
+            chroma=settings.chroma,
+            max_pixels=int(self.options.max_megapixels * 1e6),
+        )
+
+    def scores(self, session: str, task: Task, sources: tuple[Path, Path], fused: Path) -> dict[str, float | None]:
+        """All figures that the pair is large enough for, by name; None where one has no meaning.
+
+        Raises:
+            SourceError: a picture cannot be used, they do not belong together, or are larger than
+                `MAX_SCORED_MEGAPIXELS`.
+            CancelledError: the visitor cancelled.
+        """
+        first, second = read_uploads(sources, self.options)
+        result = read_upload(fused, self.options)
+        if result.size != first.size:
+            raise SourceError(
+                f"The fused picture is {result.size[0]} x {result.size[1]} pixels, but its sources are "
+                f"{first.size[0]} x {first.size[1]}; give the one that belongs to them."
+            )
+        _check_scored(result)
+        return self.jobs.run(session, _score, task, first, second, result)
+
+    def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
+        """The figures that have a meaning for a stack, by name; see `refusion.metrics.stack.score_stack`.
+
+        Raises:
+            SourceError: a picture cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
+            CancelledError: the visitor cancelled.
+        """
+        picture = read_upload(fused, self.options)
+        _check_scored(picture)
+        result = levels(picture.luminance)
+
+        def frames() -> Iterator[np.ndarray]:
+            for path in sources:
+                yield levels(read_upload(path, self.options).luminance)
+
+        return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
+
+    def explanation(self, session: str, model: ModelChoice, sources: tuple[Path, Path]) -> tuple[Explanation, bool]:
+        """Where the learned loss looked, and whether the pair was shrunk for that.
+
+        Raises:
+            SourceError: a picture cannot be used, or the two do not belong together.
+            ModelError: the model has only the fusion module.
+            CancelledError: the visitor cancelled.
+        """
+        pictures = read_uploads(sources, self.options)
+        trained = self.models.trained(model)
+        arrays = [picture.luminance for picture in pictures]
+        factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / _megapixels(pictures[0]))
+        if factor < 1:
+            arrays = [_shrunk(array, factor) for array in arrays]
+        return self.jobs.run(session, explain, trained, *arrays), factor < 1
+
+
+def output_ranges() -> tuple[str, ...]:
+    """Names of the output ranges."""
+    return get_args(OutputRange)
+
+
+def anchors() -> tuple[str, ...]:
+    """Names of the anchors."""
+    return get_args(Anchor)
+
+
+def chroma_rules() -> tuple[str, ...]:
+    """Names of the colour rules."""
+    return get_args(ChromaRule)
+
+
+def source_picture(path: Path, options: DemoOptions) -> Image.Image:
+    """An upload as a picture that every browser shows: what the fusion saw of it, 8 bits deep."""
+    picture = read_upload(path, options)
+    return to_image(picture.luminance, picture.chroma, picture.icc_profile)
+
+
+def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:
+    smallest = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
+    names = [name for name in figures_of(task) if min(first.size) >= smallest.get(name, 0)]
+    pictures = levels(first.luminance), levels(second.luminance), levels(fused.luminance)
+    scores = score(*pictures, [name for name in names if name in METRICS])
+    scores |= {name: DEFECTS[name].function(*pictures) for name in names if name in DEFECTS}
+    return _numbers(scores)
+
+
+def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _check_scored(picture: Picture) -> None:
+    if _megapixels(picture) > MAX_SCORED_MEGAPIXELS:
+        raise SourceError(
+            f"The picture has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
+            "here, as the scores take much memory; use `refusion evaluate` on a machine of your own."
+        )
+
+
+def _megapixels(picture: Picture) -> float:
+    return picture.size[0] * picture.size[1] / 1e6
+
+
+def _shrunk(luminance: np.ndarray, factor: float) -> np.ndarray:
+    height, width = luminance.shape
+    size = max(8, int(width * factor)), max(8, int(height * factor))
+    resized = Image.fromarray(luminance).resize(size, Image.Resampling.BOX)
+    return np.clip(np.asarray(resized), 0, 1)

@@ -1,0 +1,208 @@
+"""Where the learned loss looks: its weights for one pair, and what can be got back out of the fused picture."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refusion.hub import folder as hub
+from refusion.images import Picture, PictureError, PictureSource, read_pair
+from refusion.models.model import ReFusion
+from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exchange_equivariant, weights_from_logits
+from refusion.modules.reconstruction import ReconstructionModule
+
+MAX_MEGAPIXELS = 1.0
+"""Largest pair that is explained unless the caller says otherwise, in millions of pixels a picture."""
+
+GIGABYTES_PER_MEGAPIXEL = 3
+"""Memory that the largest of the three modules takes, about."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The fusion module and the two modules that were trained along with it, as `load_trained` returns them.
+
+    Attributes:
+        fusion: the model that fuses.
+        proposal: proposes the weights of the loss.
+        reconstruction: gets both sources back out of the fused picture.
+    """
+
+    fusion: ReFusion
+    proposal: LossProposalModule
+    reconstruction: ReconstructionModule
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What the learned loss wants from one pair. All arrays are float32.
+
+    Attributes:
+        a: luminance of the first source, (H, W), in [0, 1].
+        b: luminance of the second source, likewise.
+        fused: fused luminance as the network gives it, (H, W), in (0, 1).
+        intensity: w of the paper, (2, H, W), in [0, 1]: how much the brightness of a and of b counts at each pixel;
+            the two sum to 1.
+        gradient: v of the paper, likewise: how much the edges of a and of b count.
+        reconstruction_a: a as it is got back out of `fused`, (H, W), in [0, 1].
+        reconstruction_b: b, likewise.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    fused: np.ndarray
+    intensity: np.ndarray
+    gradient: np.ndarray
+    reconstruction_a: np.ndarray
+    reconstruction_b: np.ndarray
+
+    @property
+    def error_a(self) -> np.ndarray:
+        """Absolute error of the reconstruction of a, (H, W), in [0, 1]."""
+        return np.abs(self.a - self.reconstruction_a)
+
+    @property
+    def error_b(self) -> np.ndarray:
+        """Absolute error of the reconstruction of b, likewise."""
+        return np.abs(self.b - self.reconstruction_b)
+
+
+@dataclass(frozen=True)
+class WeightFigures:
+    """A weight map in three figures, all in [0, 1].
+
+    Attributes:
+        mean: mean weight of the first source over the pixels; that of the second is 1 minus it.
+        spread: standard deviation over the pixels (0: the same weight everywhere).
+        leads: share of the pixels in which the first source counts more than the second.
+    """
+
+    mean: float
+    spread: float
+    leads: float
+
+
+@dataclass(frozen=True)
+class ErrorFigures:
+    """A reconstruction in two figures.
+
+    Attributes:
+        mean: mean absolute error, in [0, 1].
+        psnr: peak signal-to-noise ratio in dB for values in [0, 1]; infinite if there is no error.
+    """
+
+    mean: float
+    psnr: float
+
+
+def weight_figures(weights: np.ndarray) -> WeightFigures:
+    """Sum up a weight map, (2, H, W) as in `Explanation`."""
+    a, b = weights.astype(np.float64)
+    return WeightFigures(float(a.mean()), float(a.std()), float((a > b).mean()))
+
+
+def error_figures(error: np.ndarray) -> ErrorFigures:
+    """Sum up absolute errors, (H, W) as in `Explanation`."""
+    error = error.astype(np.float64)
+    squared = float(np.square(error).mean())
+    return ErrorFigures(float(error.mean()), -10 * math.log10(squared) if squared else math.inf)
+
+
+def load_trained(name: str | Path) -> TrainedModel:
+    """Load a model with the two modules it was trained with.
+
+    Args:
+        name: as in `ReFusion.from_pretrained`.
+
+    Returns:
+        The three modules in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: there is no such model, it has only the fusion module, or its weights do not fit.
+    """
+    if isinstance(name, ReFusion):
+        raise hub.ModelError(
+            "A loaded ReFusion holds only the fusion module; give the name or folder of the model instead."
+        )
+    folder = hub.local_folder(hub.locate(name))
+    fusion = ReFusion.from_pretrained(folder)
+    missing = [f for f in (hub.PROPOSAL_WEIGHTS, hub.RECONSTRUCTION_WEIGHTS) if not (folder / f).is_file()]
+    if missing:
+        raise hub.NoWeightsError(
+            f"The model {name} has only the fusion module, so its loss cannot be explained: there is no "
+            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
+            "come without; choose a model that train.py made, with all of its files."
+        )
+    widths = {key: value for key, value in fusion.config.items() if key != "task"}
+    proposal, reconstruction = LossProposalModule(**widths), ReconstructionModule(**widths)
+    hub.load_weights(proposal, folder / hub.PROPOSAL_WEIGHTS)
+    hub.load_weights(reconstruction, folder / hub.RECONSTRUCTION_WEIGHTS)
+    return TrainedModel(fusion, proposal.eval(), reconstruction.eval())
+
+
+def explain(
+    model: str | Path | TrainedModel,
+    a: PictureSource,
+    b: PictureSource,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Explanation:
+    """Compute where the learned loss trusts which source of one registered pair.
+
+    Args:
+        model: a name or folder as in `load_trained`, or what that returns (to load once for many pairs).
+        a: first source, see `refusion.images.read_picture`.
+        b: second source, of the same size.
+        max_megapixels: largest picture accepted, in millions of pixels, each of which takes about 3 GB of memory.
+
+    Raises:
+        ModelError: the model cannot be loaded or has only the fusion module.
+        PictureError: a source cannot be read, the sizes differ, or the pictures are larger than `max_megapixels`.
+        ValueError: `max_megapixels` is not above 0.
+    """
+    first, second = read_pair(a, b)
+    _check_size(first, max_megapixels)
+    trained = model if isinstance(model, TrainedModel) else load_trained(model)
+    parameter = next(trained.fusion.parameters())
+    batches = [torch.from_numpy(x.luminance)[None, None].to(parameter.device, parameter.dtype) for x in (first, second)]
+    with torch.inference_mode():
+        weights = _weights(trained.proposal, *batches)
+        fused = trained.fusion(*batches)
+        again_a, again_b = trained.reconstruction(fused)
+    return Explanation(
+        a=first.luminance,
+        b=second.luminance,
+        fused=_array(fused)[0],
+        intensity=_array(weights.intensity),
+        gradient=_array(weights.gradient),
+        reconstruction_a=_array(again_a)[0],
+        reconstruction_b=_array(again_b)[0],
+    )
+
+
+def _weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
+    # What `propose_weights` computes, but one order of the sources after the other: half the memory.
+    both = torch.cat((module.logits(a, b), module.logits(b, a)))
+    return weights_from_logits(exchange_equivariant(both)[: len(a)])
+
+
+def _array(batch: Tensor) -> np.ndarray:
+    return batch[0].float().cpu().numpy()
+
+
+def _check_size(picture: Picture, max_megapixels: float) -> None:
+    if not max_megapixels > 0:
+        raise ValueError(f"--max-megapixels (max_megapixels) is {max_megapixels}; it must be above 0.")
+    width, height = picture.size
+    megapixels = width * height / 1e6
+    if megapixels > max_megapixels:
+        shrink = math.sqrt(max_megapixels / megapixels)
+        gigabytes = math.ceil(megapixels * GIGABYTES_PER_MEGAPIXEL)
+        raise PictureError(
+            f"{picture.name} is {width} x {height} pixels ({megapixels:.3g} megapixels), but at most "
+            f"{max_megapixels:g} are explained: shrink both pictures to about {int(width * shrink)} x "
+            f"{int(height * shrink)}, or raise --max-megapixels (max_megapixels) if {gigabytes} GB of memory are free."
+        )

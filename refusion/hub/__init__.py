@@ -1,0 +1,1 @@
+"""Model folders, their names, cards and publication on the Hugging Face Hub."""

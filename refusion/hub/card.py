@@ -1,0 +1,267 @@
+"""Model cards: the README.md of a model folder, made from what lies beside it."""
+
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub.utils import yaml_dump
+
+from refusion.hub.card_texts import (
+    CITATION,
+    COMMON_LIMITS,
+    LIBRARY,
+    LICENCES,
+    PAPER_URL,
+    PIPELINE_TAG,
+    TAGS,
+    TASK_TEXTS,
+    TaskText,
+)
+from refusion.hub.facts import Facts, ScoreRow, Scores, Training
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.metrics.fusion import METRICS
+from refusion.tasks import Task
+
+MIXIN_TAGS = ["model_hub_mixin", "pytorch_model_hub_mixin"]
+RELEASE = "authors' release"
+"""How the name of a row of scores begins that the model is compared with."""
+
+CURVE_ROWS = 6
+NOTHING = "\N{EN DASH}"
+LEVEL = 0.005
+"""Relative difference below which two scores are called level."""
+
+_MODEL_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_CURVE = {
+    "L_f": "fusion",
+    "L_r": "reconstruction",
+    "spread of w": "w_spread",
+    "spread of v": "v_spread",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model that a card is about.
+
+    Attributes:
+        name: what `ReFusion.from_pretrained` takes: a bare name, OWNER/NAME or a path.
+        task: its task.
+        parameters: number of parameters of the fusion module.
+        trainable: whether the two training modules lie beside it.
+    """
+
+    name: str
+    task: Task
+    parameters: int
+    trainable: bool
+
+
+def card_text(model: Model, facts: Facts) -> str:
+    """The card, front matter and Markdown."""
+    text = TASK_TEXTS[model.task.name]
+    front = yaml_dump(_front_matter(model, facts, text), sort_keys=False).strip()
+    sections = [
+        f"---\n{front}\n---",
+        f"# {_title(model)}",
+        *_introduction(model, facts.training, text),
+        *_training(model, facts),
+        *_scores(model, facts.scores, facts.training),
+        "## Intended use and limits",
+        _fill(f"{text.use} {COMMON_LIMITS} {text.limits}"),
+        *_given(facts.training.limits if facts.training else None),
+        "## Licence",
+        _licence(model, facts.training),
+        "## Citation",
+        f"```bibtex\n{CITATION}\n```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(model: Model, facts: Facts, text: TaskText) -> dict[str, Any]:
+    """The YAML of the card, with the keys in the order in which the Hub client writes them."""
+    training, scores = facts.training or Training(), facts.scores
+    front: dict[str, Any] = {
+        "license": training.licence or model.task.licence,
+        "library_name": LIBRARY,
+        "pipeline_tag": PIPELINE_TAG,
+        "tags": sorted({*TAGS, text.tag, *MIXIN_TAGS}),
+    }
+    if training.base_model and _MODEL_ID.fullmatch(training.base_model):
+        front["base_model"] = training.base_model
+    if training.data.datasets:
+        front["datasets"] = list(training.data.datasets)
+    if scores:
+        row = scores.rows[0]
+        values = {figure: value for figure, value in row.mean.items() if value is not None}
+        front["metrics"] = list(values)
+        result = {
+            "task": {"type": PIPELINE_TAG, "name": f"Image fusion: {model.task.title}"},
+            "dataset": {"name": _validation(row.pairs, training), "type": f"{model.task.name}-pairs"},
+            "metrics": [{"type": figure, "value": round(value, 4), "name": figure} for figure, value in values.items()],
+        }
+        front["model-index"] = [{"name": _title(model), "results": [result]}]
+    return front
+
+
+def _introduction(model: Model, training: Training | None, text: TaskText) -> list[str]:
+    a, b = text.pictures
+    method = f"{text.summary} {model.parameters:,} parameters. The method is ReFusion (Bai et al., IJCV 2024, "
+    method += f"[arXiv 2312.07943]({PAPER_URL}))."
+    if training is not None and (training.commands or not training.base_model):
+        start = f"the weights of {training.base_model}" if training.base_model else "random initialisation"
+        method += f" The weights were trained with this library, from {start}."
+    elif training is not None:
+        method += f" The weights were made from those of {training.base_model}."
+    snippet = (
+        f'from refusion import ReFusion\n\nmodel = ReFusion.from_pretrained("{model.name}")\n'
+        f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
+    )
+    parts = [_fill(method), f"```python\n{snippet}\n```"]
+    if model.trainable:
+        parts.append(
+            _fill(
+                f"`{WEIGHTS}` is all that fusing needs. `{PROPOSAL_WEIGHTS}` and `{RECONSTRUCTION_WEIGHTS}` are the "
+                "two modules that were trained along with it; `train.py --from` starts from all three."
+            )
+        )
+    return parts
+
+
+def _training(model: Model, facts: Facts) -> list[str]:
+    training = facts.training
+    if training is None:
+        return ["## Training", "How these weights were trained is not recorded."]
+    parts, data = ["## Training"], training.data
+    if data.pairs is not None or data.about:
+        count = "registered pairs" if data.pairs is None else f"{data.pairs:,} registered pairs"
+        about = f" ({data.about})" if data.about else ""
+        parts.append(_fill(f"Data: {count}{about}. Only their luminance is used."))
+    if training.commands:
+        a, b = model.task.folders
+        parts.append(f"In a checkout of the project (`PAIRS` is a folder with the sub-folders `{a}` and `{b}`):")
+        parts.append("\n".join(f"    {command}" for command in training.commands))
+    if effort := _effort(training):
+        parts.append(_fill(f"{effort[0].upper()}{effort[1:]}."))
+    if facts.history:
+        parts += ["The curve (running means; all of it is in `history.jsonl`):", _curve(facts.history)]
+    if len(parts) == 1 and not training.notes:
+        parts.append("The training of these weights is not recorded.")
+    return [*parts, *_given(training.notes)]
+
+
+def _effort(training: Training) -> str:
+    """Time, machine, updates and versions, as far as they are known."""
+    parts = []
+    if training.minutes is not None:
+        parts.append(f"{training.minutes:g} minutes" + (f" on {training.machine}" if training.machine else ""))
+    elif training.machine:
+        parts.append(training.machine)
+    parts += [f"{count:,} {kind} updates" for kind, count in training.updates.items()]
+    parts += [f"{name} {version}" for name, version in training.versions.items()]
+    return ", ".join(parts)
+
+
+def _curve(history: list[dict[str, Any]]) -> str:
+    last = len(history) - 1
+    chosen = sorted({round(i * last / (CURVE_ROWS - 1)) for i in range(CURVE_ROWS)})
+    rows = []
+    for row in (history[index] for index in chosen):
+        minutes = f"{row['seconds'] / 60:.0f}" if "seconds" in row else NOTHING
+        values = [f"{row[key]:.3g}" if key in row else NOTHING for key in _CURVE.values()]
+        rows.append([str(row.get("step", NOTHING)), minutes, *values])
+    return _table(["step", "minutes", *_CURVE], rows)
+
+
+def _scores(model: Model, scores: Scores | None, training: Training | None) -> list[str]:
+    command = f"    refusion evaluate --task {model.task.name} --data VAL --model {model.name} --json scores.json"
+    if scores is None:
+        return ["## Scores", "Not scored yet. This does it; the file belongs beside this card:", command]
+    first = scores.rows[0]
+    counts = {row.pairs for row in scores.rows}
+    heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
+    figures = list(first.mean)
+    rows = []
+    for row in scores.rows:
+        name = _title(model) if row is first else row.name
+        label = [name] if len(counts) == 1 else [name, str(row.pairs)]
+        rows.append([*label, *(_value(row.mean.get(figure)) for figure in figures)])
+    parts = [
+        "## Scores",
+        _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows point to what is better:"),
+        command,
+        _table([*heading, *(f"{figure} {'↑' if _higher_is_better(figure) else '↓'}" for figure in figures)], rows),
+    ]
+    release = next((row for row in scores.rows if row.name.startswith(RELEASE)), None)
+    if release is not None and release.pairs == first.pairs:
+        parts.append(_fill(_comparison(first, release)))
+    if scores.definitions:
+        parts.append(_fill(f"Figures: {scores.definitions}."))
+    return [*parts, *_given(training.score_notes if training else None)]
+
+
+def _comparison(ours: ScoreRow, theirs: ScoreRow) -> str:
+    """Where the model is better than the release, level with it, and worse; in per cent where it is worse."""
+    better, level, worse = [], [], []
+    for figure, value in ours.mean.items():
+        other = theirs.mean.get(figure)
+        if value is None or other is None:
+            continue
+        if abs(value - other) <= LEVEL * abs(other):
+            level.append(figure)
+        elif (value > other) == _higher_is_better(figure):
+            better.append(figure)
+        else:
+            worse.append(f"{figure} ({100 * value / other:.0f} %)" if other > 0 else figure)
+    parts = [
+        f"better in {', '.join(better)}" if better else "better in nothing",
+        f"level (within {100 * LEVEL:g} %) in {', '.join(level)}" if level else "",
+        f"worse in {', '.join(worse)}" if worse else "",
+    ]
+    return f"Against the {theirs.name}: {'; '.join(part for part in parts if part)}."
+
+
+def _licence(model: Model, training: Training | None) -> str:
+    training = training or Training()
+    licence = training.licence or model.task.licence
+    reason = training.licence_reason
+    if not reason and training.base_model:
+        reason = f"The licence of {training.base_model}, which these weights were made from, holds for them too."
+    if not reason:
+        reason = "The terms of the training pictures are not recorded, so research and private use is all that is safe."
+    return _fill(f"{reason} The weights are {LICENCES.get(licence, licence)}. The code is Apache-2.0.")
+
+
+def _title(model: Model) -> str:
+    return model.name.rsplit("/", 1)[-1]
+
+
+def _validation(pairs: int, training: Training) -> str:
+    return f"{pairs} {training.validation or 'pairs'}"
+
+
+def _higher_is_better(figure: str) -> bool:
+    return figure in METRICS and METRICS[figure].higher_is_better
+
+
+def _value(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _given(text: str | None) -> list[str]:
+    return [text.strip()] if text else []
+
+
+def _fill(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text as Markdown shows it in a cell: bars would end the cell, line breaks the row."""
+    return " ".join(text.replace("|", "\\|").split())

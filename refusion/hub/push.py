@@ -1,0 +1,120 @@
+"""Publishing model folders on the Hub."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+from refusion.hub.client_errors import hub_sentences
+from refusion.hub.folder import (
+    HUB_ID,
+    LIBRARY,
+    PROPOSAL_WEIGHTS,
+    PUBLISHED,
+    RECONSTRUCTION_WEIGHTS,
+    ModelError,
+    load_weights,
+    read_config,
+)
+
+COLLECTION = "ReFusion: image fusion with a learnable loss"
+
+
+def push_folder(
+    folder: Path,
+    repo_id: str,
+    *,
+    message: str | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+    branch: str | None = None,
+    create_pr: bool = False,
+    tag: str | None = None,
+) -> str:
+    """Publish a model folder as one commit: what `refusion.hub.folder.PUBLISHED` names, and nothing else from the
+    folder.
+
+    Files of this list that the repository has and the folder lacks are deleted in the same commit.
+
+    Args:
+        folder: as `ReFusion.save_pretrained` writes it.
+        repo_id: ``OWNER/NAME``; made if it is not there.
+        message: first line of the commit.
+        private: whether a new repository is private.
+        token: access token; the stored one if not given.
+        branch: branch to commit to, made if it is not there; main if not given.
+        create_pr: propose the commit as a pull request.
+        tag: name for the commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ModelError: the training modules do not fit, the tag is taken, or the Hub refuses or cannot be reached.
+    """
+    if not HUB_ID.fullmatch(repo_id):
+        raise ModelError(f"{repo_id!r} is not the id of a Hub repository; give OWNER/NAME.")
+    if tag and create_pr:
+        raise ModelError("A pull request cannot be tagged; leave tag or create_pr out.")
+    _check_training_modules(folder)
+    api = HfApi(token=token, **LIBRARY)
+    with hub_sentences(repo_id, branch):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if tag:
+            _refuse_taken_tag(api, repo_id, tag)
+        if branch:
+            api.create_branch(repo_id, branch=branch, exist_ok=True)
+        there = set(api.list_repo_files(repo_id, revision=branch))
+        names = [name for name in PUBLISHED if (folder / name).is_file()]
+        stale = sorted(there & set(PUBLISHED) - set(names))
+        commit = api.create_commit(
+            repo_id,
+            operations=[
+                *(CommitOperationAdd(name, folder / name) for name in names),
+                *(CommitOperationDelete(name) for name in stale),
+            ],
+            commit_message=message or f"Weights, configuration and card of {repo_id.split('/')[1]}",
+            revision=branch,
+            create_pr=create_pr,
+        )
+        if tag:
+            api.create_tag(repo_id, tag=tag, revision=commit.oid)
+    return str(commit.pr_url or commit.commit_url)
+
+
+def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = False, token: str | None = None) -> str:
+    """Put repositories into the owner's collection of this library's models, made if it is not there.
+
+    Returns:
+        The address of the collection.
+
+    Raises:
+        ModelError: the Hub refuses or cannot be reached.
+    """
+    api = HfApi(token=token, **LIBRARY)
+    with hub_sentences(f"the collection of {owner}"):
+        collection = api.create_collection(COLLECTION, namespace=owner, private=private, exists_ok=True)
+        for repo_id in repo_ids:
+            api.add_collection_item(collection.slug, repo_id, "model", exists_ok=True)
+    return collection.url
+
+
+def _refuse_taken_tag(api: HfApi, repo_id: str, tag: str) -> None:
+    if tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
+        raise ModelError(f"{repo_id} has a tag {tag} already, and tags do not move; choose another name.")
+
+
+def _check_training_modules(folder: Path) -> None:
+    """Load both training modules, so that none is published that does not fit.
+
+    Raises:
+        ModelError: one of them is damaged or does not fit.
+    """
+    from refusion.models.model import ReFusion
+    from refusion.modules.loss_proposal import LossProposalModule
+    from refusion.modules.reconstruction import ReconstructionModule
+
+    widths = {key: value for key, value in read_config(folder, ReFusion).items() if key != "task"}
+    for name, kind in ((PROPOSAL_WEIGHTS, LossProposalModule), (RECONSTRUCTION_WEIGHTS, ReconstructionModule)):
+        if (folder / name).is_file():
+            load_weights(kind(**widths), folder / name)

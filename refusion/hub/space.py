@@ -1,0 +1,98 @@
+"""A Hugging Face Space put together from this installation: package, bundled weights, examples."""
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import HfApi, SpaceCard
+
+from refusion.hub.client_errors import hub_sentences
+from refusion.hub.folder import HUB_ID, LIBRARY, PUBLISHED, ModelError, bundled_folder
+from refusion.system.files import write_text
+from refusion.system.resources import PACKAGE, resource_folders
+from refusion.tasks import TASKS
+
+FILES = ("README.md", "app.py", "requirements.txt")
+"""What a Space has at its top, from the folder ``space``."""
+
+_NOT_PACKAGE = ("__pycache__", "hub_configs", "space", "*.pyc", ".*")
+
+
+def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = False) -> list[str]:
+    """Write everything that a Space needs into a folder.
+
+    Args:
+        folder: made if it is not there; must be empty.
+        owner: whose model repositories the front matter names.
+        preload: have the Space download them when it is built, too; they must be there.
+
+    Returns:
+        The names of the bundled models.
+
+    Raises:
+        ValueError: the folder is not empty, or `preload` without an owner.
+        ModelError: no weights came with this version.
+        OSError: the folder cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+    if preload and not owner:
+        raise ValueError("To preload models, the owner of their repositories is needed; give ORG/NAME.")
+    source = next((path for path in resource_folders("space") if (path / "app.py").is_file()), None)
+    if source is None:
+        raise ValueError("This installation has no folder space to make a Space from; use a wheel or a checkout.")
+    models = {task.model: bundled_folder(task.model) for task in TASKS.values()}
+    bundled = {name: path for name, path in models.items() if path is not None}
+    if not bundled:
+        raise ModelError("No weights came with this version, and a Space without any fuses nothing.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(source / name, folder / name)
+    _add_models(folder / "README.md", [f"{owner}/{name}" for name in bundled] if owner else [], preload)
+    shutil.copytree(PACKAGE, folder / "refusion", ignore=shutil.ignore_patterns(*_NOT_PACKAGE))
+    shutil.copytree(source / "examples", folder / "examples", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name, path in bundled.items():
+        (folder / "hub_configs" / name).mkdir(parents=True)
+        for file in PUBLISHED:
+            if (path / file).is_file():
+                shutil.copyfile(path / file, folder / "hub_configs" / name / file)
+    return list(bundled)
+
+
+def upload_space(folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+    """Publish an assembled Space as one commit; what is there of an earlier one and not in the folder is deleted.
+
+    Args:
+        folder: as `assemble_space` writes it.
+        repo_id: ``OWNER/NAME``; made if it is not there.
+        private: whether a new Space is private; as the owner's settings say if not given.
+        token: access token; the stored one if not given.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ModelError: the id is none, or the Hub cannot be reached or refuses.
+    """
+    if not HUB_ID.fullmatch(repo_id):
+        raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
+    api = HfApi(token=token, **LIBRARY)
+    with hub_sentences(repo_id):
+        api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type="space",
+            folder_path=folder,
+            commit_message="The demo, its weights and examples",
+            delete_patterns=["refusion/**", "hub_configs/**", "examples/**"],
+        )
+    return str(commit.commit_url)
+
+
+def _add_models(readme: Path, repositories: list[str], preload: bool) -> None:
+    if not repositories:
+        return
+    card = SpaceCard(readme.read_text(encoding="utf-8"))
+    card.data["models"] = repositories
+    if preload:
+        card.data["preload_from_hub"] = [f"{name} config.json,model.safetensors" for name in repositories]
+    write_text(readme, str(card))

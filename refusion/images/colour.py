@@ -1,0 +1,173 @@
+"""Colour in and out of luminance and chroma, and the chroma of the fused picture."""
+
+from collections.abc import Iterable, Iterator
+from typing import get_args
+
+import numpy as np
+
+from refusion.images.picture import NEUTRAL, Picture, PictureError, by
+from refusion.tasks import ChromaRule
+
+_EPSILON = 1e-4 / 255
+
+
+def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Luminance and chroma of RGB values.
+
+    Args:
+        rgb: float32 (H, W, 3) in [0, 1].
+
+    Returns:
+        Luminance float32 (H, W), and chroma float32 (2, H, W) or None where red, green and blue are equal everywhere.
+    """
+    red, green, blue = np.moveaxis(rgb, 2, 0)
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return red.copy(), None
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = np.stack([(blue - luminance) / 1.772, (red - luminance) / 1.402])
+    chroma += NEUTRAL
+    return luminance, chroma
+
+
+def join_colour(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """RGB values (H, W, 3) of luminance (H, W) and chroma (2, H, W), not clipped."""
+    return np.stack([luminance + difference for difference in _from_luminance(chroma)], axis=-1)
+
+
+def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Lower the saturation where red, green or blue would leave [0, 1], and only there.
+
+    Clipping them, as the authors' release does, changes brightness and hue: what was fused is lost where a bright
+    detail of one source meets the strong colour of the other.
+
+    Args:
+        luminance: (H, W) in [0, 1].
+        chroma: float32 (2, H, W), on the scale of `Picture`.
+
+    Returns:
+        Chroma of the same shape and hue, with which `join_colour` stays in [0, 1].
+    """
+    share = np.ones_like(luminance)
+    for difference in _from_luminance(chroma):
+        room = np.where(difference > 0, 1 - luminance, luminance)
+        np.minimum(share, room / np.maximum(np.abs(difference), _EPSILON), out=share)
+    return NEUTRAL + share * (chroma - NEUTRAL)
+
+
+def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
+    """Red, green and blue less luminance, of chroma (2, H, W)."""
+    blue_difference, red_difference = chroma - NEUTRAL
+    red, blue = 1.402 * red_difference, 1.772 * blue_difference
+    yield from (red, (0.299 * red + 0.114 * blue) / -0.587, blue)
+
+
+def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | None = None) -> np.ndarray | None:
+    """Return the chroma of the fused picture, float32 (2, H, W) on the scale of `Picture`, or None for grey.
+
+    Rule "a" or "b" takes that source's chroma as it is (the array is not copied). Rule "release" is that of
+    the authors' release: grey if both sources are grey, the chroma of the coloured one if one is grey, and if
+    both are coloured their mean weighted by distance from neutral. The release computes
+    (Ca |Ca - n| + Cb |Cb - n|) / (|Ca - n| + |Cb - n| + 1e-4), which is 0, a strong green, where both
+    sources are neutral. Here the same mean is taken of the differences from neutral d = C - n, as
+    n + (da |da| + db |db|) / (|da| + |db| + eps), which is n there; eps is 1e-4 on the scale 0..255. The two
+    differ by about n eps / (|da| + |db| + eps), where eps is the release's: if that stands on the scale
+    0..255 too, by 0.013 of an 8-bit level where |da| + |db| is one level and less above; if it stands on
+    0..1, by less than a level where |da| + |db| is four levels or more. Rule "saturation" weighs both channels of
+    a pixel by one weight, its distance from neutral sqrt(dCb^2 + dCr^2), so that a hue is kept where one source
+    has colour, and grey is as good as a grey source. Rule "choice" takes from each source as much of its colour as of
+    its luminance, by `shares`, so that colour is as sharp as luminance.
+
+    Args:
+        a: first source.
+        b: second source.
+        rule: "a", "b", "release", "saturation" or "choice".
+        shares: for "choice": how much of each pixel is the first source, (H, W),
+            `refusion.inference.anchors.choice_shares`.
+
+    Raises:
+        PictureError: the sizes differ.
+        ValueError: there is no such chroma rule, or "choice" is given no shares.
+    """
+    if a.size != b.size:
+        raise PictureError(f"Chroma can be fused only at one size, but A is {by(a.size)} and B is {by(b.size)}.")
+    if rule == "a":
+        return a.chroma
+    if rule == "b":
+        return b.chroma
+    if rule == "choice":
+        if shares is None:
+            raise ValueError("The chroma rule choice follows the luminance; give the shares of the first source.")
+        return choose_chroma(a.chroma, b.chroma, shares)
+    mean = ChromaMean(rule)
+    mean.add(a.chroma)
+    mean.add(b.chroma)
+    return mean.chroma()
+
+
+def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray) -> np.ndarray | None:
+    """Rule "choice" of `fuse_chroma`.
+
+    Args:
+        a: chroma of the first source, float32 (2, H, W), or None for a grey one.
+        b: chroma of the second source, likewise.
+        shares: how much of each pixel is the first source, (H, W) in [0, 1].
+    """
+    if a is None and b is None:
+        return None
+    of_a, of_b = (NEUTRAL if chroma is None else chroma for chroma in (a, b))
+    return np.asarray(of_b + shares * (of_a - of_b), np.float32)
+
+
+class ChromaMean:
+    """Rules "release" and "saturation" of `fuse_chroma` for any number of sources, one by one, in any order.
+
+    Raises:
+        ValueError: there is no such chroma rule, or it takes the chroma of one source.
+    """
+
+    def __init__(self, rule: ChromaRule) -> None:
+        if rule not in ("release", "saturation"):
+            raise ValueError(f"There is no chroma rule {rule!r}; the rules are {', '.join(get_args(ChromaRule))}.")
+        self._rule = rule
+        self._only: np.ndarray | None = None
+        self._weighted: np.ndarray | None = None
+        self._weight: np.ndarray | None = None
+
+    def add(self, chroma: np.ndarray | None) -> None:
+        """Add a source's chroma, float32 (2, H, W), or None for a grey one."""
+        if chroma is None:
+            return
+        if self._only is None and self._weight is None:
+            self._only = chroma
+            return
+        if self._weight is None or self._weighted is None:
+            assert self._only is not None
+            self._weighted, self._weight = self._weigh(self._only)
+            self._only = None
+        weighted, weight = self._weigh(chroma)
+        self._weighted, self._weight = self._weighted + weighted, self._weight + weight
+
+    def chroma(self) -> np.ndarray | None:
+        """The mean so far, float32 (2, H, W), or None if all sources are grey."""
+        if self._weight is None or self._weighted is None:
+            return self._only
+        return NEUTRAL + self._weighted / (self._weight + _EPSILON)
+
+    def _weigh(self, chroma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from_neutral = chroma - NEUTRAL
+        weight = np.abs(from_neutral)
+        if self._rule == "saturation":
+            weight = np.broadcast_to(np.hypot(*from_neutral), chroma.shape)
+        return from_neutral * weight, weight
+
+
+def colour_source(pictures: Iterable[Picture], rule: ChromaRule) -> Picture:
+    """The source that the fused picture's metadata come from: that of its colour.
+
+    With rules "release", "saturation" and "choice" the first coloured one, or the first if all are grey.
+    """
+    pictures = list(pictures)
+    if rule == "b":
+        return pictures[-1]
+    coloured = [picture for picture in pictures if picture.chroma is not None]
+    return coloured[0] if rule != "a" and coloured else pictures[0]

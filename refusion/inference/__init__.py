@@ -1,0 +1,1 @@
+"""From two images to a fused one: preparation, the network, anchors, output range, colour."""

@@ -1,0 +1,311 @@
+"""Where the second source lies on the first, and moving it there.
+
+Grey levels of infrared and visible, or of two exposures, disagree; their edges do not. So both are turned into maps of
+edge strength first, relative to what is around (gradients of the logarithm), and these are matched by ECC (Evangelidis
+and Psarakis, TPAMI 2008), from coarse to fine. An estimate is believed if the way back gives the same, if the edges
+match better than they do a little off, and if they match well.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from refusion.images.picture import NEUTRAL, Picture, PictureError
+from refusion.tasks import check_choice
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Motion = Literal["translation", "euclidean", "affine", "homography"]
+"""What the second source may have gone through: a shift; shift and rotation; any linear map; perspective."""
+
+Border = Literal["fill", "crop"]
+"""What becomes of the pixels that only the first source shows: filled with it, or cut off."""
+
+SURE = 0.4
+"""Least confidence for which a picture is moved."""
+
+CLEAR_SHIFT = 0.015
+"""Share of the long side from which an offset of two sources is worth a note."""
+
+_LEVELS = (96, 192, 384, 768)
+"""Long sides, in pixels, at which the match is refined."""
+
+_MATCH = 0.3
+"""Correlation of the edge maps that is as good as any: real infrared-visible pairs have 0.2 to 0.6."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where the second source lies on the first.
+
+    Attributes:
+        matrix: float64 (3, 3), takes pixel places (x, y, 1) of the first source to those of the second.
+        motion: the kind of motion.
+        shift: length of the longest way that a corner or the middle goes, in pixels of the first source.
+        confidence: 0 to 1, see `SURE`.
+    """
+
+    matrix: np.ndarray
+    motion: Motion
+    shift: float
+    confidence: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the estimate is good enough to move a picture by."""
+        return self.confidence >= SURE
+
+    def __str__(self) -> str:
+        x, y = self.matrix[:2, 2] / self.matrix[2, 2]
+        return f"{self.motion}, up to {self.shift:.1f} pixels ({x:+.1f}, {y:+.1f}), confidence {self.confidence:.2f}"
+
+
+def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean", longest: int = 768) -> Alignment:
+    """Estimate where B lies on A.
+
+    Args:
+        a: luminance of the first source, float32 (H, W) in [0, 1].
+        b: luminance of the second source, the same shape.
+        motion: what B may have gone through.
+        longest: long side, in pixels, of the finest level that is looked at.
+
+    Returns:
+        The estimate, which may not be `Alignment.sure`.
+
+    Raises:
+        ValueError: there is no such motion.
+    """
+    check_choice("motion", motion, Motion)
+    there, back = _estimate(a, b, motion, longest), _estimate(b, a, motion, longest)
+    if there is None or back is None:
+        return Alignment(np.eye(3), motion, 0, 0)
+    size = max(a.shape)
+    # Both ways one after the other should lead home; in pixels of the level where it was measured.
+    error = _length(there @ back, a.shape) * min(1, longest / size)
+    match, peak = _match(a, b, there)
+    confidence = min(1, max(0, match) / _MATCH) * max(0, 1 - error) if peak else 0
+    return Alignment(there, motion, _length(there, a.shape), float(confidence))
+
+
+def align(
+    a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill"
+) -> tuple[Picture, Picture, Alignment]:
+    """Move B onto A.
+
+    Args:
+        a: first source.
+        b: second source, of the same size.
+        motion: what B may have gone through.
+        border: ``fill`` gives B the luminance of A where it shows nothing, so that the size stays; ``crop`` cuts both
+            to the largest part that both show.
+
+    Returns:
+        Both sources, and how B was moved.
+
+    Raises:
+        PictureError: the estimate is not sure.
+        ValueError: there is no such motion or border.
+    """
+    check_choice("border", border, Border)
+    found = sure_alignment(a, b, motion)
+    moved, shown = move(b, found, a)
+    if border == "crop":
+        rows, columns = _shown_part(shown)
+        a, moved = _cropped(a, rows, columns), _cropped(moved, rows, columns)
+    return a, moved, found
+
+
+def sure_alignment(a: Picture, b: Picture, motion: Motion) -> Alignment:
+    """Estimate where B lies on A, or refuse.
+
+    Raises:
+        PictureError: the estimate is not sure.
+        ValueError: there is no such motion.
+    """
+    found = estimate_alignment(a.luminance, b.luminance, motion)
+    if not found.sure:
+        raise PictureError(
+            f"Where {b.name} lies on {a.name} cannot be told (confidence {found.confidence:.2f}, needed {SURE}), so "
+            "it is not moved; register them by hand, try another motion, or fuse them without aligning."
+        )
+    return found
+
+
+def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndarray]:
+    """Move B as an alignment says; what it does not show is filled with A's luminance, without colour.
+
+    Returns:
+        B on A, and bool (H, W): what B shows.
+    """
+    cv2 = _cv2()
+    width, height = a.size
+
+    def warp(values: np.ndarray, interpolation: int, fill: float = 0) -> np.ndarray:
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(values, alignment.matrix, (width, height), flags=flags, borderValue=fill)
+
+    shown = warp(np.ones(b.luminance.shape, np.float32), cv2.INTER_LINEAR) > 0.999
+    luminance = np.where(shown, np.clip(warp(b.luminance, cv2.INTER_CUBIC), 0, 1), a.luminance).astype(np.float32)
+    chroma = None
+    if b.chroma is not None:
+        chroma = np.stack([warp(channel, cv2.INTER_LINEAR, NEUTRAL) for channel in b.chroma])
+        chroma[:, ~shown] = NEUTRAL
+    alpha = None if b.alpha is None else np.where(shown, np.clip(warp(b.alpha, cv2.INTER_LINEAR), 0, 1), 1)
+    return replace(b, luminance=luminance, chroma=chroma, alpha=alpha), shown
+
+
+def offset_note(a: Picture, b: Picture) -> str | None:
+    """A sentence if two sources are clearly not registered, from a quick look at a small copy."""
+    there = _estimate(a.luminance, b.luminance, "translation", _LEVELS[1])
+    # Most pairs are registered, and need no second look.
+    if there is None or _length(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
+        return None
+    found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
+    if not found.sure:
+        return None
+    return (
+        f"{b.name} seems to lie about {found.shift:.0f} pixels off {a.name}, which blurs or doubles edges; "
+        "--align moves it."
+    )
+
+
+def _cv2() -> "ModuleType":
+    import cv2
+
+    return cv2
+
+
+def _edges(luminance: np.ndarray) -> np.ndarray:
+    """Edge strength relative to what is around, from 0 to 4."""
+    cv2 = _cv2()
+    logarithm = np.log(cv2.GaussianBlur(luminance, (0, 0), 1) + 0.04)
+    gradient = np.hypot(cv2.Sobel(logarithm, cv2.CV_32F, 1, 0), cv2.Sobel(logarithm, cv2.CV_32F, 0, 1))
+    around = cv2.GaussianBlur(gradient, (0, 0), max(8, min(luminance.shape) / 16))
+    return np.minimum(gradient / (around + 0.05), 4).astype(np.float32)
+
+
+def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.ndarray | None:
+    """The matrix, or None where ECC finds nothing in common."""
+    matrix = np.eye(3)
+    for step, level in enumerate(side for side in _LEVELS if side <= longest):
+        scale = min(1, level / max(a.shape))
+        edges_a, edges_b = (_edges(_small(x, scale)) for x in (a, b))
+        here = _rescaled(matrix, scale)
+        if step < 2:
+            starts = [here, np.eye(3), _phase_shift(edges_a, edges_b)]
+            found = [_ecc(edges_a, edges_b, start, "translation", 7) for start in starts]
+            here = max(found, key=lambda estimate: estimate[0])[1]
+        if step > 0 or scale == 1:
+            # Perspective is found from a good start only.
+            coarse = "affine" if motion == "homography" and step < 2 and scale < 1 else motion
+            correlation, here = _ecc(edges_a, edges_b, here, coarse, 5)
+            if correlation < 0:
+                return None
+        matrix = _rescaled(here, 1 / scale)
+        if scale == 1:
+            break
+    return matrix / matrix[2, 2]
+
+
+def _ecc(a: np.ndarray, b: np.ndarray, start: np.ndarray, motion: Motion, blur: int) -> tuple[float, np.ndarray]:
+    """Correlation and matrix that ECC reaches from a start; correlation -1 where it does not get anywhere."""
+    cv2 = _cv2()
+    rows = 3 if motion == "homography" else 2
+    kind = (cv2.MOTION_TRANSLATION, cv2.MOTION_EUCLIDEAN, cv2.MOTION_AFFINE, cv2.MOTION_HOMOGRAPHY)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+    initial = (start / start[2, 2])[:rows].astype(np.float32)
+    try:
+        correlation, found = cv2.findTransformECC(
+            a, b, initial, kind[get_args(Motion).index(motion)], criteria, None, blur
+        )
+    except cv2.error:
+        # ECC gives up by raising where the pictures have nothing in common.
+        return -1, start
+    matrix = np.eye(3)
+    matrix[:rows] = found
+    return float(correlation), matrix
+
+
+def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    cv2 = _cv2()
+    window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(a, b, window)
+    matrix = np.eye(3)
+    matrix[:2, 2] = x, y
+    return matrix
+
+
+def _match(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, bool]:
+    """Correlation of the edges of A and moved B, and whether it is higher than with B a little off."""
+    cv2 = _cv2()
+    scale = min(1, 256 / max(a.shape))
+    small_a, small_b = _small(a, scale), _small(b, scale)
+    here = _rescaled(matrix, scale)
+    size = max(small_a.shape)
+    edges = cv2.GaussianBlur(_edges(small_a), (0, 0), 1)
+
+    def correlation(x: float, y: float) -> float:
+        off = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved, shown = (
+            cv2.warpPerspective(v, here @ off, small_a.shape[::-1], flags=flags)
+            for v in (small_b, np.ones_like(small_b))
+        )
+        inside = shown > 0.99
+        if inside.mean() < 0.3:
+            return -1
+        others = cv2.GaussianBlur(_edges(moved), (0, 0), 1)[inside]
+        mine = edges[inside]
+        if mine.std() == 0 or others.std() == 0:
+            return -1
+        return float(np.corrcoef(mine, others)[0, 1])
+
+    middle = correlation(0, 0)
+    around = [
+        correlation(radius * size * np.cos(angle), radius * size * np.sin(angle))
+        for radius in (0.015, 0.04)
+        for angle in np.arange(8) * np.pi / 4
+    ]
+    return middle, bool(np.mean([middle > other for other in around]) > 0.9)
+
+
+def _small(luminance: np.ndarray, scale: float) -> np.ndarray:
+    cv2 = _cv2()
+    return luminance if scale == 1 else cv2.resize(luminance, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _rescaled(matrix: np.ndarray, scale: float) -> np.ndarray:
+    zoom = np.diag([scale, scale, 1])
+    return zoom @ matrix @ np.linalg.inv(zoom)
+
+
+def _length(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
+    height, width = shape[:2]
+    places = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1], [width / 2, height / 2, 1]]).T
+    moved = matrix @ places
+    return float(np.linalg.norm(moved[:2] / moved[2] - places[:2], axis=0).max())
+
+
+def _shown_part(shown: np.ndarray) -> tuple[slice, slice]:
+    """A large part, as rows and columns, of which everything is shown: the side that shows least goes first."""
+    top, bottom, left, right = 0, shown.shape[0], 0, shown.shape[1]
+    while bottom - top > 1 and right - left > 1:
+        part = shown[top:bottom, left:right]
+        hidden = [1 - side.mean() for side in (part[0], part[-1], part[:, 0], part[:, -1])]
+        worst = int(np.argmax(hidden))
+        if hidden[worst] == 0:
+            break
+        top, bottom = top + (worst == 0), bottom - (worst == 1)
+        left, right = left + (worst == 2), right - (worst == 3)
+    return slice(top, bottom), slice(left, right)
+
+
+def _cropped(picture: Picture, rows: slice, columns: slice) -> Picture:
+    return replace(
+        picture,
+        luminance=np.ascontiguousarray(picture.luminance[rows, columns]),
+        chroma=None if picture.chroma is None else np.ascontiguousarray(picture.chroma[:, rows, columns]),
+        alpha=None if picture.alpha is None else np.ascontiguousarray(picture.alpha[rows, columns]),
+    )

@@ -1,0 +1,1 @@
+"""The ways in which the network runs, and the choice between them."""

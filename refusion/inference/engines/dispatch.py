@@ -1,0 +1,118 @@
+"""How the network runs over pictures."""
+
+import threading
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refusion.inference.engines.memory import check_memory
+from refusion.inference.engines.onnx_tiles import OnnxNetwork
+from refusion.inference.engines.parts import fuse_in_parts, reach
+from refusion.inference.engines.strips import bytes_held, fuse_in_strips
+from refusion.modules.fusion import FusionModule, check_sources
+from refusion.modules.windows import CELLS
+from refusion.system.devices import free_memory, full_float32
+from refusion.tasks import Engine, check_choice
+
+MIN_PART, MAX_PART = 64, 1024
+"""Rows of a part, without those around it."""
+
+WHOLE_MAPS = 13
+"""What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
+
+
+def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Engine:
+    """What runs if nothing is asked for.
+
+    On a CPU ONNX Runtime, which was the fastest (docs/performance.md). Elsewhere the whole picture, or all of a batch,
+    at once, so that the device has much to do; strips if that would take more than half of the free memory.
+
+    Args:
+        module: the fusion module.
+        shape: of each source, (N, 1, H, W).
+        dtype: of the sources.
+        device: where they are.
+    """
+    if device.type == "cpu":
+        return "onnx" if dtype == torch.float32 else "strips"
+    return "whole" if 2 * shape.numel() * bytes_whole(module, dtype) <= free_memory(device) else "strips"
+
+
+def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | None = None) -> Tensor:
+    """Fuse luminance without gradients.
+
+    Args:
+        module: the fusion module.
+        a: first sources, (N, 1, H, W), in [0, 1]; of the module's dtype and on its device.
+        b: second sources, likewise.
+        engine: how; see `choose_engine` if not given.
+
+    Returns:
+        Fused luminance, (N, 1, H, W), in (0, 1).
+
+    Raises:
+        PictureError: this needs more memory than is free.
+        ValueError: there is no such engine, it does not run here, or the shapes are wrong, see `FusionModule.forward`.
+    """
+    check_sources(a, b)
+    engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
+    check_choice("engine", engine, Engine)
+    count, _, height, width = a.shape
+    free = free_memory(a.device)
+    if engine == "onnx":
+        if a.device.type != "cpu" or a.dtype != torch.float32:
+            raise ValueError(f"The engine onnx runs float32 on the CPU, not {a.dtype} on {a.device}; choose another.")
+        network = onnx_network(module)
+        pairs = zip(a.detach()[:, 0].numpy(), b.detach()[:, 0].numpy(), strict=True)
+        return torch.stack([torch.from_numpy(network.fuse(*pair)) for pair in pairs])[:, None]
+    if engine == "strips" and module.window is not None:
+        return _in_parts(module, module.window, a, b, free)
+    if engine == "strips":
+        check_memory(1, height, width, height * width * bytes_held(module, a.dtype), free)
+        with full_float32(a.device):
+            return torch.cat([fuse_in_strips(module, *pair) for pair in zip(a.split(1), b.split(1), strict=True)])
+    dtype = torch.float16 if engine == "half" else a.dtype
+    check_memory(count, height, width, a.numel() * bytes_whole(module, dtype), free)
+    with torch.inference_mode(), full_float32(a.device), torch.autocast(a.device.type, dtype, engine == "half"):
+        return module(a, b).to(a.dtype)
+
+
+def _in_parts(module: FusionModule, window: int, a: Tensor, b: Tensor, free: int) -> Tensor:
+    """Parts of so many rows that one of them, with what is around it, takes up to half of the free memory."""
+    around = 2 * reach(module, window // CELLS)
+    of_a_row = a.shape[0] * a.shape[3] * bytes_whole(module, a.dtype)
+    rows = max(MIN_PART, free // 2 // of_a_row - around)
+    needed = min(rows + around, a.shape[2]) * of_a_row
+    check_memory(len(a), a.shape[2], a.shape[3], needed, free)
+    with full_float32(a.device):
+        return fuse_in_parts(module, a, b, min(rows, MAX_PART))
+
+
+def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
+    """Memory that `FusionModule.forward` needs for each pixel of each pair."""
+    hidden = module.interaction.project_out1.in_channels
+    return WHOLE_MAPS * hidden * dtype.itemsize
+
+
+_networks: WeakKeyDictionary[FusionModule, tuple[bytes, OnnxNetwork]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
+    """Weights, which are on the CPU, and padding mode of a module, as `refusion.inference.engines.onnx_graph` takes
+    them."""
+    weights = {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
+    return weights, module.project_in_1.padding_mode
+
+
+def onnx_network(module: FusionModule) -> OnnxNetwork:
+    """The module as it is now, ready to run in ONNX Runtime; made anew once its weights have changed."""
+    weights, padding_mode = as_arrays(module)
+    state = b"".join(value.tobytes() for value in weights.values())
+    with _lock:
+        known = _networks.get(module)
+        if known is None or known[0] != state:
+            known = _networks[module] = state, OnnxNetwork(weights, padding_mode, module.window)
+        return known[1]

@@ -1,0 +1,433 @@
+"""The fusion module on a CPU in ONNX Runtime, tile by tile: the result of `FusionModule.forward`, in little memory.
+
+The network takes a few passes over the picture (see `refusion.inference.engines.onnx_graph`). In each of them, a tile
+runs through all the layers while it is in the processor's cache; what the layers need around a tile is computed again
+for it.
+
+Where the attention has a window, the passes follow each other down the picture: a pass may go on as soon as the one
+before it is far enough ahead for the windows. So only some hundred rows of features are held, however high the picture.
+Where the attention is over the whole picture, a pass begins when the one before it has ended, and the features of all
+rows are held. In both cases they are held in one map, in which a pass overwrites the rows that it has read.
+
+The work is done in steps. The threads take the tiles of a step one after the other, and only read features; what they
+made is written at the end of the step. ONNX Runtime's own threads are not used: they divide every single operation
+among them.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from refusion.images.picture import MIN_SIDE
+from refusion.inference.engines.memory import check_memory
+from refusion.inference.engines.onnx_graph import PICTURE_ENDS, Pass, Weights, free_shares, passes
+from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
+from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
+from refusion.system.memory import free_on_machine
+from refusion.system.threads import cpu_threads, interruption_point, side_by_side
+
+TILE = (96, 112)
+"""Rows and columns of a tile, at most, where cells do not ask for more."""
+
+TILES_A_THREAD = 4
+"""Tiles of a step for each thread at least, so that few of them wait for the last one."""
+
+LAG = 2
+"""Bands by which a pass stays behind the one before it, so that the passes of a step do not wait for each other."""
+
+
+class OnnxNetwork:
+    """A fusion module that is ready to run.
+
+    Args:
+        weights: its state dict, float32.
+        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        window: side of the window of its attention; None for the whole picture.
+    """
+
+    def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
+        self._cell = cell_of(window)
+        made = passes(weights, padding_mode, self._cell)
+        self._passes = [(one, _session(one.model.SerializeToString())) for one in made]
+        self._padding_mode = padding_mode
+        self._channels = max(sum(one.outputs) for one in made)
+        self._layers = max(one.layers for one in made)
+
+    def bytes_needed(self, height: int, width: int) -> int:
+        """Memory that a picture takes: its features, both sources and the result. Tiles come on top.
+
+        Args:
+            height: of the picture.
+            width: of the picture.
+        """
+        rows, band = height, self._band_rows(TILE[0])
+        waiting = TILES_A_THREAD * band
+        if self._cell is not None:
+            rows = min(height, self._bands_held * band)
+            waiting = len(self._passes) * band
+        held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers) + 3 * height
+        return held * width * np.dtype(np.float32).itemsize
+
+    @property
+    def _bands_held(self) -> int:
+        return LAG * (len(self._passes) - 1)
+
+    def _band_rows(self, rows: int) -> int:
+        """Rows of a band: whole cells, and as many as the pass after it has to be ahead by."""
+        if self._cell is None:
+            return rows
+        least = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
+        return max(least, rows // self._cell * self._cell)
+
+    def fuse(
+        self, a: np.ndarray, b: np.ndarray, *, tile: tuple[int, int] = TILE, threads: int | None = None
+    ) -> np.ndarray:
+        """Fuse luminance.
+
+        Args:
+            a: first source, float32 (H, W) in [0, 1], H and W at least 8.
+            b: second source, the same shape.
+            tile: rows and columns of a tile, at most, where cells do not ask for more.
+            threads: how many to use, at most; what suits the machine if not given.
+
+        Returns:
+            Fused luminance, float32 (H, W) in (0, 1).
+
+        Raises:
+            PictureError: this needs more memory than is free.
+            ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8.
+        """
+        if a.shape != b.shape or a.ndim != 2 or min(a.shape) < MIN_SIDE:
+            raise ValueError(
+                f"The sources have shapes {a.shape} and {b.shape}; equal ones (H, W), from {MIN_SIDE} x {MIN_SIDE} on, "
+                "are accepted."
+            )
+        height, width = a.shape
+        check_memory(1, height, width, self.bytes_needed(height, width), free_on_machine())
+        _keep_freed_blocks()
+        band = self._band_rows(tile[0])
+        bands = -(-height // band)
+        held = bands if self._cell is None else min(bands, self._bands_held)
+        features = np.empty((self._channels, min(height, held * band), width), np.float32)
+        fused = np.empty_like(a)
+        stages: list[_Stage] = []
+        maps = [a[None], b[None]]
+        for one, session in self._passes:
+            made = list(_divided(features, one.outputs)) if one.attentions else [fused[None]]
+            before = stages[-1] if stages else None
+            stages.append(_Stage(one, session, before, height, maps, made, self._padding_mode, self._cell))
+            maps = made
+        columns = _parts(width, tile[1], self._cell or 1)
+        threads = threads or cpu_threads()
+        wanted = TILES_A_THREAD * threads
+        for step in self._steps(bands, -(-wanted // len(columns))):
+            interruption_point()
+            tiles: list[_Tile] = []
+            for index, some in step:
+                rows = [(i * band, min((i + 1) * band, height)) for i in some]
+                tiles += stages[index].tiles(rows, columns)
+            _run([tile.run for tile in tiles], threads)
+            for index, some in step:
+                stages[index].finish(min(some.stop * band, height))
+            _run([tile.write for tile in tiles], threads)
+        return fused
+
+    def _steps(self, bands: int, at_once: int) -> Iterator[list[tuple[int, range]]]:
+        """What is done at the same time: passes and their bands."""
+        count = len(self._passes)
+        if self._cell is None:
+            for index in range(count):
+                for first in range(0, bands, at_once):
+                    yield [(index, range(first, min(first + at_once, bands)))]
+            return
+        for step in range(bands + LAG * (count - 1)):
+            some = ((index, step - LAG * index) for index in range(count))
+            yield [(index, range(band, band + 1)) for index, band in some if 0 <= band < bands]
+
+
+def _session(model: bytes) -> InferenceSession:
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    # An arena of its own for each pass, and room for all maps of a tile at once, would be twice the memory.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _keep_freed_blocks() -> None:
+    """Let what tiles take stay with the process until the next tile: with glibc, by freeing a block of nearly 32 MB.
+
+    Blocks larger than any that was freed before come straight from the system and go back to it, page by page.
+    """
+    np.empty(31 << 20, np.uint8)
+
+
+def _divided(features: np.ndarray, channels: Sequence[int]) -> Iterator[np.ndarray]:
+    first = 0
+    for count in channels:
+        yield features[first : first + count]
+        first += count
+
+
+@dataclass
+class _Tile:
+    """Some pixels that are taken through a pass; it is run, and later written, in a thread.
+
+    Attributes:
+        stage: of the pass.
+        rows: the first one, and the one after the last.
+        columns: likewise.
+        outputs: what the pass made of it.
+    """
+
+    stage: "_Stage"
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    outputs: list[np.ndarray] = field(default_factory=list)
+
+    def run(self) -> None:
+        stage = self.stage
+        self.outputs = stage.session.run(None, stage.feed(self.rows, self.columns))
+
+    def write(self) -> None:
+        self.stage.write(self.rows, self.columns, self.outputs)
+
+
+class _Stage:
+    """A pass on its way down the picture.
+
+    Args:
+        one: the pass.
+        session: that runs it.
+        before: the stage of the pass before.
+        height: of the picture.
+        given: the maps that it reads, (C, rows, W) each; row y of the picture is row y modulo rows.
+        made: the maps that it writes, likewise.
+        padding_mode: see `OnnxNetwork`.
+        cell: side of the cells of the attention.
+    """
+
+    def __init__(
+        self,
+        one: Pass,
+        session: InferenceSession,
+        before: "_Stage | None",
+        height: int,
+        given: Sequence[np.ndarray],
+        made: Sequence[np.ndarray],
+        padding_mode: str,
+        cell: int | None,
+    ) -> None:
+        self.one, self.session, self.before, self.given, self.made = one, session, before, given, made
+        self.padding_mode, self.cell = padding_mode, cell
+        self.height, self.width = height, given[0].shape[2]
+        self.done = 0
+        self._above = [maps[:, :0] for maps in given]
+        self._matrices: list[np.ndarray] | None = None
+        self._bands, self._first_cell = (0, 0), 0
+        self._lock = threading.Lock()
+        rows, columns = 1, 1
+        if cell is not None:
+            # As many rows of cells as there are of features, and those of the windows around them.
+            rows, columns = -(-made[0].shape[1] // cell) + 2 * CELLS, -(-self.width // cell)
+        shapes = [attention.shape_of_wanted for attention in one.attentions]
+        # Over a whole picture they are many.
+        dtype = np.float64 if cell is None else np.float32
+        self.sums = [np.zeros((rows, columns, *shape), dtype) for shape in shapes]
+
+    def tiles(self, rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]]) -> list[_Tile]:
+        """Tiles of bands that follow what is done; what they need of the pass before has to be done."""
+        self._matrices, self._bands = None, (rows[0][0], rows[-1][1])
+        return [_Tile(self, some, others) for some in rows for others in columns]
+
+    def feed(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
+        """What the pass takes for a tile."""
+        (first, last), (left, right) = rows, columns
+        feed = {f"x{i}": self._read(i, rows, columns)[None] for i in range(len(self.given))}
+        for layer in self.one.pads:
+            after = self.one.layers - 1 - layer
+            ends = first <= after, left <= after, last + after >= self.height, right + after >= self.width
+            feed[f"pads{layer}"] = _ends(*ends)
+        if self.cell is not None and self.one.attentions:
+            feed["cell_pads"] = np.array([0] * 6 + [-(last - first) % self.cell, -(right - left) % self.cell])
+        if not self.one.attended:
+            return feed
+        with self._lock:
+            if self._matrices is None:
+                self._matrices = self._find_matrices(*self._bands)
+        if self.cell is None:
+            return feed | {f"attention{i}": matrix for i, matrix in enumerate(self._matrices)}
+        around = self.one.layers - 1
+        (top, bottom), (begin, end) = (
+            (max(0, one - around), min(length, other + around))
+            for (one, other), length in ((rows, self.height), (columns, self.width))
+        )
+        feed["rows"], (upper, lower) = _interpolation(top, bottom, self.height, self.cell)
+        of_columns, (west, east) = _interpolation(begin, end, self.width, self.cell)
+        feed["columns"] = of_columns.T
+        upper, lower = upper - self._first_cell, lower - self._first_cell
+        for i, matrix in enumerate(self._matrices):
+            feed[f"attention{i}"] = matrix[..., upper:lower, west:east]
+        return feed
+
+    def finish(self, last: int) -> None:
+        """Keep the rows above the next ones, before they are overwritten; the rows up to `last` are done."""
+        if self.before is not None and last < self.height:
+            first = max(0, last - self.one.layers)
+            above = [np.empty((len(maps), last - first, self.width), np.float32) for maps in self.given]
+            for index, rows in enumerate(above):
+                self._copy_rows(index, first, slice(None), rows)
+            self._above = above
+        self.done = last
+
+    def write(self, rows: tuple[int, int], columns: tuple[int, int], outputs: Sequence[np.ndarray]) -> None:
+        """Write what the pass has made of a tile."""
+        (first, last), (left, right) = rows, columns
+        top, begin = min(self.one.left, first), min(self.one.left, left)
+        for maps, y in zip(self.made, outputs, strict=False):
+            part = y[0, :, top : top + last - first, begin : begin + right - left]
+            for place, of_part in _pieces(first, last, maps.shape[1]):
+                maps[:, place, left:right] = part[:, of_part]
+        made = zip(self.one.attentions, outputs[len(self.made) :], strict=True)
+        for sums, part in zip(self.sums, (attention.wanted(x) for attention, x in made), strict=True):
+            if self.cell is None:
+                with self._lock:
+                    sums += part
+            else:
+                places = np.arange(first // self.cell, first // self.cell + len(part)) % len(sums)
+                sums[places, left // self.cell : left // self.cell + part.shape[1]] = part
+
+    def _find_matrices(self, first: int, last: int) -> list[np.ndarray]:
+        """The attention matrices that these rows take, made of the sums of the pass before."""
+        assert self.before is not None
+        made = list(zip(self.before.one.attentions, self.before.sums, strict=True))
+        if self.cell is None:
+            return [attention.projected(sums[0, 0]) for attention, sums in made]
+        around, count = self.one.layers - 1, -(-self.height // self.cell)
+        upper, lower = _cells_of(max(0, first - around), min(self.height, last + around), self.cell, count)
+        self._first_cell = upper
+        rows = np.arange(upper - CELLS // 2, lower + CELLS // 2)
+        inside = (rows >= 0) & (rows < count)
+        matrices = []
+        for attention, sums in made:
+            some = np.pad(sums[rows % len(sums)], [(0, 0), (CELLS // 2,) * 2, *[(0, 0)] * 2])
+            some[~inside] = 0
+            for axis in (0, 1):
+                length = some.shape[axis] - CELLS + 1
+                some = np.sum(
+                    [weight * some.take(range(i, i + length), axis) for i, weight in enumerate(CELL_WEIGHTS)], axis=0
+                )
+            shares = attention.shares(some)[..., : free_shares(attention.of_a_head)]
+            matrices.append(np.ascontiguousarray(shares.transpose(2, 3, 4, 0, 1)))
+        return matrices
+
+    def _read(self, index: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """A tile of a map with what is around it, as it was before this pass: (C, h, w)."""
+        (first, last), (left, right), around = rows, columns, self.one.layers
+        maps = self.given[index]
+        top, bottom = max(0, first - around), min(self.height, last + around)
+        begin, end = max(0, left - around), min(self.width, right + around)
+        pad = 0 if self.padding_mode == "zeros" else 1
+        margins = [
+            (pad * (first < around), pad * (last + around > self.height)),
+            (pad * (left < around), pad * (right + around > self.width)),
+        ]
+        sides = [n + sum(margin) for n, margin in zip((bottom - top, end - begin), margins, strict=True)]
+        padded = np.empty((len(maps), *sides), np.float32)
+        tile = padded[:, margins[0][0] : sides[0] - margins[0][1], margins[1][0] : sides[1] - margins[1][1]]
+        self._copy_rows(index, top, slice(begin, end), tile)
+        _fill_margins(padded, margins, 0 if self.padding_mode == "replicate" else 1)
+        return padded
+
+    def _copy_rows(self, index: int, first: int, columns: slice, rows: np.ndarray) -> None:
+        """Copy the rows of a map from `first` on, as they were before this pass, to (C, rows, columns)."""
+        maps, start = self.given[index], first
+        if self.before is not None and first < self.done:
+            # They were overwritten since, which the sources never are.
+            start = min(self.done, first + rows.shape[1])
+            kept = self._above[index].shape[1] - self.done
+            rows[:, : start - first] = self._above[index][:, kept + first : kept + start, columns]
+        for place, of_rows in _pieces(start, first + rows.shape[1], maps.shape[1]):
+            rows[:, start - first :][:, of_rows] = maps[:, place, columns]
+
+
+def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:
+    """Where rows are in a map that holds the last ones, piece by piece: places in the map, and among these rows."""
+    row = first
+    while row < last:
+        place = row % held
+        count = min(last - row, held - place)
+        yield slice(place, place + count), slice(row - first, row - first + count)
+        row += count
+
+
+def _run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
+    """Do some tasks, each thread one after the other."""
+    waiting = deque(tasks)
+
+    def work(stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                task = waiting.popleft()
+            except IndexError:
+                return
+            task()
+
+    side_by_side([work] * max(1, min(threads, len(tasks))))
+
+
+def _cells_of(first: int, last: int, cell: int, count: int | None = None) -> tuple[int, int]:
+    """The cells between whose centres rows are interpolated: the first, and the one after the last.
+
+    Args:
+        first: first row (or column).
+        last: the one after the last.
+        cell: side of a cell.
+        count: cells that there are.
+    """
+    upper, lower = ((2 * row + 1 - cell) // (2 * cell) for row in (first, last - 1))
+    return max(0, upper), lower + 2 if count is None else min(count, lower + 2)
+
+
+@lru_cache(maxsize=1024)
+def _interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Shares of cells in rows (or columns), (last - first, cells), linear between their centres; and which cells."""
+    count = -(-length // cell)
+    upper, lower = _cells_of(first, last, cell, count)
+    place = ((np.arange(first, last) + 0.5) / cell - 0.5).clip(0, count - 1)
+    shares = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(upper, lower)))
+    return shares.astype(np.float32), (upper, lower)
+
+
+def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int) -> None:
+    """Write what is around the picture, from the row and the column that lie so far inside."""
+    (top, bottom), (left, right) = margins
+    if top:
+        padded[:, 0] = padded[:, 1 + inner]
+    if bottom:
+        padded[:, -1] = padded[:, -2 - inner]
+    if left:
+        padded[:, :, 0] = padded[:, :, 1 + inner]
+    if right:
+        padded[:, :, -1] = padded[:, :, -2 - inner]
+
+
+def _parts(length: int, most: int, cell: int) -> list[tuple[int, int]]:
+    """Cut a length into parts of whole cells, of about the same size: where each begins and ends.
+
+    A part has `most` at most, but at least one cell. Only the last one may end within a cell.
+    """
+    cells = -(-length // cell)
+    count = -(-cells // max(1, most // cell))
+    ends = [min(cells * i // count * cell, length) for i in range(count + 1)]
+    return list(pairwise(ends))
+
+
+@cache
+def _ends(top: bool, left: bool, bottom: bool, right: bool) -> np.ndarray:
+    """What is padded where the picture ends at these sides."""
+    return np.array(PICTURE_ENDS) * (0, 0, top, left, 0, 0, bottom, right)

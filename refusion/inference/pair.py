@@ -1,0 +1,175 @@
+"""`fuse_many`: pairs one after the other, or several at once."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from refusion.api import Fused, Loaded, Model, Options, finish_prepared, load, prepare
+from refusion.images.reading import MAX_PIXELS, PictureSource, Window
+from refusion.inference.alignment import Border, Motion
+from refusion.inference.finishing import fuse_luminances
+from refusion.inference.preparation import Prepared, Resize
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, get_task
+
+AHEAD = 2
+"""Batches that are read while one is fused."""
+
+READERS = 8
+"""Threads that read, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one pair of many.
+
+    Attributes:
+        index: its place, from 0.
+        fused: the fused picture, or None if it failed.
+        error: why it failed, or None.
+    """
+
+    index: int
+    fused: Fused | None = None
+    error: ValueError | OSError | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A pair that was made ready, or why it was not."""
+
+    index: int
+    pair: Prepared | None = None
+    error: ValueError | OSError | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return None if self.pair is None else self.pair.a.size
+
+
+def fuse_many(
+    pairs: Iterable[Sequence[PictureSource]],
+    *,
+    task: str | None = None,
+    model: Model | None = None,
+    output_range: OutputRange | None = None,
+    anchor: Anchor | None = None,
+    chroma: ChromaRule | None = None,
+    window: Window | None = None,
+    resize: Resize | None = None,
+    align: Motion | bool = False,
+    align_border: Border = "fill",
+    max_pixels: int = MAX_PIXELS,
+    engine: Engine | None = None,
+    temperatures: bool = False,
+    device: str | None = None,
+    batch_size: int = 1,
+) -> Iterator[Outcome]:
+    """Fuse pairs one after the other; the next ones are read meanwhile.
+
+    Args:
+        pairs: two sources each, as in `refusion.fuse`; taken one by one as they are needed.
+        task: see `refusion.fuse`, as the other arguments.
+        model: see `fuse`.
+        output_range: see `fuse`.
+        anchor: see `fuse`.
+        chroma: see `fuse`.
+        window: see `fuse`.
+        resize: see `fuse`.
+        align: see `fuse`.
+        align_border: see `fuse`.
+        max_pixels: see `fuse`.
+        engine: see `fuse`.
+        temperatures: see `fuse`.
+        device: see `refusion.api.load`.
+        batch_size: pairs that go through the network at once where as many in a row have one size: for a GPU, which
+            one small pair does not keep busy. The pictures are the same but for rounding.
+
+    Yields:
+        What became of each pair, in their order; a pair that cannot be fused does not stop the others.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        ValueError: there is no such task or device, or `batch_size` is less than 1.
+    """
+    options = Options(
+        output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine, temperatures
+    )
+    if batch_size < 1:
+        raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
+    loaded = load(task, model, device, engine)
+    chosen = get_task(task) if task else loaded.task
+    ahead = AHEAD * batch_size
+    with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
+        reading = _read_ahead(pool, partial(prepare, options=options, task=chosen.name), pairs, ahead)
+        try:
+            for batch in _batches(reading, batch_size):
+                yield from _fuse_batch(pool, loaded, batch, options, chosen)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[Sequence[PictureSource]], Prepared],
+    pairs: Iterable[Sequence[PictureSource]],
+    ahead: int,
+) -> Iterator[_Read]:
+    """The pairs made ready, in their order; some more than are asked for are being read."""
+    waiting: deque[tuple[int, Future[Prepared]]] = deque()
+    numbered = enumerate(pairs)
+    while True:
+        while len(waiting) < ahead and (coming := next(numbered, None)) is not None:
+            waiting.append((coming[0], pool.submit(prepare, coming[1])))
+        if not waiting:
+            return
+        index, future = waiting.popleft()
+        try:
+            read = _Read(index, future.result())
+        except (ValueError, OSError) as error:
+            read = _Read(index, error=error)
+        yield read
+
+
+def _batches(reading: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
+    """Pairs of one size that follow each other, as many as are wanted at most; what could not be read stands alone."""
+    batch: list[_Read] = []
+    for read in reading:
+        if batch and read.size != batch[0].size:
+            yield batch
+            batch = []
+        batch.append(read)
+        if len(batch) == size or read.pair is None:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _fuse_batch(
+    pool: ThreadPoolExecutor, model: Loaded, batch: Sequence[_Read], options: Options, task: Task
+) -> list[Outcome]:
+    pairs = [read.pair for read in batch if read.pair is not None]
+    if not pairs:
+        return [Outcome(read.index, error=read.error) for read in batch]
+    try:
+        luminances = fuse_luminances(
+            model, [pair.a.luminance for pair in pairs], [pair.b.luminance for pair in pairs], engine=options.engine
+        )
+    except (ValueError, OSError) as error:
+        return [Outcome(read.index, error=error) for read in batch]
+    finish = partial(_finish, options=options, task=task)
+    indices = [read.index for read in batch]
+    # A single one does not wait for the readers.
+    map_ = pool.map if len(batch) > 1 else map
+    return list(map_(finish, indices, luminances, pairs))
+
+
+def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: Options, task: Task) -> Outcome:
+    try:
+        return Outcome(index, finish_prepared(luminance, pair, options, task))
+    except (ValueError, OSError) as error:
+        return Outcome(index, error=error)

@@ -1,0 +1,116 @@
+"""What happens to sources between reading and fusing, when it is asked for: resizing, aligning, and notes."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from refusion.images.picture import Picture, PictureError, by
+from refusion.images.reading import check_same_size
+from refusion.inference.alignment import Alignment, Border, Motion, align, offset_note
+from refusion.tasks import check_choice
+
+Resize = Literal["smaller", "larger", "a", "b"]
+"""Which size both sources get: that of the one with fewer or more pixels, or of A or B."""
+
+_SAME_SHAPE = 0.02
+"""Largest relative difference of the ratios of width and height that resizing may even out."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two sources of one size.
+
+    Attributes:
+        a: first source.
+        b: second source.
+        notes: what a person should know, as sentences.
+        alignment: how B was moved, if it was.
+    """
+
+    a: Picture
+    b: Picture
+    notes: tuple[str, ...] = ()
+    alignment: Alignment | None = None
+
+
+def prepare_pair(
+    a: Picture,
+    b: Picture,
+    *,
+    resize: Resize | None = None,
+    motion: Motion | None = None,
+    border: Border = "fill",
+    check_offset: bool = True,
+) -> Prepared:
+    """Make two sources match pixel for pixel as far as it is asked for, and say what looks wrong.
+
+    Args:
+        a: first source.
+        b: second source.
+        resize: which size both get if their sizes differ.
+        motion: align B on A, see `refusion.inference.alignment.align`.
+        border: see `refusion.inference.alignment.align`.
+        check_offset: look whether they are clearly off each other, when they are not aligned.
+
+    Raises:
+        PictureError: the sizes differ and `resize` is not given or cannot help, or the alignment is not sure.
+        ValueError: there is no such choice.
+    """
+    notes = [picture.note for picture in (a, b) if picture.note]
+    if resize is not None and a.size != b.size:
+        a, b = resize_pair(a, b, resize)
+    check_same_size(a, b)
+    if same_picture(a, b):
+        notes.append(f"{a.name} and {b.name} are the same picture, so there is nothing to fuse.")
+        return Prepared(a, b, tuple(notes))
+    alignment = None
+    if motion is not None:
+        a, b, alignment = align(a, b, motion, border)
+        notes.append(f"{b.name} was moved onto {a.name}: {alignment}.")
+    elif check_offset and (note := offset_note(a, b)):
+        notes.append(note)
+    return Prepared(a, b, tuple(notes), alignment)
+
+
+def same_picture(a: Picture, b: Picture) -> bool:
+    """Whether two pictures of one size are equal in every pixel."""
+    if (a.chroma is None) != (b.chroma is None) or not np.array_equal(a.luminance, b.luminance):
+        return False
+    return a.chroma is None or b.chroma is None or np.array_equal(a.chroma, b.chroma)
+
+
+def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]:
+    """Bring both sources to the size of one of them.
+
+    Raises:
+        PictureError: they are of different shapes, so that one would be distorted.
+        ValueError: there is no such rule.
+    """
+    check_choice("resize rule", rule, Resize)
+    ratio = (a.size[0] / a.size[1]) / (b.size[0] / b.size[1])
+    if abs(ratio - 1) > _SAME_SHAPE:
+        raise PictureError(
+            f"A ({a.name}) is {by(a.size)} and B ({b.name}) is {by(b.size)} (width x height): resizing would distort "
+            "one of them; crop them to the same shape first."
+        )
+    smaller, larger = sorted((a, b), key=lambda picture: picture.size[0] * picture.size[1])
+    size = {"smaller": smaller, "larger": larger, "a": a, "b": b}[rule].size
+    return resize_picture(a, size), resize_picture(b, size)
+
+
+def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Scale a picture to a width and height (Lanczos)."""
+    if picture.size == size:
+        return picture
+
+    def scaled(channel: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.LANCZOS))
+
+    return replace(
+        picture,
+        luminance=np.clip(scaled(picture.luminance), 0, 1),
+        chroma=None if picture.chroma is None else np.stack([scaled(channel) for channel in picture.chroma]),
+        alpha=None if picture.alpha is None else np.clip(scaled(picture.alpha.astype(np.float32)), 0, 1),
+    )

@@ -1,0 +1,56 @@
+"""The bundled models on a CPU without torch, which takes seconds to import."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from refusion.hub import folder as hub
+from refusion.hub.checksums import read_verified
+from refusion.inference.engines.onnx_tiles import OnnxNetwork
+from refusion.tasks import Task, get_task
+
+
+@dataclass(frozen=True, eq=False)
+class BundledModel:
+    """A bundled model, ready to fuse luminance on the CPU.
+
+    Attributes:
+        name: its bare name.
+        task: the task that it is for.
+        network: the fusion module in ONNX Runtime.
+    """
+
+    name: str
+    task: Task
+    network: OnnxNetwork
+
+
+def is_bundled(name: str | Path) -> bool:
+    """Whether this is the bare name of weights that came with the package, and is served from there."""
+    return isinstance(name, str) and not os.environ.get(hub.ORGANISATION) and _folder(name) is not None
+
+
+def load_bundled(name: str) -> BundledModel:
+    """Load a bundled model.
+
+    Args:
+        name: a bare name for which `is_bundled` holds.
+
+    Raises:
+        ModelError: a file was changed since it was published.
+        KeyError: there is none of this name.
+    """
+    from safetensors.numpy import load
+
+    folder = _folder(name)
+    if folder is None:
+        raise KeyError(name)
+    config = json.loads(read_verified(folder / hub.CONFIG))
+    weights = load(read_verified(folder / hub.WEIGHTS))
+    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
+
+
+def _folder(name: str) -> Path | None:
+    folder = hub.bundled_folder(name)
+    return folder if folder is not None and hub.bare_name(folder) == name else None

@@ -1,0 +1,366 @@
+"""`ReFusion`: the fusion module with everything around it that a user needs."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from PIL import Image
+
+from refusion.hub import card_texts
+from refusion.hub import folder as hub
+from refusion.hub.checksums import read_verified
+from refusion.images import PictureSource, read_pair, read_picture
+from refusion.images.writing import as_image
+from refusion.inference.finishing import fuse_pictures
+from refusion.inference.stack import fuse_stack
+from refusion.modules.fusion import FusionModule
+from refusion.system.files import replacing
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, get_task
+
+
+class ReFusion(
+    FusionModule,
+    PyTorchModelHubMixin,
+    library_name=card_texts.LIBRARY,
+    tags=list(card_texts.TAGS),
+    license=card_texts.LICENCE,
+    pipeline_tag=card_texts.PIPELINE_TAG,
+    paper_url=card_texts.PAPER_URL,
+):
+    """The fusion module of one task, loadable by name.
+
+    `forward` takes and returns luminance tensors, see `FusionModule.forward`; `fuse` takes and returns pictures.
+
+    Args:
+        task: name of the task the weights are for, one of `refusion.tasks.TASKS`.
+        channels: see `FusionModule`, as the other arguments.
+        heads: see `FusionModule`.
+        expansion: see `FusionModule`.
+        blocks: see `FusionModule`.
+        padding_mode: see `FusionModule`.
+        window: see `FusionModule`.
+
+    Raises:
+        ValueError: there is no such task, or an argument is out of range.
+    """
+
+    _origin: Path | None = None
+    """The folder that the weights were loaded from."""
+
+    def __init__(
+        self,
+        task: str = "ir-vis",
+        channels: int = 16,
+        heads: int = 8,
+        expansion: int = 2,
+        blocks: int = 2,
+        padding_mode: str = "replicate",
+        window: int | None = None,
+    ) -> None:
+        super().__init__(channels, heads, expansion, blocks, padding_mode, window)
+        self.task = get_task(task)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor arguments, as they stand in config.json."""
+        return dict(cast(dict[str, Any], self._hub_mixin_config))
+
+    def fuse(
+        self,
+        a: PictureSource,
+        b: PictureSource,
+        *,
+        output_range: OutputRange | None = None,
+        anchor: Anchor | None = None,
+        chroma: ChromaRule | None = None,
+        bits: int | None = None,
+        engine: Engine | None = None,
+    ) -> Image.Image:
+        """Fuse two registered pictures of one scene.
+
+        Args:
+            a: first source of the task (infrared, functional, near or under-exposed): a path, a PIL image, or an
+                array as in `refusion.images.read_picture`.
+            b: second source, of the same size.
+            output_range: ``sources`` scales the fused luminance to the range that both sources span together,
+                ``contrast`` takes differences from a middle grey times 1.16, ``robust`` scales it to the full range
+                with 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
+                white (as the authors' release does), ``network`` not at all; the task's own if not given.
+            anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
+                or ``none`` (see `refusion.inference.anchors.anchor_luminance`); the task's own if not given.
+            chroma: where the colour comes from; the task's rule if not given (see
+                `refusion.images.colour.fuse_chroma`).
+            bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
+                colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.
+            engine: how the network runs, see `refusion.inference.engines.dispatch.Engine`; what suits the machine if
+                not given.
+
+        Returns:
+            A picture of the sources' size: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
+
+        Raises:
+            PictureError: a source cannot be read, the sizes differ, or 16 bits are asked for in colour.
+            ValueError: there is no such output range, anchor, chroma rule, number of bits or engine.
+        """
+        first, second = read_pair(a, b)
+        fused = fuse_pictures(
+            self,
+            first,
+            second,
+            output_range=output_range or self.task.output_range,
+            anchor=anchor or self.task.anchor,
+            chroma=chroma or self.task.chroma,
+            engine=engine,
+        )
+        return as_image(fused, bits)
+
+    def fuse_stack(
+        self,
+        sources: Sequence[PictureSource],
+        *,
+        output_range: OutputRange | None = None,
+        anchor: Anchor | None = None,
+        chroma: ChromaRule | None = None,
+        bits: int | None = None,
+        engine: Engine | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Image.Image:
+        """Fuse two to fifty registered pictures of one scene, in any order: a focus stack or an exposure bracket.
+
+        Args:
+            sources: the pictures, each as in `fuse`, all of one size. Paths are opened one after the other, so that
+                only a few pictures are in memory.
+            output_range: see `fuse`; ``network`` for three pictures and more if not given.
+            anchor: see `fuse`.
+            chroma: see `fuse`; not the rules that take one source's.
+            bits: see `fuse`.
+            engine: see `fuse`.
+            progress: called with the number of steps done and of all steps, before the first and after each.
+
+        Returns:
+            A picture of the sources' size, see `fuse`.
+
+        Raises:
+            PictureError: a source cannot be read, or the sizes differ.
+            ValueError: too few or too many pictures, a task or chroma rule that is for two, or no such output range,
+                anchor or number of bits.
+        """
+        fused = fuse_stack(
+            self,
+            self.task,
+            sources,
+            read=read_picture,
+            output_range=output_range or self.task.range_of(len(sources)),
+            anchor=anchor or self.task.anchor,
+            chroma=chroma or self.task.chroma,
+            engine=engine,
+            progress=progress,
+        )
+        return as_image(fused, bits)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # takes no other arguments for the constructor
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        map_location: str | torch.device = "cpu",
+        strict: bool = True,
+    ) -> "ReFusion":
+        """Load a model: bundled weights by bare name, a folder by path, or OWNER/NAME from the Hub.
+
+        Args:
+            pretrained_model_name_or_path: ``refusion-ir-vis`` (comes with the package, no network; from the Hub if
+                the environment variable REFUSION_HUB_ORG names an organisation), a path with a separator in it or a
+                `Path` (a folder), or ``OWNER/NAME``.
+            revision: branch, tag or commit on the Hub.
+            token: access token for the Hub; the stored one if not given, none if False.
+            cache_dir: where downloads are kept; the Hub client's cache if not given.
+            force_download: download what is in the cache, too.
+            local_files_only: open no connection.
+            map_location: device of the model.
+            strict: always True; weights are never left random.
+
+        Returns:
+            The model in evaluation mode.
+
+        Raises:
+            ModelError: there is no such model, it cannot be downloaded, or its configuration, weights or checksums
+                do not fit; the message names file and key.
+        """
+        if not strict:
+            raise hub.ModelError("Weights are always loaded strictly; leave strict out.")
+        folder = hub.local_folder(
+            hub.locate(pretrained_model_name_or_path),
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        # The mixin would do without a config.json, and pass over keys that it does not know.
+        hub.read_config(folder, cls)
+        return super().from_pretrained(str(folder), map_location=map_location)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, map_location: str | torch.device = "cpu", **_: Any) -> "ReFusion":
+        folder = Path(model_id)
+        config = hub.read_config(folder, cls)
+        try:
+            model = cls(**config)
+        except ValueError as error:
+            raise hub.ModelError(f"{hub.CONFIG} in {hub.display_name(folder)}: {error}") from error
+        hub.load_weights(model, folder / hub.WEIGHTS)
+        model._origin = folder
+        return model.to(map_location).eval()
+
+    def generate_model_card(self, name: str | None = None) -> ModelCard:
+        """The card of this model, from what is known of its training and scores.
+
+        Args:
+            name: what stands in the example for `from_pretrained`; bundled weights are always called by their bare
+                name.
+
+        Returns:
+            The card. If the weights were changed since they were loaded, it says only what they were made from.
+
+        Raises:
+            ModelError: a file beside the weights is damaged.
+        """
+        from refusion.hub import card
+        from refusion.hub.facts import Facts, Training, read_facts
+
+        source = self._unchanged_source()
+        if source is not None:
+            facts, trainable = read_facts(source), (source / hub.PROPOSAL_WEIGHTS).is_file()
+        else:
+            made_from = Training(base_model=self._origin_name()) if self._origin else None
+            facts, trainable = Facts(made_from), False
+        bare = hub.bare_name(source) if source else None
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        model = card.Model(bare or name or f"./{self.task.model}", self.task, parameters, trainable)
+        return ModelCard(card.card_text(model, facts))
+
+    def save_pretrained(
+        self, save_directory: str | Path, *, model_card_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> str | None:
+        """Write config.json, weights, a current card and checksums; what else is known of unchanged weights, too.
+
+        Args:
+            save_directory: the folder, made if it is not there; an earlier card in it is replaced.
+            model_card_kwargs: arguments of `generate_model_card`.
+            **kwargs: as in `huggingface_hub.ModelHubMixin.save_pretrained`.
+
+        Raises:
+            ModelError: a file beside the weights is damaged, or changed weights would take the place of those that
+                the scores and the curve in the folder belong to.
+            OSError: the folder cannot be written.
+        """
+        folder = Path(save_directory)
+        if self._origin is not None and folder.resolve() == self._origin.resolve() and not self._unchanged_source():
+            raise hub.ModelError(
+                f"The weights were changed since they were loaded from {folder.name}, and what lies beside them there "
+                "would no longer be true; save to another folder."
+            )
+        card = {"name": f"./{folder.resolve().name}", **(model_card_kwargs or {})}
+        return super().save_pretrained(folder, model_card_kwargs=card, **kwargs)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        source = self._unchanged_source()
+        hub.save_model(save_directory, self, self.config)
+        if source is not None and source.resolve() != save_directory.resolve():
+            _copy_beside(source, save_directory)
+        hub.save_checksums(save_directory)
+        (save_directory / hub.CARD).unlink(missing_ok=True)
+
+    def push_to_hub(  # type: ignore[override]  # publishes what belongs to a model, not patterns of files
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool = False,
+        tag: str | None = None,
+        config: dict[str, Any] | None = None,
+        model_card_kwargs: dict[str, Any] | None = None,
+    ) -> str:
+        """Publish the model as one commit: weights, configuration, current card, and what else is known of it.
+
+        Args:
+            repo_id: ``OWNER/NAME``; the repository is made if it is not there.
+            commit_message: first line of the commit.
+            private: whether a new repository is private; as the owner's settings say if not given.
+            token: access token with the right to write; the stored one if not given.
+            branch: branch to commit to, made if it is not there.
+            create_pr: propose the commit as a pull request.
+            tag: name for the commit, such as ``v1``; tags do not move.
+            config: not accepted unless it is the model's own; config.json holds the constructor arguments.
+            model_card_kwargs: arguments of `generate_model_card`; its name is always `repo_id`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ModelError: the Hub cannot be reached or refuses, or the tag is taken.
+        """
+        from refusion.hub.push import push_folder
+
+        if config is not None and config != self.config:
+            raise hub.ModelError("config.json always holds the constructor arguments; leave config out.")
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save_pretrained(folder, model_card_kwargs={**(model_card_kwargs or {}), "name": repo_id})
+            return push_folder(
+                folder,
+                repo_id,
+                message=commit_message,
+                private=private,
+                token=token,
+                branch=branch,
+                create_pr=create_pr,
+                tag=tag,
+            )
+
+    def _unchanged_source(self) -> Path | None:
+        """The folder that the weights were loaded from, if they are still the same, bit for bit."""
+        folder = self._origin
+        if folder is None or not (folder / hub.WEIGHTS).is_file():
+            return None
+        fresh = type(self)(**self.config)
+        hub.load_weights(fresh, folder / hub.WEIGHTS)
+        own = self.state_dict()
+        same = all(
+            value.dtype == own[key].dtype and torch.equal(value, own[key].cpu())
+            for key, value in fresh.state_dict().items()
+        )
+        return folder if same else None
+
+    def _origin_name(self) -> str:
+        return (hub.bare_name(self._origin) or hub.display_name(self._origin)) if self._origin else ""
+
+
+def _copy_beside(source: Path, destination: Path) -> None:
+    """Copy the weights byte for byte, the training modules, and the facts for the card.
+
+    Raises:
+        ModelError: a checksum does not match, or a file is damaged.
+    """
+    from refusion.hub.facts import read_facts, save_training
+
+    for name in (hub.WEIGHTS, hub.PROPOSAL_WEIGHTS, hub.RECONSTRUCTION_WEIGHTS, *hub.FACTS):
+        if (source / name).is_file():
+            content = read_verified(source / name) if name in hub.LOADED else (source / name).read_bytes()
+            with replacing(destination / name) as temporary:
+                temporary.write_bytes(content)
+    training = read_facts(source).training
+    if training is not None and not (source / hub.TRAINING).is_file():
+        save_training(destination, training)

@@ -1,0 +1,1 @@
+"""The neural modules of the paper: fusion, loss proposal and reconstruction."""

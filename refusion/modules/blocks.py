@@ -1,0 +1,276 @@
+"""The transformer block that all three modules are built from (paper, section 3.3; Restormer, CVPR 2022).
+
+Every feature map keeps the height and width of the picture. Convolutions carry no bias.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
+
+# What `check_widths` lets through, of what torch has.
+_PaddingMode = Literal["zeros", "replicate", "reflect"]
+
+# The eps of torch.nn.functional.normalize, which the paper's attention uses.
+NORM_EPS = 1e-12
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels at each pixel of an (N, C, H, W) map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class PointwiseConv(nn.Conv2d):
+    """1 x 1 convolution, as the matrix product that it is in channels-last memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
+
+
+def conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
+    """Pointwise convolution without bias."""
+    return PointwiseConv(inputs, outputs, 1, bias=False)
+
+
+def conv3x3(inputs: int, outputs: int, padding_mode: str) -> nn.Conv2d:
+    """3 x 3 convolution without bias that keeps height and width."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, padding_mode=cast(_PaddingMode, padding_mode))
+
+
+def depthwise3x3(channels: int, padding_mode: str) -> nn.Conv2d:
+    """Depthwise 3 x 3 convolution without bias that keeps height and width."""
+    return nn.Conv2d(
+        channels, channels, 3, padding=1, groups=channels, bias=False, padding_mode=cast(_PaddingMode, padding_mode)
+    )
+
+
+def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, window: int | None = None) -> Tensor:
+    """Attention between channels (Restormer, equation 1), over all pixels or over the window around each.
+
+    Args:
+        q: queries, (N, C, H, W).
+        k: keys, (N, C, H, W).
+        v: values, (N, C, H, W).
+        temperature: (heads, 1, 1); C must be a multiple of heads.
+        window: side in pixels, a multiple of `CELLS`; None for the whole picture. See `windowed_attention`.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if window is None:
+        return whole_attention(q, k, v, temperature)
+    return windowed_attention(q, k, v, temperature, window)
+
+
+def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
+    """Attention between channels over all pixels; arguments as for `transposed_attention`.
+
+    q and k are L2-normalised along the pixels; here the norms are divided out of the small Gram matrix, which is
+    the same and touches no full-size map. The Gram matrix of all channels is one matrix product in channels-last
+    memory; the heads are the blocks on its diagonal.
+    """
+    n, channels, height, width = v.shape
+    heads = temperature.shape[0]
+    shape = (heads, channels // heads)
+    q, k, v = (x.permute(0, 2, 3, 1).reshape(n, height * width, channels) for x in (q, k, v))
+    if v.dtype == torch.float16:
+        # Sums over many pixels leave its range, so that the norms are divided out before.
+        gram = _normalised(q).transpose(1, 2) @ _normalised(k)
+    else:
+        q_norm, k_norm = (torch.linalg.vector_norm(x, dim=1).clamp_min(NORM_EPS) for x in (q, k))
+        gram = (q.transpose(1, 2) @ k) / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
+    blocks = gram.unflatten(2, shape).unflatten(1, shape).diagonal(dim1=1, dim2=3)
+    attention = (blocks * temperature.permute(1, 2, 0)).softmax(dim=2)
+    attention = torch.diag_embed(attention, dim1=1, dim2=3).reshape(n, channels, channels)
+    return (v @ attention.transpose(1, 2)).reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def windowed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, window: int) -> Tensor:
+    """Attention between channels over the window around each pixel; arguments as for `transposed_attention`.
+
+    The picture is divided into cells of window / `CELLS` pixels. Each cell has attention matrices of its own, made of
+    the pixels of the `CELLS` x `CELLS` cells around it that lie in the picture, weighted by `CELL_WEIGHTS` along both
+    axes; at each pixel they are interpolated bilinearly between the centres of the cells. A picture that fits into one
+    cell is attended to as a whole. (Windows at inference: Chu et al., Improving Image Restoration by Revisiting Global
+    Information Aggregation, ECCV 2022.)
+    """
+    channels, height, width = v.shape[1:]
+    heads, cell = temperature.shape[0], window // CELLS
+    of_a_head = channels // heads
+    square = (heads, of_a_head, of_a_head)
+    q, k, v = (x.permute(0, 2, 3, 1) for x in (q, k, v))
+    # torch.export takes no reshaping into cells for every size.
+    by_index = torch.compiler.is_exporting()
+    # Sums over many pixels leave the range of float16.
+    with _full_precision(v):
+        q, k = (x.float() if x.dtype == torch.float16 else x for x in (q, k))
+        sums = _sums_of_cells_by_index(q, k, heads, cell) if by_index else _sums_of_cells(q, k, heads, cell)
+        sums = _windows(sums.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        products, *squares = sums.split((channels * of_a_head, channels, channels), dim=3)
+        # The gradient of a root is infinite at 0, which a black picture has.
+        q_norm, k_norm = (x.clamp_min(NORM_EPS**2).sqrt().unflatten(3, square[:2]) for x in squares)
+        cosines = products.unflatten(3, square) / (q_norm.unsqueeze(5) * k_norm.unsqueeze(4))
+        attention = (cosines * temperature).softmax(dim=5).flatten(3).to(v.dtype)
+    if by_index:
+        attention = _at_pixels_by_index(attention, height, width, cell)
+    else:
+        attention = attention.permute(0, 3, 1, 2)
+        attention = F.interpolate(attention, scale_factor=cell, mode="bilinear", align_corners=False)
+        attention = attention[:, :, :height, :width].permute(0, 2, 3, 1)
+    values = v.unflatten(3, (heads, 1, of_a_head))
+    return (attention.unflatten(3, square) * values).sum(dim=5).flatten(3).permute(0, 3, 1, 2)
+
+
+def _sums_of_cells(q: Tensor, k: Tensor, heads: int, cell: int) -> Tensor:
+    """Products of queries with keys of the same head, and squares of both, summed over the pixels of each cell.
+
+    Args:
+        q: queries, (N, H, W, C).
+        k: keys, the same shape.
+        heads: attention heads.
+        cell: side of a cell.
+
+    Returns:
+        (N, rows, columns, C d + 2 C) with d channels a head.
+    """
+    n, height, width, channels = q.shape
+    rows, columns = -(-height // cell), -(-width // cell)
+
+    def cells(x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 0, 0, columns * cell - width, 0, rows * cell - height))
+        x = x.reshape(n, rows, cell, columns, cell, channels).transpose(2, 3)
+        return x.reshape(n, rows, columns, cell * cell, channels)
+
+    q, k = cells(q), cells(k)
+    shape = (heads, channels // heads)
+    products = (q.transpose(3, 4) @ k).unflatten(4, shape).unflatten(3, shape).diagonal(dim1=3, dim2=5)
+    return torch.cat((products.movedim(5, 3).flatten(3), q.square().sum(dim=3), k.square().sum(dim=3)), dim=3)
+
+
+def _sums_of_cells_by_index(q: Tensor, k: Tensor, heads: int, cell: int) -> Tensor:
+    """`_sums_of_cells`, slower, with a row and a column of empty cells more: never 1, which torch.export sets apart."""
+    n, height, width, channels = q.shape
+    rows, columns = (height + cell - 1) // cell + 1, (width + cell - 1) // cell + 1
+    shape = (heads, channels // heads)
+    products = q.unflatten(3, shape).unsqueeze(5) * k.unflatten(3, shape).unsqueeze(4)
+    pixels = torch.cat((products.flatten(3), q.square(), k.square()), dim=3).flatten(1, 2)
+    of_rows, of_columns = (torch.arange(length, device=q.device) // cell for length in (height, width))
+    index = (of_rows.unsqueeze(1) * columns + of_columns).flatten()
+    sums = pixels.new_zeros(n, rows * columns, pixels.shape[2]).index_add(1, index, pixels)
+    return sums.reshape(n, rows, columns, pixels.shape[2])
+
+
+def _at_pixels_by_index(cells: Tensor, height: int, width: int, cell: int) -> Tensor:
+    """Values of cells, as from `_sums_of_cells_by_index`, interpolated bilinearly to the pixels: (N, H, W, C)."""
+    n, _, columns, channels = cells.shape
+    flat, result = cells.flatten(1, 2), None
+    (above, lower), (left, right) = (_neighbours(length, cell, cells) for length in (height, width))
+    for row, row_share in (above, lower):
+        for column, column_share in (left, right):
+            index = (row.unsqueeze(1) * columns + column).flatten()
+            share = (row_share.unsqueeze(1) * column_share).flatten().unsqueeze(1)
+            part = flat.index_select(1, index) * share
+            result = part if result is None else result + part
+    assert result is not None
+    return result.reshape(n, height, width, channels)
+
+
+def _neighbours(length: int, cell: int, like: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The two cells that each pixel along a side is interpolated between, and their shares, (length) each."""
+    places = (torch.arange(length, device=like.device) + 0.5) / cell - 0.5
+    places = places.clamp(0, (length + cell - 1) // cell - 1)
+    first = places.floor()
+    share = (places - first).to(like.dtype)
+    index = first.long()
+    return (index, 1 - share), (index + 1, share)
+
+
+def _windows(cells: Tensor) -> Tensor:
+    """Weighted sums over the cells of each window that are there, (N, C, rows, columns) in and out."""
+    weights = cells.new_tensor(CELL_WEIGHTS)
+    kernel = torch.outer(weights, weights).expand(cells.shape[1], 1, -1, -1)
+    return F.conv2d(cells, kernel, padding=CELLS // 2, groups=cells.shape[1])
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[object]:
+    return torch.autocast(x.device.type, enabled=False) if x.dtype == torch.float16 else nullcontext()
+
+
+def _normalised(x: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).clamp_min(NORM_EPS)
+    return (x / norm).to(x.dtype)
+
+
+class TransposedAttention(nn.Module):
+    """Self-attention between channels (Restormer's multi-Dconv head transposed attention)."""
+
+    def __init__(self, channels: int, heads: int, padding_mode: str, window: int | None) -> None:
+        super().__init__()
+        self.window = window
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = conv1x1(channels, 3 * channels)
+        self.qkv_dwconv = depthwise3x3(3 * channels, padding_mode)
+        self.project_out = conv1x1(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv_dwconv(self.qkv(x)).chunk(3, dim=1)
+        return self.project_out(transposed_attention(q, k, v, self.temperature, self.window))
+
+
+class GatedFeedForward(nn.Module):
+    """Gated depthwise feed-forward network (Restormer's GDFN), exact (erf) GELU."""
+
+    def __init__(self, channels: int, expansion: int, padding_mode: str) -> None:
+        super().__init__()
+        hidden = expansion * channels
+        self.project_in = conv1x1(channels, 2 * hidden)
+        self.dwconv = depthwise3x3(2 * hidden, padding_mode)
+        self.project_out = conv1x1(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.dwconv(self.project_in(x)).chunk(2, dim=1)
+        return self.project_out(F.gelu(gate) * value)
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)); (N, C, H, W) in and out."""
+
+    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels)
+        self.attn = TransposedAttention(channels, heads, padding_mode, window)
+        self.norm2 = LayerNorm2d(channels)
+        self.ffn = GatedFeedForward(channels, expansion, padding_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.ffn(self.norm2(x))
+
+
+def transformer_blocks(
+    count: int, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None
+) -> nn.Sequential:
+    """`count` transformer blocks in a row."""
+    return nn.Sequential(*(TransformerBlock(channels, heads, expansion, padding_mode, window) for _ in range(count)))
+
+
+def check_widths(channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
+    """Refuse constructor arguments that no module can be built from.
+
+    Raises:
+        ValueError: a sentence that names the argument and what is accepted.
+    """
+    for name, value in (("channels", channels), ("heads", heads), ("expansion", expansion)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1.")
+    if channels % heads:
+        raise ValueError(f"channels ({channels}) must be a multiple of heads ({heads}).")
+    if padding_mode not in ("zeros", "replicate", "reflect"):
+        raise ValueError(f"padding_mode is {padding_mode!r}; it must be zeros, replicate or reflect.")
+    cell_of(window)

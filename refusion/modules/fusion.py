@@ -1,0 +1,128 @@
+"""The fusion module: two sources in, one fused picture out (paper, section 3.3)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refusion.images.picture import MIN_SIDE
+from refusion.modules.blocks import (
+    check_widths,
+    conv1x1,
+    conv3x3,
+    depthwise3x3,
+    transformer_blocks,
+    transposed_attention,
+)
+
+
+class InteractiveFusion(nn.Module):
+    """Joins two feature maps: cross attention between channels, then gates.
+
+    Two maps of shape (N, C, H, W) in, one of shape (N, 2 C, H, W) out.
+    """
+
+    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
+        super().__init__()
+        self.window = window
+        hidden = 2 * expansion * channels
+        self.temperature1 = nn.Parameter(torch.ones(heads, 1, 1))
+        self.temperature2 = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv1 = conv1x1(channels, 3 * channels)
+        self.qkv2 = conv1x1(channels, 3 * channels)
+        self.qkv1_dwconv = depthwise3x3(3 * channels, padding_mode)
+        self.qkv2_dwconv = depthwise3x3(3 * channels, padding_mode)
+        self.project_mid1 = conv1x1(channels, channels)
+        self.project_mid2 = conv1x1(channels, channels)
+        self.gates = conv1x1(2 * channels, 2 * hidden)
+        self.gates_dwconv = depthwise3x3(2 * hidden, padding_mode)
+        self.value1 = conv1x1(channels, hidden)
+        self.value2 = conv1x1(channels, hidden)
+        self.value1_dwconv = depthwise3x3(hidden, padding_mode)
+        self.value2_dwconv = depthwise3x3(hidden, padding_mode)
+        self.project_out1 = conv1x1(hidden, 2 * channels)
+        self.project_out2 = conv1x1(hidden, 2 * channels)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        q1, k1, v1 = self.qkv1_dwconv(self.qkv1(x1)).chunk(3, dim=1)
+        q2, k2, v2 = self.qkv2_dwconv(self.qkv2(x2)).chunk(3, dim=1)
+        x1 = x1 + self.project_mid1(transposed_attention(q2, k1, v1, self.temperature1, self.window))
+        x2 = x2 + self.project_mid2(transposed_attention(q1, k2, v2, self.temperature2, self.window))
+        both = torch.cat((x1, x2), dim=1)
+        gate1, gate2 = self.gates_dwconv(self.gates(both)).chunk(2, dim=1)
+        gated1 = F.gelu(gate1) * self.value1_dwconv(self.value1(x1))
+        gated2 = F.gelu(gate2) * self.value2_dwconv(self.value2(x2))
+        return both + self.project_out1(gated1) + self.project_out2(gated2)
+
+
+class FusionModule(nn.Module):
+    """The fusion module of ReFusion, the only one needed to fuse (59,856 parameters at the defaults).
+
+    Args:
+        channels: width C of the feature maps.
+        heads: attention heads; must divide `channels`.
+        expansion: width of the gated feed-forward relative to the map it works on.
+        blocks: transformer blocks in each encoder and in the decoder.
+        padding_mode: what the 3 x 3 convolutions see beyond the border: ``replicate``, ``reflect`` or
+            ``zeros`` (the authors' release; it leaves a visible frame).
+        window: side in pixels of the window whose pixels the attention sees, a multiple of 5; None for the whole
+            picture (see `refusion.modules.blocks.windowed_attention`).
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        heads: int = 8,
+        expansion: int = 2,
+        blocks: int = 2,
+        padding_mode: str = "replicate",
+        window: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_widths(channels, heads, expansion, padding_mode, window)
+        self.project_in_1 = conv3x3(1, channels, padding_mode)
+        self.project_in_2 = conv3x3(1, channels, padding_mode)
+        self.window = window
+        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.interaction = InteractiveFusion(channels, heads, expansion, padding_mode, window)
+        self.decoder = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
+        self.project_out_0 = conv3x3(2 * channels, channels, padding_mode)
+        self.project_out_1 = conv3x3(channels, 1, padding_mode)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Fuse luminance.
+
+        Args:
+            a: first source, (N, 1, H, W), in [0, 1], H and W at least 8.
+            b: second source, the same shape.
+
+        Returns:
+            Fused luminance, (N, 1, H, W), in (0, 1).
+
+        Raises:
+            ValueError: the shapes differ, are not (N, 1, H, W), or are smaller than 8 x 8.
+        """
+        check_sources(a, b)
+        # The layer norms of every block are contiguous, and so cheap, in this memory format only.
+        x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
+        x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
+        x = self.decoder(self.interaction(x1, x2))
+        return torch.sigmoid(self.project_out_1(F.leaky_relu(self.project_out_0(x), 0.01)))
+
+
+def check_sources(a: Tensor, b: Tensor) -> None:
+    """Refuse a pair of luminance tensors that cannot be fused.
+
+    Raises:
+        ValueError: a sentence with both shapes and what is accepted.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"The sources have shapes {tuple(a.shape)} and {tuple(b.shape)}; they must be equal.")
+    if a.ndim != 4 or a.shape[1] != 1:
+        raise ValueError(f"The sources have shape {tuple(a.shape)}; luminance of shape (N, 1, H, W) is accepted.")
+    if min(a.shape[-2:]) < MIN_SIDE:
+        height, width = a.shape[-2:]
+        raise ValueError(f"The sources are {width} x {height}; both sides must be at least {MIN_SIDE} pixels.")

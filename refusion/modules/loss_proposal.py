@@ -1,0 +1,191 @@
+"""The loss proposal module: which source to trust at each pixel (paper, section 3.2). Training only."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refusion.modules.blocks import check_widths, conv3x3, transformer_blocks
+from refusion.modules.gradients import image_gradient
+
+CONTRAST_WINDOW = 9
+"""Side of the window, in pixels, over which local contrast is taken."""
+
+CONTRAST_FLOOR = 0.02
+"""Mean gradient that counts as none; noise in a flat area stays below it."""
+
+
+RELATIVE_FLOOR = 0.1
+"""The same, relative to the mean gradient of the pair."""
+
+BRIGHTNESS_SPAN = 2.5
+"""Deviations of the pair that relative brightness is counted in."""
+
+LEAST_DEVIATION = 0.01
+"""Deviation, or mean gradient, below which a pair is as good as constant."""
+
+
+class LossWeights(NamedTuple):
+    """What the loss proposal module proposes.
+
+    Attributes:
+        intensity: w of the paper, (N, 2, H, W), in [0, 1], summing to 1 over the two sources (a, b).
+        gradient: v of the paper, likewise.
+    """
+
+    intensity: Tensor
+    gradient: Tensor
+
+
+def source_features(x: Tensor) -> Tensor:
+    """What the gains of the loss proposal module multiply: brightness and local contrast of one source.
+
+    Args:
+        x: sources, (N, 1, H, W), luminance in [0, 1].
+
+    Returns:
+        (N, 2, H, W): x itself, and the logarithm of its mean gradient over a window (-3.9 where it is flat).
+    """
+    margin = CONTRAST_WINDOW // 2
+    gradient = F.pad(image_gradient(x), (margin,) * 4, mode="replicate")
+    contrast = torch.log(F.avg_pool2d(gradient, CONTRAST_WINDOW, stride=1) + CONTRAST_FLOOR)
+    return torch.cat((x, contrast), dim=1)
+
+
+def pair_features(a: Tensor, b: Tensor) -> Tensor:
+    """`source_features` of both sources relative to the pair, so that a dim or hazy one is weighed like a bright one.
+
+    Args:
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+
+    Returns:
+        (N, 2, 2, H, W), sources and features: brightness in `BRIGHTNESS_SPAN` deviations of the pair, and the logarithm
+        of the mean gradient over a window in mean gradients of the pair (-2.3 where it is flat).
+    """
+    pair = torch.stack((a, b), dim=1)
+    deviation = pair.var(dim=(3, 4), unbiased=False).mean(dim=(1, 2)).sqrt().clamp_min(LEAST_DEVIATION)
+    margin = CONTRAST_WINDOW // 2
+    gradient = F.pad(image_gradient(pair.flatten(0, 1)), (margin,) * 4, mode="replicate")
+    gradient = F.avg_pool2d(gradient, CONTRAST_WINDOW, stride=1).unflatten(0, (-1, 2))
+    typical = gradient.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(LEAST_DEVIATION)
+    contrast = torch.log(gradient / typical + RELATIVE_FLOOR)
+    return torch.cat((pair / (BRIGHTNESS_SPAN * deviation)[:, None, None, None, None], contrast), dim=2)
+
+
+def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) -> Tensor:
+    """What brightness and local contrast add to the scores of both sources.
+
+    Args:
+        gains: (2, 2), rows intensity and gradient, columns brightness and contrast.
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+        relative: count both relative to the pair, see `pair_features`.
+
+    Returns:
+        (N, 4, H, W), as from `LossProposalModule.logits`.
+    """
+    features = pair_features(a, b) if relative else torch.stack((source_features(a), source_features(b)), dim=1)
+    return torch.einsum("hf,nsfyx->nhsyx", gains, features).flatten(1, 2)
+
+
+class LossProposalModule(nn.Module):
+    """Weighs both sources at every pixel, for intensity and for gradient.
+
+    The scores are those of the paper's network plus a skip connection that the paper does not have: brightness and
+    local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
+    brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
+    say what the sources of a task are trusted for, and the meta-learning goes on from there. Both heads are made with
+    weights of 0, so that a new module proposes exactly what its gains say. Where the buffer `relative` is 1, brightness
+    and contrast are counted relative to the pair (`pair_features`); it is stored with the weights.
+
+    Args:
+        channels: width C of the feature maps.
+        heads: attention heads; must divide `channels`.
+        expansion: width of the gated feed-forward relative to the map it works on.
+        blocks: transformer blocks in each encoder and in the trunk.
+        padding_mode: ``replicate``, ``reflect`` or ``zeros``.
+        window: see `refusion.modules.fusion.FusionModule`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        heads: int = 8,
+        expansion: int = 2,
+        blocks: int = 2,
+        padding_mode: str = "replicate",
+        window: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_widths(channels, heads, expansion, padding_mode, window)
+        self.project_in_1 = conv3x3(1, channels, padding_mode)
+        self.project_in_2 = conv3x3(1, channels, padding_mode)
+        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.trunk = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
+        self.project_mid = conv3x3(2 * channels, channels, padding_mode)
+        self.activation = nn.PReLU()
+        self.intensity_head = conv3x3(channels, 2, padding_mode)
+        self.gradient_head = conv3x3(channels, 2, padding_mode)
+        self.gains = nn.Parameter(torch.zeros(2, 2))
+        self.relative: Tensor
+        self.register_buffer("relative", torch.zeros(()))
+        # Random heads would add noise to what the gains say, and the outer gradient is too noisy to take it away again.
+        for head in (self.intensity_head, self.gradient_head):
+            nn.init.zeros_(head.weight)
+
+    def logits(self, a: Tensor, b: Tensor) -> Tensor:
+        """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
+        x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
+        x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
+        x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
+        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(
+            self.gains, a, b, bool(self.relative)
+        )
+
+    def forward(self, a: Tensor, b: Tensor) -> LossWeights:
+        """Propose the weights of the fusion loss.
+
+        Args:
+            a: first source, (N, 1, H, W), luminance in [0, 1].
+            b: second source, the same shape.
+        """
+        return weights_from_logits(self.logits(a, b))
+
+
+def weights_from_logits(logits: Tensor) -> LossWeights:
+    """Softmax over the two sources at every pixel; `logits` as from `LossProposalModule.logits`."""
+    return LossWeights(logits[:, :2].softmax(dim=1), logits[:, 2:].softmax(dim=1))
+
+
+def exchange_equivariant(logits: Tensor) -> Tensor:
+    """Make scores independent of the order of the sources.
+
+    Exchanging the sources then exchanges the weights exactly, so "always the first source" cannot be learned.
+
+    Args:
+        logits: scores of a batch whose second half is its first half with the sources exchanged, (2 N, 4, H, W).
+
+    Returns:
+        Each half averaged with the other, sources exchanged back; the same shape.
+    """
+    half = len(logits) // 2
+    exchanged = logits.roll(half, dims=0)[:, [1, 0, 3, 2]]
+    return (logits + exchanged) / 2
+
+
+def propose_weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
+    """Weights of one batch of pairs, averaged over both orders of the sources (used to look at the loss).
+
+    Args:
+        module: the loss proposal module.
+        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        b: second sources, the same shape.
+    """
+    logits = exchange_equivariant(module.logits(torch.cat((a, b)), torch.cat((b, a))))
+    return weights_from_logits(logits[: len(a)])

@@ -1,0 +1,23 @@
+"""The window of the attention, for torch and ONNX Runtime alike; see `refusion.modules.blocks.windowed_attention`."""
+
+CELL_WEIGHTS = (1, 2, 3, 2, 1)
+"""How much the cells along the side of a window count. They fall off, so that the window slides on evenly."""
+
+CELLS = len(CELL_WEIGHTS)
+"""Cells along the side of a window."""
+
+
+def cell_of(window: int | None) -> int | None:
+    """Side of a cell in pixels; None for the whole picture.
+
+    Args:
+        window: side of the window in pixels, or None.
+
+    Raises:
+        ValueError: it is not a multiple of `CELLS`.
+    """
+    if window is None:
+        return None
+    if window < CELLS or window % CELLS:
+        raise ValueError(f"window is {window}; it must be a multiple of {CELLS}, or None for the whole picture.")
+    return window // CELLS

@@ -1,0 +1,1 @@
+"""Pairs of source images: folders, lists, data sets and rows of tables."""

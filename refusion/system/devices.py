@@ -1,0 +1,101 @@
+"""The device that the network runs on: choosing it, its free memory, and full float32 on it."""
+
+import ctypes.util
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from refusion.system.memory import free_on_machine
+
+if TYPE_CHECKING:
+    import torch
+
+_GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, Jetson's, WSL's, AMD's."""
+
+
+def runs_on_cpu(name: str | None) -> bool:
+    """Whether `choose_device` gives the CPU, as far as can be told without importing torch; False if it may not."""
+    if name not in (None, "auto"):
+        return name == "cpu"
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is None
+    return not any(map(os.path.exists, _GPU_DRIVERS))
+
+
+def choose_device(name: str | None) -> "torch.device":
+    """The device that was asked for.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` and so on, as torch names it; ``auto`` or None: a CUDA GPU if there
+            is one, else the CPU.
+
+    Raises:
+        ValueError: this machine has none of that name.
+    """
+    import torch
+
+    if name in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"There is no device {name!r} here that torch can use; choose cpu.") from error
+
+
+def free_memory(device: "torch.device") -> int:
+    """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else the machine's."""
+    if device.type != "cuda":
+        return free_on_machine()
+    import torch
+
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+_lock = threading.Lock()
+_users = 0
+_restore = ExitStack()
+
+
+@contextmanager
+def full_float32(device: "torch.device") -> Iterator[None]:
+    """Keep cuDNN from rounding what convolutions are given to ten bits (TF32), as it does unless told otherwise.
+
+    The setting is one for the process: it is set back when the last of several threads leaves.
+    """
+    global _users
+    if device.type != "cuda":
+        yield
+        return
+    with _lock:
+        if _users == 0:
+            _switch_off_tf32()
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _restore.close()
+
+
+def _switch_off_tf32() -> None:
+    import torch
+
+    cudnn = torch.backends.cudnn
+    try:
+        _set(cudnn, "allow_tf32", False)
+    except RuntimeError:
+        # torch refuses the older setting once the newer one, of torch 2.9, has been used.
+        _set(cudnn.conv, "fp32_precision", "ieee")  # type: ignore[attr-defined]
+
+
+def _set(where: Any, name: str, value: Any) -> None:
+    before = getattr(where, name)
+    _restore.callback(setattr, where, name, before)
+    setattr(where, name, value)

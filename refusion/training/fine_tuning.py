@@ -1,0 +1,101 @@
+"""Going on from a model with one's own pairs: what is held out, and the scores before and after."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.table import Table
+
+from refusion.metrics.evaluation import Evaluation, Fused, evaluate, figures_of
+from refusion.metrics.reports import NOTHING, Report, higher_is_better, to_json
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import DataError, Pairs
+from refusion.system.files import write_text
+from refusion.tasks import Task
+
+MIN_PAIRS = 5
+"""Pairs to train on, below which a model only learns these pairs by heart."""
+
+MOST_HELD_OUT = 20
+SCORES = "fine-tuning.json"
+
+
+def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs]:
+    """Split a data set into pairs to train on and pairs to score, which are spread evenly over it.
+
+    Args:
+        pairs: the data set, not a streamed one.
+        count: pairs to score; if not given, a fifth of them, at least one and at most `MOST_HELD_OUT`.
+        source: what to call the data set in a message.
+
+    Raises:
+        DataError: fewer than `MIN_PAIRS` are left to train on.
+        ValueError: `count` is negative.
+    """
+    total = len(pairs.dataset)
+    if count is None:
+        count = min(MOST_HELD_OUT, max(1, total // 5))
+    if count < 0:
+        raise ValueError(f"--hold-out is {count}; it must be 0 or more.")
+    if total - count < MIN_PAIRS:
+        held = f", of which {count} held out for the scores" if count else ""
+        raise DataError(
+            f"{source} has {total} {'pair' if total == 1 else 'pairs'}{held}; fine-tuning needs at least {MIN_PAIRS} "
+            "to train on. Add pairs" + (", or give other pairs for the scores with --val." if count else ".")
+        )
+    scored = {(2 * i + 1) * total // (2 * count) for i in range(count)}
+    chosen = (index for index in range(total) if index not in scored), sorted(scored)
+    trained, held_out = (Pairs(pairs.dataset.select(list(part)), pairs.skipped, pairs.skip_bad) for part in chosen)
+    return trained, held_out
+
+
+def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Callable[[], None]) -> Report:
+    """Score two model folders over the same pairs, each picture fused as the task has it; `after` keeps the figures.
+
+    Args:
+        before: the model that the run started from.
+        after: the folder of the run, into which `SCORES` is written.
+        pairs: the pairs to score.
+        task: the task.
+        on_pair: called after every fused pair.
+
+    Raises:
+        ModelError: a folder holds no whole model.
+        OSError: the figures cannot be written.
+    """
+    figures = figures_of(task)
+
+    def fuse_of(folder: Path) -> Fused:
+        fuse = ReFusion.from_pretrained(folder).fuse
+        return partial(fuse, output_range=task.output_range, anchor=task.anchor, chroma=task.chroma)
+
+    evaluations = {
+        name: evaluate(pairs, fuse_of(folder), figures, on_pair)
+        for name, folder in (("before", before), ("after", after))
+    }
+    report = Report(figures, evaluations, pairs.skipped)
+    write_text(after / SCORES, to_json(report))
+    return report
+
+
+def change_table(report: Report) -> Table:
+    """One row a figure: the means before and after, the change, and in how many of the pairs it is for the better."""
+    before, after = report.evaluations["before"], report.evaluations["after"]
+    table = Table()
+    table.add_column("", no_wrap=True)
+    for heading in ("before", "after", "change", "better in"):
+        table.add_column(heading, justify="right")
+    for figure in report.figures:
+        old, new = before.statistic(figure).mean, after.statistic(figure).mean
+        arrow = "\N{UPWARDS ARROW}" if higher_is_better(figure) else "\N{DOWNWARDS ARROW}"
+        cells = [NOTHING if math.isnan(x) else f"{x:{sign}.3f}" for x, sign in ((old, ""), (new, ""), (new - old, "+"))]
+        table.add_row(f"{figure} {arrow}", *cells, _better(before, after, figure))
+    return table
+
+
+def _better(before: Evaluation, after: Evaluation, figure: str) -> str:
+    old = {row.name: row.scores[figure] for row in before.scored}
+    changes = [row.scores[figure] - old[row.name] for row in after.scored if row.name in old]
+    changes = [change if higher_is_better(figure) else -change for change in changes if not math.isnan(change)]
+    return f"{sum(change > 0 for change in changes)} of {len(changes)}"

@@ -1,0 +1,64 @@
+"""The proposed fusion loss and the reconstruction loss, as functions (paper, section 3.2 and 3.4)."""
+
+import torch
+from torch import Tensor
+
+from refusion.modules.gradients import image_gradient, sobel
+from refusion.modules.loss_proposal import LossWeights
+
+
+def proposed_fusion_loss(
+    fused: Tensor, a: Tensor, b: Tensor, weights: LossWeights, alpha: float | Tensor, signed: bool = False
+) -> Tensor:
+    """L_f = L_int + alpha L_grad with proposed weights (paper, equations 1 to 3).
+
+    Args:
+        fused: fused luminance, (N, 1, H, W), in [0, 1].
+        a: first sources, the same shape.
+        b: second sources, the same shape.
+        weights: w and v of the loss proposal module.
+        alpha: share of the gradient term.
+        signed: compare the Sobel derivatives with their signs, along x and y apart, in place of G. Their magnitudes
+            alone leave open which way an edge goes.
+
+    Returns:
+        A scalar, the mean over pixels and batch.
+    """
+    sources = torch.cat((a, b), dim=1)
+    intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
+    derivatives = sobel if signed else image_gradient
+    gradients = torch.stack((derivatives(a), derivatives(b)), dim=1)
+    error = weights.gradient.unsqueeze(2) * (gradients - derivatives(fused).unsqueeze(1))
+    gradient = error.square().sum(dim=(1, 2)).mean()
+    return intensity + alpha * gradient
+
+
+def reconstruction_loss(a: Tensor, b: Tensor, a_again: Tensor, b_again: Tensor) -> Tensor:
+    """L_r: the larger of both sources' errors at each pixel, squared, for intensity and gradient.
+
+    Args:
+        a: first sources, (N, 1, H, W), in [0, 1].
+        b: second sources, the same shape.
+        a_again: reconstruction of a, the same shape.
+        b_again: reconstruction of b, the same shape.
+
+    Returns:
+        A scalar, the mean over pixels and batch.
+    """
+    intensity = torch.maximum((a - a_again).abs(), (b - b_again).abs())
+    gradient = torch.maximum(
+        (image_gradient(a) - image_gradient(a_again)).abs(),
+        (image_gradient(b) - image_gradient(b_again)).abs(),
+    )
+    return intensity.square().mean() + gradient.square().mean()
+
+
+def alpha_at(progress: float, first: float = 0.05, last: float = 1.0) -> float:
+    """Share of the gradient term, growing linearly over training (paper, section 4.1).
+
+    Args:
+        progress: how much of the training is done, in [0, 1].
+        first: value at the start.
+        last: value at the end.
+    """
+    return first + (last - first) * min(max(progress, 0.0), 1.0)

@@ -1,0 +1,35 @@
+"""What a run was made with: versions of what the weights depend on, and the revision of the source code."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+
+import torch
+
+from refusion.system.resources import PACKAGE
+from refusion.version import __version__
+
+
+def versions() -> dict[str, str]:
+    """Versions by name."""
+    packages = {name: version(name) for name in ("numpy", "pillow", "timm")}
+    return {"refusion": __version__, "torch": torch.__version__, **packages, "python": platform.python_version()}
+
+
+def git_revision() -> str | None:
+    """The commit of this source code, with "-dirty" where files differ from it; None outside a checkout of it."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=30, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # An installed package may lie in the checkout of something else.
+    if git("ls-files", "--error-unmatch", "version.py") is None:
+        return None
+    revision, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no", ".")
+    return revision if revision is None or not changed else f"{revision}-dirty"

@@ -1,0 +1,84 @@
+"""Starting a run again as its folder says."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.pairs.dataset import DataError
+from refusion.training.provenance import git_revision, versions
+from refusion.training.run_folder import load_checkpoint
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run folder says of itself: the content of its settings.json.
+
+    Raises:
+        DataError: it is no run folder, or one of before this was noted.
+    """
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise DataError(f"{folder} is no folder of a run: it has no settings.json. Give what train.py got as --out.")
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(
+            f"settings.json in {folder.name} is not JSON ({error}), so the run cannot be started."
+        ) from error
+    if not isinstance(run, dict) or not {"arguments", "settings", "data"} <= run.keys():
+        raise DataError(
+            f"settings.json in {folder.name} does not say how the run was started, as those of older versions do not; "
+            "start it by hand with train.py."
+        )
+    return run
+
+
+def arguments_of(run: dict[str, Any]) -> Namespace:
+    """The flags of train.py for the same run, but --data and --out.
+
+    Args:
+        run: as from `read_run`.
+    """
+    expected = {"expected_data": run["data"]["fingerprint"], "expected_start": run["from_sha256"]}
+    return Namespace(**run["arguments"], **run["settings"], **expected, threads=run["threads"])
+
+
+def differences(run: dict[str, Any], processes: int) -> list[str]:
+    """What is not as it was, one sentence each; any of it may change the last digits of the weights or more."""
+    found = []
+    now = versions()
+    for name, before in run["versions"].items():
+        if now.get(name) != before:
+            found.append(f"{name} was {before} and is {now.get(name, 'missing')}.")
+    revision = git_revision()
+    if run["git"] != revision:
+        found.append(f"The source code was {run['git'] or 'no checkout'} and is {revision or 'no checkout'}.")
+    elif revision is not None and revision.endswith("-dirty"):
+        found.append(f"The source code was changed after {revision.removesuffix('-dirty')}, then and perhaps since.")
+    if run["processes"] != processes:
+        found.append(f"It ran in {run['processes']} process(es), now in {processes}: sums are rounded otherwise.")
+    if run["arguments"]["minutes"] is not None:
+        found.append("Its budget was a time, so the clock decides over schedules and number of steps.")
+    if run["data"]["fingerprint"] is None:
+        found.append("Its data set was streamed, so nothing tells whether it is still the same.")
+    return found
+
+
+def comparison(first: Path, second: Path) -> str:
+    """A sentence on how the weights of two run folders differ."""
+    steps = [load_checkpoint(folder)["step"] for folder in (first, second)]
+    if steps[0] != steps[1]:
+        return f"{first.name} is at step {steps[0]}, {second.name} at step {steps[1]}: the weights are not compared."
+    largest = 0.0
+    for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS):
+        if (first / name).is_file():
+            one, other = load_file(first / name), load_file(second / name)
+            largest = max(largest, *((one[key].double() - other[key].double()).abs().max().item() for key in one))
+            if largest == 0 and not all(torch.equal(one[key], other[key]) for key in one):
+                largest = float("nan")
+    same = f"The weights are those of {first.name}, bit for bit."
+    return same if largest == 0 else f"The weights differ from those of {first.name} by up to {largest:.3g}."

@@ -1,0 +1,170 @@
+"""Every hyperparameter of the meta-training, and the presets."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from refusion.modules.windows import cell_of
+from refusion.training.augmentation import NO_AUGMENTATION, Augmentation
+from refusion.training.fixed_losses import FIXED_LOSSES
+
+
+def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": about, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyperparameters; the defaults are the `paper` preset (paper, section 4.1, and METHOD of its follow-up).
+
+    A round is `meta_updates` inner and outer updates, then `fusion_updates` fusion updates.
+    """
+
+    rounds: int = _setting(50, "rounds of meta updates and fusion updates (epochs, in the paper)")
+    meta_updates: int = _setting(600, "inner and outer updates in a round")
+    fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data")
+    batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it")
+    crop: int = _setting(128, "side of the training crops, in pixels")
+    crop_last: int = _setting(0, "side of the crops at the end; 0 is that of all crops")
+    crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side")
+    batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before")
+    window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or picture")
+    zoom: float = _setting(0.0, "largest binary logarithm of the factor by which crops are resized, either way")
+    tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source")
+    gain: float = _setting(0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy")
+    sensor_noise: float = _setting(0.0, "largest deviation of the noise on a source")
+    blur: float = _setting(0.0, "largest deviation of the blur of a source, in pixels")
+    jpeg: float = _setting(0.0, "how often a source is compressed")
+    invert: float = _setting(0.0, "how often the first source is inverted")
+    shift: float = _setting(0.0, "how often the second source is moved by up to two pixels")
+    augment: float = _setting(0.5, "how often tone, gain, noise and blur are applied, each")
+    lr: float = _setting(1e-4, "learning rate of the fusion and reconstruction modules")
+    lr_schedule: str = _setting("step", "step: x0.1 every fifth of the run; cosine: down to 2 %", ("step", "cosine"))
+    warmup: float = _setting(0.0, "share of the run over which the learning rate rises from zero")
+    inner_lr: float = _setting(1e-4, "learning rate of the inner update (eta)")
+    meta_lr: float = _setting(1e-4, "learning rate of the outer update")
+    meta_rule: str = _setting("max", "max: step along the gradient over its largest entry; adam: Adam", ("max", "adam"))
+    meta_batches: int = _setting(2, "outer batches whose gradients are accumulated")
+    meta_after: float = _setting(0.0, "share of the run before the first outer update")
+    alpha_first: float = _setting(0.05, "share of the gradient term at the start")
+    alpha_last: float = _setting(1.0, "share of the gradient term at the end")
+    inner_image_until: float = _setting(
+        0.0, "share of the run in which the inner update moves the fused picture, not the fusion module"
+    )
+    noise: float = _setting(0.0, "deviation of the noise on the fused picture before reconstruction")
+    equivariant: bool = _setting(False, "average the proposed scores over both orders of the sources")
+    balance: float = _setting(0.0, "weight of the pull of each picture's mean weight towards 1/2")
+    balance_until: float = _setting(1.0, "share of the run in which that pull acts")
+    ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none")
+    loss: str = _setting(
+        "learned",
+        "learned: the outer update moves the loss proposal module; direct: in its place, the module descends the "
+        "fusion loss itself; the others: fixed weights, and no outer updates",
+        ("learned", "direct", *FIXED_LOSSES),
+    )
+    intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
+    intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
+    gradient_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for v")
+    relative: bool = _setting(False, "count brightness and local contrast relative to the pair, not in grey levels")
+    inner_reconstruction: bool = _setting(True, "the inner update also moves the reconstruction module")
+    signed_gradient: bool = _setting(
+        False, "the gradient term compares the derivatives along x and y with their signs, not their magnitudes"
+    )
+
+    @property
+    def gains(self) -> list[list[float]]:
+        """Starting gains of the loss proposal module, see `refusion.modules.loss_proposal.feature_scores`."""
+        return [[self.intensity_brightness, self.intensity_contrast], [0.0, self.gradient_contrast]]
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the crops."""
+        strengths = (self.tone, self.gain, self.sensor_noise, self.blur, self.jpeg, self.invert, self.shift)
+        return Augmentation(*strengths, self.augment) if any(strengths) else NO_AUGMENTATION
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.crop < 16:
+            raise ValueError(f"crop is {self.crop}; it must be at least 16 pixels.")
+        if self.crop_last and self.crop_last < 16:
+            raise ValueError(f"crop_last is {self.crop_last}; it must be at least 16 pixels, or 0 for none.")
+        if self.zoom < 0 or 2**-self.zoom * self.crop < 8:
+            raise ValueError(f"zoom is {self.zoom}; it must be at least 0, and leave crops of 8 pixels and more.")
+        cell_of(self.window or None)
+        for name in ("tone", "sensor_noise", "blur", "batch_size_last"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+        shares = ("crop_last_after", "gain", "jpeg", "invert", "shift", "augment")
+        for name in ("warmup", "meta_after", "inner_image_until", "balance_until", *shares):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
+        for setting in fields(self):
+            choices = setting.metadata["choices"]
+            if choices and getattr(self, setting.name) not in choices:
+                raise ValueError(f"{setting.name} is {getattr(self, setting.name)!r}; choose {' or '.join(choices)}.")
+
+
+PAPER = TrainingSettings()
+
+CPU = replace(
+    PAPER,
+    rounds=2000,
+    meta_updates=1,
+    fusion_updates=4,
+    crop=64,
+    lr=1e-3,
+    lr_schedule="cosine",
+    warmup=0.02,
+    meta_lr=2e-4,
+    meta_rule="adam",
+    meta_batches=1,
+    meta_after=0.05,
+    inner_image_until=1.0,
+    noise=0.06,
+    equivariant=True,
+    balance=0.5,
+    ema=0.995,
+    signed_gradient=True,
+    gradient_contrast=3.0,
+)
+
+DEFAULT_PRESET = "cpu-90min"
+
+PRESETS: dict[str, TrainingSettings] = {DEFAULT_PRESET: CPU, "paper": PAPER}
+
+PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0}
+"""Budget of a preset where none is given; the others run all their rounds."""
+
+# What a source is trusted for at the start: heat and activity are bright, what is in focus has contrast; of two
+# exposures neither is right as a whole, so they stay near their average, and details are chosen. The values are those
+# whose best picture (benchmarks/loss_optimum.py) scored best on training pairs.
+_TASK_SETTINGS: dict[str, dict[str, Any]] = {
+    "ir-vis": {
+        "intensity_brightness": 3.0,
+        "intensity_contrast": 0.2,
+        "gradient_contrast": 6.0,
+        "alpha_first": 0.5,
+        "alpha_last": 1.0,
+    },
+    "medical": {"intensity_brightness": 6.0, "gradient_contrast": 6.0, "alpha_first": 0.5, "alpha_last": 1.0},
+    "multi-focus": {"intensity_contrast": 8.0, "gradient_contrast": 8.0, "alpha_first": 0.3, "alpha_last": 0.3},
+    "multi-exposure": {
+        "intensity_brightness": 0.4,
+        "gradient_contrast": 3.0,
+        "alpha_first": 1.0,
+        "alpha_last": 1.0,
+    },
+}
+
+
+def preset_settings(preset: str, task: str) -> TrainingSettings:
+    """Hyperparameters of a preset for a task; only those of the cpu preset depend on the task.
+
+    Args:
+        preset: a key of `PRESETS`.
+        task: name of the task, see `refusion.tasks.TASKS`.
+    """
+    if preset != DEFAULT_PRESET:
+        return PRESETS[preset]
+    return replace(PRESETS[preset], **_TASK_SETTINGS[task])
