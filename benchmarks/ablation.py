@@ -22,11 +22,13 @@ from refusion.hub.folder import PROPOSAL_WEIGHTS, load_weights
 from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule
-from refusion.pairs.dataset import Pairs, exchange, load_pairs, read_row
+from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.system.files import write_text
 from refusion.tasks import TASKS, get_task
+from refusion.training.crops import exchange
 from refusion.training.fixed_losses import FIXED_LOSSES
-from refusion.training.run import PREVIEW_SIDE, make_parser, middle, settings_from
+from refusion.training.flags import make_parser, settings_from
+from refusion.training.preview import PREVIEW_SIDE, middle
 from refusion.training.run import main as train
 from refusion.training.run_folder import CHECKPOINT, load_checkpoint
 from refusion.training.settings import DEFAULT_PRESET, TrainingSettings

@@ -18,7 +18,7 @@ from loss_optimum import middles
 
 from refusion import ReFusion
 from refusion.inference.anchors import anchor_luminance, guided_by_sources
-from refusion.inference.finishing import fuse_luminance
+from refusion.inference.network import fuse_luminance
 from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.metrics.fusion import score
 from refusion.tasks import TASKS, Anchor, OutputRange, get_task

@@ -21,8 +21,9 @@ from machine import describe, write_json
 from memory import added_megabytes, noise_pair
 from torch.utils.flop_counter import FlopCounterMode
 
-from refusion.hub.folder import WEIGHTS, bundled_folder
-from refusion.inference.finishing import fuse_luminance
+from refusion.hub.folder import WEIGHTS
+from refusion.hub.names import bundled_folder
+from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule

@@ -15,7 +15,7 @@ import numpy as np
 
 from refusion.images import read_picture
 from refusion.inference.anchors import anchor_luminance
-from refusion.inference.finishing import fuse_luminance
+from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
 from refusion.models.model import ReFusion
 

@@ -31,7 +31,8 @@ from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
 
-from refusion.inference.finishing import fuse_luminance, fuse_luminances
+from refusion.inference.engines.dispatch import fuse_luminances
+from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
 from refusion.tasks import Engine
 

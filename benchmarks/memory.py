@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from machine import describe, write_json
 
-from refusion.inference.finishing import fuse_luminance
+from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
 
 

@@ -21,7 +21,7 @@ from memory import peak_megabytes
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
-from refusion.pairs.dataset import exchange
+from refusion.training.crops import exchange
 from refusion.training.updates import MetaOptions, Modules, outer_gradient, outer_gradient_by_double_backward
 
 METHODS = {"forward mode": outer_gradient, "double backward": outer_gradient_by_double_backward}

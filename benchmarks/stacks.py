@@ -24,7 +24,7 @@ import torch
 
 from refusion.images import read_picture
 from refusion.inference.anchors import anchor_luminance
-from refusion.inference.finishing import fuse_luminance
+from refusion.inference.network import fuse_luminance
 from refusion.inference.stack import fuse_stack
 from refusion.metrics.fusion import _filter, _gaussian, _halve, _scatter
 from refusion.models.model import ReFusion

@@ -26,9 +26,10 @@ from reference_arrangement import ReferenceFusionModule, ReferenceLossProposalMo
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
-from refusion.pairs.dataset import CropBatches, CropTransform, PairReader, exchange, load_pairs
+from refusion.pairs.dataset import load_pairs
 from refusion.system.allocator import keep_freed_memory
 from refusion.tasks import get_task
+from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
 from refusion.training.updates import (
     MetaOptions,
     Modules,

@@ -1,38 +1,72 @@
 """Image fusion with a learnable loss (ReFusion, IJCV 2024).
 
-`ReFusion.from_pretrained("refusion-ir-vis").fuse("ir.png", "visible.png")` fuses a pair. Importing this package
-loads no weights and opens no connection; torch is imported when `ReFusion` is first asked for.
+`refusion.fuse("ir.png", "visible.png")` fuses a pair. Importing this package loads no weights and opens no connection;
+torch is imported when something needs it.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from refusion.tasks import TASKS, Task
 from refusion.version import __version__
 
 if TYPE_CHECKING:
-    from refusion.api import Fused, fuse
+    from refusion.api import fuse, fuse_many, fuse_stack
     from refusion.bulk.run import fuse_dataset
-    from refusion.inference.pair import fuse_many
+    from refusion.explanation.maps import explain
+    from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
+    from refusion.hub.names import list_models
+    from refusion.images.picture import PictureError
+    from refusion.inference.finishing import Fused
     from refusion.models.model import ReFusion
+    from refusion.pairs.files import DataError
 
-__all__ = ["TASKS", "Fused", "ReFusion", "Task", "__version__", "fuse", "fuse_dataset", "fuse_many"]
+_PUBLIC = {
+    "ReFusion": "refusion.models.model",
+    "fuse": "refusion.api",
+    "fuse_many": "refusion.api",
+    "fuse_stack": "refusion.api",
+    "fuse_dataset": "refusion.bulk.run",
+    "explain": "refusion.explanation.maps",
+    "list_models": "refusion.hub.names",
+    "PictureError": "refusion.images.picture",
+    "DataError": "refusion.pairs.files",
+    "ModelError": "refusion.hub.errors",
+    "HubError": "refusion.hub.errors",
+    "NoWeightsError": "refusion.hub.errors",
+    "UnknownModelError": "refusion.hub.errors",
+}
+"""What completion shows, and the modules that are imported when it is first asked for."""
+
+_OTHERS = {"Fused": "refusion.inference.finishing"}
+
+__all__ = [
+    "TASKS",
+    "DataError",
+    "Fused",
+    "HubError",
+    "ModelError",
+    "NoWeightsError",
+    "PictureError",
+    "ReFusion",
+    "Task",
+    "UnknownModelError",
+    "__version__",
+    "explain",
+    "fuse",
+    "fuse_dataset",
+    "fuse_many",
+    "fuse_stack",
+    "list_models",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ReFusion":
-        from refusion.models.model import ReFusion
+    module = _PUBLIC.get(name) or _OTHERS.get(name)
+    if module is None:
+        raise AttributeError(f"module 'refusion' has no attribute {name!r}")
+    return getattr(import_module(module), name)
 
-        return ReFusion
-    if name in ("Fused", "fuse"):
-        from refusion import api
 
-        return getattr(api, name)
-    if name == "fuse_many":
-        from refusion.inference.pair import fuse_many
-
-        return fuse_many
-    if name == "fuse_dataset":
-        from refusion.bulk.run import fuse_dataset
-
-        return fuse_dataset
-    raise AttributeError(f"module 'refusion' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(_PUBLIC)

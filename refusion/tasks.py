@@ -14,6 +14,9 @@ Anchor = Literal["guided", "choice", "bounds", "none"]
 """What ties the fused luminance to its sources: it is made of them around every pixel, it is one of them nearly
 everywhere, it only stays between them at every pixel, or nothing."""
 
+CONTRAST = 1.16
+"""What the output range ``contrast`` multiplies differences from a middle grey by."""
+
 Engine = Literal["onnx", "strips", "whole", "half"]
 """How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
 `refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see

@@ -4,7 +4,8 @@ from hub_server import HubServer
 from safetensors.torch import load, save
 
 from refusion.demo.models import MAX_HUB_BYTES
-from refusion.hub.folder import CONFIG, WEIGHTS, bundled_folder
+from refusion.hub.folder import CONFIG, WEIGHTS
+from refusion.hub.names import bundled_folder
 from refusion.models.model import ReFusion
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import textured
 
-from refusion.pairs.dataset import CropTransform
 from refusion.training.augmentation import NO_AUGMENTATION, Augmentation
+from refusion.training.crops import CropTransform
 
 PIECES = {
     "tone": Augmentation(tone=1, often=1),

@@ -12,7 +12,7 @@ from demo_hub import fused_by_tag, visitors_hub
 from demo_server import ROOT, Server
 from PIL import Image
 
-from refusion.hub.folder import has_weights
+from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.metrics.evaluation import levels
 from refusion.metrics.stack import score_stack

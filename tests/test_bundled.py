@@ -10,11 +10,12 @@ import pytest
 from conftest import textured
 
 import refusion
-from refusion.api import load
-from refusion.hub import folder as hub
 from refusion.hub.errors import ModelError
-from refusion.inference.finishing import fuse_luminance
+from refusion.hub.folder import WEIGHTS
+from refusion.hub.names import ORGANISATION
+from refusion.inference.network import fuse_luminance
 from refusion.models.bundled import BundledModel, is_bundled, load_bundled
+from refusion.models.loading import load
 from refusion.models.model import ReFusion
 from refusion.system.devices import runs_on_cpu
 from refusion.tasks import TASKS
@@ -44,7 +45,7 @@ def test_what_it_cannot_do_is_done_in_torch(tmp_path, monkeypatch):
         fuse_luminance(bundled, *np.zeros((2, 16, 16), np.float32), engine="whole")
     ReFusion.from_pretrained("refusion-ir-vis").save_pretrained(tmp_path / "own")
     assert isinstance(load(None, tmp_path / "own", "cpu"), ReFusion)
-    monkeypatch.setenv(hub.ORGANISATION, "somebody")
+    monkeypatch.setenv(ORGANISATION, "somebody")
     assert not is_bundled("refusion-ir-vis")
 
 
@@ -65,11 +66,11 @@ def test_only_bare_names_are_bundled(monkeypatch):
 def test_a_file_that_was_changed_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "hub_configs" / "refusion-ir-vis"
     ReFusion.from_pretrained("refusion-ir-vis").save_pretrained(folder)
-    monkeypatch.setattr(hub, "resource_folders", lambda *_: [tmp_path / "hub_configs"])
+    monkeypatch.setattr("refusion.hub.names.resource_folders", lambda *_: [tmp_path / "hub_configs"])
     assert load_bundled("refusion-ir-vis").task.name == "ir-vis"
-    weights = bytearray((folder / hub.WEIGHTS).read_bytes())
+    weights = bytearray((folder / WEIGHTS).read_bytes())
     weights[-1] ^= 1
-    (folder / hub.WEIGHTS).write_bytes(weights)
+    (folder / WEIGHTS).write_bytes(weights)
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         load_bundled("refusion-ir-vis")
 

@@ -16,16 +16,18 @@ from typer.testing import CliRunner
 
 from refusion.cli.app import app
 from refusion.hub import facts as model_facts
-from refusion.hub import folder as hub
 from refusion.hub.card_texts import TASK_TEXTS
 from refusion.hub.checksums import write_checksums
+from refusion.hub.errors import ModelError
+from refusion.hub.folder import HISTORY, save_checksums, save_model
+from refusion.hub.names import bundled_folder, has_weights
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 from refusion.training import run_folder
 from refusion.training.record import training_of_run
 from refusion.training.settings import DEFAULT_PRESET, preset_settings
 
-BUNDLED = [task.model for task in TASKS.values() if hub.has_weights(task.model)]
+BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
 
 
 def refusion(*arguments: object) -> str:
@@ -41,7 +43,7 @@ def folder(tmp_path) -> Path:
     path = tmp_path / "mine"
     path.mkdir()
     model = ReFusion("multi-focus", channels=8, heads=4, blocks=1)
-    hub.save_model(path, model, model.config)
+    save_model(path, model, model.config)
     return path
 
 
@@ -51,20 +53,20 @@ def card_of(folder: Path, name: str | None = None) -> str:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_what_is_generated_in_the_bundled_folders_is_current(name, tmp_path):
-    folder = hub.bundled_folder(name)
+    folder = bundled_folder(name)
     renew = f"`refusion card hub_configs/{name}` renews it"
     model = ReFusion.from_pretrained(name)
     assert str(model.generate_model_card()) == (folder / "README.md").read_text(encoding="utf-8"), renew
     assert json.dumps(model.config, indent=2, sort_keys=True) + "\n" == (folder / "config.json").read_text()
     shutil.copytree(folder, tmp_path / name)
-    hub.save_checksums(tmp_path / name)
+    save_checksums(tmp_path / name)
     assert (tmp_path / name / "SHA256SUMS").read_text() == (folder / "SHA256SUMS").read_text(), renew
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_saving_bundled_weights_gives_their_folder_again(name, tmp_path):
     ReFusion.from_pretrained(name).save_pretrained(tmp_path / "copy")
-    folder = hub.bundled_folder(name)
+    folder = bundled_folder(name)
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {path.name for path in folder.iterdir()}
     for path in folder.iterdir():
         assert (tmp_path / "copy" / path.name).read_bytes() == path.read_bytes(), path.name
@@ -72,7 +74,7 @@ def test_saving_bundled_weights_gives_their_folder_again(name, tmp_path):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_the_front_matter_is_what_the_hub_reads(name):
-    folder = hub.bundled_folder(name)
+    folder = bundled_folder(name)
     data = ModelCard((folder / "README.md").read_text(encoding="utf-8")).data
     info = ReFusion._hub_mixin_info.model_card_data
     assert (data.license, data.library_name, data.pipeline_tag) == ("cc-by-nc-4.0", "refusion", "image-to-image")
@@ -88,7 +90,7 @@ def test_the_front_matter_is_what_the_hub_reads(name):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_the_snippet_of_the_card_runs_as_it_stands(name, tmp_path, monkeypatch):
-    text = (hub.bundled_folder(name) / "README.md").read_text(encoding="utf-8")
+    text = (bundled_folder(name) / "README.md").read_text(encoding="utf-8")
     task = next(task for task in TASKS.values() if task.model == name)
     monkeypatch.chdir(tmp_path)
     for seed, picture in enumerate(TASK_TEXTS[task.name].pictures):
@@ -100,7 +102,7 @@ def test_the_snippet_of_the_card_runs_as_it_stands(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_cards_say_what_a_user_has_to_know(name):
-    text = (hub.bundled_folder(name) / "README.md").read_text(encoding="utf-8")
+    text = (bundled_folder(name) / "README.md").read_text(encoding="utf-8")
     for needed in (
         "Not for diagnosis",
         "CC BY-NC 4.0",
@@ -115,16 +117,16 @@ def test_bundled_cards_say_what_a_user_has_to_know(name):
 
 
 def test_a_training_module_with_another_checksum_is_not_passed_on(tmp_path):
-    shutil.copytree(hub.bundled_folder(BUNDLED[0]), tmp_path / "source")
+    shutil.copytree(bundled_folder(BUNDLED[0]), tmp_path / "source")
     (tmp_path / "source" / "loss_proposal.safetensors").write_bytes(b"swapped")
     model = ReFusion.from_pretrained(tmp_path / "source")
-    with pytest.raises(hub.ModelError, match=r"loss_proposal\.safetensors is not the file"):
+    with pytest.raises(ModelError, match=r"loss_proposal\.safetensors is not the file"):
         model.save_pretrained(tmp_path / "copy")
 
 
 def test_every_task_has_a_text():
     assert list(TASK_TEXTS) == list(TASKS)
-    assert (model_facts.SETTINGS, hub.HISTORY) == ("settings.json", run_folder.HISTORY)
+    assert (model_facts.SETTINGS, HISTORY) == ("settings.json", run_folder.HISTORY)
 
 
 def test_a_model_without_facts_claims_nothing(folder):
@@ -211,7 +213,7 @@ def test_scores_are_compared_with_the_release(folder):
 )
 def test_damaged_facts_are_named(folder, file, content, message):
     (folder / file).write_text(content)
-    with pytest.raises(hub.ModelError, match=message):
+    with pytest.raises(ModelError, match=message):
         card_of(folder)
 
 
@@ -235,7 +237,7 @@ def test_changed_weights_keep_no_claims(tmp_path):
     assert torch.equal(again.project_out_1.weight, model.project_out_1.weight)
     with torch.no_grad():
         again.project_out_1.weight += 1
-    with pytest.raises(hub.ModelError, match="save to another folder"):
+    with pytest.raises(ModelError, match="save to another folder"):
         again.save_pretrained(tmp_path / "tuned")
 
 

@@ -13,7 +13,8 @@ import torch
 from conftest import textured
 from PIL import ExifTags, Image
 
-from refusion.hub.folder import has_weights, save_model
+from refusion.hub.folder import save_model
+from refusion.hub.names import has_weights
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 

@@ -10,8 +10,10 @@ import torch
 from conftest import textured
 from PIL import Image
 
-from refusion.pairs.dataset import CropBatches, CropTransform, DataError, PairReader, exchange, load_pairs, read_row
+from refusion.pairs.dataset import load_pairs, read_row
+from refusion.pairs.files import DataError
 from refusion.tasks import TASKS, get_task
+from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
 
 IR_VIS = get_task("ir-vis")
 

@@ -27,7 +27,7 @@ from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.uploads import SourceError
-from refusion.hub.folder import has_weights
+from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.metrics.evaluation import figures_of
 from refusion.metrics.fusion import score

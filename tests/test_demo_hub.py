@@ -10,7 +10,7 @@ from gradio_client.exceptions import AppError
 from hub_server import TOKEN
 from PIL import Image
 
-from refusion.hub.folder import has_weights
+from refusion.hub.names import has_weights
 from refusion.models.model import ReFusion
 
 pytestmark = pytest.mark.skipif(

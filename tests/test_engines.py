@@ -16,8 +16,8 @@ from PIL import Image
 
 import refusion as package
 from refusion.images import PictureError
-from refusion.inference.engines.dispatch import choose_engine, run_network
-from refusion.inference.finishing import fuse_luminance, fuse_luminances
+from refusion.inference.engines.dispatch import choose_engine, fuse_luminances, run_network
+from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
 from refusion.system.devices import choose_device, full_float32

@@ -21,7 +21,8 @@ from refusion.metrics.evaluation import FIGURES, FusedFolder, PairFailure, evalu
 from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
 from refusion.metrics.reports import NOTHING, Report, to_csv, to_json, to_markdown
 from refusion.models.model import ReFusion
-from refusion.pairs.dataset import DataError, Pairs, load_pairs, read_row
+from refusion.pairs.dataset import Pairs, load_pairs, read_row
+from refusion.pairs.files import DataError
 from refusion.tasks import get_task
 
 

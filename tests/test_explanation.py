@@ -27,15 +27,9 @@ from refusion.explanation.pictures import (
     draw_pictures,
     figures,
 )
-from refusion.hub.folder import (
-    PROPOSAL_WEIGHTS,
-    RECONSTRUCTION_WEIGHTS,
-    ModelError,
-    NoWeightsError,
-    has_weights,
-    save_model,
-    save_weights,
-)
+from refusion.hub.errors import ModelError, NoWeightsError
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, save_model, save_weights
+from refusion.hub.names import has_weights
 from refusion.images import PictureError
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule, propose_weights

@@ -12,7 +12,8 @@ from conftest import textured
 from PIL import Image
 from safetensors.torch import load_file
 
-from refusion.pairs.dataset import DataError, load_pairs
+from refusion.pairs.dataset import load_pairs
+from refusion.pairs.files import DataError
 from refusion.tasks import get_task
 from refusion.training.fine_tuning import hold_out
 from refusion.training.run import main

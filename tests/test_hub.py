@@ -15,20 +15,9 @@ import torch
 from conftest import textured
 from safetensors.torch import load_file, save_file
 
-from refusion.hub.folder import (
-    LOADED,
-    PUBLISHED,
-    HubError,
-    ModelError,
-    NoWeightsError,
-    UnknownModelError,
-    bundled_folder,
-    has_weights,
-    local_folder,
-    locate,
-    save_checksums,
-    save_model,
-)
+from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
+from refusion.hub.folder import LOADED, PUBLISHED, save_checksums, save_model
+from refusion.hub.names import bundled_folder, has_weights, local_folder, locate
 from refusion.inference.output_range import bring_to_range
 from refusion.models.model import ReFusion
 from refusion.models.release import convert_checkpoint

@@ -13,7 +13,8 @@ import torch
 from hub_server import TOKEN, Fault, HubServer
 from safetensors.torch import load, save
 
-from refusion.hub.folder import bundled_folder, has_weights, save_model, save_weights
+from refusion.hub.folder import save_model, save_weights
+from refusion.hub.names import bundled_folder, has_weights
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
@@ -29,7 +30,7 @@ import contextlib, hashlib, io, json, os, sys, time
 from pathlib import Path
 import torch
 from refusion import ReFusion
-from refusion.hub import folder as hub
+from refusion.hub.names import local_folder, locate
 import refusion.cli.app
 
 def digest(model):
@@ -381,7 +382,7 @@ def test_the_push_command_publishes_a_run_with_a_new_card(server, client, run_fo
     )
     assert again == card
     # What train.py --from and the explanation start from came along.
-    assert client.run("result = sorted(p.name for p in hub.local_folder(hub.locate('lab/mine')).iterdir())") == sorted(
+    assert client.run("result = sorted(p.name for p in local_folder(locate('lab/mine')).iterdir())") == sorted(
         name for name in files if name not in ("README.md", "notes.txt")
     )
 

@@ -8,7 +8,7 @@ import torch
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights
 from refusion.modules.reconstruction import ReconstructionModule
-from refusion.pairs.dataset import exchange
+from refusion.training.crops import exchange
 from refusion.training.losses import proposed_fusion_loss
 from refusion.training.updates import (
     MetaOptions,

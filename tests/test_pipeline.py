@@ -10,7 +10,7 @@ from PIL import Image
 
 from refusion.images import NEUTRAL, PictureError, read_picture, to_array
 from refusion.images.colour import fit_chroma, join_colour
-from refusion.inference.finishing import fuse_pictures
+from refusion.inference.fuse import fuse_pictures
 from refusion.inference.output_range import CONTRAST, MIDDLE, OUTLIERS, bring_to_range, ends_of
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, OutputRange

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from train_in_double import train
 
 from refusion.models.model import ReFusion
-from refusion.pairs.dataset import CropBatches, CropTransform, PairReader, fingerprint, load_pairs
+from refusion.pairs.dataset import fingerprint, load_pairs
 from refusion.system.processes import Processes, join_processes
 from refusion.tasks import get_task
+from refusion.training.crops import CropBatches, CropTransform, PairReader
 from refusion.training.run import main
 from refusion.training.run_folder import load_checkpoint
 from refusion.training.settings import TrainingSettings

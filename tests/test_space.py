@@ -15,7 +15,7 @@ from hub_server import TOKEN, HubServer
 from huggingface_hub import SpaceCard
 from PIL import Image
 
-from refusion.hub.folder import has_weights
+from refusion.hub.names import has_weights
 from refusion.hub.space import assemble_space
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS

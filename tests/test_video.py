@@ -8,7 +8,7 @@ from command import refusion, small_model
 from conftest import textured
 
 from refusion.images import PictureError
-from refusion.inference.finishing import fuse_luminance
+from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother, fuse_videos
 from refusion.models.model import ReFusion
 

@@ -6,7 +6,8 @@ import statistics
 
 import pytest
 
-from refusion.hub.folder import SCORES, bundled_folder
+from refusion.hub.folder import SCORES
+from refusion.hub.names import bundled_folder
 from refusion.metrics.evaluation import evaluate, figures_of
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs, picture_files

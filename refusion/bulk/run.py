@@ -25,7 +25,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
-from refusion.api import Fused, load_module
+from refusion.api import fuse_many
 from refusion.bulk.shards import (
     UNFINISHED,
     Failure,
@@ -38,11 +38,12 @@ from refusion.bulk.shards import (
 )
 from refusion.images.reading import MAX_PIXELS, Window, read_pair, read_picture
 from refusion.images.writing import to_png
-from refusion.inference.pair import fuse_many
+from refusion.inference.finishing import Fused
 from refusion.metrics.evaluation import MIN_SIZES, figures_of, levels
 from refusion.metrics.fusion import METRICS, score
+from refusion.models.loading import load_module
 from refusion.models.model import ReFusion
-from refusion.pairs.dataset import DataError
+from refusion.pairs.files import DataError
 from refusion.pairs.rows import Row, Source, open_source
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from refusion.pairs.dataset import DataError
+from refusion.pairs.files import DataError
 from refusion.system.files import write_text
 
 FAILURES = "failures.jsonl"

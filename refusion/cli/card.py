@@ -20,19 +20,20 @@ def card(
 
     Without training.json, the settings of the run are used.
     """
-    from refusion.hub import folder as hub
+    from refusion.hub.folder import CARD, save_checksums
+    from refusion.hub.names import bare_name, locate
     from refusion.models.model import ReFusion
     from refusion.system.files import write_text
 
-    located = Path(hub.locate(folder))
+    located = Path(locate(folder))
     if output is None:
         # First, since weights that were put here by hand do not have the checksums of those before.
-        hub.save_checksums(located)
+        save_checksums(located)
     model = ReFusion.from_pretrained(located)
     if output is None:
         text = str(model.generate_model_card(name or f"./{located.name}"))
-        write_text(located / hub.CARD, text)
+        write_text(located / CARD, text)
     else:
-        bare = hub.bare_name(output)
+        bare = bare_name(output)
         model.save_pretrained(output, model_card_kwargs={"name": name or bare} if name or bare else None)
     typer.echo(f"Written to {output or folder}.")

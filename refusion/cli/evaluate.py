@@ -2,15 +2,17 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, chosen_anchor, chosen_range
+from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, asked_for
 from refusion.tasks import Task, get_task
 
 if TYPE_CHECKING:
+    from refusion.inference.options import Options
     from refusion.metrics.evaluation import Evaluation, Fused
+    from refusion.models.model import ReFusion
     from refusion.pairs.dataset import Pairs
 
 
@@ -45,16 +47,13 @@ def evaluate(
 
     from rich.console import Console
 
+    from refusion.inference.options import Options
     from refusion.metrics import reports
     from refusion.metrics.evaluation import figures_of
     from refusion.pairs.dataset import load_pairs
     from refusion.system.files import write_text
 
-    options: dict[str, Any] = {
-        "output_range": chosen_range(output_range, stretch, chosen),
-        "anchor": chosen_anchor(anchor, stretch, chosen),
-        "chroma": chosen.chroma,
-    }
+    options = Options(*asked_for(output_range, anchor, stretch))
     sources = _sources(chosen, model or [], fused or [], options)
     # A streamed pair is checked when it is scored. What lies on the Hub is not streamed, since it would be
     # downloaded again for every model.
@@ -89,19 +88,24 @@ def _check_writable(path: Path | None) -> None:
         raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
 
 
-def _sources(task: Task, models: list[str], folders: list[Path], options: dict[str, Any]) -> "dict[str, Fused]":
+def _sources(task: Task, models: list[str], folders: list[Path], options: "Options") -> "dict[str, Fused]":
     """Where the fused pictures come from, by the name in the tables; everything is opened before any is used."""
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.model import ReFusion
 
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
-        loaded = ReFusion.from_pretrained(name)
-        sources[_free_name(sources, name)] = partial(loaded.fuse, **options)
+        sources[_free_name(sources, name)] = _fuse_with(ReFusion.from_pretrained(name), options, task)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened
     return sources
+
+
+def _fuse_with(model: "ReFusion", options: "Options", task: Task) -> "Fused":
+    from refusion.inference.fuse import fuse_sources
+
+    return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
 
 
 def _free_name(taken: "dict[str, Fused]", *names: str) -> str:

@@ -12,12 +12,10 @@ from refusion.cli.options import (
     AnchorOption,
     RangeOption,
     StretchOption,
-    TaskOption,
-    chosen_anchor,
-    chosen_range,
+    asked_for,
     refuse_overwriting,
 )
-from refusion.tasks import ChromaRule, check_choice, get_task
+from refusion.tasks import TASKS, ChromaRule, check_choice, get_task
 
 if TYPE_CHECKING:
     from refusion.pairs.files import Jobs
@@ -41,7 +39,9 @@ def fuse(
             "--output", "-o", help="Where to write: .png, .jpg, .tif, .bmp, .webp or .avif; a folder; a video."
         ),
     ],
-    task: TaskOption = "ir-vis",
+    task: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
     ] = None,
@@ -101,11 +101,12 @@ def fuse(
     ] = False,
 ) -> None:
     """Fuse a pair, a stack, folders or a list of pairs, or videos."""
-    chosen = get_task(task)
+    if task is not None:
+        get_task(task)
     if chroma is not None:
         check_choice("chroma rule", chroma, ChromaRule)
     from refusion.inference.alignment import Motion
-    from refusion.inference.preparation import Resize
+    from refusion.inference.options import Resize
 
     check_choice("motion", motion, Motion)
     if resize is not None:
@@ -114,13 +115,13 @@ def fuse(
         raise ValueError("Give either --window or --own-range.")
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
+    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     wanted: dict[str, Any] = {
-        "task": chosen.name,
-        "model": model or chosen.model,
-        # The default of a stack is not that of a pair.
-        "output_range": chosen_range(output_range, stretch, chosen) if output_range or stretch else None,
-        "anchor": chosen_anchor(anchor, stretch, chosen),
-        "chroma": chroma or chosen.chroma,
+        "task": task,
+        "model": model,
+        "output_range": wanted_range,
+        "anchor": wanted_anchor,
+        "chroma": chroma,
         "window": "own" if own_range else window,
         "temperatures": temperatures,
         "resize": resize,
@@ -186,10 +187,10 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
 
 
 def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overwrite: bool) -> None:
-    from refusion.api import load
+    from refusion.api import fuse_many
     from refusion.images.writing import check_output
-    from refusion.inference.pair import fuse_many
-    from refusion.pairs.files import fuse_jobs, left_to_do
+    from refusion.inference.folders import fuse_jobs, left_to_do
+    from refusion.models.loading import load
 
     for job in jobs.pairs:
         check_output(job.output, bits)
@@ -234,7 +235,7 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
     del wanted["align_border"]
     refuse_overwriting(output, tuple(sources))
 
-    from refusion.inference.video import fuse_videos
+    from refusion.api import fuse_videos
 
     with _progress_bar() as report:
         notes = fuse_videos(sources, output, **wanted, progress=report)

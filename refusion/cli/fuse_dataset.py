@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, chosen_anchor, chosen_range
+from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, asked_for
 from refusion.tasks import get_task
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ def fuse_dataset(
     done: the same command goes on after a crash. Pairs that fail are listed in failures.jsonl, with exit code 1.
     """
     chosen = get_task(task)
+    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     wanted: dict[str, Any] = {
         "task": chosen.name,
         "model": model or chosen.model,
-        "output_range": chosen_range(output_range, stretch, chosen),
-        "anchor": chosen_anchor(anchor, stretch, chosen),
+        "output_range": wanted_range,
+        "anchor": wanted_anchor,
         "chroma": chroma,
         "window": "own" if own_range else None,
         "bits": bits,

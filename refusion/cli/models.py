@@ -12,17 +12,18 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from refusion.hub import folder as hub
     from refusion.hub.card_texts import LICENCES
+    from refusion.hub.folder import WEIGHTS
+    from refusion.hub.names import ORGANISATION, bundled_folder
     from refusion.tasks import TASKS
 
-    organisation = os.environ.get(hub.ORGANISATION)
+    organisation = os.environ.get(ORGANISATION)
     table = Table("name", "task", "parameters", "size", "licence", "from")
     for task in TASKS.values():
-        folder = hub.bundled_folder(task.model)
+        folder = bundled_folder(task.model)
         parameters = size = "\N{EN DASH}"
         if folder is not None:
-            parameters, size = f"{_parameters(folder / hub.WEIGHTS):,}", _megabytes(folder / hub.WEIGHTS)
+            parameters, size = f"{_parameters(folder / WEIGHTS):,}", _megabytes(folder / WEIGHTS)
         if organisation:
             source = f"the Hub: {organisation}/{task.model}"
         else:
@@ -34,7 +35,7 @@ def models() -> None:
         console.width = 160
     console.print(table)
     if organisation:
-        typer.echo(f"{hub.ORGANISATION} is set; sizes are those of the weights in this package.")
+        typer.echo(f"{ORGANISATION} is set; sizes are those of the weights in this package.")
 
 
 def _parameters(path: Path) -> int:

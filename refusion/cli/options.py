@@ -5,14 +5,14 @@ from typing import Annotated, cast
 
 import typer
 
-from refusion.tasks import TASKS, Anchor, OutputRange, Task, check_choice
+from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice
 
 TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
 RangeOption = Annotated[
     str | None,
     typer.Option(
-        help="sources: the range that both sources span; contrast: 1.16 times the contrast; robust: the full range, "
-        "0.5 % clipped at each end; stretch: the full range; network: as it comes. The task's own if not given."
+        help=f"sources: the range that both sources span; contrast: {CONTRAST} times the contrast; robust: the full "
+        "range, 0.5 % clipped at each end; stretch: the full range; network: as it comes. The task's own if not given."
     ),
 ]
 AnchorOption = Annotated[
@@ -39,23 +39,16 @@ def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
             raise ValueError(f"The output {output.name} is one of the sources; choose another name.")
 
 
-def chosen_range(output_range: str | None, stretch: bool, task: Task) -> OutputRange:
-    """The output range that the options ask for, or the task's own.
+def asked_for(output_range: str | None, anchor: str | None, stretch: bool) -> tuple[OutputRange | None, Anchor | None]:
+    """What --output-range, --anchor and --stretch ask for together; None stands for the task's own.
 
     Raises:
-        ValueError: there is no such output range.
+        ValueError: there is no such output range or anchor.
     """
-    chosen = "stretch" if stretch else output_range or task.output_range
-    check_choice("output range", chosen, OutputRange)
-    return cast(OutputRange, chosen)
-
-
-def chosen_anchor(anchor: str | None, stretch: bool, task: Task) -> Anchor:
-    """The anchor that the options ask for, or the task's own; none with --stretch, as the authors' release does.
-
-    Raises:
-        ValueError: there is no such anchor.
-    """
-    chosen = anchor or ("none" if stretch else task.anchor)
-    check_choice("anchor", chosen, Anchor)
-    return cast(Anchor, chosen)
+    if stretch:
+        output_range, anchor = "stretch", anchor or "none"
+    if output_range is not None:
+        check_choice("output range", output_range, OutputRange)
+    if anchor is not None:
+        check_choice("anchor", anchor, Anchor)
+    return cast(OutputRange | None, output_range), cast(Anchor | None, anchor)

@@ -46,10 +46,10 @@ def _push_one(name: str, repository: str, tag: str | None, message: str | None, 
 
 
 def _push_all(owner: str, tag: str | None, message: str | None, private: bool) -> None:
-    from refusion.hub import folder as hub
+    from refusion.hub.names import bundled_folder
     from refusion.hub.push import push_collection
 
-    folders = {task.model: hub.bundled_folder(task.model) for task in TASKS.values()}
+    folders = {task.model: bundled_folder(task.model) for task in TASKS.values()}
     pushed = []
     for name, folder in folders.items():
         if folder is None:

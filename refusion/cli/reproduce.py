@@ -17,7 +17,8 @@ def reproduce(
     """
     from refusion.system.processes import rank_here
     from refusion.training import reproduction
-    from refusion.training import run as train_cli
+    from refusion.training.flags import make_parser
+    from refusion.training.run import start
 
     folder = run_folder.resolve()
     run = reproduction.read_run(folder)
@@ -25,8 +26,8 @@ def reproduce(
     if out == folder:
         raise ValueError(f"{folder.name} is the run itself; give another folder as --out.")
     flags = ["--data", data or run["arguments"]["data"], "--out", str(out)]
-    args = train_cli.make_parser().parse_args(flags, reproduction.arguments_of(run))
-    code = train_cli.start(args, announce=lambda processes: reproduction.differences(run, processes.count))
+    args = make_parser().parse_args(flags, reproduction.arguments_of(run))
+    code = start(args, announce=lambda processes: reproduction.differences(run, processes.count))
     if code == 0 and rank_here() == 0:
         typer.echo(reproduction.comparison(folder, out))
     raise typer.Exit(code)

@@ -15,7 +15,7 @@ from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import PRIVATE, session, tell_progress, toast
 from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.folder import ModelError
+from refusion.hub.errors import ModelError
 from refusion.tasks import TASKS, get_task
 
 

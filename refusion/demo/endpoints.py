@@ -11,7 +11,7 @@ from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import TaskInputs, heading, session
 from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.folder import ModelError
+from refusion.hub.errors import ModelError
 from refusion.tasks import TASKS, Task, get_task
 
 ON_DEVICE: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}

@@ -14,7 +14,9 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from refusion.demo.options import DemoOptions
 from refusion.explanation.maps import TrainedModel, load_trained
 from refusion.hub.client_errors import hub_sentences
-from refusion.hub.folder import HUB_ID, LOADED, ModelError, UnknownModelError, has_weights, local_folder
+from refusion.hub.errors import ModelError, UnknownModelError
+from refusion.hub.folder import LOADED
+from refusion.hub.names import HUB_ID, has_weights, local_folder
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task
 

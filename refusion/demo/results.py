@@ -9,11 +9,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from refusion.api import Fused
 from refusion.demo.compare import compare_html
 from refusion.demo.options import DemoOptions
 from refusion.demo.service import source_picture
 from refusion.images import save_image
+from refusion.inference.finishing import Fused
 
 PREVIEW_SIDE = 1600
 """Longest side in pixels of a picture that is only looked at."""

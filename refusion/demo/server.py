@@ -11,7 +11,7 @@ from gradio.route_utils import delete_files_created_by_app
 from refusion.demo.options import Decorator, DemoOptions
 from refusion.demo.page import build_demo
 from refusion.demo.theme import CSS, HEAD, THEME
-from refusion.hub.folder import ModelError
+from refusion.hub.errors import ModelError
 from refusion.system.devices import choose_device
 
 _DEFAULTS = DemoOptions()

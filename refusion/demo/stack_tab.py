@@ -15,7 +15,7 @@ from refusion.demo.results import ResultFiles, comparison, update_image
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import CANCELLED, PRIVATE, expired, session, tell_progress, toast
 from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.folder import ModelError
+from refusion.hub.errors import ModelError
 from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS, get_task
 

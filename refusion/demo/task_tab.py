@@ -17,7 +17,7 @@ from refusion.demo.results import ResultFiles, comparison, update_image
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.settings_panel import SettingsPanel, settings_panel
 from refusion.demo.uploads import SourceError, check_together, describe_upload, stored_path
-from refusion.hub.folder import ModelError
+from refusion.hub.errors import ModelError
 from refusion.tasks import Task
 
 LONG = 5.0

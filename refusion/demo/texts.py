@@ -1,7 +1,7 @@
 """What the demo says: the tasks, the settings, the figures, and the About tab."""
 
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
-from refusion.tasks import TASKS, Task
+from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
 
 INTRODUCTION = (
@@ -11,7 +11,7 @@ INTRODUCTION = (
 
 RANGES = {
     "sources": "range of the sources",
-    "contrast": "contrast times 1.16",
+    "contrast": f"contrast times {CONTRAST}",
     "robust": "full, outliers clipped",
     "stretch": "from black to white",
     "network": "as it comes",

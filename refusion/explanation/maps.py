@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refusion.hub import folder as hub
+from refusion.hub.errors import ModelError
+from refusion.hub.names import local_folder, locate
 from refusion.images import Picture, PictureError, PictureSource, read_pair
 from refusion.models.model import ReFusion
+from refusion.models.training_modules import load_training_modules
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exchange_equivariant, weights_from_logits
 from refusion.modules.reconstruction import ReconstructionModule
 
@@ -124,23 +126,12 @@ def load_trained(name: str | Path) -> TrainedModel:
         ModelError: there is no such model, it has only the fusion module, or its weights do not fit.
     """
     if isinstance(name, ReFusion):
-        raise hub.ModelError(
+        raise ModelError(
             "A loaded ReFusion holds only the fusion module; give the name or folder of the model instead."
         )
-    folder = hub.local_folder(hub.locate(name))
+    folder = local_folder(locate(name))
     fusion = ReFusion.from_pretrained(folder)
-    missing = [f for f in (hub.PROPOSAL_WEIGHTS, hub.RECONSTRUCTION_WEIGHTS) if not (folder / f).is_file()]
-    if missing:
-        raise hub.NoWeightsError(
-            f"The model {name} has only the fusion module, so its loss cannot be explained: there is no "
-            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
-            "come without; choose a model that train.py made, with all of its files."
-        )
-    widths = {key: value for key, value in fusion.config.items() if key != "task"}
-    proposal, reconstruction = LossProposalModule(**widths), ReconstructionModule(**widths)
-    hub.load_weights(proposal, folder / hub.PROPOSAL_WEIGHTS)
-    hub.load_weights(reconstruction, folder / hub.RECONSTRUCTION_WEIGHTS)
-    return TrainedModel(fusion, proposal.eval(), reconstruction.eval())
+    return TrainedModel(fusion, *load_training_modules(folder, fusion.config))
 
 
 def explain(

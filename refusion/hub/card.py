@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from refusion.hub.card_texts import (
 )
 from refusion.hub.facts import Facts, ScoreRow, Scores, Training
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
-from refusion.metrics.fusion import METRICS
+from refusion.system.markdown import table
 from refusion.tasks import Task
 
 MIXIN_TAGS = ["model_hub_mixin", "pytorch_model_hub_mixin"]
@@ -171,7 +172,7 @@ def _curve(history: list[dict[str, Any]]) -> str:
         minutes = f"{row['seconds'] / 60:.0f}" if "seconds" in row else NOTHING
         values = [f"{row[key]:.3g}" if key in row else NOTHING for key in _CURVE.values()]
         rows.append([str(row.get("step", NOTHING)), minutes, *values])
-    return _table(["step", "minutes", *_CURVE], rows)
+    return table(["step", "minutes", *_CURVE], rows)
 
 
 def _scores(model: Model, scores: Scores | None, training: Training | None) -> list[str]:
@@ -182,6 +183,7 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
     counts = {row.pairs for row in scores.rows}
     heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
     figures = list(first.mean)
+    arrows = [f"{figure} {'↑' if scores.higher_is_better.get(figure) else '↓'}" for figure in figures]
     rows = []
     for row in scores.rows:
         name = _title(model) if row is first else row.name
@@ -191,17 +193,17 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
         "## Scores",
         _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows point to what is better:"),
         command,
-        _table([*heading, *(f"{figure} {'↑' if _higher_is_better(figure) else '↓'}" for figure in figures)], rows),
+        table([*heading, *arrows], rows),
     ]
     release = next((row for row in scores.rows if row.name.startswith(RELEASE)), None)
     if release is not None and release.pairs == first.pairs:
-        parts.append(_fill(_comparison(first, release)))
+        parts.append(_fill(_comparison(first, release, scores.higher_is_better)))
     if scores.definitions:
         parts.append(_fill(f"Figures: {scores.definitions}."))
     return [*parts, *_given(training.score_notes if training else None)]
 
 
-def _comparison(ours: ScoreRow, theirs: ScoreRow) -> str:
+def _comparison(ours: ScoreRow, theirs: ScoreRow, higher_is_better: Mapping[str, bool]) -> str:
     """Where the model is better than the release, level with it, and worse; in per cent where it is worse."""
     better, level, worse = [], [], []
     for figure, value in ours.mean.items():
@@ -210,7 +212,7 @@ def _comparison(ours: ScoreRow, theirs: ScoreRow) -> str:
             continue
         if abs(value - other) <= LEVEL * abs(other):
             level.append(figure)
-        elif (value > other) == _higher_is_better(figure):
+        elif (value > other) == higher_is_better.get(figure, False):
             better.append(figure)
         else:
             worse.append(f"{figure} ({100 * value / other:.0f} %)" if other > 0 else figure)
@@ -241,10 +243,6 @@ def _validation(pairs: int, training: Training) -> str:
     return f"{pairs} {training.validation or 'pairs'}"
 
 
-def _higher_is_better(figure: str) -> bool:
-    return figure in METRICS and METRICS[figure].higher_is_better
-
-
 def _value(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}"
 
@@ -255,13 +253,3 @@ def _given(text: str | None) -> list[str]:
 
 def _fill(text: str) -> str:
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text as Markdown shows it in a cell: bars would end the cell, line breaks the row."""
-    return " ".join(text.replace("|", "\\|").split())

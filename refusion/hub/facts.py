@@ -10,8 +10,6 @@ from refusion.hub.errors import ModelError
 from refusion.hub.folder import HISTORY, SCORES, TRAINING
 from refusion.system.files import write_text
 
-SETTINGS = "settings.json"
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -74,10 +72,17 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Scores:
-    """Content of scores.json; the first row is the model itself with the default output range."""
+    """Content of scores.json; the first row is the model itself with the default output range.
+
+    Attributes:
+        definitions: how the figures are defined.
+        rows: one for each model.
+        higher_is_better: the direction of each figure.
+    """
 
     definitions: str
     rows: list[ScoreRow]
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         ModelError: a file is damaged; the message names it and the key.
     """
-    return Facts(_read_training(folder), _read_scores(folder / SCORES), _read_history(folder / HISTORY))
+    return Facts(_read_training(folder), _read_scores(folder / SCORES), read_history(folder / HISTORY))
 
 
 def save_training(folder: Path, training: Training) -> None:
@@ -109,12 +114,7 @@ def _read_training(folder: Path) -> Training | None:
         content = _read_object(path)
         data = _checked(path, TrainingData, content.pop("data", {}), "data.")
         return Training(data=TrainingData(**data), **_checked(path, Training, content))
-    if not (folder / SETTINGS).is_file():
-        return None
-    # Inference imports nothing of training, unless the model is a run of it.
-    from refusion.training.record import training_of_run
-
-    return training_of_run(_read_object(folder / SETTINGS), _read_history(folder / HISTORY))
+    return None
 
 
 def _read_scores(path: Path) -> Scores | None:
@@ -130,10 +130,14 @@ def _read_scores(path: Path) -> Scores | None:
         if type(scored.get("pairs")) is not int:
             raise ModelError(f"pairs of {name} in {path.name} is {scored.get('pairs')!r}; it must be a whole number.")
         rows.append(ScoreRow(name, scored["pairs"], dict(mean)))
-    return Scores(str(content.get("definitions", "")), rows) if rows else None
+    figures = _mapping(path, content.get("figures", {}), "figures")
+    directions = {
+        name: bool(_mapping(path, about, f"figures.{name}").get("higher_is_better")) for name, about in figures.items()
+    }
+    return Scores(str(content.get("definitions", "")), rows, directions) if rows else None
 
 
-def _read_history(path: Path) -> list[dict[str, Any]]:
+def read_history(path: Path) -> list[dict[str, Any]]:
     """The rows of a run; a last line that a killed run left half written is not one."""
     if not path.is_file():
         return []

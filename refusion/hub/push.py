@@ -6,16 +6,9 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from refusion.hub.client_errors import hub_sentences
-from refusion.hub.folder import (
-    HUB_ID,
-    LIBRARY,
-    PROPOSAL_WEIGHTS,
-    PUBLISHED,
-    RECONSTRUCTION_WEIGHTS,
-    ModelError,
-    load_weights,
-    read_config,
-)
+from refusion.hub.errors import ModelError
+from refusion.hub.folder import PUBLISHED
+from refusion.hub.names import HUB_ID, LIBRARY
 
 COLLECTION = "ReFusion: image fusion with a learnable loss"
 
@@ -37,7 +30,8 @@ def push_folder(
     Files of this list that the repository has and the folder lacks are deleted in the same commit.
 
     Args:
-        folder: as `ReFusion.save_pretrained` writes it.
+        folder: as `ReFusion.save_pretrained` writes it; what is in it was checked before, see
+            `refusion.models.training_modules.check_training_modules`.
         repo_id: ``OWNER/NAME``; made if it is not there.
         message: first line of the commit.
         private: whether a new repository is private.
@@ -50,13 +44,12 @@ def push_folder(
         The address of the commit.
 
     Raises:
-        ModelError: the training modules do not fit, the tag is taken, or the Hub refuses or cannot be reached.
+        ModelError: the tag is taken, or the Hub refuses or cannot be reached.
     """
     if not HUB_ID.fullmatch(repo_id):
         raise ModelError(f"{repo_id!r} is not the id of a Hub repository; give OWNER/NAME.")
     if tag and create_pr:
         raise ModelError("A pull request cannot be tagged; leave tag or create_pr out.")
-    _check_training_modules(folder)
     api = HfApi(token=token, **LIBRARY)
     with hub_sentences(repo_id, branch):
         api.create_repo(repo_id, private=private, exist_ok=True)
@@ -102,19 +95,3 @@ def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = Fals
 def _refuse_taken_tag(api: HfApi, repo_id: str, tag: str) -> None:
     if tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
         raise ModelError(f"{repo_id} has a tag {tag} already, and tags do not move; choose another name.")
-
-
-def _check_training_modules(folder: Path) -> None:
-    """Load both training modules, so that none is published that does not fit.
-
-    Raises:
-        ModelError: one of them is damaged or does not fit.
-    """
-    from refusion.models.model import ReFusion
-    from refusion.modules.loss_proposal import LossProposalModule
-    from refusion.modules.reconstruction import ReconstructionModule
-
-    widths = {key: value for key, value in read_config(folder, ReFusion).items() if key != "task"}
-    for name, kind in ((PROPOSAL_WEIGHTS, LossProposalModule), (RECONSTRUCTION_WEIGHTS, ReconstructionModule)):
-        if (folder / name).is_file():
-            load_weights(kind(**widths), folder / name)

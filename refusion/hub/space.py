@@ -6,7 +6,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceCard
 
 from refusion.hub.client_errors import hub_sentences
-from refusion.hub.folder import HUB_ID, LIBRARY, PUBLISHED, ModelError, bundled_folder
+from refusion.hub.errors import ModelError
+from refusion.hub.folder import PUBLISHED
+from refusion.hub.names import HUB_ID, LIBRARY, bundled_folder
 from refusion.system.files import write_text
 from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS

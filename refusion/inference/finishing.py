@@ -1,75 +1,91 @@
-"""Pictures in, picture out."""
+"""From the fused luminance to the fused image: anchor, output range, colour."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Union
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from refusion.images.colour import colour_source, fit_chroma, fuse_chroma
 from refusion.images.picture import Picture
+from refusion.images.writing import as_image, save_picture, to_array
+from refusion.inference.alignment import Alignment
 from refusion.inference.anchors import anchor_luminance, choice_shares
+from refusion.inference.options import FinishOptions
 from refusion.inference.output_range import bring_to_range, ends_of
-from refusion.models.bundled import BundledModel
-from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, check_choice
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from refusion.modules.fusion import FusionModule
-
-Network = Union["FusionModule", BundledModel]  # A name within a string has no |.
-"""What fuses luminance."""
+from refusion.inference.preparation import Prepared
+from refusion.tasks import ChromaRule
 
 
-def fuse_pictures(
-    module: Network,
-    a: Picture,
-    b: Picture,
-    *,
-    output_range: OutputRange,
-    anchor: Anchor,
-    chroma: ChromaRule,
-    engine: Engine | None = None,
-) -> Picture:
-    """Fuse two pictures of one size; see `refusion.models.model.ReFusion.fuse`.
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A fused image.
 
-    Args:
-        module: the fusion module.
-        a: first source.
-        b: second source.
-        output_range: what the fused luminance is brought to.
-        anchor: what ties it to its sources before that.
-        chroma: where the colour comes from.
-        engine: how the network runs, see `refusion.inference.engines.dispatch`.
-
-    Raises:
-        PictureError: the sizes differ.
-        ValueError: there is no such output range, anchor, chroma rule or engine.
+    Attributes:
+        picture: luminance and chroma, with alpha, profile and EXIF data.
+        notes: what a person should know, as sentences: sources that look misaligned, how one was moved, and so on.
+        alignment: how the second source was moved, if it was.
     """
-    check_choice("output range", output_range, OutputRange)
-    check_choice("anchor", anchor, Anchor)
-    luminance = fuse_luminance(module, a.luminance, b.luminance, engine=engine)
-    return finish(luminance, a, b, output_range=output_range, anchor=anchor, chroma=chroma)
+
+    picture: Picture
+    notes: tuple[str, ...] = ()
+    alignment: Alignment | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.picture.size
+
+    def to_image(self, bits: int | None = None) -> Image.Image:
+        """A Pillow image: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
+
+        Args:
+            bits: 8 or 16; if not given, 16 for a grey image one of whose sources has more than 8. Pillow has no colour
+                of 16 bits a channel; `save` and `to_array` have.
+
+        Raises:
+            PictureError: 16 bits are asked for in colour.
+            ValueError: `bits` is neither 8 nor 16.
+        """
+        return as_image(self.picture, bits)
+
+    def to_array(self, bits: int | None = None) -> np.ndarray:
+        """Whole levels, uint8 or uint16, (H, W) or channels last; as deep as the deepest source if not given."""
+        return to_array(self.picture, bits or self.picture.bits)
+
+    def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        """The same for `numpy.asarray`."""
+        return np.asarray(self.to_array(), dtype)
+
+    def _repr_png_(self) -> bytes:
+        """Show the image in a notebook."""
+        content = io.BytesIO()
+        self.to_image(8).save(content, "PNG")
+        return content.getvalue()
+
+    def save(self, path: str | os.PathLike, bits: int | None = None) -> None:
+        """Write a file, see `refusion.images.save_picture`."""
+        save_picture(self.picture, path, bits)
 
 
-def finish(
-    luminance: np.ndarray, a: Picture, b: Picture, *, output_range: OutputRange, anchor: Anchor, chroma: ChromaRule
-) -> Picture:
-    """Make a picture of what the network gives.
+def finish_pair(luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Fused:
+    """Make an image of what the network gives for two prepared sources.
 
     Args:
         luminance: fused luminance, (H, W).
-        a: first source.
-        b: second source.
-        output_range: see `fuse_pictures`, as the other arguments.
-        anchor: see `fuse_pictures`.
-        chroma: see `fuse_pictures`.
+        pair: the sources.
+        options: what follows the network.
     """
-    shares = choice_shares(luminance, a.luminance, b.luminance) if "choice" in (anchor, chroma) else None
-    luminance = anchor_luminance(luminance, a.luminance, b.luminance, anchor, shares)
-    luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), output_range)
+    a, b = pair.a, pair.b
+    uses_shares = "choice" in (options.anchor, options.chroma)
+    shares = choice_shares(luminance, a.luminance, b.luminance) if uses_shares else None
+    luminance = anchor_luminance(luminance, a.luminance, b.luminance, options.anchor, shares)
+    luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), options.output_range)
     alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
-    return fused_picture(luminance, fuse_chroma(a, b, chroma, shares), alpha, (a, b), chroma)
+    colour = fuse_chroma(a, b, options.chroma, shares)
+    return Fused(fused_picture(luminance, colour, alpha, (a, b), options.chroma), pair.notes, pair.alignment)
 
 
 def fused_picture(
@@ -79,7 +95,7 @@ def fused_picture(
     sources: Iterable[Picture],
     rule: ChromaRule,
 ) -> Picture:
-    """Put a fused picture together: what was fused, and what it takes over from its sources.
+    """Combine the fused luminance with colour, alpha and metadata.
 
     The luminance is kept in every pixel: a colour that is too saturated for it is made paler (`fit_chroma`). ICC
     profile and EXIF data are those of the source that the colour comes from. It has 16 bits if a source has.
@@ -87,7 +103,7 @@ def fused_picture(
     Args:
         luminance: fused luminance, (H, W).
         colour: fused chroma, (2, H, W), or None.
-        alpha: (H, W), or None; a picture has alpha if all its sources have, and is opaque where one of them is.
+        alpha: (H, W), or None; an image has alpha if all its sources have, and is opaque where one of them is.
         sources: the sources; of their pixels only whether there is chroma is looked at.
         rule: where the colour comes from.
     """
@@ -104,55 +120,3 @@ def fused_picture(
         alpha=alpha,
         bits=max(source.bits for source in sources),
     )
-
-
-def fuse_luminance(module: Network, a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None) -> np.ndarray:
-    """Run the network over a whole picture; the result is that of `FusionModule.forward`.
-
-    Args:
-        module: the fusion module.
-        a: first source, float32 (H, W) in [0, 1].
-        b: second source, the same shape.
-        engine: how, see `refusion.inference.engines.dispatch`; what suits the machine if not given.
-
-    Returns:
-        Fused luminance, float32 (H, W) in (0, 1).
-
-    Raises:
-        PictureError: there is not enough memory for it.
-        ValueError: there is no such engine.
-    """
-    return fuse_luminances(module, [a], [b], engine=engine)[0]
-
-
-def fuse_luminances(
-    module: Network, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
-) -> list[np.ndarray]:
-    """Run the network over several pairs of one size at once, see `fuse_luminance`.
-
-    Args:
-        module: the fusion module.
-        a: first sources.
-        b: second sources, as many.
-        engine: see `fuse_luminance`.
-
-    Raises:
-        PictureError: there is not enough memory for it.
-        ValueError: there is no such engine.
-    """
-    if isinstance(module, BundledModel):
-        if engine not in (None, "onnx"):
-            raise ValueError(f"The engine {engine} needs torch; load {module.name} with ReFusion.from_pretrained.")
-        return [module.network.fuse(*map(np.ascontiguousarray, pair)) for pair in zip(a, b, strict=True)]
-    import torch
-
-    from refusion.inference.engines.dispatch import run_network
-
-    parameter = next(module.parameters())
-
-    def batch(pictures: Sequence[np.ndarray]) -> "Tensor":
-        # One picture is not copied.
-        stacked = np.stack(pictures) if len(pictures) > 1 else np.ascontiguousarray(pictures[0])[None]
-        return torch.from_numpy(stacked)[:, None].to(parameter.device, parameter.dtype)
-
-    return list(run_network(module, batch(a), batch(b), engine)[:, 0].float().cpu().numpy())

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refusion.tasks import OutputRange, check_choice
+from refusion.tasks import CONTRAST, OutputRange, check_choice
 
 # Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
 # not set it.
 OUTLIERS = 0.5
-
-CONTRAST = 1.16
-"""What ``contrast`` multiplies differences from `MIDDLE` by, near it. Less than 1.2: see `SHOULDER`."""
 
 MIDDLE = 0.4
 """Luminance that ``contrast`` leaves as it is. It is the same for every picture, so that two views of a scene agree."""

@@ -1,18 +1,16 @@
 """What happens to sources between reading and fusing, when it is asked for: resizing, aligning, and notes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from refusion.images.picture import Picture, PictureError, by
-from refusion.images.reading import check_same_size
+from refusion.images.reading import PictureSource, check_same_size, read_picture
 from refusion.inference.alignment import Alignment, Border, Motion, align, offset_note
-from refusion.tasks import check_choice
-
-Resize = Literal["smaller", "larger", "a", "b"]
-"""Which size both sources get: that of the one with fewer or more pixels, or of A or B."""
+from refusion.inference.options import Options, Resize
+from refusion.tasks import Task, check_choice
 
 _SAME_SHAPE = 0.02
 """Largest relative difference of the ratios of width and height that resizing may even out."""
@@ -33,6 +31,41 @@ class Prepared:
     b: Picture
     notes: tuple[str, ...] = ()
     alignment: Alignment | None = None
+
+
+def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prepared:
+    """Read two sources and make them ready for each other.
+
+    Raises:
+        PictureError: a source cannot be read, or they do not match.
+        ValueError: they are not two.
+    """
+    if len(pair) != 2:
+        raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
+    a, b = (read_source(source, options) for source in pair)
+    if options.motion and task.name == "medical" and a.chroma is not None:
+        raise PictureError(
+            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
+            "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
+        )
+    return prepare_pair(
+        a,
+        b,
+        resize=options.resize,
+        motion=options.motion,
+        border=options.align_border,
+        # Where metabolism is high there need not be an edge in the MRI.
+        check_offset=task.name != "medical",
+    )
+
+
+def read_source(source: PictureSource, options: Options) -> Picture:
+    """Read a source as the options say.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    return read_picture(source, max_pixels=options.max_pixels, window=options.window, temperatures=options.temperatures)
 
 
 def prepare_pair(

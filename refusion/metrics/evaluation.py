@@ -12,7 +12,8 @@ from PIL import Image
 from refusion.images import PictureError, PictureSource, read_pair, read_picture
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import DEFAULT_METRICS, MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
-from refusion.pairs.dataset import PICTURE_SUFFIXES, DataError, Pairs, picture_files
+from refusion.pairs.dataset import Pairs, picture_files
+from refusion.pairs.files import SUFFIXES, DataError
 from refusion.tasks import Task
 
 FIGURES = (*DEFAULT_METRICS, "border")
@@ -105,7 +106,7 @@ class FusedFolder:
         if not path.is_dir():
             raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused pictures.")
         self.path = path
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in PICTURE_SUFFIXES]
+        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
         self._by_name = {file.name: file for file in files}
         self._by_stem: dict[str, Path] = {}
         for file in files:

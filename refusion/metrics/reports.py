@@ -12,6 +12,7 @@ from rich.text import Text
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.fusion import METRICS
+from refusion.system.markdown import escape, table
 
 NOTHING = "\N{EN DASH}"
 """What stands in a table where there is no value."""
@@ -150,18 +151,18 @@ def to_markdown(report: Report) -> str:
     rows = []
     for name, evaluation in report.evaluations.items():
         rows.append([name, _pairs(evaluation), *(_mean(evaluation, figure) for figure in report.figures)])
-    parts = ["# Scores", _markdown_table(["model", "pairs", *headings], rows), *report.notes]
+    parts = ["# Scores", table(["model", "pairs", *headings], rows), *report.notes]
     for name, evaluation in report.evaluations.items():
-        parts.append(f"## {_escape(name)}")
+        parts.append(f"## {escape(name)}")
         if evaluation.scored:
             scored = [[row.name, *(_value(row.scores[f]) for f in report.figures)] for row in evaluation.scored]
-            parts.append(_markdown_table(["pair", *headings], scored))
+            parts.append(table(["pair", *headings], scored))
         if evaluation.failed:
             failed = [[failure.name, failure.reason] for failure in evaluation.failed]
-            parts.append(_markdown_table(["pair", "failed"], failed))
+            parts.append(table(["pair", "failed"], failed))
     if report.left_out:
         parts.append("## Left out")
-        parts.append("\n".join(f"- {_escape(sentence)}" for sentence in report.left_out))
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in report.left_out))
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,13 +190,3 @@ def _value(value: float) -> str:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Text as Markdown shows it in a cell: bars would end the cell, line breaks the row."""
-    return " ".join(text.replace("|", "\\|").split())

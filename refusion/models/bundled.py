@@ -2,13 +2,17 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refusion.hub import folder as hub
+import numpy as np
+
 from refusion.hub.checksums import read_verified
+from refusion.hub.folder import CONFIG, WEIGHTS
+from refusion.hub.names import ORGANISATION, bare_name, bundled_folder
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
-from refusion.tasks import Task, get_task
+from refusion.tasks import Engine, Task, get_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +29,18 @@ class BundledModel:
     task: Task
     network: OnnxNetwork
 
+    def fuse_luminances(
+        self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
+    ) -> list[np.ndarray]:
+        """See `refusion.inference.network.Network`; the engine is ``onnx``."""
+        if engine not in (None, "onnx"):
+            raise ValueError(f"The engine {engine} needs torch; load {self.name} with ReFusion.from_pretrained.")
+        return [self.network.fuse(*map(np.ascontiguousarray, pair)) for pair in zip(a, b, strict=True)]
+
 
 def is_bundled(name: str | Path) -> bool:
     """Whether this is the bare name of weights that came with the package, and is served from there."""
-    return isinstance(name, str) and not os.environ.get(hub.ORGANISATION) and _folder(name) is not None
+    return isinstance(name, str) and not os.environ.get(ORGANISATION) and _folder(name) is not None
 
 
 def load_bundled(name: str) -> BundledModel:
@@ -46,11 +58,11 @@ def load_bundled(name: str) -> BundledModel:
     folder = _folder(name)
     if folder is None:
         raise KeyError(name)
-    config = json.loads(read_verified(folder / hub.CONFIG))
-    weights = load(read_verified(folder / hub.WEIGHTS))
+    config = json.loads(read_verified(folder / CONFIG))
+    weights = load(read_verified(folder / WEIGHTS))
     return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
 
 
 def _folder(name: str) -> Path | None:
-    folder = hub.bundled_folder(name)
-    return folder if folder is not None and hub.bare_name(folder) == name else None
+    folder = bundled_folder(name)
+    return folder if folder is not None and bare_name(folder) == name else None

@@ -5,20 +5,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from PIL import Image
+from typing_extensions import Unpack
 
 from refusion.hub import card_texts
-from refusion.hub import folder as hub
 from refusion.hub.checksums import read_verified
-from refusion.images import PictureSource, read_pair, read_picture
-from refusion.images.writing import as_image
-from refusion.inference.finishing import fuse_pictures
+from refusion.hub.errors import ModelError
+from refusion.hub.folder import (
+    CARD,
+    CONFIG,
+    FACTS,
+    LOADED,
+    PROPOSAL_WEIGHTS,
+    RECONSTRUCTION_WEIGHTS,
+    TRAINING,
+    WEIGHTS,
+    display_name,
+    load_weights,
+    read_config,
+    save_checksums,
+    save_model,
+)
+from refusion.hub.names import bare_name, local_folder, locate
+from refusion.images import PictureSource
+from refusion.inference.engines.dispatch import fuse_luminances
+from refusion.inference.finishing import Fused
+from refusion.inference.fuse import fuse_sources
+from refusion.inference.options import Options, OptionValues
 from refusion.inference.stack import fuse_stack
 from refusion.modules.fusion import FusionModule
 from refusion.system.files import replacing
-from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, get_task
+from refusion.tasks import Engine, get_task
 
 
 class ReFusion(
@@ -32,7 +51,7 @@ class ReFusion(
 ):
     """The fusion module of one task, loadable by name.
 
-    `forward` takes and returns luminance tensors, see `FusionModule.forward`; `fuse` takes and returns pictures.
+    `forward` takes and returns luminance tensors, see `FusionModule.forward`; `fuse` takes and returns images.
 
     Args:
         task: name of the task the weights are for, one of `refusion.tasks.TASKS`.
@@ -70,96 +89,54 @@ class ReFusion(
 
     def fuse(
         self,
-        a: PictureSource,
-        b: PictureSource,
+        a: PictureSource | Sequence[PictureSource],
+        b: PictureSource | None = None,
         *,
-        output_range: OutputRange | None = None,
-        anchor: Anchor | None = None,
-        chroma: ChromaRule | None = None,
-        bits: int | None = None,
-        engine: Engine | None = None,
-    ) -> Image.Image:
-        """Fuse two registered pictures of one scene.
+        progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[OptionValues],
+    ) -> Fused:
+        """Fuse a pair of registered images, as `refusion.fuse` with this model.
 
         Args:
-            a: first source of the task (infrared, functional, near or under-exposed): a path, a PIL image, or an
-                array as in `refusion.images.read_picture`.
-            b: second source, of the same size.
-            output_range: ``sources`` scales the fused luminance to the range that both sources span together,
-                ``contrast`` takes differences from a middle grey times 1.16, ``robust`` scales it to the full range
-                with 0.5 % of the pixels clipped at each end, ``stretch`` so that its minimum and maximum are black and
-                white (as the authors' release does), ``network`` not at all; the task's own if not given.
-            anchor: what ties the fused luminance to its sources before that: ``guided``, ``choice``, ``bounds``
-                or ``none`` (see `refusion.inference.anchors.anchor_luminance`); the task's own if not given.
-            chroma: where the colour comes from; the task's rule if not given (see
-                `refusion.images.colour.fuse_chroma`).
-            bits: 8 or 16; if not given, 16 for a grey picture one of whose sources has more than 8. Pillow holds no
-                colour of 16 bits a channel: `refusion.fuse` gives that as a file or an array.
-            engine: how the network runs, see `refusion.inference.engines.dispatch.Engine`; what suits the machine if
-                not given.
+            a: first source of the task, or a sequence of both, see `refusion.fuse`.
+            b: second source.
+            progress: for stacks, see `refusion.fuse_stack`.
+            **options: see `refusion.inference.options.Options`.
 
         Returns:
-            A picture of the sources' size: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
+            The fused image; `Fused.save` writes it, `Fused.to_image` gives a Pillow image.
 
         Raises:
-            PictureError: a source cannot be read, the sizes differ, or 16 bits are asked for in colour.
-            ValueError: there is no such output range, anchor, chroma rule, number of bits or engine.
+            PictureError: a source cannot be read, or they do not match.
+            ValueError: there is no such choice.
         """
-        first, second = read_pair(a, b)
-        fused = fuse_pictures(
-            self,
-            first,
-            second,
-            output_range=output_range or self.task.output_range,
-            anchor=anchor or self.task.anchor,
-            chroma=chroma or self.task.chroma,
-            engine=engine,
-        )
-        return as_image(fused, bits)
+        return fuse_sources(self, a, b, Options(**options), self.task, progress)
 
     def fuse_stack(
         self,
         sources: Sequence[PictureSource],
         *,
-        output_range: OutputRange | None = None,
-        anchor: Anchor | None = None,
-        chroma: ChromaRule | None = None,
-        bits: int | None = None,
-        engine: Engine | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Image.Image:
-        """Fuse two to fifty registered pictures of one scene, in any order: a focus stack or an exposure bracket.
+        **options: Unpack[OptionValues],
+    ) -> Fused:
+        """Fuse a focus stack or an exposure bracket of two to fifty images, as `refusion.fuse_stack` with this model.
 
         Args:
-            sources: the pictures, each as in `fuse`, all of one size. Paths are opened one after the other, so that
-                only a few pictures are in memory.
-            output_range: see `fuse`; ``network`` for three pictures and more if not given.
-            anchor: see `fuse`.
-            chroma: see `fuse`; not the rules that take one source's.
-            bits: see `fuse`.
-            engine: see `fuse`.
+            sources: the images in any order, see `refusion.fuse_stack`.
             progress: called with the number of steps done and of all steps, before the first and after each.
-
-        Returns:
-            A picture of the sources' size, see `fuse`.
+            **options: see `refusion.inference.options.Options`.
 
         Raises:
             PictureError: a source cannot be read, or the sizes differ.
-            ValueError: too few or too many pictures, a task or chroma rule that is for two, or no such output range,
-                anchor or number of bits.
+            ValueError: too few or too many images, or a task or option that is for two.
         """
-        fused = fuse_stack(
-            self,
-            self.task,
-            sources,
-            read=read_picture,
-            output_range=output_range or self.task.range_of(len(sources)),
-            anchor=anchor or self.task.anchor,
-            chroma=chroma or self.task.chroma,
-            engine=engine,
-            progress=progress,
-        )
-        return as_image(fused, bits)
+        return fuse_stack(self, sources, Options(**options), self.task, progress)
+
+    def fuse_luminances(
+        self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
+    ) -> list[np.ndarray]:
+        """Run the network over several pairs of one size, see `refusion.inference.network.Network`."""
+        return fuse_luminances(self, a, b, engine)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # takes no other arguments for the constructor
@@ -196,9 +173,9 @@ class ReFusion(
                 do not fit; the message names file and key.
         """
         if not strict:
-            raise hub.ModelError("Weights are always loaded strictly; leave strict out.")
-        folder = hub.local_folder(
-            hub.locate(pretrained_model_name_or_path),
+            raise ModelError("Weights are always loaded strictly; leave strict out.")
+        folder = local_folder(
+            locate(pretrained_model_name_or_path),
             revision=revision,
             token=token,
             cache_dir=cache_dir,
@@ -206,18 +183,18 @@ class ReFusion(
             local_files_only=local_files_only,
         )
         # The mixin would do without a config.json, and pass over keys that it does not know.
-        hub.read_config(folder, cls)
+        read_config(folder, cls)
         return super().from_pretrained(str(folder), map_location=map_location)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str | torch.device = "cpu", **_: Any) -> "ReFusion":
         folder = Path(model_id)
-        config = hub.read_config(folder, cls)
+        config = read_config(folder, cls)
         try:
             model = cls(**config)
         except ValueError as error:
-            raise hub.ModelError(f"{hub.CONFIG} in {hub.display_name(folder)}: {error}") from error
-        hub.load_weights(model, folder / hub.WEIGHTS)
+            raise ModelError(f"{CONFIG} in {display_name(folder)}: {error}") from error
+        load_weights(model, folder / WEIGHTS)
         model._origin = folder
         return model.to(map_location).eval()
 
@@ -239,11 +216,11 @@ class ReFusion(
 
         source = self._unchanged_source()
         if source is not None:
-            facts, trainable = read_facts(source), (source / hub.PROPOSAL_WEIGHTS).is_file()
+            facts, trainable = read_facts(source), (source / PROPOSAL_WEIGHTS).is_file()
         else:
             made_from = Training(base_model=self._origin_name()) if self._origin else None
             facts, trainable = Facts(made_from), False
-        bare = hub.bare_name(source) if source else None
+        bare = bare_name(source) if source else None
         parameters = sum(parameter.numel() for parameter in self.parameters())
         model = card.Model(bare or name or f"./{self.task.model}", self.task, parameters, trainable)
         return ModelCard(card.card_text(model, facts))
@@ -265,7 +242,7 @@ class ReFusion(
         """
         folder = Path(save_directory)
         if self._origin is not None and folder.resolve() == self._origin.resolve() and not self._unchanged_source():
-            raise hub.ModelError(
+            raise ModelError(
                 f"The weights were changed since they were loaded from {folder.name}, and what lies beside them there "
                 "would no longer be true; save to another folder."
             )
@@ -274,11 +251,11 @@ class ReFusion(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         source = self._unchanged_source()
-        hub.save_model(save_directory, self, self.config)
+        save_model(save_directory, self, self.config)
         if source is not None and source.resolve() != save_directory.resolve():
             _copy_beside(source, save_directory)
-        hub.save_checksums(save_directory)
-        (save_directory / hub.CARD).unlink(missing_ok=True)
+        save_checksums(save_directory)
+        (save_directory / CARD).unlink(missing_ok=True)
 
     def push_to_hub(  # type: ignore[override]  # publishes what belongs to a model, not patterns of files
         self,
@@ -313,12 +290,14 @@ class ReFusion(
             ModelError: the Hub cannot be reached or refuses, or the tag is taken.
         """
         from refusion.hub.push import push_folder
+        from refusion.models.training_modules import check_training_modules
 
         if config is not None and config != self.config:
-            raise hub.ModelError("config.json always holds the constructor arguments; leave config out.")
+            raise ModelError("config.json always holds the constructor arguments; leave config out.")
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             self.save_pretrained(folder, model_card_kwargs={**(model_card_kwargs or {}), "name": repo_id})
+            check_training_modules(folder, self.config)
             return push_folder(
                 folder,
                 repo_id,
@@ -333,10 +312,10 @@ class ReFusion(
     def _unchanged_source(self) -> Path | None:
         """The folder that the weights were loaded from, if they are still the same, bit for bit."""
         folder = self._origin
-        if folder is None or not (folder / hub.WEIGHTS).is_file():
+        if folder is None or not (folder / WEIGHTS).is_file():
             return None
         fresh = type(self)(**self.config)
-        hub.load_weights(fresh, folder / hub.WEIGHTS)
+        load_weights(fresh, folder / WEIGHTS)
         own = self.state_dict()
         same = all(
             value.dtype == own[key].dtype and torch.equal(value, own[key].cpu())
@@ -345,7 +324,7 @@ class ReFusion(
         return folder if same else None
 
     def _origin_name(self) -> str:
-        return (hub.bare_name(self._origin) or hub.display_name(self._origin)) if self._origin else ""
+        return (bare_name(self._origin) or display_name(self._origin)) if self._origin else ""
 
 
 def _copy_beside(source: Path, destination: Path) -> None:
@@ -356,11 +335,11 @@ def _copy_beside(source: Path, destination: Path) -> None:
     """
     from refusion.hub.facts import read_facts, save_training
 
-    for name in (hub.WEIGHTS, hub.PROPOSAL_WEIGHTS, hub.RECONSTRUCTION_WEIGHTS, *hub.FACTS):
+    for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, *FACTS):
         if (source / name).is_file():
-            content = read_verified(source / name) if name in hub.LOADED else (source / name).read_bytes()
+            content = read_verified(source / name) if name in LOADED else (source / name).read_bytes()
             with replacing(destination / name) as temporary:
                 temporary.write_bytes(content)
     training = read_facts(source).training
-    if training is not None and not (source / hub.TRAINING).is_file():
+    if training is not None and not (source / TRAINING).is_file():
         save_training(destination, training)

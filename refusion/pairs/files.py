@@ -3,19 +3,22 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output
-from refusion.inference.pair import Outcome
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".heic", ".heif", ".dcm"})
 """Suffixes of the files in a folder that are taken for pictures."""
 
 LISTS = frozenset({".csv", ".jsonl"})
 """Suffixes of lists of pairs."""
+
+
+class DataError(ValueError):
+    """The data set cannot be used; the message names the files and what to do."""
 
 
 @dataclass(frozen=True)
@@ -116,48 +119,6 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
     if not pairs:
         raise PictureError(f"{path.name} lists no pair.")
     return Jobs(pairs, [])
-
-
-def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
-    """The pairs without a result; all of them with `overwrite`."""
-    return [job for job in jobs if overwrite or not job.output.exists()]
-
-
-def fuse_jobs(
-    jobs: list[Job],
-    fuse_pairs: Callable[[Iterable[tuple[Path, Path]]], Iterable[Outcome]],
-    *,
-    bits: int | None = None,
-) -> Iterator[tuple[Job, str | None, tuple[str, ...]]]:
-    """Fuse and write pairs, each whole or not at all.
-
-    Args:
-        jobs: the pairs.
-        fuse_pairs: takes the pairs of paths and yields what became of each, as
-            `refusion.inference.pair.fuse_many` does.
-        bits: see `refusion.images.writing.save_picture`.
-
-    Yields:
-        The pair, why it failed or None, and the notes on it.
-    """
-    for job, outcome in zip(jobs, fuse_pairs((job.a, job.b) for job in jobs), strict=True):
-        if outcome.fused is None:
-            yield job, str(outcome.error), ()
-            continue
-        try:
-            _refuse_source(job)
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-            outcome.fused.save(job.output, bits)
-        except (ValueError, OSError) as error:
-            yield job, str(error), ()
-        else:
-            yield job, None, outcome.fused.notes
-
-
-def _refuse_source(job: Job) -> None:
-    for source in (job.a, job.b):
-        if job.output.exists() and job.output.samefile(source):
-            raise PictureError(f"The output {job.output.name} is one of the sources, so it is not written.")
 
 
 def _named(folder: Path, pattern: str) -> dict[str, Path]:

@@ -18,8 +18,8 @@ from datasets.distributed import split_dataset_by_node
 
 from refusion.hub.client_errors import hub_sentences
 from refusion.images.picture import PictureError
-from refusion.pairs.dataset import DataError, load_pairs
-from refusion.pairs.files import LISTS, read_list
+from refusion.pairs.dataset import load_pairs
+from refusion.pairs.files import LISTS, DataError, read_list
 from refusion.tasks import Task
 
 BATCH_ROWS = 16

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
+from refusion.inference.fuse import fuse_sources
+from refusion.inference.options import Options
 from refusion.metrics.evaluation import Evaluation, Fused, evaluate, figures_of
 from refusion.metrics.reports import NOTHING, Report, higher_is_better, to_json
 from refusion.models.model import ReFusion
-from refusion.pairs.dataset import DataError, Pairs
+from refusion.pairs.dataset import Pairs
+from refusion.pairs.files import DataError
 from refusion.system.files import write_text
 from refusion.tasks import Task
 
@@ -67,8 +69,9 @@ def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Cal
     figures = figures_of(task)
 
     def fuse_of(folder: Path) -> Fused:
-        fuse = ReFusion.from_pretrained(folder).fuse
-        return partial(fuse, output_range=task.output_range, anchor=task.anchor, chroma=task.chroma)
+        model = ReFusion.from_pretrained(folder)
+        options = Options(task.output_range, task.anchor, task.chroma)
+        return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
 
     evaluations = {
         name: evaluate(pairs, fuse_of(folder), figures, on_pair)

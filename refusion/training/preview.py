@@ -10,7 +10,10 @@ from torch import Tensor
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossWeights
 from refusion.system.files import replacing
+from refusion.training.trainer import MetaTrainer
 
+PREVIEW_PAIRS = 3
+PREVIEW_SIDE = 192
 GAP = 4
 
 
@@ -31,3 +34,27 @@ def save_preview(path: Path, fusion: FusionModule, weights: LossWeights, a: Tens
     picture = Image.fromarray(np.rint(np.concatenate(rows) * 255).astype(np.uint8))
     with replacing(path) as temporary:
         picture.save(temporary)
+
+
+def preview_pairs(trainer: MetaTrainer) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The middles of a few pairs, the same at every preview; None where the data set is streamed."""
+    if trainer.reader.pairs.streaming:
+        return None
+    count = len(trainer.reader)
+    indices = sorted({i * count // PREVIEW_PAIRS for i in range(PREVIEW_PAIRS)})
+    middles = [[middle(x, PREVIEW_SIDE) for x in trainer.reader[i]] for i in indices]
+    side = min(x.shape[-1] for pair in middles for x in pair), min(x.shape[-2] for pair in middles for x in pair)
+    a, b = (torch.stack([pair[k][:, : side[1], : side[0]] for pair in middles]) for k in (0, 1))
+    return a.to(trainer.device), b.to(trainer.device)
+
+
+def middle(luminance: np.ndarray, side: int) -> torch.Tensor:
+    """The middle of a picture, at most `side` high and wide, as a tensor (1, h, w)."""
+    top, left = (max(0, (length - side) // 2) for length in luminance.shape)
+    return torch.from_numpy(luminance[top : top + side, left : left + side].copy()).unsqueeze(0)
+
+
+def save_step_preview(trainer: MetaTrainer, folder: Path, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Write the preview of this step."""
+    path = folder / "previews" / f"step-{trainer.step:06d}.png"
+    save_preview(path, trainer.fused_module(), trainer.propose(*pairs), *pairs)

@@ -1,13 +1,80 @@
-"""How a model was trained, told from the settings.json and the history of its run."""
+"""What is noted of a run: all that it takes to start it again, and the training.json for its card."""
 
+import argparse
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
-from refusion.hub.facts import Training, TrainingData
+import torch
+
+from refusion.hub.facts import Training, TrainingData, read_history, save_training
+from refusion.hub.folder import HISTORY, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.pairs.dataset import Pairs
+from refusion.system.processes import Processes
 from refusion.tasks import TASKS
+from refusion.training.provenance import git_revision, versions
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
+
+ARGUMENTS = (
+    "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
+    "minutes", "seed", "device", "bf16", "deterministic",
+)  # fmt: skip
+"""Flags that are noted in the run folder, beside the hyperparameters and the threads."""
+
+
+def description(
+    args: argparse.Namespace,
+    settings: TrainingSettings,
+    pairs: Pairs,
+    processes: Processes,
+    found: str | None,
+    base: Path | None,
+) -> dict[str, Any]:
+    """What the run was, for the run folder: all that it takes to start it again."""
+    arguments = {name: getattr(args, name) for name in ARGUMENTS}
+    for name in ("data", "val", "start"):
+        if arguments[name] is not None and not is_name(name, arguments[name]):
+            arguments[name] = str(Path(arguments[name]).expanduser().resolve())
+    return {
+        "task": args.task,
+        "from": args.start,
+        "new_proposal": args.new_proposal,
+        "seed": args.seed,
+        "minutes": args.minutes,
+        "pairs": None if pairs.streaming else len(pairs.dataset),
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+        "processes": processes.count,
+        "versions": versions(),
+        "git": git_revision(),
+        "data": {"fingerprint": found},
+        "from_sha256": None if base is None else start_digest(base),
+        "arguments": arguments,
+        "settings": asdict(settings),
+    }
+
+
+def start_digest(base: Path) -> str:
+    """SHA-256 of the files of the three modules, those that are there."""
+    files = (base / name for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS))
+    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file())).hexdigest()
+
+
+def is_name(flag: str, given: str) -> bool:
+    """Whether a flag names something on the Hub or a bundled model, and not a folder or file here."""
+    return not Path(given).expanduser().exists() or (flag == "start" and "/" not in given and "\\" not in given)
+
+
+def save_record(folder: Path, described: Mapping[str, Any]) -> None:
+    """Write the training.json of a run folder, from what it is and what it has done until now.
+
+    Args:
+        folder: the run folder, with its history.jsonl.
+        described: as from `description`.
+    """
+    save_training(folder, training_of_run(described, read_history(folder / HISTORY)))
 
 
 def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) -> Training:

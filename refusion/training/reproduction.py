@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
-from refusion.pairs.dataset import DataError
+from refusion.pairs.files import DataError
 from refusion.training.provenance import git_revision, versions
 from refusion.training.run_folder import load_checkpoint
 

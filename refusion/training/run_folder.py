@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from refusion.hub.facts import SETTINGS
 from refusion.hub.folder import CONFIG, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, save_model, save_weights
 from refusion.models.model import ReFusion
 from refusion.system.checkpoints import CheckpointError, load_plain
@@ -19,6 +18,7 @@ from refusion.training.trainer import MetaTrainer, Progress
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"
+SETTINGS = "settings.json"
 
 
 def save_checkpoint(folder: Path, trainer: MetaTrainer) -> None:

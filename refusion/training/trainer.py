@@ -17,9 +17,10 @@ from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHT
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights
 from refusion.modules.reconstruction import ReconstructionModule
-from refusion.pairs.dataset import CropBatches, CropTransform, PairReader, Pairs, exchange
+from refusion.pairs.dataset import Pairs
 from refusion.system.checkpoints import CheckpointError
 from refusion.system.processes import ALONE, Processes
+from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
 from refusion.training.fixed_losses import FIXED_LOSSES
 from refusion.training.losses import alpha_at
 from refusion.training.settings import TrainingSettings

@@ -1,6 +1,7 @@
 """How the network runs over pictures."""
 
 import threading
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -77,6 +78,20 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
     check_memory(count, height, width, a.numel() * bytes_whole(module, dtype), free)
     with torch.inference_mode(), full_float32(a.device), torch.autocast(a.device.type, dtype, engine == "half"):
         return module(a, b).to(a.dtype)
+
+
+def fuse_luminances(
+    module: FusionModule, a: Sequence[np.ndarray], b: Sequence[np.ndarray], engine: Engine | None = None
+) -> list[np.ndarray]:
+    """The same for arrays, see `refusion.inference.network.Network.fuse_luminances`."""
+    parameter = next(module.parameters())
+
+    def batch(images: Sequence[np.ndarray]) -> Tensor:
+        # One image is not copied.
+        stacked = np.stack(images) if len(images) > 1 else np.ascontiguousarray(images[0])[None]
+        return torch.from_numpy(stacked)[:, None].to(parameter.device, parameter.dtype)
+
+    return list(run_network(module, batch(a), batch(b), engine)[:, 0].float().cpu().numpy())
 
 
 def _in_parts(module: FusionModule, window: int, a: Tensor, b: Tensor, free: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""`fuse_many`: pairs one after the other, or several at once."""
+"""Many pairs, one after the other or several at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from refusion.api import Fused, Loaded, Model, Options, finish_prepared, load, prepare
-from refusion.images.reading import MAX_PIXELS, PictureSource, Window
-from refusion.inference.alignment import Border, Motion
-from refusion.inference.finishing import fuse_luminances
-from refusion.inference.preparation import Prepared, Resize
-from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, get_task
+from refusion.images.reading import PictureSource
+from refusion.inference.finishing import Fused, finish_pair
+from refusion.inference.network import Network
+from refusion.inference.options import FinishOptions, Options
+from refusion.inference.preparation import Prepared, prepare
+from refusion.tasks import Task
 
 AHEAD = 2
 """Batches that are read while one is fused."""
@@ -50,64 +50,33 @@ class _Read:
         return None if self.pair is None else self.pair.a.size
 
 
-def fuse_many(
-    pairs: Iterable[Sequence[PictureSource]],
-    *,
-    task: str | None = None,
-    model: Model | None = None,
-    output_range: OutputRange | None = None,
-    anchor: Anchor | None = None,
-    chroma: ChromaRule | None = None,
-    window: Window | None = None,
-    resize: Resize | None = None,
-    align: Motion | bool = False,
-    align_border: Border = "fill",
-    max_pixels: int = MAX_PIXELS,
-    engine: Engine | None = None,
-    temperatures: bool = False,
-    device: str | None = None,
-    batch_size: int = 1,
+def fuse_pairs(
+    network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int = 1
 ) -> Iterator[Outcome]:
     """Fuse pairs one after the other; the next ones are read meanwhile.
 
     Args:
-        pairs: two sources each, as in `refusion.fuse`; taken one by one as they are needed.
-        task: see `refusion.fuse`, as the other arguments.
-        model: see `fuse`.
-        output_range: see `fuse`.
-        anchor: see `fuse`.
-        chroma: see `fuse`.
-        window: see `fuse`.
-        resize: see `fuse`.
-        align: see `fuse`.
-        align_border: see `fuse`.
-        max_pixels: see `fuse`.
-        engine: see `fuse`.
-        temperatures: see `fuse`.
-        device: see `refusion.api.load`.
+        network: a loaded model.
+        pairs: two sources each; taken one by one as they are needed.
+        options: what is asked for.
+        task: the task whose defaults count.
         batch_size: pairs that go through the network at once where as many in a row have one size: for a GPU, which
-            one small pair does not keep busy. The pictures are the same but for rounding.
+            one small pair does not keep busy. The results are the same but for rounding.
 
     Yields:
         What became of each pair, in their order; a pair that cannot be fused does not stop the others.
 
     Raises:
-        ModelError: the model cannot be loaded.
-        ValueError: there is no such task or device, or `batch_size` is less than 1.
+        ValueError: `batch_size` is less than 1.
     """
-    options = Options(
-        output_range, anchor, chroma, window, resize, align, align_border, max_pixels, engine, temperatures
-    )
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
-    loaded = load(task, model, device, engine)
-    chosen = get_task(task) if task else loaded.task
     ahead = AHEAD * batch_size
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
-        reading = _read_ahead(pool, partial(prepare, options=options, task=chosen.name), pairs, ahead)
+        reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead)
         try:
             for batch in _batches(reading, batch_size):
-                yield from _fuse_batch(pool, loaded, batch, options, chosen)
+                yield from _fuse_batch(pool, network, batch, options, task)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -150,26 +119,26 @@ def _batches(reading: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
 
 
 def _fuse_batch(
-    pool: ThreadPoolExecutor, model: Loaded, batch: Sequence[_Read], options: Options, task: Task
+    pool: ThreadPoolExecutor, network: Network, batch: Sequence[_Read], options: Options, task: Task
 ) -> list[Outcome]:
     pairs = [read.pair for read in batch if read.pair is not None]
     if not pairs:
         return [Outcome(read.index, error=read.error) for read in batch]
     try:
-        luminances = fuse_luminances(
-            model, [pair.a.luminance for pair in pairs], [pair.b.luminance for pair in pairs], engine=options.engine
+        luminances = network.fuse_luminances(
+            [pair.a.luminance for pair in pairs], [pair.b.luminance for pair in pairs], engine=options.engine
         )
     except (ValueError, OSError) as error:
         return [Outcome(read.index, error=error) for read in batch]
-    finish = partial(_finish, options=options, task=task)
+    finish = partial(_finish, options=options.for_task(task))
     indices = [read.index for read in batch]
     # A single one does not wait for the readers.
     map_ = pool.map if len(batch) > 1 else map
     return list(map_(finish, indices, luminances, pairs))
 
 
-def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: Options, task: Task) -> Outcome:
+def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Outcome:
     try:
-        return Outcome(index, finish_prepared(luminance, pair, options, task))
+        return Outcome(index, finish_pair(luminance, pair, options))
     except (ValueError, OSError) as error:
         return Outcome(index, error=error)

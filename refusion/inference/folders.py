@@ -1,0 +1,50 @@
+"""Fuse the pairs of folders and lists that are not done yet."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from refusion.images.picture import PictureError
+from refusion.inference.many import Outcome
+from refusion.pairs.files import Job
+
+
+def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
+    """The pairs without a result; all of them with `overwrite`."""
+    return [job for job in jobs if overwrite or not job.output.exists()]
+
+
+def fuse_jobs(
+    jobs: list[Job],
+    fuse_pairs: Callable[[Iterable[tuple[Path, Path]]], Iterable[Outcome]],
+    *,
+    bits: int | None = None,
+) -> Iterator[tuple[Job, str | None, tuple[str, ...]]]:
+    """Fuse and write pairs, each whole or not at all.
+
+    Args:
+        jobs: the pairs.
+        fuse_pairs: takes the pairs of paths and yields what became of each, as
+            `refusion.fuse_many` does.
+        bits: see `refusion.images.writing.save_picture`.
+
+    Yields:
+        The pair, why it failed or None, and the notes on it.
+    """
+    for job, outcome in zip(jobs, fuse_pairs((job.a, job.b) for job in jobs), strict=True):
+        if outcome.fused is None:
+            yield job, str(outcome.error), ()
+            continue
+        try:
+            _refuse_source(job)
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            outcome.fused.save(job.output, bits)
+        except (ValueError, OSError) as error:
+            yield job, str(error), ()
+        else:
+            yield job, None, outcome.fused.notes
+
+
+def _refuse_source(job: Job) -> None:
+    for source in (job.a, job.b):
+        if job.output.exists() and job.output.samefile(source):
+            raise PictureError(f"The output {job.output.name} is one of the sources, so it is not written.")

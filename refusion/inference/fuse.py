@@ -1,0 +1,45 @@
+"""Fuse a pair or a stack with a loaded model."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from refusion.images.reading import PictureSource
+from refusion.inference.finishing import Fused, finish_pair
+from refusion.inference.network import Network, fuse_luminance
+from refusion.inference.options import Options
+from refusion.inference.preparation import prepare
+from refusion.inference.stack import fuse_stack
+from refusion.tasks import Task
+
+
+def fuse_sources(
+    network: Network,
+    a: PictureSource | Sequence[PictureSource],
+    b: PictureSource | None,
+    options: Options,
+    task: Task,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fused:
+    """Fuse two sources, or a stack of more.
+
+    Args:
+        network: a loaded model.
+        a: first source, or a sequence of all.
+        b: second source; None if `a` is a sequence.
+        options: what is asked for.
+        task: the task whose defaults count.
+        progress: for stacks, see `refusion.inference.stack.fuse_stack`.
+
+    Raises:
+        PictureError: a source cannot be read, or they do not match.
+        ValueError: there are less than two sources, or more than the task takes.
+    """
+    sources = list(cast(Sequence[PictureSource], a)) if b is None and isinstance(a, list | tuple) else [a, b]
+    if len(sources) < 2 or sources[1] is None:
+        raise ValueError("Fusion needs two images or more, but one was given; give its partner, too.")
+    given = cast(list[PictureSource], sources)
+    if len(given) > 2:
+        return fuse_stack(network, given, options, task, progress)
+    pair = prepare(given, options, task)
+    luminance = fuse_luminance(network, pair.a.luminance, pair.b.luminance, engine=options.engine)
+    return finish_pair(luminance, pair, options.for_task(task))

@@ -1,0 +1,106 @@
+"""What fusing can be asked for, and the defaults of a task."""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from refusion.images.reading import MAX_PIXELS, Window
+from refusion.inference.alignment import Border, Motion
+from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
+
+Resize = Literal["smaller", "larger", "a", "b"]
+"""Which size both sources get: that of the one with fewer or more pixels, or of A or B."""
+
+
+class OptionValues(TypedDict, total=False):
+    """The fields of `Options`, as keyword arguments."""
+
+    output_range: OutputRange | None
+    anchor: Anchor | None
+    chroma: ChromaRule | None
+    window: Window | None
+    resize: Resize | None
+    align: Motion | bool
+    align_border: Border
+    max_pixels: int
+    engine: Engine | None
+    temperatures: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of fusing. None stands for the default of the task or the machine.
+
+    Attributes:
+        output_range: ``sources`` scales the fused luminance to the range that both sources span together, ``contrast``
+            multiplies differences from a middle grey by `refusion.tasks.CONTRAST`, ``robust`` scales to the full range
+            with 0.5 % of the pixels clipped at each end, ``stretch`` from the minimum to the maximum (as the authors'
+            release does), ``network`` changes nothing. The default of a stack of three or more is ``network``.
+        anchor: what keeps the fused luminance consistent with its sources before that: ``guided``, ``choice``,
+            ``bounds`` or ``none``, see `refusion.inference.anchors.anchor_luminance`.
+        chroma: where the colour comes from, see `refusion.images.colour.fuse_chroma`.
+        window: black and white of sources with more than 8 bits, see `refusion.images.read_picture`.
+        resize: the size that both sources get if theirs differ; in a stack only ``a``, that of the first image.
+        align: the motion to align by, or True for ``euclidean``, see `refusion.inference.alignment.align`.
+        align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`; in a stack only ``fill``.
+        max_pixels: most pixels accepted.
+        engine: how the network runs, see `refusion.tasks.Engine`.
+        temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.
+
+    Raises:
+        ValueError: there is no such choice.
+    """
+
+    output_range: OutputRange | None = None
+    anchor: Anchor | None = None
+    chroma: ChromaRule | None = None
+    window: Window | None = None
+    resize: Resize | None = None
+    align: Motion | bool = False
+    align_border: Border = "fill"
+    max_pixels: int = MAX_PIXELS
+    engine: Engine | None = None
+    temperatures: bool = False
+
+    def __post_init__(self) -> None:
+        for what, name, choices in (
+            ("output range", self.output_range, OutputRange),
+            ("anchor", self.anchor, Anchor),
+            ("chroma rule", self.chroma, ChromaRule),
+            ("resize rule", self.resize, Resize),
+            ("motion", self.motion, Motion),
+            ("border", self.align_border, Border),
+            ("engine", self.engine, Engine),
+        ):
+            if name is not None:
+                check_choice(what, name, choices)
+
+    @property
+    def motion(self) -> Motion | None:
+        """The motion to align by, if any."""
+        return "euclidean" if self.align is True else self.align or None
+
+    def for_task(self, task: Task, count: int = 2) -> "FinishOptions":
+        """What follows the network, with the defaults of a task filled in.
+
+        Args:
+            task: the task.
+            count: number of sources.
+        """
+        return FinishOptions(
+            self.output_range or task.range_of(count), self.anchor or task.anchor, self.chroma or task.chroma
+        )
+
+
+@dataclass(frozen=True)
+class FinishOptions:
+    """What follows the network; nothing is left open.
+
+    Attributes:
+        output_range: see `Options`.
+        anchor: see `Options`.
+        chroma: see `Options`.
+    """
+
+    output_range: OutputRange
+    anchor: Anchor
+    chroma: ChromaRule

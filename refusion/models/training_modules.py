@@ -1,0 +1,57 @@
+"""The two modules that only training and explaining need, beside the fusion module in a folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from refusion.hub.errors import NoWeightsError
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, load_weights
+from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
+
+
+def load_training_modules(folder: Path, config: Mapping[str, Any]) -> tuple[LossProposalModule, ReconstructionModule]:
+    """Load the loss proposal module and the reconstruction module of a model.
+
+    Args:
+        folder: the model folder.
+        config: constructor arguments of the fusion module.
+
+    Returns:
+        Both modules in evaluation mode, on the CPU.
+
+    Raises:
+        NoWeightsError: there is only the fusion module.
+        ModelError: a file is damaged or does not fit.
+    """
+    missing = [f for f in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS) if not (folder / f).is_file()]
+    if missing:
+        raise NoWeightsError(
+            f"The model {folder.name} has only the fusion module, so its loss cannot be explained: there is no "
+            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
+            "come without; choose a model that train.py made, with all of its files."
+        )
+    widths = _widths(config)
+    proposal, reconstruction = LossProposalModule(**widths), ReconstructionModule(**widths)
+    load_weights(proposal, folder / PROPOSAL_WEIGHTS)
+    load_weights(reconstruction, folder / RECONSTRUCTION_WEIGHTS)
+    return proposal.eval(), reconstruction.eval()
+
+
+def check_training_modules(folder: Path, config: Mapping[str, Any]) -> None:
+    """Load those of the two modules that are there, so that none is published that does not fit.
+
+    Args:
+        folder: the model folder.
+        config: constructor arguments of the fusion module.
+
+    Raises:
+        ModelError: one of them is damaged or does not fit.
+    """
+    for name, kind in ((PROPOSAL_WEIGHTS, LossProposalModule), (RECONSTRUCTION_WEIGHTS, ReconstructionModule)):
+        if (folder / name).is_file():
+            load_weights(kind(**_widths(config)), folder / name)
+
+
+def _widths(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "task"}

@@ -1,0 +1,58 @@
+"""What a training prints."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.progress import Progress
+from rich.text import Text
+
+from refusion.pairs.dataset import Pairs
+from refusion.tasks import Task
+from refusion.training.trainer import Progress as TrainingProgress
+
+
+class StatusProgress(Progress):
+    """A progress bar under a line of its own for the figures, so that 80 columns hold both."""
+
+    status = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The line, then the bar."""
+        yield Text(self.status)
+        yield self.make_tasks_table(self.tasks)
+
+
+def status_line(progress: TrainingProgress) -> str:
+    """Step, learning rate, running losses, and mean and spread of the proposed weights, on one short line."""
+    parts = [f"step {progress.step}", f"lr {progress.lr:.1e}"]
+    names = {"fusion": "L_f", "reconstruction": "L_r", "outer": "outer"}
+    parts += [f"{short} {progress.losses[name]:.3g}" for name, short in names.items() if name in progress.losses]
+    for name in ("w", "v"):
+        if f"{name}_mean" in progress.losses:
+            mean, spread = progress.losses[f"{name}_mean"], progress.losses[f"{name}_spread"]
+            parts.append(f"{name} {mean:.2f}±{spread:.2f}")
+    return "  ".join(parts)
+
+
+def report_skipped(skipped: list[str], console: Console) -> None:
+    """List what was left out of the data set."""
+    if skipped:
+        console.print(f"{len(skipped)} left out:", highlight=False)
+        for sentence in skipped:
+            console.print(f"  {sentence}", highlight=False)
+
+
+def show_scores(base: Path, out: Path, pairs: Pairs, task: Task) -> None:
+    """Score the model before and after, keep the figures in the run folder, and print them as a table."""
+    from refusion.training.fine_tuning import SCORES, change_table, score_both
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("scores before and after", total=2 * len(pairs.dataset))
+        report = score_both(base, out, pairs, task, lambda: bar.advance(row))
+    console = Console()
+    console.print(change_table(report))
+    notes = "Means over the held-out pairs; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
+    console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
+    for problem in report.problems:
+        console.print(f"Not scored: {problem}", markup=False, highlight=False)

@@ -1,0 +1,114 @@
+"""The flags of train.py."""
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from refusion.hub.folder import read_config
+from refusion.models.model import ReFusion
+from refusion.tasks import TASKS, get_task
+from refusion.training.record import start_digest
+from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags: what to train on, for how long, and one for each hyperparameter."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
+    )
+    parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
+    parser.add_argument("--data", required=True, help="folder, imagefolder, Parquet file or Hub data set of pairs")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the run")
+    parser.add_argument(
+        "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, help="fusion updates in all")
+    budget.add_argument("--minutes", type=float, help="time budget of the whole run")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
+    parser.add_argument(
+        "--new-proposal", action="store_true", help="with --from: the loss proposal module starts anew, from its gains"
+    )
+    parser.add_argument("--val", help="with --from: pairs for the scores before and after, as --data")
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="with --from: keep N pairs out of the training for these scores (default: a fifth, at most 20; none "
+        "with --val or --new-proposal)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--deterministic", action="store_true", help="refuse torch operations that may differ from run to run"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
+    parser.add_argument("--split", default="train", help="split of a Hub data set")
+    parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
+    parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
+    parser.set_defaults(expected_data=None, expected_start=None)
+    parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview pictures")
+    hyper = parser.add_argument_group("hyperparameters (default: the preset's)")
+    for setting in fields(TrainingSettings):
+        flag = f"--{setting.name.replace('_', '-')}"
+        about = setting.metadata["help"]
+        values = ", ".join(f"{name}: {values_in(name, setting.name)}" for name in PRESETS)
+        if setting.type is bool:
+            hyper.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"{about} ({values})")
+        else:
+            choices = setting.metadata["choices"] or None
+            hyper.add_argument(flag, type=setting.type, choices=choices, help=f"{about} ({values})".replace("%", "%%"))
+    return parser
+
+
+def values_in(preset: str, setting: str) -> str:
+    """The value that a preset gives a setting; one for each task where they differ."""
+    by_task = {task: getattr(preset_settings(preset, task), setting) for task in TASKS}
+    if len(set(by_task.values())) == 1:
+        return str(by_task.popitem()[1])
+    return " ".join(f"{value} {task}" for task, value in by_task.items())
+
+
+def settings_from(args: argparse.Namespace) -> TrainingSettings:
+    """The preset with the given flags put over it.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    given = {f.name: getattr(args, f.name) for f in fields(TrainingSettings) if getattr(args, f.name) is not None}
+    return replace(preset_settings(args.preset, args.task), **given)
+
+
+def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
+    """Whether a run goes on from the gains of the model it starts from: one of its own task, and none given here."""
+    given = [args.intensity_brightness, args.intensity_contrast, args.gradient_contrast]
+    return given == [None] * 3 and read_config(start, ReFusion)["task"] == args.task
+
+
+def check_start(args: argparse.Namespace, base: Path | None) -> None:
+    """Take the task of the model to start from, if none is given, and refuse flags that do not go together.
+
+    Raises:
+        ValueError: what does not fit.
+    """
+    if base is None:
+        if args.new_proposal:
+            raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
+        if args.val or args.hold_out is not None:
+            raise ValueError("--val and --hold-out belong to --from; without it there is no model to compare with.")
+        if args.task is None:
+            raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
+        return
+    if args.task is None:
+        args.task = get_task(read_config(base, ReFusion)["task"]).name
+    if args.expected_start is not None and (found := start_digest(base)) != args.expected_start:
+        raise ValueError(
+            f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "
+            f"{found[:12]}, not {args.expected_start[:12]}."
+        )
