@@ -9,7 +9,15 @@ from typing import Any
 
 import torch
 
-from refusion.hub.folder import CONFIG, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, save_model, save_weights
+from refusion.hub.folder import (
+    CONFIG,
+    HISTORY,
+    PROPOSAL_WEIGHTS,
+    RECONSTRUCTION_WEIGHTS,
+    WEIGHTS,
+    save_model,
+    save_weights,
+)
 from refusion.models.model import ReFusion
 from refusion.system.checkpoints import CheckpointError, load_plain
 from refusion.system.files import remove_leftovers, write_bytes, write_text
@@ -17,7 +25,6 @@ from refusion.training.fixed_losses import FIXED_LOSSES
 from refusion.training.trainer import MetaTrainer, Progress
 
 CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.jsonl"
 SETTINGS = "settings.json"
 
 

@@ -1,0 +1,219 @@
+"""The table of docs/inputs.md: bad input is one sentence and exit code 2, and nothing is overwritten."""
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion, small_model
+from support.scenes import textured
+
+from refusion.images import PictureError, read_picture
+
+GOOD = textured(2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return small_model(tmp_path_factory.mktemp("models") / "model")
+
+
+def truncated(suffix: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / f"a{suffix}"
+        Image.fromarray(textured(1)).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        return path
+
+    return make
+
+
+def written(name: str, content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+def sized(width: int, height: int) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        Image.new("L", (width, height), 90).save(folder / "a.png")
+        return folder / "a.png"
+
+    return make
+
+
+def floats(value: float) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        pixels = (textured(1) / 255).astype(np.float32)
+        pixels[3, 3] = value
+        Image.fromarray(pixels).save(folder / "a.tif")
+        return folder / "a.tif"
+
+    return make
+
+
+def pages(folder: Path) -> Path:
+    Image.fromarray(textured(1)).save(folder / "a.tif", save_all=True, append_images=[Image.fromarray(GOOD)])
+    return folder / "a.tif"
+
+
+def bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "missing": (lambda folder: folder / "a.png", "There is no file a.png"),
+    "empty": (written("a.png", b""), "a.png is an empty file"),
+    "truncated PNG": (truncated(".png"), "a.png cannot be decoded"),
+    "truncated JPEG": (truncated(".jpg"), "a.jpg cannot be decoded"),
+    "another kind": (written("a.png", b"GIF89a, or so"), "a.png is not a picture that can be read"),
+    "no picture": (written("a.png", b"these are not pixels"), "a.png is not a picture that can be read"),
+    "decompression bomb": (written("a.png", bomb(60_000, 60_000)), "a.png is refused by Pillow"),
+    "1 x 1": (sized(1, 1), "a.png is 1 x 1 pixels; a picture is at least 8 x 8"),
+    "7 x 9": (sized(7, 9), "a.png is 7 x 9 pixels"),
+    "1 x 20000": (sized(1, 20_000), "a.png is 1 x 20000 pixels"),
+    "NaN": (floats(np.nan), "a.tif has values that are not finite"),
+    "infinite": (floats(np.inf), "a.tif has values that are not finite"),
+    "floats beyond 1": (floats(900.0), "give a window"),
+    "several pages": (pages, "a.tif holds several frames"),
+    "another size": (sized(30, 40), "The two sources must show the same scene"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_sources_are_refused_by_a_sentence(model, tmp_path, case):
+    make, words = REFUSED[case]
+    a, b, output = make(tmp_path), tmp_path / "b.png", tmp_path / "fused.png"
+    Image.fromarray(GOOD).save(b)
+    output.write_bytes(b"an older picture")
+    for pair in ((a, b), (b, a)):
+        result = refusion("fuse", *pair, "-o", output, "--model", model)
+        assert result.code == 2, result.err
+        assert words in result.err
+        assert result.err.startswith("refusion: ")
+        assert result.err.endswith(".")
+        assert "Traceback" not in result.err
+    assert output.read_bytes() == b"an older picture"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_beside_a_picture_is_refused(model, tmp_path):
+    Image.fromarray(GOOD).save(tmp_path / "b.png")
+    result = refusion("fuse", tmp_path, tmp_path / "b.png", "-o", tmp_path / "fused.png", "--model", model)
+    assert result.code == 2
+    assert "not a mixture" in result.err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
+def test_a_file_that_may_not_be_read():
+    with tempfile.TemporaryDirectory() as folder:
+        # pytest's own folders are closed to all but their owner.
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "a.png"
+        Image.fromarray(GOOD).save(path)
+        path.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            # Permissions do not bind root, so root becomes nobody for a moment.
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PictureError, match=r"^a\.png cannot be read: Permission denied\.$"):
+                read_picture(path)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+def test_a_disk_that_fills_up(model, tmp_path):
+    resource = pytest.importorskip("resource")
+    a, b, output = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "fused.png"
+    noise = np.random.default_rng(0).integers(0, 256, (2, 128, 128), dtype=np.uint8)
+    for path, pixels in zip((a, b), noise, strict=True):
+        Image.fromarray(pixels).save(path)
+    output.write_bytes(b"an older picture")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        result = refusion("fuse", a, b, "-o", output, "--model", model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.code == 2
+    assert "fused.png cannot be saved" in result.err
+    assert output.read_bytes() == b"an older picture"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "fused.png"]
+
+
+def test_the_output_is_a_source(model, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(GOOD).save(tmp_path / name)
+    before = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    for output in ("a.png", "b.png", "link.png"):
+        result = refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / output, "--model", model)
+        assert result.code == 2
+        assert "is one of the sources" in result.err
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_the_same_file_twice_is_fused_with_a_warning(model, tmp_path):
+    Image.fromarray(GOOD).save(tmp_path / "a.png")
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "a.png", "-o", tmp_path / "f.png", "--model", model)
+    assert result.code == 0
+    assert "are the same picture" in result.err
+
+
+@pytest.mark.parametrize("task", ["ir-vis", "medical", "multi-focus", "multi-exposure"])
+@pytest.mark.parametrize("levels", [(0, 0), (255, 255), (90, 200)])
+def test_black_and_constant_pictures(model, tmp_path, task, levels):
+    for name, level in zip(("a.png", "b.png"), levels, strict=True):
+        Image.new("L", (24, 16), level).save(tmp_path / name)
+    output = tmp_path / "fused.png"
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", "-o", output, "--model", model, "--task", task)
+    assert result.code == 0, result.err
+    with Image.open(output) as fused:
+        assert fused.size == (24, 16)
+        assert np.ptp(np.asarray(fused)) <= 60
+
+
+def test_a_narrow_range_of_sixteen_bits_is_noted_and_a_window_helps(model, tmp_path):
+    thermal = (7000 + 4 * textured(1).astype(np.uint16)).astype(np.uint16)
+    Image.fromarray(thermal).save(tmp_path / "ir.tif")
+    Image.fromarray(GOOD).save(tmp_path / "vis.png")
+    base = ["fuse", tmp_path / "ir.tif", tmp_path / "vis.png", "-o", tmp_path / "f.png", "--model", model]
+    assert "--own-range" in refusion(*base).err
+    for flags in (["--own-range"], ["--window", "7000", "8020"]):
+        result = refusion(*base, *flags)
+        assert result.code == 0, result.err
+        assert "--own-range" not in result.err
+        with Image.open(tmp_path / "f.png") as fused:
+            assert fused.mode == "I;16"
+    assert refusion(*base, "--window", "9", "2").code == 2
+    assert refusion(*base, "--window", "2", "9", "--own-range").code == 2
+
+
+def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(textured(ord(name[0]))).save(tmp_path / name)
+    base = ["fuse", tmp_path / "a.png", tmp_path / "b.png", "--model", model]
+    for flags, words in [
+        (["-o", tmp_path / "f.jpg", "--bits", "16"], "f.jpg cannot hold 16 bits"),
+        (["-o", tmp_path / "f.png", "--bits", "12"], "8 or 16 bits"),
+        (["-o", tmp_path / "f.png", "--chroma", "mean"], "release, saturation, choice, a, b"),
+        (["-o", tmp_path / "f.png", "--align", "--motion", "bend"], "translation, euclidean, affine, homography"),
+        (["-o", tmp_path / "f.gif"], "ends in .gif"),
+    ]:
+        result = refusion(*base, *flags)
+        assert result.code == 2, result.err
+        assert words in result.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]

@@ -1,0 +1,491 @@
+"""The demo, as `python app.py` serves it: what programs get, what is refused, and what stays private."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from gradio_client.utils import QueueError
+from PIL import ExifTags, Image
+from support.demo_server import ROOT, Server, files, free_port, visitors_files
+from support.scenes import textured
+
+import refusion.cli.app
+from refusion.demo import build_demo, main, serve
+from refusion.demo.batch import archive, fuse_batch, match
+from refusion.demo.options import DemoOptions
+from refusion.demo.results import ResultFiles
+from refusion.demo.service import Fusing, Settings
+from refusion.demo.uploads import SourceError
+from refusion.hub.names import has_weights
+from refusion.images import read_picture
+from refusion.metrics.evaluation import figures_of
+from refusion.metrics.fusion import score
+from refusion.tasks import TASKS, Task
+
+MODEL = TASKS["ir-vis"].model
+needs_weights = pytest.mark.skipif(not has_weights(MODEL), reason=f"the weights {MODEL} are not bundled")
+
+FLAGS = ("--max-megapixels", "1", "--max-file-mb", "3")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"), *FLAGS)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory):
+    return Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A 16-bit infrared PNG with detail below 8 bits, and a coloured JPEG that lies on its side."""
+    rng = np.random.default_rng(5)
+    slope = np.linspace(20000, 20400, 64) + rng.integers(0, 200, (48, 64))
+    Image.fromarray(slope.astype(np.uint16)).save(tmp_path / "ir.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    colour = Image.fromarray(rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)).resize((48, 64), Image.Resampling.BICUBIC)
+    colour.save(tmp_path / "visible.jpg", exif=exif)
+    return tmp_path / "ir.png", tmp_path / "visible.jpg"
+
+
+def fuse(client, a, b, task="ir_vis", **settings):
+    a, b = (None if source is None else handle_file(source) for source in (a, b))
+    return client.predict(a, b, api_name=f"/fuse_{task}", **settings)
+
+
+def refusal(client, a, b, **settings):
+    with pytest.raises(AppError) as caught:
+        fuse(client, a, b, **settings)
+    return str(caught.value)
+
+
+def by_command(tmp_path, *arguments):
+    """The file that `refusion fuse` writes."""
+    output = tmp_path / "by_command.png"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["refusion", "fuse", *map(str, arguments), "-o", str(output)])
+        with pytest.raises(SystemExit, match="0"):
+            refusion.cli.app.main()
+    return output
+
+
+def assert_same_picture(path, other):
+    with Image.open(path) as one, Image.open(other) as two:
+        assert (one.format, one.mode, one.size) == (two.format, two.mode, two.size)
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+
+
+def components(config, kind):
+    return [component["props"] for component in config["components"] if component["type"] == kind]
+
+
+def png_claiming(width, height, data=b""):
+    """A PNG file whose header claims a size; grey, 8 bits."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_every_task_has_a_tab_and_those_with_weights_an_endpoint(server, client):
+    config = httpx.get(f"{server.url}/config").json()
+    titles = [tab["label"] for tab in components(config, "tabitem")]
+    assert titles == [*(task.title for task in TASKS.values()), "Stack", "Batch", "About"]
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    ready = [task for task in TASKS.values() if has_weights(task.model)]
+    assert set(endpoints) == {*(f"/fuse_{task.name.replace('-', '_')}" for task in ready), "/evaluate"}
+    for name, endpoint in endpoints.items():
+        needed = [p["parameter_name"] for p in endpoint["parameters"] if not p["parameter_has_default"]]
+        assert needed == ["a", "b"], name
+        assert endpoint["description"], name
+
+
+def test_tools_are_called_as_endpoints_are():
+    named = {fn.api_name: fn.fn.__name__ for fn in build_demo().fns.values() if fn.api_visibility == "public"}
+    assert named
+    assert all(name == called for name, called in named.items())
+
+
+def test_a_task_without_weights_says_so_and_has_no_button():
+    task = Task("sonar", "Sonar", ("a", "b"), ("low", "high"), "a", "refusion-sonar")
+    config = build_demo(tasks=[task]).get_config_file()
+    assert any("without the weights `refusion-sonar`" in text["value"] for text in components(config, "markdown"))
+    assert "Fuse" not in [button["value"] for button in components(config, "button")]
+
+
+def test_the_page_asks_no_font_server(server):
+    page = httpx.get(server.url).text
+    theme = httpx.get(f"{server.url}/theme.css").text
+    config = httpx.get(f"{server.url}/config").json()
+    assert "system-ui" in theme
+    assert "//fonts." not in page + theme + json.dumps(config["stylesheets"])
+
+
+@needs_weights
+def test_what_programs_get_is_what_the_command_writes(client, pair, tmp_path):
+    assert_same_picture(fuse(client, *pair), by_command(tmp_path, *pair))
+
+
+@needs_weights
+def test_sixteen_bits_survive(client, pair, tmp_path):
+    deep = np.linspace(9000, 9900, 48 * 64).reshape(48, 64).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    fused = fuse(client, pair[0], tmp_path / "deep.png")
+    with Image.open(fused) as image:
+        assert image.mode.startswith("I;16")
+    assert_same_picture(fused, by_command(tmp_path, pair[0], tmp_path / "deep.png"))
+
+
+@needs_weights
+def test_settings_reach_the_fusion(client, pair, tmp_path):
+    fused = fuse(client, *pair, output_range="stretch", anchor="none")
+    assert_same_picture(fused, by_command(tmp_path, *pair, "--stretch"))
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if has_weights(task.model)], ids=lambda t: t.name)
+def test_every_task_has_an_example_that_fuses(client, task, tmp_path):
+    a, b = (ROOT / f"space/examples/{task.name}_{folder}.png" for folder in task.folders)
+    small = [tmp_path / a.name, tmp_path / b.name]
+    for source, target in zip((a, b), small, strict=True):
+        with Image.open(source) as image:
+            image.crop((0, 0, 96, 64)).save(target)
+    fused = fuse(client, *small, task=task.name.replace("-", "_"))
+    assert_same_picture(fused, by_command(tmp_path, *small, "--task", task.name))
+
+
+@needs_weights
+def test_evaluate_scores_a_fused_picture_or_fuses_first(client, pair, tmp_path):
+    fused = fuse(client, *pair)
+    given = client.predict(handle_file(pair[0]), handle_file(pair[1]), handle_file(fused), api_name="/evaluate")
+    own = client.predict(handle_file(pair[0]), handle_file(pair[1]), api_name="/evaluate")
+    arrays = [np.rint(read_picture(path).luminance.astype(np.float64) * 255) for path in (*pair, fused)]
+    wanted = score(*arrays)
+    assert set(given) == set(figures_of(TASKS["ir-vis"]))
+    assert {name: given[name] for name in wanted} == pytest.approx(wanted)
+    assert own == pytest.approx(given)
+
+
+@needs_weights
+def test_two_sizes_are_refused_with_both(client, pair, tmp_path):
+    Image.new("L", (24, 48)).save(tmp_path / "small.png")
+    said = refusal(client, pair[0], tmp_path / "small.png")
+    assert "ir.png is 64 x 48 and small.png is 24 x 48" in said
+
+
+@needs_weights
+def test_a_missing_picture_is_named(client, pair):
+    assert "infrared picture is missing" in refusal(client, None, pair[1])
+    assert "visible picture is missing" in refusal(client, pair[0], None)
+
+
+@needs_weights
+def test_the_same_file_twice_is_refused(client, pair):
+    assert "Both pictures are the same file" in refusal(client, pair[0], pair[0])
+
+
+@needs_weights
+def test_a_file_that_is_no_picture_is_refused_without_a_path(server, client, pair, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    said = refusal(client, tmp_path / "notes.png", pair[1])
+    assert said.startswith("notes.png is not a picture")
+    assert str(server.uploads) not in said
+    assert "Traceback" not in server.log.read_text()
+
+
+@needs_weights
+@pytest.mark.parametrize("kind", ["gif", "pdf", "eps", "ppm"])
+def test_formats_that_are_not_listed_are_not_decoded(client, pair, tmp_path, kind):
+    Image.new("RGB", (64, 48)).save(tmp_path / f"picture.{kind}")
+    (tmp_path / f"picture.{kind}").rename(tmp_path / "picture.png")
+    assert "picture.png is not a picture that can be read" in refusal(client, tmp_path / "picture.png", pair[1])
+
+
+@needs_weights
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(server, client, pair, tmp_path):
+    fuse(client, *pair)
+    zeros, rows = zlib.compressobj(1), bytes(12_001)
+    real = b"".join(zeros.compress(rows) for _ in range(12_000)) + zeros.flush()
+    (tmp_path / "bomb.png").write_bytes(png_claiming(12_000, 12_000, real))
+    (tmp_path / "claim.png").write_bytes(png_claiming(60_000, 60_000))
+    server.forget_peak()
+    before = server.memory("VmRSS")
+    assert "bomb.png is 12000 x 12000 pixels (144 megapixels)" in refusal(client, tmp_path / "bomb.png", pair[1])
+    assert "claim.png has far too many pixels" in refusal(client, pair[0], tmp_path / "claim.png")
+    assert server.memory("VmHWM") < before + 60
+
+
+def test_a_file_that_is_too_large_is_not_taken(server):
+    answer = httpx.post(f"{server.url}/gradio_api/upload", files={"files": ("large.png", bytes(4_000_000))})
+    assert answer.status_code == 413
+    assert "maximum allowed size" in answer.text
+    assert not [path for path in files(server.uploads) if path.name == "large.png"]
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"output_range": "loud"}, "There is no output range 'loud'"),
+        ({"anchor": "chain"}, "There is no anchor 'chain'"),
+        ({"chroma": "c"}, "There is no colour rule 'c'"),
+        ({"model": "./refusion"}, "There is no model './refusion' here"),
+        ({"model": "/etc"}, "There is no model '/etc' here"),
+        ({"model": "../hub_configs"}, "There is no model '../hub_configs' here"),
+        ({"revision": "v1"}, "refusion-ir-vis is on this machine and has no revisions"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(client, pair, settings, sentence):
+    assert sentence in refusal(client, *pair, **settings)
+
+
+def call(server, name, data):
+    """Call an endpoint with data that no proper client sends; returns what the server says."""
+    answer = httpx.post(f"{server.url}/gradio_api/call/{name}", json={"data": data})
+    event = answer.json()["event_id"]
+    return httpx.get(f"{server.url}/gradio_api/call/{name}/{event}", timeout=60).text
+
+
+@needs_weights
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "file data"])
+@pytest.mark.parametrize("path", ["examples", "relative", "traversal", "nothing", "address"])
+def test_no_path_or_address_that_a_client_names_is_opened(server, path, meta):
+    named = {
+        "examples": str(ROOT / "space/examples/ir-vis_ir.png"),
+        "relative": "space/examples/ir-vis_ir.png",
+        "traversal": f"{server.uploads}/../../../../../../../../{ROOT}/space/examples/ir-vis_ir.png",
+        "nothing": "nowhere.png",
+        "address": f"{server.url}/theme.css",
+    }[path]
+    forged = {"path": named, **meta}
+    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, ""])
+    assert "event: error" in said
+    assert str(ROOT) not in said
+    assert str(server.uploads) not in said
+    if path == "address" and meta:
+        assert "downloads nothing" in said
+
+
+@needs_weights
+def test_visitors_at_one_time_get_their_own_pictures(server, tmp_path):
+    def visit(seed):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        paths = [folder / "ir.png", folder / "vis.png"]
+        for offset, path in enumerate(paths):
+            Image.fromarray(textured(2 * seed + offset)).save(path)
+        client = Client(server.url, download_files=folder / "downloads", verbose=False)
+        return paths, fuse(client, *paths)
+
+    with ThreadPoolExecutor(4) as pool:
+        visits = list(pool.map(visit, range(4)))
+    for paths, fused in visits:
+        assert_same_picture(fused, by_command(tmp_path, *paths))
+
+
+def test_a_full_queue_says_so(tmp_path):
+    server = Server(tmp_path, "--queue-size", "1")
+    for name, seed in (("ir.png", 1), ("vis.png", 2)):
+        Image.fromarray(textured(seed, 200, 240)).save(tmp_path / name)
+
+    def visit(_):
+        client = Client(server.url, download_files=tmp_path, verbose=False)
+        try:
+            return fuse(client, tmp_path / "ir.png", tmp_path / "vis.png")
+        except (AppError, QueueError) as error:
+            return str(error)
+
+    try:
+        with ThreadPoolExecutor(5) as pool:
+            answers = [str(answer) for answer in pool.map(visit, range(5))]
+    finally:
+        server.stop()
+    assert any(answer.endswith("ir_fused.png") for answer in answers), answers
+    assert any("Queue is full" in answer for answer in answers), answers
+
+
+@pytest.fixture(scope="module")
+def fusing():
+    return Fusing(DemoOptions(max_megapixels=1, max_file_mb=3))
+
+
+def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temp"))
+    task = TASKS["ir-vis"]
+    names = {"ir": ["street_ir", "yard", "alone", "torn"], "vis": ["street_vis", "yard", "torn"]}
+    paths = {folder: [tmp_path / folder / f"{name}.png" for name in given] for folder, given in names.items()}
+    for seed, (folder, given) in enumerate(paths.items()):
+        (tmp_path / folder).mkdir()
+        for index, path in enumerate(given):
+            Image.fromarray(textured(10 * seed + index)).save(path)
+    paths["vis"][2].write_bytes(paths["vis"][2].read_bytes()[:300])
+    written = ResultFiles()
+    batch = match(paths["ir"], paths["vis"], task)
+    settings = Settings.checked(fusing.models, task, None, None, None, None, None)
+    states = [len(b.done) for b in fuse_batch(batch, "me", settings, fusing, written, lambda _: lambda *_: None)]
+    assert states == [1, 2, 2]
+    archived = archive(batch, written)
+    with zipfile.ZipFile(archived) as zipped:
+        assert zipped.namelist() == ["street_fused.png", "yard_fused.png", "failed.txt"]
+        assert zipped.testzip() is None
+        failed = zipped.read("failed.txt").decode()
+        zipped.extractall(tmp_path / "out")
+    assert "alone.png: There is no visible picture of this name" in failed
+    assert "torn: torn.png cannot be decoded" in failed
+    assert_same_picture(
+        tmp_path / "out/street_fused.png",
+        by_command(tmp_path, tmp_path / "ir/street_ir.png", tmp_path / "vis/street_vis.png"),
+    )
+    assert files(tmp_path / "temp") == [archived]
+
+
+def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_path, monkeypatch):
+    monkeypatch.setattr("refusion.demo.service.MAX_EXPLAINED_MEGAPIXELS", 0.01)
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"], None, None, None, None, None)
+    paths = (tmp_path / "ir.png", tmp_path / "vis.png")
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed, 120, 160)).save(path)
+    explanation, shrunk = fusing.explanation("me", settings.model, paths)
+    assert shrunk
+    assert 0.8 * 10_000 < explanation.fused.size <= 10_000
+    np.testing.assert_allclose(explanation.intensity.sum(axis=0), 1, atol=1e-5)
+
+
+def test_what_is_too_large_to_be_scored_is_refused_in_a_sentence(fusing, tmp_path, monkeypatch):
+    monkeypatch.setattr("refusion.demo.service.MAX_SCORED_MEGAPIXELS", 0.002)
+    paths = tuple(tmp_path / f"{name}.png" for name in ("a", "b", "fused"))
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed)).save(path)
+    with pytest.raises(SourceError, match=r"0\.00307 megapixels, but at most 0\.002 are scored here"):
+        fusing.scores("me", TASKS["ir-vis"], paths[:2], paths[2])
+    with pytest.raises(SourceError, match="are scored here"):
+        fusing.stack_scores("me", paths, paths[2])
+
+
+def test_importing_and_serving_loads_no_weights_and_calls_nobody():
+    code = """
+import gc, json, sys
+called = set()
+def hook(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        called.add(args[1][0])
+    elif event == "socket.getaddrinfo":
+        called.add(args[0])
+sys.addaudithook(hook)
+from refusion.demo import serve
+demo = serve(wait=False)
+demo.close()
+from refusion.models.model import ReFusion
+print(json.dumps([sorted(map(str, called)), sum(isinstance(thing, ReFusion) for thing in gc.get_objects())]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    called, models = json.loads(done.stdout.splitlines()[-1])
+    assert "127.0.0.1" in called
+    assert set(called) <= {"127.0.0.1", "localhost"}
+    assert models == 0
+
+
+def test_a_port_that_is_taken_is_refused_in_a_sentence(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 2
+    assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--port", "0"], "0 is not a port"),
+        (["--port", "65536"], "65536 is not a port"),
+        (["--port", "x"], "x is not a port"),
+        (["--queue-size", "0"], "0 is not a whole number above 0"),
+        (["--max-megapixels", "nan"], "nan is not a number above 0"),
+        (["--max-file-mb", "-3"], "-3 is not a whole number above 0"),
+    ],
+)
+def test_flags_out_of_range_are_refused(flags, sentence, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(flags)
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--device", "abacus"], "There is no device 'abacus'"),
+        (["--model", "refusion-sonar"], "There is no model 'refusion-sonar'"),
+    ],
+)
+def test_a_device_or_model_that_is_not_there_is_refused_in_a_sentence(flags, sentence, capsys):
+    assert main(flags) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_mcp_without_its_extra_says_what_to_install(capsys):
+    try:
+        import mcp  # noqa: F401
+    except ImportError:
+        assert main(["--mcp"]) == 2
+        assert "pip install 'gradio[mcp]'" in capsys.readouterr().err
+    else:
+        pytest.skip("the extra of gradio for MCP is installed")
+
+
+@needs_weights
+def test_closing_removes_uploads_and_results(tmp_path, pair, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "kept"))
+    demo = serve(port=free_port(), wait=False)
+    try:
+        fuse(Client(demo.local_url, download_files=False, verbose=False), *pair)
+        kept = [path.name for path in files(tmp_path / "kept")]
+        assert {"ir.png", "visible.jpg", "ir_fused.png"} <= set(kept)
+    finally:
+        demo.close()
+    assert visitors_files(tmp_path / "kept") == []
+
+
+@needs_weights
+def test_another_model_can_be_served(tmp_path, pair):
+    server = Server(tmp_path, "--model", str(ROOT / "hub_configs" / MODEL), "--no-hub-models")
+    try:
+        client = Client(server.url, download_files=tmp_path / "downloads", verbose=False)
+        assert_same_picture(fuse(client, *pair), by_command(tmp_path, *pair))
+        assert "choose " in refusal(client, *pair, model="someone/refusion-ir-vis")
+    finally:
+        server.stop()
+
+
+def test_old_files_are_removed_while_it_runs(tmp_path, monkeypatch):
+    from gradio.route_utils import delete_files_created_by_app
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    demo = build_demo()
+    written = ResultFiles()
+    demo.temp_file_sets.append(written.written)
+    path = written.save(Image.new("L", (8, 8)), "x.png")
+    delete_files_created_by_app(demo, age=1000)
+    assert path.is_file()
+    delete_files_created_by_app(demo, age=-1)
+    assert not path.is_file()
+    assert written.written == set()
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)

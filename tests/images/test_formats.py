@@ -1,0 +1,334 @@
+"""Sixteen bits, alpha, metadata, and the formats beyond PNG and JPEG."""
+
+import builtins
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, features
+from support.scenes import textured
+
+from refusion.images import NEUTRAL, Picture, PictureError, fuse_chroma, read_picture, save_picture, to_array
+from refusion.models.model import ReFusion
+
+MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+DEEP = np.random.default_rng(2).integers(0, 65536, (16, 24, 3), dtype=np.uint16)
+DEEP_ALPHA = np.random.default_rng(3).integers(1, 65536, (16, 24), dtype=np.uint16)
+
+
+def deep_file(path, pixels):
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    assert cv2.imwrite(str(path), pixels[..., order])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colour_of_sixteen_bits_comes_back_exactly(tmp_path, suffix):
+    picture = read_picture(deep_file(tmp_path / f"in{suffix}", DEEP))
+    assert picture.bits == 16
+    np.testing.assert_array_equal(to_array(picture, 16), DEEP)
+    save_picture(picture, tmp_path / f"out{suffix}")
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / f"out{suffix}"), cv2.IMREAD_UNCHANGED)[..., ::-1], DEEP)
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / f"out{suffix}"), 16), DEEP)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_alpha_of_sixteen_bits(tmp_path, suffix):
+    stored = np.dstack([DEEP, DEEP_ALPHA])
+    picture = read_picture(deep_file(tmp_path / f"in{suffix}", stored))
+    expected = DEEP * (DEEP_ALPHA[..., None] / 65535)
+    over_black = Picture(picture.luminance, picture.chroma, "")
+    assert np.abs(to_array(over_black, 16) - expected).max() <= 1
+    save_picture(picture, tmp_path / f"out{suffix}")
+    back = to_array(read_picture(tmp_path / f"out{suffix}"), 16)
+    np.testing.assert_array_equal(back[..., 3], DEEP_ALPHA)
+    opaque = DEEP_ALPHA > 30_000
+    assert np.abs(back[..., :3].astype(int) - DEEP)[opaque].max() <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_colour_of_sixteen_bits_is_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture = read_picture(deep_file(tmp_path / "in.png", DEEP))
+    save_picture(Picture(picture.luminance, picture.chroma, "", exif=exif.tobytes(), bits=16), tmp_path / "turned.png")
+    eight = io.BytesIO()
+    Image.fromarray((DEEP >> 8).astype(np.uint8)).save(eight, "PNG", exif=exif)
+    expected = to_array(read_picture(eight), 8)
+    upright = to_array(read_picture(tmp_path / "turned.png"), 16)
+    np.testing.assert_array_equal((upright >> 8).astype(np.uint8), expected)
+
+
+def test_depth_of_the_file_follows_the_sources_and_the_format(tmp_path):
+    grey = Picture((textured(1) / 255).astype(np.float32), None, "", bits=16)
+    for suffix, depth in ((".png", 16), (".tif", 16), (".jpg", 8), (".webp", 8)):
+        save_picture(grey, tmp_path / f"a{suffix}")
+        assert read_picture(tmp_path / f"a{suffix}").bits == depth
+    save_picture(grey, tmp_path / "a.png", bits=8)
+    assert read_picture(tmp_path / "a.png").bits == 8
+    with pytest.raises(PictureError, match=r"a\.jpg cannot hold 16 bits"):
+        save_picture(grey, tmp_path / "a.jpg", bits=16)
+
+
+def test_windows():
+    stored = (7000 + np.arange(256, dtype=np.uint16).reshape(16, 16)).astype(np.uint16)
+    assert "uses only 7000 to 7255" in (read_picture(stored).note or "")
+    own = read_picture(stored, window="own")
+    assert (own.luminance.min(), own.luminance.max(), own.note) == (0, 1, None)
+    given = read_picture(stored, window=(7100, 7200))
+    np.testing.assert_allclose(given.luminance, np.clip((stored - 7100.0) / 100, 0, 1), atol=1e-6)
+    floats = read_picture(stored.astype(np.float64) - 9000, window=(-2000, -1745))
+    np.testing.assert_allclose(floats.luminance, own.luminance, atol=1e-6)
+    eight = textured(1)
+    np.testing.assert_array_equal(read_picture(eight, window="own").luminance, read_picture(eight).luminance)
+    constant = np.full((8, 8), 500, np.uint16)
+    assert np.isfinite(read_picture(constant, window="own").luminance).all()
+    for window in ((2, 1), (0, np.nan), "mine"):
+        with pytest.raises(PictureError, match="A window is two numbers"):
+            read_picture(stored, window=window)
+
+
+def test_integers_beyond_sixteen_bits_need_a_window(tmp_path):
+    Image.fromarray(np.arange(256, dtype=np.int32).reshape(16, 16) * 1000 - 5000).save(tmp_path / "deep.tif")
+    with pytest.raises(PictureError, match="give a window"):
+        read_picture(tmp_path / "deep.tif")
+    own = read_picture(tmp_path / "deep.tif", window="own")
+    np.testing.assert_allclose(own.luminance.ravel(), np.arange(256) / 255, atol=1e-6)
+
+
+def test_what_the_camera_wrote_goes_with_the_colour(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Camera of the visible"
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, ExifTags.Base.ExifImageWidth: 64}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    colour = np.stack([textured(2), textured(3), textured(4)], axis=-1)
+    Image.fromarray(colour).save(tmp_path / "vis.jpg", exif=exif)
+    infrared = Image.fromarray(np.rot90(textured(1), -1))
+    fused = MODEL.fuse(infrared, tmp_path / "vis.jpg")
+    for suffix in (".png", ".jpg", ".tif", ".webp"):
+        fused.save(tmp_path / f"fused{suffix}")
+        with Image.open(tmp_path / f"fused{suffix}") as image:
+            kept = image.getexif()
+            assert kept[ExifTags.Base.Model] == "Camera of the visible"
+            assert kept.get(ExifTags.Base.Orientation, 1) == 1
+            nested = kept.get_ifd(ExifTags.IFD.Exif)
+            assert nested[ExifTags.Base.ExposureTime] == 0.5
+            assert ExifTags.Base.ExifImageWidth not in nested
+            assert kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    deep = Picture(np.zeros((8, 8), np.float32), np.full((2, 8, 8), 0.4, np.float32), "", exif=fused.picture.exif)
+    for suffix in (".png", ".tif"):
+        save_picture(deep, tmp_path / f"deep{suffix}", bits=16)
+        with Image.open(tmp_path / f"deep{suffix}") as image:
+            assert image.getexif()[ExifTags.Base.Model] == "Camera of the visible"
+            assert image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] == 0.5
+
+
+def test_chroma_weighted_by_saturation():
+    def pixel(blue: float, red: float) -> Picture:
+        chroma = NEUTRAL + np.array([blue, red], np.float32).reshape(2, 1, 1) / 255
+        return Picture(np.full((1, 1), 0.5, np.float32), chroma, "")
+
+    # Distances from neutral are 50 and 25, so the weights are 2/3 and 1/3.
+    fused = fuse_chroma(pixel(30, 40), pixel(-15, 20), "saturation")
+    np.testing.assert_allclose((fused.ravel() - NEUTRAL) * 255, [15, 100 / 3], atol=1e-2)
+    grey = Picture(np.zeros((1, 1), np.float32), None, "")
+    coloured = pixel(30, 40)
+    assert fuse_chroma(grey, coloured, "saturation") is coloured.chroma
+    assert fuse_chroma(grey, grey, "saturation") is None
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif(tmp_path):
+    colour = np.stack([textured(2), textured(3), textured(4)], axis=-1)
+    save_picture(read_picture(colour), tmp_path / "a.avif")
+    assert np.abs(to_array(read_picture(tmp_path / "a.avif")).astype(int) - colour).mean() < 6
+
+
+def test_heic(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    picture = Image.fromarray(np.kron(textured(2, 6, 8), np.ones((8, 8), np.uint8)))
+    try:
+        pillow_heif.from_pillow(picture).save(tmp_path / "a.heic", quality=95)
+    except RuntimeError as error:
+        pytest.skip(f"this pillow-heif writes no HEIC: {error}")
+    assert np.abs(to_array(read_picture(tmp_path / "a.heic")).astype(int) - np.asarray(picture)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("package", "start"), [("pillow_heif", b"\0\0\0\x18ftypheic"), ("pydicom", b"\0" * 128 + b"DICM")]
+)
+def test_what_needs_one_more_package_says_so(tmp_path, monkeypatch, package, start):
+    (tmp_path / "a.bin").write_bytes(start + bytes(200))
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name.partition(".")[0] == package:
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(PictureError, match="one more package: pip install 'refusion"):
+        read_picture(tmp_path / "a.bin")
+
+
+def dicom_file(path, values, **elements):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns = values.shape[:2]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.PixelData = values.astype("<i2").tobytes()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    return path
+
+
+def test_dicom(tmp_path):
+    stored = np.arange(256, dtype=np.int16).reshape(16, 16) * 10
+    units = {"RescaleSlope": 2, "RescaleIntercept": -1024}
+    own = read_picture(dicom_file(tmp_path / "own.dcm", stored, **units))
+    assert own.bits == 16
+    np.testing.assert_allclose(own.luminance.ravel(), np.arange(256) / 255, atol=1e-6)
+    windowed = dicom_file(tmp_path / "window.dcm", stored, **units, WindowCenter=1000, WindowWidth=800)
+    expected = np.clip((2.0 * stored - 1024 - 600) / 800, 0, 1)
+    np.testing.assert_allclose(read_picture(windowed).luminance, expected, atol=1e-6)
+    inverted = dicom_file(tmp_path / "inverted.dcm", stored, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_allclose(read_picture(inverted).luminance, 1 - own.luminance, atol=1e-6)
+    with pytest.raises(PictureError, match="16 x 16"):
+        read_picture(windowed, max_pixels=100)
+    several = dicom_file(tmp_path / "several.dcm", stored, NumberOfFrames=3)
+    with pytest.raises(PictureError, match="3 frames"):
+        read_picture(several)
+    whole = windowed.read_bytes()
+    for length in (133, 200, len(whole) // 2, len(whole) - 10):
+        (tmp_path / "cut.dcm").write_bytes(whole[:length])
+        with pytest.raises(PictureError, match=r"cut\.dcm"):
+            read_picture(tmp_path / "cut.dcm")
+
+
+def test_dicom_colour_of_sixteen_bits(tmp_path):
+    rng = np.random.default_rng(1)
+    stored = rng.integers(0, 4096, (16, 20, 3), dtype=np.uint16)
+    kinds = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0}
+    colour = dicom_file(tmp_path / "colour.dcm", stored, PhotometricInterpretation="RGB", **kinds)
+    picture = read_picture(colour)
+    assert picture.bits == 16
+    wanted = read_picture((stored / 4095).astype(np.float32))
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.chroma, wanted.chroma, atol=1e-6)
+    other = dicom_file(tmp_path / "ybr.dcm", stored, PhotometricInterpretation="YBR_FULL", **kinds)
+    with pytest.raises(PictureError, match=r"ybr\.dcm has colour of the kind YBR_FULL .*export it as 16-bit PNG"):
+        read_picture(other)
+
+
+# TIFF with floats
+
+
+@pytest.fixture
+def tifffile():
+    return pytest.importorskip("tifffile", reason="tifffile, which scikit-image brings, is not installed")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "deflate"}, {"tile": (16, 16)}, {"byteorder": ">"}, {"bigtiff": True}, {"dtype": "float64"}],
+    ids=str,
+)
+def test_float_colour_tiff(tmp_path, tifffile, options):
+    colour = np.random.default_rng(1).random((20, 30, 3)).astype(options.pop("dtype", "float32"))
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", **options)
+    picture, wanted = read_picture(tmp_path / "a.tif"), read_picture(colour)
+    assert picture.bits == 16
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.chroma, wanted.chroma, atol=1e-6)
+    tifffile.imwrite(tmp_path / "b.tif", 900 * colour - 100, photometric="rgb")
+    with pytest.raises(PictureError, match="or give a window"):
+        read_picture(tmp_path / "b.tif")
+    windowed = read_picture(tmp_path / "b.tif", window=(-100, 800))
+    np.testing.assert_allclose(windowed.luminance, wanted.luminance, atol=1e-5)
+
+
+def test_float_tiff_with_alpha_and_turned(tmp_path, tifffile):
+    values = np.random.default_rng(1).random((20, 30, 4)).astype(np.float32)
+    turned = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"], extratags=turned)
+    picture, wanted = read_picture(tmp_path / "a.tif"), read_picture(np.rot90(values, -1))
+    np.testing.assert_allclose(picture.luminance, wanted.luminance, atol=1e-6)
+    np.testing.assert_allclose(picture.alpha, wanted.alpha, atol=1e-6)
+
+
+def test_float_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path, tifffile):
+    colour = np.random.default_rng(1).random((20, 30, 3)).astype(np.float32)
+    separate, half = np.moveaxis(colour, 2, 0).copy(), colour.astype(np.float16)
+    for name, values, options, words in [
+        ("planes.tif", separate, {"photometric": "rgb", "planarconfig": "separate"}, "save it with interleaved"),
+        ("half.tif", half, {"photometric": "rgb"}, "floats of 16 bits; save it with 32"),
+        ("halfgrey.tif", half[..., 0], {}, "floats of 16 bits; save it with 32"),
+        (
+            "five.tif",
+            np.tile(colour, 2)[..., :5],
+            {"photometric": "minisblack", "planarconfig": "contig"},
+            "5 channels",
+        ),
+        ("pages.tif", np.stack([colour, colour]), {"photometric": "rgb"}, "several frames"),
+        ("nan.tif", np.where(colour > 0.5, np.nan, colour), {"photometric": "rgb"}, "not finite"),
+    ]:
+        tifffile.imwrite(tmp_path / name, values, **options)
+        with pytest.raises(PictureError, match=words):
+            read_picture(tmp_path / name)
+    tifffile.imwrite(tmp_path / "good.tif", colour, photometric="rgb")
+    with pytest.raises(PictureError, match="30 x 20 pixels, but at most 100"):
+        read_picture(tmp_path / "good.tif", max_pixels=100)
+    whole = (tmp_path / "good.tif").read_bytes()
+    width = struct.pack("<HH", 256, 4)
+    assert whole.count(width) == 1
+    (tmp_path / "sizeless.tif").write_bytes(whole.replace(width, struct.pack("<HH", 64000, 4)))
+    with pytest.raises(PictureError, match="its header names no size"):
+        read_picture(tmp_path / "sizeless.tif")
+    (tmp_path / "far.tif").write_bytes(b"II+\0" + struct.pack("<HHQ", 8, 0, 2**64 - 1))
+    with pytest.raises(PictureError, match=r"far\.tif cannot be decoded"):
+        read_picture(tmp_path / "far.tif")
+    for length in (7, 9, 60, len(whole) // 2, len(whole) - 10):
+        (tmp_path / "cut.tif").write_bytes(whole[:length])
+        with pytest.raises(PictureError, match=r"cut\.tif"):
+            read_picture(tmp_path / "cut.tif")
+
+
+def test_separate_planes_of_sixteen_bits(tmp_path, tifffile):
+    colour = np.random.default_rng(1).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    planes = np.moveaxis(colour, 2, 0).copy()
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(PictureError, match=r"a\.tif .*interleaved"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_colour_tiff_is_turned_upright_once(tmp_path, tifffile, dtype, orientation):
+    colour = DEEP if dtype == "uint16" else (DEEP / 65535).astype(dtype)
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", extratags=tag, bigtiff=orientation % 2 == 0)
+    across = np.swapaxes(DEEP, 0, 1)
+    upright = {
+        1: DEEP,
+        2: DEEP[:, ::-1],
+        3: DEEP[::-1, ::-1],
+        4: DEEP[::-1],
+        5: across,
+        6: across[:, ::-1],
+        7: across[::-1, ::-1],
+        8: across[::-1],
+    }[orientation]
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif"), 16), upright)

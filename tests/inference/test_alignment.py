@@ -1,0 +1,154 @@
+"""Offsets that are known are found; where nothing can be told, nothing is moved."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion, small_model
+from support.scenes import textured
+
+from refusion import fuse
+from refusion.images import Picture, PictureError, read_picture
+from refusion.inference.alignment import align, estimate_alignment, offset_note
+from refusion.models.model import ReFusion
+
+KNOWN = {
+    "translation": np.array([[1, 0, 9.0], [0, 1, -6.5], [0, 0, 1]]),
+    "euclidean": np.array([[0.9998, -0.0196, 8.0], [0.0196, 0.9998, -7.0], [0, 0, 1]]),
+    "affine": np.array([[1.01, -0.012, 6.0], [0.015, 0.992, -5.0], [0, 0, 1]]),
+    "homography": np.array([[1.005, -0.01, 6.0], [0.012, 0.998, -5.0], [1.5e-5, -1e-5, 1]]),
+}
+MARGIN = 24
+
+
+def displaced(picture: Picture, matrix: np.ndarray) -> np.ndarray:
+    """What a camera that is off by this matrix would have seen."""
+    options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
+    return np.clip(cv2.warpPerspective(picture.luminance, matrix, picture.size, **options), 0, 1)
+
+
+def inner(luminance: np.ndarray) -> np.ndarray:
+    """Without the border, so that both pictures show real content all over."""
+    return np.ascontiguousarray(luminance[MARGIN:-MARGIN, MARGIN:-MARGIN])
+
+
+def largest_error(a: Picture, b: Picture, found: np.ndarray, motion: str) -> float:
+    """Of all corners and the middle, in pixels. Real pairs are off each other a little before they are displaced."""
+    height, width = inner(a.luminance).shape
+    offset = np.array([[1, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
+    before = estimate_alignment(inner(a.luminance), inner(b.luminance), motion)
+    assert before.sure
+    assert before.shift < 4
+    expected = np.linalg.inv(offset) @ KNOWN[motion] @ offset @ before.matrix
+    places = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1], [width / 2, height / 2, 1]]).T
+    there, wanted = (m @ places for m in (found, expected))
+    return float(np.linalg.norm(there[:2] / there[2] - wanted[:2] / wanted[2], axis=0).max())
+
+
+CASES = {
+    "multi_focus": ("near", "far", ["lytro3_04_ab.jpg", "mfifb_aymaz_22.png", "mfifb_flower.jpg"], 1),
+    "multi_exposure": ("under", "over", ["hdrps_CadesCove.png", "hdrps_DelicateArch.png", "hdrps_Frontier.png"], 1),
+    "ir_vis": ("ir", "vis", ["roadscene_FLIR_00122.jpg", "roadscene_FLIR_05201.jpg", "roadscene_FLIR_06570.jpg"], 2),
+}
+
+
+@pytest.mark.parametrize("motion", ["translation", "euclidean"])
+@pytest.mark.parametrize("task", CASES)
+def test_known_motions_of_real_pairs_are_recovered(shared, task, motion):
+    first, second, names, limit = CASES[task]
+    for name in names:
+        folder = shared / "data" / task / "val"
+        a, b = read_picture(folder / first / name), read_picture(folder / second / name)
+        found = estimate_alignment(inner(a.luminance), inner(displaced(b, KNOWN[motion])), motion)
+        assert found.sure, (name, found)
+        assert largest_error(a, b, found.matrix, motion) <= limit, name
+        assert found.shift == pytest.approx(np.hypot(9, 6.5), abs=8)
+
+
+@pytest.mark.parametrize("motion", ["affine", "homography"])
+def test_more_general_motions_are_recovered(shared, motion):
+    folder = shared / "data" / "multi_focus" / "val"
+    a, b = (read_picture(folder / side / "lytro3_04_ab.jpg") for side in ("near", "far"))
+    found = estimate_alignment(inner(a.luminance), inner(displaced(b, KNOWN[motion])), motion)
+    assert found.sure
+    assert largest_error(a, b, found.matrix, motion) <= 1
+
+
+def blocks(seed: int, shift: int = 0) -> Picture:
+    rng = np.random.default_rng(seed)
+    levels = np.full((168, 216), 128, np.uint8)
+    for _ in range(120):
+        top, left = rng.integers(0, 168), rng.integers(0, 216)
+        levels[top : top + rng.integers(6, 40), left : left + rng.integers(6, 40)] = rng.integers(0, 256)
+    return read_picture(np.ascontiguousarray(np.roll(levels, shift, axis=1)[8:-8, 8:-8]))
+
+
+def test_aligning_moves_b_and_keeps_or_cuts_the_size():
+    a, b = blocks(1), blocks(1, 5)
+    same_size = align(a, b, "translation")
+    assert same_size[0] is a
+    assert same_size[1].size == a.size
+    assert same_size[2].shift == pytest.approx(5, abs=0.3)
+    difference = np.abs(same_size[1].luminance - a.luminance)[:, 10:-10]
+    assert np.median(difference) < 0.01
+    first, second, _ = align(a, b, "translation", "crop")
+    assert first.size == second.size
+    assert a.size[0] - 8 <= first.size[0] < a.size[0]
+    assert np.median(np.abs(first.luminance - second.luminance)) < 0.01
+
+
+def test_pictures_with_nothing_in_common_are_not_moved():
+    with pytest.raises(PictureError, match="cannot be told"):
+        align(blocks(1), blocks(2))
+    flat = read_picture(np.full((64, 64), 0.5))
+    with pytest.raises(PictureError, match="cannot be told"):
+        align(flat, flat)
+
+
+def test_a_clear_offset_is_noted_and_a_registered_pair_is_not():
+    assert "5 pixels off" in (offset_note(blocks(1), blocks(1, 5)) or "")
+    assert offset_note(blocks(1), blocks(1)) is None
+    assert offset_note(blocks(1), blocks(2)) is None
+
+
+def test_the_command_says_so_aligns_and_refuses(tmp_path):
+    model = small_model(tmp_path / "model")
+    for name, picture in (("a.png", blocks(1)), ("b.png", blocks(1, 5)), ("c.png", blocks(2))):
+        Image.fromarray((picture.luminance * 255).astype(np.uint8)).save(tmp_path / name)
+    output = tmp_path / "f.png"
+    base = ["-o", output, "--model", model]
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", *base)
+    assert (result.code, "--align moves it" in result.err) == (0, True)
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", *base, "--align", "--motion", "translation")
+    assert result.code == 0
+    assert "b.png was moved onto a.png: translation, up to 5" in result.err
+    assert "confidence" in result.err
+    output.unlink()
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "c.png", *base, "--align")
+    assert (result.code, output.exists()) == (2, False)
+    assert "cannot be told" in result.err
+
+
+def test_resizing_is_asked_for(tmp_path):
+    model = small_model(tmp_path / "model")
+    Image.fromarray(textured(1, 48, 64)).save(tmp_path / "a.png")
+    Image.fromarray(textured(2, 96, 128)).save(tmp_path / "b.png")
+    Image.fromarray(textured(3, 96, 96)).save(tmp_path / "square.png")
+    base = ["-o", tmp_path / "f.png", "--model", model]
+    assert refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", *base).code == 2
+    for rule, size in (("smaller", (64, 48)), ("a", (64, 48)), ("larger", (128, 96)), ("b", (128, 96))):
+        assert refusion("fuse", tmp_path / "a.png", tmp_path / "b.png", *base, "--resize", rule).code == 0
+        with Image.open(tmp_path / "f.png") as fused:
+            assert fused.size == size
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "square.png", *base, "--resize", "a")
+    assert result.code == 2
+    assert "would distort" in result.err
+
+
+def test_pet_and_spect_are_not_aligned_but_ct_is(tmp_path):
+    model = ReFusion("medical", channels=8, heads=4, blocks=1).eval()
+    a, b = (picture.luminance for picture in (blocks(1), blocks(1, 5)))
+    assert fuse([a, b], model=model).notes == ()
+    assert fuse([a, b], model=model, align=True).alignment.shift == pytest.approx(5, abs=0.5)
+    with pytest.raises(PictureError, match="as PET and SPECT are"):
+        fuse([np.stack([a, a / 2, a / 3], axis=-1), b], model=model, align=True)

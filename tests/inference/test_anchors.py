@@ -1,0 +1,111 @@
+"""What ties the fused luminance to its sources."""
+
+import numpy as np
+import pytest
+import torch
+from support.scenes import textured
+
+from refusion.images.colour import fuse_chroma
+from refusion.images.picture import NEUTRAL, Picture
+from refusion.inference import anchors
+from refusion.inference.anchors import anchor_luminance, choice_shares
+from refusion.models.model import ReFusion
+from refusion.tasks import TASKS
+
+MODEL = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+
+
+def unit(seed: int) -> np.ndarray:
+    return textured(seed).astype(np.float32) / 255
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice", "bounds"])
+def test_every_pixel_lies_between_its_sources(anchor):
+    a, b = unit(1), unit(2)
+    noisy = np.random.default_rng(0).uniform(-0.5, 1.5, a.shape).astype(np.float32)
+    tied = anchor_luminance(noisy, a, b, anchor)
+    assert tied.dtype == np.float32
+    assert (tied >= np.minimum(a, b) - 1e-6).all()
+    assert (tied <= np.maximum(a, b) + 1e-6).all()
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice", "bounds"])
+def test_exchanging_the_sources_changes_nothing(anchor):
+    fused = MODEL(*(torch.from_numpy(unit(k))[None, None] for k in (1, 2)))[0, 0].detach().numpy()
+    one, other = anchor_luminance(fused, unit(1), unit(2), anchor), anchor_luminance(fused, unit(2), unit(1), anchor)
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_guided_by_the_sources_takes_out_the_noise_of_the_network():
+    a, b = unit(1), unit(2)
+    wanted = 0.6 * a + 0.3 * b + 0.02
+    noise = np.random.default_rng(0).normal(0, 0.05, a.shape).astype(np.float32)
+    error = anchor_luminance(wanted + noise, a, b, "guided") - np.clip(wanted, np.minimum(a, b), np.maximum(a, b))
+    assert np.abs(error).mean() < 0.3 * np.abs(noise).mean()
+
+
+def test_a_choice_takes_each_half_whole_from_the_source_that_is_nearer():
+    a, b = unit(1), unit(2)
+    wanted = a.copy()
+    wanted[:, 32:] = b[:, 32:]
+    hesitating = 0.8 * wanted + 0.2 * (a + b - wanted)
+    away_from_the_seam = np.abs(np.arange(64) - 31.5) > 14
+    chosen = anchor_luminance(hesitating, a, b, "choice")[:, away_from_the_seam]
+    np.testing.assert_allclose(chosen, wanted[:, away_from_the_seam], atol=0.02)
+
+
+def test_a_choice_is_carried_into_flat_areas_by_what_is_around_them():
+    a, b = unit(1), unit(2)
+    a[20:44, 20:44], b[20:44, 20:44] = 0.5, 0.52
+    hesitating = 0.8 * a + 0.2 * b
+    hesitating[20:44, 20:44] = 0.51
+    chosen = anchor_luminance(hesitating, a, b, "choice")
+    np.testing.assert_allclose(chosen[26:38, 26:38], 0.5, atol=0.003)
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice", "bounds"])
+def test_equal_sources_are_left_as_they_are(anchor):
+    a = unit(1)
+    np.testing.assert_allclose(anchor_luminance(np.zeros_like(a), a, a, anchor), a, atol=1e-6)
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice"])
+@pytest.mark.parametrize("rows", [1, 5, 14, 63])
+def test_strips_leave_no_seam(anchor, rows, monkeypatch):
+    a, b, fused = unit(1), unit(2), unit(3)
+    whole = anchor_luminance(fused, a, b, anchor)
+    monkeypatch.setattr(anchors, "STRIP_PIXELS", rows * a.shape[1])
+    np.testing.assert_allclose(anchor_luminance(fused, a, b, anchor), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice", "bounds"])
+def test_what_is_black_in_both_sources_stays_black(anchor):
+    a, b = unit(1), unit(2)
+    a[:20], b[:20] = 0, 0
+    assert anchor_luminance(np.full_like(a, 0.1), a, b, anchor)[:20].max() == 0
+
+
+def test_none_leaves_the_picture_alone_and_the_task_has_its_own():
+    fused = unit(3)
+    assert anchor_luminance(fused, unit(1), unit(2), "none") is fused
+    for task in TASKS.values():
+        model = ReFusion(task.name, channels=8, heads=4, blocks=1).eval()
+        expected = model.fuse(unit(1), unit(2), anchor=task.anchor)
+        np.testing.assert_array_equal(model.fuse(unit(1), unit(2)), expected)
+    with pytest.raises(ValueError, match="guided, choice, bounds, none"):
+        MODEL.fuse(unit(1), unit(2), anchor="tight")
+
+
+def test_the_colour_of_a_choice_is_that_of_the_chosen_source():
+    a, b = unit(1), unit(2)
+    fused = np.where(np.arange(64) < 32, a, b)
+    shares = choice_shares(fused, a, b)
+    red, blue = (np.stack([np.full_like(a, x) for x in pair]) for pair in ((0.4, 0.7), (0.7, 0.4)))
+    sources = [Picture(x, chroma, "source") for x, chroma in ((a, red), (b, blue))]
+    chroma = fuse_chroma(*sources, "choice", shares)
+    np.testing.assert_allclose(chroma[:, :, :18], red[:, :, :18], atol=0.01)
+    np.testing.assert_allclose(chroma[:, :, 46:], blue[:, :, 46:], atol=0.01)
+    grey = fuse_chroma(sources[0], Picture(b, None, "grey"), "choice", shares)
+    np.testing.assert_allclose(grey[:, :, 46:], NEUTRAL, atol=0.01)
+    with pytest.raises(ValueError, match="shares of the first source"):
+        fuse_chroma(*sources, "choice")

@@ -1,0 +1,220 @@
+"""Folders and lists of pairs, and the functions `fuse` and `fuse_many`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion, small_model
+from support.scenes import textured
+
+import refusion as package
+from refusion.images import PictureError, read_picture
+from refusion.models.model import ReFusion
+from refusion.pairs.files import match_folders, read_list
+
+MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return small_model(tmp_path_factory.mktemp("models") / "model")
+
+
+def fused_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    command = ["fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model]
+    result = refusion(*command)
+    assert result.code == 0, result.err
+    assert "6 fused, 0 already there, 0 failed." in result.out
+    assert fused_names(out) == [f"scene{k}.png" for k in range(6)]
+    one = ReFusion.from_pretrained(model).fuse(pair_folder / "ir" / "scene3.png", pair_folder / "vis" / "scene3.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "scene3.png")), np.asarray(one))
+
+    (out / "scene1.png").unlink()
+    (out / "scene2.png").write_bytes(b"kept")
+    assert "1 fused, 5 already there" in refusion(*command).out
+    assert (out / "scene2.png").read_bytes() == b"kept"
+    assert "6 fused, 0 already there" in refusion(*command, "--overwrite").out
+    assert (out / "scene2.png").read_bytes() != b"kept"
+
+
+def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, tmp_path):
+    (pair_folder / "ir" / "scene2.png").write_bytes(b"broken")
+    Image.fromarray(textured(1, 30, 40)).save(pair_folder / "vis" / "scene4.png")
+    Image.fromarray(textured(1)).save(pair_folder / "vis" / "lonely.png")
+    (pair_folder / "ir" / "notes.txt").write_text("no picture")
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / "out", "--model", model)
+    assert result.code == 1
+    assert "4 fused, 0 already there, 2 failed." in result.out
+    assert "scene2: scene2.png is not a picture" in result.err
+    assert "scene4: The two sources must show the same scene" in result.err
+    assert "lonely.png in vis has no partner" in result.err
+    assert fused_names(tmp_path / "out") == [f"scene{k}.png" for k in (0, 1, 3, 5)]
+
+
+def test_patterns_pair_files_of_one_folder(model, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for seed, name in enumerate(("x_ir.png", "x_vis.png", "y_ir.png", "y_vis.bmp", "other.png")):
+        Image.fromarray(textured(seed)).save(folder / name)
+    command = ["fuse", folder, "-o", tmp_path / "out", "--model", model, "--suffix", "tif"]
+    assert refusion(*command, "--match", "*_ir.*", "*_vis.*").code == 0
+    assert fused_names(tmp_path / "out") == ["x.tif", "y.tif"]
+    result = refusion(*command)
+    assert result.code == 2
+    assert "two patterns" in result.err
+
+
+def test_folders_that_do_not_fit_are_refused(pair_folder, tmp_path):
+    ir, vis = pair_folder / "ir", pair_folder / "vis"
+    with pytest.raises(PictureError, match="output folder ir is one of the sources"):
+        match_folders(ir, vis, ir)
+    with pytest.raises(PictureError, match="has a partner"):
+        match_folders(ir, vis, tmp_path / "out", patterns=("*_ir.*", "*_vis.*"))
+    with pytest.raises(PictureError, match="needs one"):
+        match_folders(ir, vis, tmp_path / "out", patterns=("ir.png", "*"))
+    with pytest.raises(PictureError, match=r"ends in \.gif"):
+        match_folders(ir, vis, tmp_path / "out", ".gif")
+    (ir / "scene1.jpg").write_bytes((ir / "scene1.png").read_bytes())
+    with pytest.raises(PictureError, match=r"holds both scene1\.jpg and scene1\.png"):
+        match_folders(ir, vis, tmp_path / "out")
+
+
+def test_lists(model, pair_folder, tmp_path):
+    csv = pair_folder / "pairs.csv"
+    csv.write_text("a,b,output\nir/scene0.png,vis/scene0.png,\nir/scene1.png,vis/scene1.png,deep/one.tif\n")
+    result = refusion("fuse", csv, "-o", tmp_path / "out", "--model", model)
+    assert result.code == 0, result.err
+    assert fused_names(tmp_path / "out") == ["deep", "scene0.png"]
+    assert fused_names(tmp_path / "out" / "deep") == ["one.tif"]
+    rows = [{"a": "ir/scene2.png", "b": "vis/scene2.png", "output": "two.png"}, {"a": "gone.png", "b": "gone.png"}]
+    lines = pair_folder / "pairs.jsonl"
+    lines.write_text("\n".join(map(json.dumps, rows)))
+    result = refusion("fuse", lines, "-o", tmp_path / "lines", "--model", model)
+    assert result.code == 1
+    assert "There is no file gone.png" in result.err
+    assert fused_names(tmp_path / "lines") == ["two.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,b\n", "lists no pair"),
+        ("x,y\n1,2\n", "line 2: a and b must name a file"),
+        ("a,b,output\n1.png,2.png,../over.png\n", "outside of the output folder"),
+        ("a,b,output\n1.png,2.png,o.gif\n", "ends in .gif"),
+        ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: the output o.png is that of line 2"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):
+    (tmp_path / "pairs.csv").write_text(content)
+    with pytest.raises(PictureError) as caught:
+        read_list(tmp_path / "pairs.csv", tmp_path / "out")
+    assert words in str(caught.value)
+
+
+def test_a_list_that_is_no_json_names_the_line(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text('{"a": "1.png", "b": "2.png"}\nnothing\n')
+    with pytest.raises(PictureError, match=r"pairs\.jsonl, line 2 is not JSON"):
+        read_list(tmp_path / "pairs.jsonl", tmp_path / "out")
+
+
+def test_a_killed_run_leaves_whole_files_and_the_next_one_goes_on(model, tmp_path):
+    for offset, folder in ((0, "ir"), (50, "vis")):
+        (tmp_path / folder).mkdir()
+        for index in range(16):
+            Image.fromarray(textured(index + offset, 128, 128)).save(tmp_path / folder / f"{index}.png")
+    out = tmp_path / "out"
+    arguments = ["fuse", tmp_path / "ir", tmp_path / "vis", "-o", out, "--model", model]
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "refusion", *map(str, arguments)], env=environment)
+    while process.poll() is None and not (out.is_dir() and len(list(out.glob("*.png"))) >= 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = list(out.glob("[0-9]*.png"))
+    assert 0 < len(done) < 16
+    for path in done:
+        assert read_picture(path).size == (128, 128)
+    assert f"{16 - len(done)} fused, {len(done)} already there" in refusion(*arguments).out
+
+
+def test_fuse_gives_pictures_arrays_and_files(tmp_path):
+    a, b = textured(1), textured(2)
+    fused = package.fuse([a, b], model=MODEL)
+    expected = np.asarray(MODEL.fuse(a, b))
+    np.testing.assert_array_equal(fused.to_array(), expected)
+    np.testing.assert_array_equal(np.asarray(fused.to_image()), expected)
+    fused.save(tmp_path / "f.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "f.png")), expected)
+    assert (fused.size, fused.notes, fused.alignment) == ((64, 48), (), None)
+    deep = np.stack([a, b, a], axis=-1).astype(np.uint16) * 257
+    coloured = package.fuse([a, deep], model=MODEL)
+    assert coloured.to_array().dtype == np.uint16
+    coloured.save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").bits == 16
+
+
+def test_fuse_takes_stacks_that_are_resized_and_aligned():
+    stack = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+    rng = np.random.default_rng(1)
+    scene = rng.integers(0, 256, (14, 18)).astype(np.uint8).repeat(12, 0).repeat(12, 1)
+    frames = [np.ascontiguousarray(np.roll(scene, shift, axis=1)[8:-8, 8:-8]) for shift in (0, 3, 6)]
+    fused = package.fuse(frames, model=stack, align="translation", output_range="network")
+    assert len(fused.notes) == 2
+    middle = np.s_[:, 12:-12]
+    aligned = np.abs(fused.to_array()[middle].astype(int) - frames[0][middle])
+    plain = package.fuse(frames, model=stack, output_range="network").to_array()[middle]
+    assert aligned.mean() < 0.3 * np.abs(plain.astype(int) - frames[0][middle]).mean()
+    larger = Image.fromarray(frames[1]).resize((400, 304))
+    with pytest.raises(PictureError, match="All pictures of a stack"):
+        package.fuse([frames[0], larger, frames[2]], model=stack)
+    assert package.fuse([frames[0], larger, frames[2]], model=stack, resize="a").size == frames[0].shape[::-1]
+
+
+def test_fuse_many_goes_on_after_a_failure_and_takes_pairs_as_needed():
+    taken = []
+
+    def pairs():
+        for index in range(6):
+            taken.append(index)
+            yield (textured(index), textured(50 + index)[:, : 64 if index != 1 else 32])
+
+    outcomes = package.fuse_many(pairs(), model=MODEL)
+    first = next(outcomes)
+    assert len(taken) <= 3
+    rest = [first, *outcomes]
+    assert [outcome.index for outcome in rest] == list(range(6))
+    assert isinstance(rest[1].error, PictureError)
+    assert rest[1].fused is None
+    for index in (0, 2, 5):
+        expected = np.asarray(MODEL.fuse(textured(index), textured(50 + index)))
+        np.testing.assert_array_equal(rest[index].fused.to_array(), expected)
+
+
+def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):
+    model = small_model(tmp_path / "model", "multi-focus")
+    paths = [tmp_path / f"frame{index}.png" for index in range(4)]
+    for index, path in enumerate(paths):
+        Image.fromarray(textured(index)).save(path)
+    command = ["-o", tmp_path / "f.png", "--model", model, "--task", "multi-focus"]
+    assert refusion("fuse", *paths, *command).code == 0
+    first = (tmp_path / "f.png").read_bytes()
+    assert refusion("fuse", *paths[::-1], *command).code == 0
+    assert (tmp_path / "f.png").read_bytes() == first
+    assert refusion("fuse", *paths, "-o", tmp_path / "own.png", "--model", model).code == 0
+    assert (tmp_path / "own.png").read_bytes() == first
+    result = refusion("fuse", *paths, "-o", tmp_path / "g.png", "--model", model, "--task", "ir-vis")
+    assert result.code == 2
+    assert "ir-vis fuses two pictures of different kinds" in result.err

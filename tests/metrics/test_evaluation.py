@@ -1,0 +1,285 @@
+"""Scores over a set of pairs, through the command that prints and writes them."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from support.program import check_refused, refusion
+from support.scenes import textured
+
+from refusion.cli.evaluate import evaluate as evaluate_command
+from refusion.hub.folder import save_model
+from refusion.images import PictureError
+from refusion.metrics.defects import border_step_ratio
+from refusion.metrics.evaluation import FIGURES, FusedFolder, PairFailure, evaluate, figures_of, levels
+from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
+from refusion.metrics.reports import NOTHING, Report, to_csv, to_json, to_markdown
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import Pairs, load_pairs, read_row
+from refusion.pairs.files import DataError
+from refusion.tasks import get_task
+
+
+@pytest.fixture
+def model(tmp_path) -> ReFusion:
+    model = ReFusion(channels=8, heads=4, blocks=1).eval()
+    (tmp_path / "model").mkdir()
+    save_model(tmp_path / "model", model, model.config)
+    return model
+
+
+@pytest.fixture
+def pairs(pair_folder) -> Pairs:
+    return load_pairs(pair_folder, get_task("ir-vis"))
+
+
+def average(a, b) -> Image.Image:
+    return Image.blend(Image.open(a), Image.open(b), 0.5)
+
+
+@pytest.fixture
+def averages(pair_folder, tmp_path) -> Path:
+    """Plain averages of the pairs, in a folder of their own."""
+    folder = tmp_path / "averages"
+    folder.mkdir()
+    for index in range(6):
+        sources = (pair_folder / side / f"scene{index}.png" for side in ("ir", "vis"))
+        average(*sources).save(folder / f"scene{index}{'.png' if index % 2 else '.TIF'}")
+    return folder
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_scores_are_those_of_the_pictures_that_a_user_gets(pairs, model):
+    evaluation = evaluate(pairs, model.fuse)
+    assert [row.name for row in evaluation.scored] == [f"scene{i}" for i in range(6)]
+    assert evaluation.failed == []
+    sources = read_row(pairs.dataset[2])
+    a, b, fused = (*map(levels, sources), np.asarray(model.fuse(*sources)).astype(float))
+    expected = score(a, b, fused) | {"border": border_step_ratio(a, b, fused)}
+    assert evaluation.scored[2].scores == pytest.approx(expected)
+    values = [row.scores["EN"] for row in evaluation.scored]
+    statistic = evaluation.statistic("EN")
+    assert statistic.mean == pytest.approx(np.mean(values))
+    assert statistic.std == pytest.approx(np.std(values))
+    assert statistic.count == 6
+
+
+def test_each_task_has_its_figures(pairs):
+    assert figures_of(get_task("ir-vis")) == (*DEFAULT_METRICS, "border", "heat", "bright")
+    assert figures_of(get_task("multi-focus")) == (*DEFAULT_METRICS, "border", "sharp", "agree")
+    assert figures_of(get_task("medical")) == (*DEFAULT_METRICS, "border", "background")
+    figures = figures_of(get_task("multi-exposure"))
+    assert figures == (*DEFAULT_METRICS, "MEF-SSIM", "border")
+    scores = evaluate(pairs, average, figures).scored[0].scores
+    assert tuple(scores) == figures
+    row = pairs.dataset[0]
+    fused = np.asarray(average(row["a"]["path"], row["b"]["path"])).astype(float)
+    assert scores["MEF-SSIM"] == pytest.approx(mef_ssim(*map(levels, read_row(row)), fused).item())
+
+
+def test_a_folder_scores_like_the_function_that_made_it(pairs, averages):
+    calls = []
+    from_folder = evaluate(pairs, FusedFolder(averages), on_pair=lambda: calls.append(None))
+    assert from_folder == evaluate(pairs, average)
+    assert len(calls) == len(from_folder.scored) == 6
+
+
+def test_a_fused_picture_is_found_by_the_name_of_its_pair(averages):
+    folder = FusedFolder(averages)
+    assert folder.find("scene2") == averages / "scene2.TIF"
+    assert folder.find("scene3.png") == averages / "scene3.png"
+    with pytest.raises(PictureError, match=r"no fused picture scene3\.jpg in averages"):
+        folder.find("scene3.jpg")
+    (averages / "scene2.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"both scene2\.TIF and scene2\.jpg"):
+        FusedFolder(averages)
+
+
+def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_folder, averages):
+    whole = evaluate(load_pairs(pair_folder, get_task("ir-vis")), FusedFolder(averages))
+    streamed = load_pairs(pair_folder, get_task("ir-vis"), streaming=True)
+    (averages / "scene0.TIF").unlink()
+    Image.fromarray(textured(1, 48, 60)).save(averages / "scene1.png")
+    (averages / "scene3.png").write_bytes(b"no picture")
+    (pair_folder / "ir" / "scene4.png").write_bytes(b"")
+    Image.fromarray(textured(1, 40, 64)).save(pair_folder / "vis" / "scene5.png")
+    evaluation = evaluate(streamed, FusedFolder(averages))
+    assert evaluation.scored == whole.scored[2:3]
+    assert evaluation.statistic("SD").mean == whole.scored[2].scores["SD"]
+    reasons = {failure.name: failure.reason for failure in evaluation.failed}
+    assert list(reasons) == ["scene0", "scene1", "scene3", "scene4", "scene5"]
+    assert "no fused picture scene0 in averages" in reasons["scene0"]
+    assert "(scene1.png) is 60 x 48, but its sources are 64 x 48" in reasons["scene1"]
+    assert "scene3.png is not a picture" in reasons["scene3"]
+    assert "scene4.png is an empty file" in reasons["scene4"]
+    assert "64 x 40" in reasons["scene5"]
+
+
+def test_pairs_too_small_for_a_metric_fail(tmp_path):
+    for side in ("under", "over"):
+        (tmp_path / side).mkdir()
+        for name, height in (("small", 40), ("middle", 43), ("large", 44)):
+            Image.fromarray(textured(len(side), height, 50)).save(tmp_path / side / f"{name}.png")
+    task = get_task("multi-exposure")
+    evaluation = evaluate(load_pairs(tmp_path, task), average, figures_of(task))
+    assert [row.name for row in evaluation.scored] == ["large"]
+    assert evaluation.failed == [
+        PairFailure("middle", "The pair is 50 x 43 pixels, too small for MEF-SSIM, which needs 44 x 44 or more."),
+        PairFailure("small", "The pair is 50 x 40 pixels, too small for VIF, which needs 41 x 41 or more."),
+    ]
+
+
+def test_an_unknown_figure_is_refused_at_once(pairs):
+    with pytest.raises(ValueError, match=r"no figure PSNR; the figures are EN, .*SSIM, border, background"):
+        evaluate(pairs, average, ("EN", "PSNR"))
+
+
+def test_pairs_of_a_parquet_file_without_texts_as_names(tmp_path):
+    bytes_of = []
+    for seed in (1, 2):
+        Image.fromarray(textured(seed)).save(tmp_path / "picture.png")
+        bytes_of.append({"bytes": (tmp_path / "picture.png").read_bytes(), "path": None})
+    columns = {"name": [7, 8], "a": [bytes_of[0]] * 2, "b": [bytes_of[1], {"bytes": b"?", "path": None}]}
+    picture = datasets.Image(decode=False)
+    features = datasets.Features({"name": datasets.Value("int64"), "a": picture, "b": picture})
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "pairs.parquet")
+    evaluation = evaluate(load_pairs(tmp_path / "pairs.parquet", get_task("ir-vis"), streaming=True), average)
+    assert [row.name for row in evaluation.scored] == ["7"]
+    assert [failure.name for failure in evaluation.failed] == ["8"]
+
+
+def test_a_figure_without_meaning_is_left_out_of_its_mean_only(pair_folder, pairs):
+    for side in ("ir", "vis"):
+        framed = np.asarray(Image.open(pair_folder / side / "scene1.png")).copy()
+        framed[:20, :20] = 0
+        Image.fromarray(framed).save(pair_folder / side / "scene1.png")
+
+    def lifted(a, b):
+        return average(a, b).point(lambda level: max(level, 12))
+
+    figures = figures_of(get_task("medical"))
+    evaluation = evaluate(pairs, lifted, figures)
+    statistic = evaluation.statistic("background")
+    assert (statistic.mean, statistic.std, statistic.count) == (12, 0, 1)
+    assert evaluation.statistic("EN").count == 6
+    report = Report(figures, {"lifted": evaluation})
+    written = json.loads(to_json(report), parse_constant=pytest.fail)["models"]["lifted"]
+    assert [row["scores"]["background"] for row in written["per_pair"]] == [None, 12, None, None, None, None]
+    assert (written["mean"]["background"], written["counts"]["background"]) == (12, 1)
+    assert [row["background"] for row in csv.DictReader(to_csv(report).splitlines())] == ["", "12.0", "", "", "", ""]
+    assert "| 12.000 ± 0.000 (1) |" in to_markdown(report)
+    assert "In brackets" in to_markdown(report)
+
+
+def test_a_model_of_which_all_pairs_failed_has_no_means(pairs, tmp_path):
+    (tmp_path / "none").mkdir()
+    evaluation = evaluate(pairs, FusedFolder(tmp_path / "none"))
+    assert evaluation.statistic("EN").count == 0
+    assert math.isnan(evaluation.statistic("EN").mean)
+    report = Report(FIGURES, {"a|b": evaluation}, ["ir/x.png has no partner in vis"])
+    written = json.loads(to_json(report), parse_constant=pytest.fail)
+    assert written["models"]["a|b"]["pairs"] == 0
+    assert set(written["models"]["a|b"]["mean"].values()) == {None}
+    assert len(written["models"]["a|b"]["failed"]) == 6
+    assert written["left_out"] == ["ir/x.png has no partner in vis"]
+    markdown = to_markdown(report)
+    assert "| a\\|b | 0 of 6 " + f"| {NOTHING} " * len(FIGURES) + "|" in markdown
+    assert "| scene5 | There is no fused picture scene5 in none;" in markdown
+    assert "- ir/x.png has no partner in vis" in markdown
+
+
+def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair_folder, model, averages, tmp_path):
+    folder, files = tmp_path / "model", [tmp_path / f"scores.{suffix}" for suffix in ("json", "csv", "md")]
+    outputs = [word for pair in zip(("--json", "--csv", "--markdown"), files, strict=True) for word in pair]
+    result = refusion("evaluate", "--data", pair_folder, "--model", folder, "--fused", averages, *outputs)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "means over 6 pairs ± population standard deviation" in one_line(result.stdout)
+    written = json.loads(files[0].read_text())
+    assert list(written["models"]) == [str(folder), "averages"]
+    assert "8-bit luminance" in written["definitions"]
+    assert written["figures"]["EN"]["higher_is_better"]
+    assert not written["figures"]["border"]["higher_is_better"]
+    rows = list(csv.DictReader(files[1].read_text().splitlines()))
+    assert list(rows[0]) == ["model", "pair", *figures_of(get_task("ir-vis")), "failed"]
+    for name, scores in written["models"].items():
+        assert scores["pairs"] == len(scores["per_pair"]) == 6
+        assert scores["failed"] == []
+        mine = [row for row in rows if row["model"] == name]
+        assert [row["pair"] for row in mine] == [f"scene{i}" for i in range(6)]
+        for figure in FIGURES:
+            values = [float(row[figure]) for row in mine]
+            assert scores["mean"][figure] == pytest.approx(np.mean(values))
+            assert scores["std"][figure] == pytest.approx(np.std(values))
+        shown = f"{scores['mean']['Qabf']:.3f} ± {scores['std']['Qabf']:.3f}"
+        assert shown in result.stdout
+        assert shown in files[2].read_text()
+
+
+def test_the_command_lists_what_failed_in_every_place(pair_folder, averages, tmp_path):
+    (averages / "scene0.TIF").unlink()
+    (pair_folder / "ir" / "alone.png").write_bytes((pair_folder / "ir" / "scene1.png").read_bytes())
+    (pair_folder / "ir" / "scene4.png").write_bytes(b"")
+    files = [tmp_path / f"scores.{suffix}" for suffix in ("json", "csv", "md")]
+    outputs = [word for pair in zip(("--json", "--csv", "--markdown"), files, strict=True) for word in pair]
+    result = refusion("evaluate", "--data", pair_folder, "--fused", averages, *outputs)
+    assert result.returncode == 1, result.stderr
+    assert "4 of 6" in result.stdout
+    for text in (result.stderr, *(file.read_text() for file in files)):
+        assert "no fused picture scene0 in averages" in text
+        assert "scene4.png is an empty file" in text
+        assert "ir/alone.png has no partner in vis" in text
+    assert len(json.loads(files[0].read_text())["models"]["averages"]["per_pair"]) == 4
+
+
+def test_names_in_the_table_are_unique(pair_folder, averages, model, tmp_path):
+    again = tmp_path / "again" / "averages"
+    again.mkdir(parents=True)
+    for file in averages.iterdir():
+        (again / file.name).write_bytes(file.read_bytes())
+    out, folder = tmp_path / "scores.json", str(tmp_path / "model")
+    evaluate_command(pair_folder, model=[folder, folder], fused=[averages, again, again], json_path=out)
+    names = list(json.loads(out.read_text())["models"])
+    assert names == [folder, f"{folder} (2)", "averages", str(again), f"{again} (2)"]
+
+
+def test_bad_input_is_a_sentence_before_anything_is_scored(pair_folder, averages, tmp_path):
+    check_refused(
+        refusion("evaluate", "--data", pair_folder, "--fused", tmp_path / "nothing"), "There is no folder", "nothing"
+    )
+    double = tmp_path / "double"
+    double.mkdir()
+    for name in ("scene1.png", "scene1.webp"):
+        (double / name).write_bytes(b"")
+    for options, words in [
+        ({"fused": [double]}, r"both scene1\.png and scene1\.webp"),
+        ({"data": tmp_path / "absent"}, "There is no folder or file"),
+        ({"model": [str(tmp_path)]}, r"config\.json"),
+        ({"task": "sharpen"}, "no task 'sharpen'"),
+        ({"output_range": "full"}, "no output range 'full'; choose sources, contrast, robust, stretch, network"),
+        ({"json_path": tmp_path / "no" / "scores.json"}, r"scores\.json cannot be written: there is no folder no"),
+        ({"csv_path": double}, "double is a folder"),
+    ]:
+        given = {"data": pair_folder, "fused": [averages], **options}
+        with pytest.raises(ValueError, match=words):
+            evaluate_command(**given)
+
+
+def test_a_failure_is_an_exit_code_of_one(pair_folder, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(typer.Exit) as stop:
+        evaluate_command(pair_folder, fused=[tmp_path / "none"])
+    assert stop.value.exit_code == 1
+    captured = capsys.readouterr()
+    assert "0 of 6" in captured.out
+    assert NOTHING in captured.out
+    assert captured.err.count("no fused picture") == 6

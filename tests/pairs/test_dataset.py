@@ -1,0 +1,211 @@
+"""Pairs from every kind of source, what is refused, and the crops."""
+
+import json
+import shutil
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.scenes import textured
+
+from refusion.pairs.dataset import load_pairs, read_row
+from refusion.pairs.files import DataError
+from refusion.tasks import TASKS, get_task
+from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
+
+IR_VIS = get_task("ir-vis")
+
+
+def rows_of(pairs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {row["name"]: read_row(row) for row in pairs.dataset}
+
+
+def test_two_folders_are_matched_by_stem(pair_folder):
+    Image.open(pair_folder / "vis" / "scene3.png").save(pair_folder / "vis" / "scene3.bmp")
+    (pair_folder / "vis" / "scene3.png").unlink()
+    rows = rows_of(load_pairs(pair_folder, IR_VIS))
+    assert sorted(rows) == [f"scene{i}" for i in range(6)]
+    np.testing.assert_allclose(rows["scene3"][0] * 255, textured(3), atol=1e-4)
+    np.testing.assert_allclose(rows["scene3"][1] * 255, textured(103), atol=1e-4)
+
+
+def test_imagefolder_parquet_and_streaming_give_the_same_rows(pair_folder, tmp_path):
+    expected = rows_of(load_pairs(pair_folder, IR_VIS))
+    lines = [
+        json.dumps({"a_file_name": f"ir/scene{i}.png", "b_file_name": f"vis/scene{i}.png", "name": f"scene{i}"})
+        for i in range(6)
+    ]
+    folder = tmp_path / "imagefolder"
+    shutil.copytree(pair_folder, folder)
+    (folder / "ir").rename(folder / "first")
+    (folder / "metadata.jsonl").write_text("\n".join(lines).replace("ir/", "first/"))
+    pictures = datasets.Features({"a": datasets.Image(), "b": datasets.Image(), "name": datasets.Value("string")})
+    table = {"a": [], "b": [], "name": []}
+    for i in range(6):
+        table["a"].append(str(pair_folder / "ir" / f"scene{i}.png"))
+        table["b"].append(str(pair_folder / "vis" / f"scene{i}.png"))
+        table["name"].append(f"scene{i}")
+    datasets.Dataset.from_dict(table, features=pictures).to_parquet(tmp_path / "pairs.parquet")
+    for source in (folder, tmp_path / "pairs.parquet"):
+        for streaming in (False, True):
+            rows = rows_of(load_pairs(source, IR_VIS, streaming=streaming))
+            assert sorted(rows) == sorted(expected)
+            for name, pair in expected.items():
+                np.testing.assert_array_equal(rows[name], pair)
+
+
+def test_unmatched_unequal_and_unreadable_files_are_named(pair_folder):
+    (pair_folder / "vis" / "scene1.png").unlink()
+    with pytest.raises(DataError, match=r"ir/scene1\.png has no partner in vis"):
+        load_pairs(pair_folder, IR_VIS)
+    Image.fromarray(textured(9, 40, 40)).save(pair_folder / "vis" / "scene1.png")
+    with pytest.raises(DataError, match=r"scene1\.png.*64 x 48.*40 x 40"):
+        load_pairs(pair_folder, IR_VIS)
+    (pair_folder / "vis" / "scene1.png").write_bytes((pair_folder / "vis" / "scene2.png").read_bytes()[:300])
+    with pytest.raises(DataError, match=r"scene1\.png"):
+        load_pairs(pair_folder, IR_VIS)
+
+
+def test_skip_bad_goes_on_and_lists(pair_folder):
+    (pair_folder / "vis" / "scene1.png").unlink()
+    (pair_folder / "ir" / "scene2.png").write_bytes(b"no picture")
+    Image.fromarray(textured(9, 40, 40)).save(pair_folder / "vis" / "scene3.png")
+    pairs = load_pairs(pair_folder, IR_VIS, skip_bad=True)
+    assert pairs.dataset["name"][:] == ["scene0", "scene4", "scene5"]
+    assert len(pairs.skipped) == 3
+    for name in ("scene1", "scene2", "scene3"):
+        assert sum(name in sentence for sentence in pairs.skipped) == 1
+
+
+def test_streaming_skips_bad_rows_only_when_asked(pair_folder):
+    (pair_folder / "ir" / "scene2.png").write_bytes(b"no picture")
+    strict = load_pairs(pair_folder, IR_VIS, streaming=True)
+    with pytest.raises(ValueError, match=r"scene2\.png"):
+        list(PairReader(strict).stream(seed=0))
+    lenient = load_pairs(pair_folder, IR_VIS, streaming=True, skip_bad=True)
+    assert len(list(PairReader(lenient).stream(seed=0))) == 5
+    assert len(lenient.skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path / "nowhere", "no folder or file"),
+        (lambda path: path, "neither the folders ir and vis"),
+    ],
+)
+def test_a_source_that_holds_nothing_is_refused(tmp_path, make, message):
+    with pytest.raises(DataError, match=message):
+        load_pairs(make(tmp_path), IR_VIS)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_folders_without_a_common_stem_are_refused(pair_folder, streaming):
+    for picture in (pair_folder / "vis").iterdir():
+        picture.rename(picture.with_stem(f"other-{picture.stem}"))
+    with pytest.raises(DataError, match="no file stem is in both ir and vis"):
+        load_pairs(pair_folder, IR_VIS, skip_bad=True, streaming=streaming)
+
+
+def test_two_files_of_one_stem_are_refused(pair_folder):
+    Image.open(pair_folder / "ir" / "scene0.png").save(pair_folder / "ir" / "scene0.jpg")
+    with pytest.raises(DataError, match=r"scene0\.jpg and scene0\.png"):
+        load_pairs(pair_folder, IR_VIS)
+
+
+def test_parquet_without_the_columns_is_refused(tmp_path):
+    datasets.Dataset.from_dict({"left": [1], "b": [2]}).to_parquet(tmp_path / "wrong.parquet")
+    with pytest.raises(DataError, match="left, b; it needs the picture columns a and b"):
+        load_pairs(tmp_path / "wrong.parquet", IR_VIS)
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path):
+    (tmp_path / "pairs.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"pairs\.parquet.* cannot be loaded"):
+        load_pairs(tmp_path / "pairs.parquet", IR_VIS)
+
+
+def test_an_imagefolder_that_names_a_missing_file_is_refused(pair_folder):
+    row = {"a_file_name": "ir/scene0.png", "b_file_name": "elsewhere.png"}
+    (pair_folder / "vis").rename(pair_folder / "second")
+    (pair_folder / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"elsewhere\.png"):
+        load_pairs(pair_folder, IR_VIS)
+
+
+def test_crops_are_the_same_place_in_both_sources():
+    a = np.random.default_rng(0).random((40, 50), dtype=np.float32)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        first, second = CropTransform(16)(a, 1 - a, generator)
+        assert first.shape == (1, 16, 16)
+        torch.testing.assert_close(first + second, torch.ones(1, 16, 16))
+
+
+def test_crops_come_in_all_eight_orientations():
+    a = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
+    generator = torch.Generator().manual_seed(0)
+    seen = {CropTransform(16)(a, a, generator)[0].numpy().tobytes() for _ in range(200)}
+    assert len(seen) == 8
+
+
+def test_empty_patches_are_avoided():
+    a = np.zeros((200, 200), dtype=np.float32)
+    a[:64, :64] = np.random.default_rng(0).random((64, 64))
+    generator = torch.Generator().manual_seed(0)
+    kept = [CropTransform(32, tries=50)(a, a, generator)[0].std().item() for _ in range(30)]
+    taken = [CropTransform(32, tries=1)(a, a, generator)[0].std().item() for _ in range(30)]
+    assert sum(x > 0.02 for x in kept) > sum(x > 0.02 for x in taken) + 10
+
+
+def test_pictures_smaller_than_the_crop_are_mirrored():
+    a = np.random.default_rng(0).random((20, 64), dtype=np.float32)
+    crop, _ = CropTransform(32)(a, a, torch.Generator().manual_seed(0))
+    assert crop.shape == (1, 32, 32)
+    assert set(crop.unique().tolist()) <= set(a.flatten().tolist())
+
+
+def test_the_stream_of_batches_repeats_and_resumes(pair_folder):
+    def make():
+        return CropBatches(PairReader(load_pairs(pair_folder, IR_VIS)), CropTransform(16), 4, seed=3)
+
+    one, other = make(), make()
+    for _ in range(3):
+        torch.testing.assert_close(next(one), next(other))
+    resumed = make()
+    resumed.load_state_dict(one.state_dict())
+    for _ in range(4):
+        torch.testing.assert_close(next(one), next(resumed))
+
+
+def test_a_pass_shows_every_pair_once(pair_folder):
+    batches = CropBatches(PairReader(load_pairs(pair_folder, IR_VIS)), CropTransform(48), 6, seed=0)
+    a, _ = next(batches)
+    means = sorted(round(x.mean().item(), 3) for x in a)
+    assert len(set(means)) > 3
+    assert sorted(batches.state_dict()["order"]) == list(range(6))
+
+
+def test_cached_and_uncached_readers_agree(pair_folder):
+    pairs = load_pairs(pair_folder, IR_VIS)
+    cached, uncached = PairReader(pairs), PairReader(pairs, cache_bytes=0)
+    for index in (0, 1, 0):
+        np.testing.assert_array_equal(cached[index], uncached[index])
+        np.testing.assert_allclose(cached[index], read_row(pairs.dataset[index]), atol=1e-5)
+
+
+def test_exchange_appends_the_swapped_batch():
+    a, b = torch.rand(2, 3, 1, 8, 8)
+    first, second = exchange(a, b)
+    assert torch.equal(first, torch.cat((a, b)))
+    assert torch.equal(second, torch.cat((b, a)))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_the_shared_pairs_load(shared, task):
+    folder = shared / "data" / task.name.replace("-", "_") / "val"
+    pairs = load_pairs(folder, task)
+    assert len(pairs.dataset) >= 10
+    assert pairs.skipped == []

@@ -1,0 +1,134 @@
+"""train.py --from as a user runs it, and starting a run again."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+from support.command import refusion
+from support.scenes import ROOT, textured
+
+from refusion.pairs.dataset import load_pairs
+from refusion.pairs.files import DataError
+from refusion.tasks import get_task
+from refusion.training.fine_tuning import hold_out
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint
+
+FLAGS = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
+
+
+def train(data: Path, out: Path, *extra: str) -> int:
+    return main(["--data", str(data), "--out", str(out), *FLAGS, *extra])
+
+
+def test_fine_tuning_takes_the_task_of_the_model_and_keeps_scores_before_and_after(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train(pair_folder, out, "--from", "refusion-medical", "--task", "ir-vis", "--steps", "1") == 0
+    assert train(pair_folder, tmp_path / "tuned", "--from", str(out), "--steps", "2", "--lr", "0.01") == 0
+    told = capsys.readouterr()
+    assert "better in" in told.out
+    assert "Held out of 6 pairs, for the scores before and after: scene3." in " ".join(told.err.split())
+    assert json.loads((tmp_path / "tuned" / "config.json").read_text())["task"] == "ir-vis"
+    scores = json.loads((tmp_path / "tuned" / "fine-tuning.json").read_text())
+    before, after = (scores["models"][name]["per_pair"] for name in ("before", "after"))
+    assert [row["name"] for row in before] == ["scene3"] == [row["name"] for row in after]
+    assert before[0]["scores"] != after[0]["scores"]
+    assert json.loads((tmp_path / "tuned" / "settings.json").read_text())["pairs"] == 5
+
+
+def test_scores_are_of_the_pairs_that_val_names(pair_folder, tmp_path):
+    for folder in ("ir", "vis"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+        Image.fromarray(textured(9)).save(tmp_path / "val" / folder / "mine.png")
+    out = tmp_path / "run"
+    extra = ["--from", "refusion-ir-vis", "--val", str(tmp_path / "val"), "--steps", "1"]
+    assert train(pair_folder, out, *extra) == 0
+    scores = json.loads((out / "fine-tuning.json").read_text())["models"]["before"]["per_pair"]
+    assert [row["name"] for row in scores] == ["mine"]
+    assert json.loads((out / "settings.json").read_text())["pairs"] == 6
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "left", "scored"), [(6, None, 5, 1), (21, None, 17, 4), (300, None, 280, 20), (5, 0, 5, 0)]
+)
+def test_what_is_held_out_is_spread_over_the_data(pair_folder, total, count, left, scored):
+    pairs = load_pairs(pair_folder, get_task("ir-vis"))
+    pairs.dataset = (
+        pairs.dataset.select([0] * total).remove_columns("name").add_column("name", list(map(str, range(total))))
+    )
+    first, second = hold_out(pairs, count, "PAIRS")
+    assert (len(first.dataset), len(second.dataset)) == (left, scored)
+    assert sorted([*first.dataset["name"], *second.dataset["name"]]) == sorted(pairs.dataset["name"])
+    if scored > 1:
+        places = [int(name) for name in second.dataset["name"]]
+        assert max(b - a for a, b in itertools.pairwise(places)) <= total / scored + 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--from", "refusion-ir-vis", "--hold-out", "2"], "needs at least 5 to train on"),
+        (["--from", "refusion-ir-vis", "--hold-out", "-1"], "--hold-out is -1"),
+        (["--from", "refusion-ir-vis", "--hold-out", "1", "--val", "."], "not both"),
+        (["--task", "ir-vis", "--hold-out", "1"], "belong to --from"),
+        ([], "Give --task"),
+    ],
+)
+def test_what_fine_tuning_cannot_use_is_a_sentence(pair_folder, tmp_path, capsys, extra, message):
+    extra = [str(pair_folder) if word == "." else word for word in extra]
+    assert train(pair_folder, tmp_path / "run", *extra, "--steps", "1") == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_than_a_handful_of_pairs_are_refused(pair_folder):
+    pairs = load_pairs(pair_folder, get_task("ir-vis"))
+    pairs.dataset = pairs.dataset.select(range(4))
+    with pytest.raises(DataError, match="MINE has 4 pairs, of which 1 held out"):
+        hold_out(pairs, None, "MINE")
+
+
+def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    extra = ["--task", "ir-vis", "--steps", "3", "--seed", "4", "--deterministic", "--inner-image-until", "0.5"]
+    assert train(pair_folder, out, *extra, "--meta-updates", "1") == 0
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["git"] is None or len(settings["git"]) >= 40
+    assert {"torch", "numpy", "refusion"} <= settings["versions"].keys()
+    result = refusion("reproduce", out)
+    assert result.code == 0, result.err
+    assert "bit for bit" in result.out
+    again = tmp_path / "run-again"
+    assert load_checkpoint(again)["seed"] == 4
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, again))
+    assert all((one[key] == other[key]).all() for key in one)
+
+    settings["versions"]["torch"] = "2.0.0"
+    (out / "settings.json").write_text(json.dumps(settings))
+    moved = pair_folder.rename(tmp_path / "moved")
+    result = refusion("reproduce", out, "--out", tmp_path / "third", "--data", moved)
+    assert result.code == 0, result.err
+    assert "torch was 2.0.0 and is" in result.err
+    (moved / "ir" / "scene0.png").write_bytes((moved / "ir" / "scene1.png").read_bytes())
+    result = refusion("reproduce", out, "--out", tmp_path / "fourth", "--data", moved)
+    assert result.code == 2
+    assert "are not those of the run" in result.err
+    assert not (tmp_path / "fourth").exists()
+
+
+def test_what_is_no_run_is_not_reproduced(tmp_path):
+    assert "no folder of a run" in refusion("reproduce", tmp_path).err
+    (tmp_path / "settings.json").write_text('{"task": "ir-vis"}')
+    result = refusion("reproduce", tmp_path)
+    assert result.code == 2
+    assert "does not say how the run was started" in result.err
+
+
+def test_training_alone_imports_nothing_of_accelerate():
+    program = "import sys, refusion.training.run; sys.exit('accelerate' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -1,0 +1,121 @@
+"""A run whose writes are cut off: killed, out of room, damaged or foreign."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from support.scenes import ROOT
+
+from refusion.pairs.dataset import load_pairs
+from refusion.system.checkpoints import CheckpointError
+from refusion.tasks import get_task
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint, resume, save_checkpoint, tidy
+from refusion.training.settings import TrainingSettings
+from refusion.training.trainer import MetaTrainer
+
+FLAGS = ["--task", "ir-vis", "--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--threads", "1"]
+
+
+def trainer(data: Path) -> MetaTrainer:
+    return MetaTrainer(load_pairs(data, get_task("ir-vis")), TrainingSettings(crop=16, batch_size=1))
+
+
+def write_without_end(folder: Path, run: MetaTrainer) -> None:
+    while True:
+        run.step += 1
+        save_checkpoint(folder, run)
+
+
+def half_written(folder: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(folder) if entry.name.startswith(".checkpoint-")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has torch loaded")
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_while_a_checkpoint_is_written_leave_the_one_before(pair_folder, tmp_path, kills):
+    run = trainer(pair_folder)
+    save_checkpoint(tmp_path, run)
+    hits = 0
+    for _ in range(kills):
+        before = run.step
+        file = (tmp_path / "checkpoint.pt").stat().st_ino
+        process = multiprocessing.get_context("fork").Process(target=write_without_end, args=(tmp_path, run))
+        process.start()
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            if half_written(tmp_path) and (tmp_path / "checkpoint.pt").stat().st_ino != file:
+                break
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        hits += bool(half_written(tmp_path))
+        resume(tmp_path, run)
+        assert run.step > before
+        tidy(tmp_path, run.step)
+        assert half_written(tmp_path) == []
+    assert hits >= 1
+
+
+def limited(size: int):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_no_room_for_a_checkpoint_is_a_sentence_and_the_one_before_is_kept(pair_folder, tmp_path):
+    """The limit on the size of files stands for a full disk: writes fail the same way, in the middle of a file."""
+    out = tmp_path / "run"
+    flags = [*FLAGS, "--data", str(pair_folder), "--out", str(out), "--steps"]
+    assert main([*flags, "2"]) == 0
+    before = (out / "checkpoint.pt").read_bytes()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *flags, "2", "--resume"],
+        preexec_fn=limited(len(before) // 2),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    error = " ".join(done.stderr.split())
+    assert done.returncode == 1, error
+    assert "Traceback" not in error
+    assert "cannot be written" in error
+    assert "The last checkpoint is intact" in error
+    assert (out / "checkpoint.pt").read_bytes() == before
+    assert half_written(out) == []
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other keys", "other shapes", "not a dictionary"])
+def test_damaged_and_foreign_checkpoints_are_refused_by_name(pair_folder, tmp_path, capsys, damage):
+    out = tmp_path / "run"
+    flags = [*FLAGS, "--data", str(pair_folder), "--out", str(out), "--steps", "1"]
+    out.mkdir()
+    run = trainer(pair_folder)
+    save_checkpoint(out, run)
+    path = out / "checkpoint.pt"
+    content, state = bytearray(path.read_bytes()), load_checkpoint(out)
+    if damage == "flipped":
+        weights = state["modules"]["fusion"]["decoder.0.attn.qkv.weight"]
+        content[content.index(weights.numpy().tobytes()) + 5] ^= 64
+        path.write_bytes(content)
+    elif damage in ("cut", "empty"):
+        path.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    elif damage == "other keys":
+        torch.save({"modules": {"generator": {}}, "epoch": 3}, path)
+    elif damage == "other shapes":
+        torch.save({**state, "modules": {"fusion": {"weight": torch.zeros(3)}}}, path)
+    else:
+        torch.save([1, 2, 3], path)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt in run"):
+        resume(out, run)
+    if damage == "flipped":
+        left = path.read_bytes()
+        assert main([*flags, "--resume"]) == 2
+        assert "checkpoint.pt in run is damaged" in " ".join(capsys.readouterr().err.split())
+        assert path.read_bytes() == left

@@ -1,0 +1,341 @@
+"""train.py as a user runs it: files, resume, stop, refusals. Settings are small so that a run takes seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from support.modules import trainer
+from support.scenes import ROOT
+
+from refusion.models.model import ReFusion
+from refusion.pairs.dataset import load_pairs
+from refusion.system.checkpoints import CheckpointError
+from refusion.tasks import TASKS, get_task
+from refusion.training.flags import make_parser, settings_from
+from refusion.training.run import main
+from refusion.training.run_folder import load_checkpoint, save_checkpoint
+from refusion.training.settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
+from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
+
+TRAIN = ROOT / "train.py"
+FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
+WEIGHTS = ("model", "loss_proposal", "reconstruction")
+
+
+def arguments(data: Path, out: Path, *extra: str) -> list[str]:
+    return ["--task", "ir-vis", "--data", str(data), "--out", str(out), *FAST, *extra]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return {f"{n}.{k}": v for n in WEIGHTS for k, v in load_file(out / f"{n}.safetensors").items()}
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "12")) == 0
+    model = ReFusion.from_pretrained(out)
+    assert model.task.name == "ir-vis"
+    described = json.loads((out / "settings.json").read_text())
+    assert described["pairs"] == 6
+    assert described["settings"]["rounds"] == 12
+    steps = [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()]
+    assert steps == [10]
+    assert any((out / "tensorboard").iterdir())
+    (preview,) = (out / "previews").iterdir()
+    with Image.open(preview) as picture:
+        assert picture.width == 5 * (64 + 4)
+        assert picture.height == 3 * (48 + 4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
+    """Bit for bit, through both kinds of inner update, the moving average, both outer rules and larger crops."""
+    extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "8", "--inner-image-until", "0.6", "--ema", "0.9"]
+    extra += ["--window", "10", "--crop-last", "24", "--zoom", "0.5", "--tone", "1", "--jpeg", "0.5"]
+    assert main(arguments(pair_folder, tmp_path / "whole", *extra)) == 0
+    parts = tmp_path / "parts"
+    args = make_parser().parse_args(arguments(pair_folder, parts, *extra))
+    parts.mkdir()
+    first = MetaTrainer(load_pairs(pair_folder, get_task("ir-vis")), settings_from(args))
+    for progress in first.train():
+        if progress.step == 3:
+            break
+    save_checkpoint(parts, first)
+    assert main(arguments(pair_folder, parts, *extra, "--resume")) == 0
+    assert same(tmp_path / "whole", parts)
+
+
+def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "10")) == 0
+    with (out / "history.jsonl").open("a") as file:
+        file.write('{"step": 1')
+    assert main(arguments(pair_folder, out, "--steps", "10", "--resume")) == 0
+    assert [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()] == [10]
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(pair_folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(arguments(pair_folder, tmp_path / "file" / "run", "--steps", "1")) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_another_seed_gives_other_weights(pair_folder, tmp_path):
+    for seed in ("0", "1"):
+        assert main(arguments(pair_folder, tmp_path / seed, "--steps", "2", "--seed", seed)) == 0
+    assert not same(tmp_path / "0", tmp_path / "1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_is_saved_and_goes_on(pair_folder, tmp_path, number):
+    out, steps = tmp_path / "run", ["--steps", "100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(TRAIN), *arguments(pair_folder, out, *steps, "--save-every", "0")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, output = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert number.name in output
+    assert "Traceback" not in output
+    state = load_checkpoint(out)
+    assert state["step"] + state["position"] >= 1
+    ReFusion.from_pretrained(out)
+    resumed = trainer(pair_folder, **{**state["settings"]})
+    resumed.load_state_dict(state)
+    steps = [progress.step for progress, _ in zip(resumed.train(), range(4), strict=False)]
+    assert steps[-1] >= state["step"] + 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_intact(pair_folder, tmp_path, capsys):
+    broken = trainer(pair_folder)
+    with torch.no_grad():
+        broken.modules.fusion.project_in_1.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"not finite.*checkpoint"):
+        next(broken.train())
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "3")) == 0
+    state = load_checkpoint(out)
+    state["modules"]["fusion"]["project_in_1.weight"].fill_(float("nan"))
+    state["step"] = 2
+    state["round"] = 2
+    torch.save(state, out / "checkpoint.pt")
+    before = (out / "checkpoint.pt").read_bytes()
+    assert main(arguments(pair_folder, out, "--steps", "3", "--resume")) == 1
+    assert "not finite" in capsys.readouterr().err
+    assert (out / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeypatch):
+    t = trainer(pair_folder)
+    save_checkpoint(tmp_path, t)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    class Unwritable:
+        def __reduce__(self):
+            raise OSError("disk full")
+
+    t.losses["broken"] = Unwritable()
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(tmp_path, t)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--steps", "0"], "--steps is 0"),
+        (["--crop", "8"], "crop is 8"),
+        (["--warmup", "2"], "warmup is 2.0"),
+        (["--window", "7"], "window is 7; it must be a multiple of 5"),
+        (["--jpeg", "2"], "jpeg is 2.0"),
+        (["--minutes", "0"], "--minutes is 0.0"),
+        (["--streaming", "--fusion-updates", "0"], "give --fusion-updates"),
+        (["--device", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_flags_are_sentences(pair_folder, tmp_path, capsys, extra, message):
+    assert main(arguments(pair_folder, tmp_path / "run", *extra)) == 2
+    error = capsys.readouterr().err
+    assert message in " ".join(error.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_data_is_a_sentence_and_skip_bad_goes_on(pair_folder, tmp_path, capsys):
+    (pair_folder / "vis" / "scene2.png").write_bytes(b"")
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1")) == 2
+    assert "scene2.png" in capsys.readouterr().err
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1", "--skip-bad")) == 0
+    assert "1 left out" in capsys.readouterr().err
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "1", "--resume")) == 2
+    assert "nothing to resume" in capsys.readouterr().err
+    assert main(arguments(pair_folder, out, "--steps", "1")) == 0
+    assert main(arguments(pair_folder, out, "--steps", "1")) == 2
+    assert "holds a run already" in " ".join(capsys.readouterr().err.split())
+    assert main(arguments(pair_folder, out, "--steps", "1", "--resume", "--lr", "0.5")) == 2
+    assert "other settings (lr)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_from_before_a_setting_counts_as_having_its_default(pair_folder):
+    state = trainer(pair_folder).state_dict()
+    for newer in ("loss", "inner_reconstruction"):
+        del state["settings"][newer]
+    trainer(pair_folder).load_state_dict(state)
+    with pytest.raises(CheckpointError, match=r"other settings \(loss\)"):
+        trainer(pair_folder, loss="average").load_state_dict(state)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", "pickle"])
+def test_foreign_checkpoints_are_refused(tmp_path, content):
+    if content == "pickle":
+        torch.save({"weights": torch.zeros(1)}, tmp_path / "checkpoint.pt")
+    else:
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        load_checkpoint(tmp_path)
+
+
+def test_steps_are_counted_exactly_and_short_runs_shrink_the_round(pair_folder, tmp_path):
+    pairs = load_pairs(pair_folder, get_task("ir-vis"))
+    assert with_steps(TrainingSettings(fusion_updates=2, meta_updates=1), 5, pairs).rounds == 3
+    short = with_steps(TrainingSettings(fusion_updates=60), 3, pairs)
+    assert (short.rounds, short.meta_updates, short.fusion_updates) == (1, 30, 3)
+    flags = ["--fusion-updates", "2", "--steps", "5"]
+    assert main(arguments(pair_folder, tmp_path / "run", *flags)) == 0
+    assert load_checkpoint(tmp_path / "run")["step"] == 5
+
+
+def test_from_starts_with_all_three_modules(pair_folder, tmp_path, capsys):
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    still = ["--from", str(tmp_path / "first"), "--steps", "2", "--lr", "0", "--meta-lr", "0", "--seed", "5"]
+    assert main(arguments(pair_folder, tmp_path / "second", *still)) == 0
+    assert same(tmp_path / "first", tmp_path / "second")
+    (tmp_path / "first" / "loss_proposal.safetensors").unlink()
+    assert main(arguments(pair_folder, tmp_path / "third", *still)) == 2
+    assert "loss_proposal.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_run_has_a_window_and_one_that_starts_from_it_keeps_it(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "one", "--steps", "2", "--window", "10")) == 0
+    start = ["--from", str(tmp_path / "one"), "--hold-out", "1"]
+    assert main(arguments(pair_folder, tmp_path / "other", "--steps", "2", *start)) == 0
+    for name in ("one", "other"):
+        assert ReFusion.from_pretrained(tmp_path / name).window == 10
+
+
+def test_larger_crops_at_the_end_have_their_own_batch(pair_folder):
+    training = trainer(pair_folder, crop=16, batch_size=2, crop_last=24, batch_size_last=1, rounds=4, fusion_updates=1)
+    shapes = set()
+    for progress in training.train():
+        shapes.add((progress.share > 0.67, training.fusion_batches.batch_size, training.fusion_batches.transform.size))
+    assert (False, 2, 16) in shapes
+    assert (True, 1, 24) in shapes
+
+
+def test_bf16_trains(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--bf16")) == 0
+    assert ReFusion.from_pretrained(tmp_path / "run").fuse(*(np.full((16, 16), 0.5),) * 2).size == (16, 16)
+
+
+def test_streaming_trains(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--streaming")) == 0
+    ReFusion.from_pretrained(tmp_path / "run")
+
+
+def test_a_time_budget_ends_the_run(pair_folder, tmp_path):
+    assert main(arguments(pair_folder, tmp_path / "run", "--minutes", "0.05")) == 0
+    state = load_checkpoint(tmp_path / "run")
+    assert 3 <= state["seconds"] < 60
+
+
+def test_every_hyperparameter_is_a_flag_and_paper_is_published(pair_folder, tmp_path):
+    parser = make_parser()
+    paper = settings_from(parser.parse_args([*arguments(pair_folder, tmp_path)[:6], "--preset", "paper"]))
+    assert paper == PAPER == TrainingSettings()
+    published = {
+        "rounds": 50, "meta_updates": 600, "fusion_updates": 0, "batch_size": 2, "crop": 128, "lr": 1e-4,
+        "meta_batches": 2, "lr_schedule": "step", "meta_rule": "max", "alpha_last": 1.0,
+    }  # fmt: skip
+    assert {name: getattr(paper, name) for name in published} == published
+    # The pieces that the paper does not have are off.
+    assert (paper.noise, paper.equivariant, paper.balance, paper.inner_image_until, paper.ema) == (0, False, 0, 0, 0)
+
+
+def test_the_cpu_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_path):
+    flags = arguments(pair_folder, tmp_path)[2:6]
+    settings = {task: settings_from(make_parser().parse_args(["--task", task, *flags])) for task in TASKS}
+    assert settings["ir-vis"].intensity_brightness > 0
+    assert settings["multi-focus"].intensity_contrast > 0
+    assert settings["multi-exposure"].intensity_brightness < settings["ir-vis"].intensity_brightness
+    assert PRESET_MINUTES == {"cpu-90min": 90}
+
+
+def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
+    wanted = torch.tensor([[5.0, 0.5], [0.0, 2.0]])
+    gains = {"intensity_brightness": 5.0, "intensity_contrast": 0.5, "gradient_contrast": 2.0}
+    torch.testing.assert_close(trainer(pair_folder, **gains).modules.proposal.gains.detach(), wanted)
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    flags = ["--from", str(tmp_path / "first"), "--steps", "1", "--meta-lr", "0"]
+    other = ["--intensity-brightness", "5", "--intensity-contrast", "0.5", "--gradient-contrast", "2"]
+    preset = preset_settings("cpu-90min", "ir-vis").gains
+    for name, extra, expected in (
+        ("kept", [], preset),
+        ("given", other, wanted.tolist()),
+        ("new", ["--new-proposal", *other], wanted.tolist()),
+    ):
+        assert main(arguments(pair_folder, tmp_path / name, *flags, *extra)) == 0
+        found = load_file(tmp_path / name / "loss_proposal.safetensors")["gains"]
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0)
+
+
+def test_a_new_proposal_is_the_only_module_that_starts_anew(pair_folder, tmp_path, capsys):
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    flags = ["--from", str(tmp_path / "first"), "--new-proposal", "--steps", "1", "--meta-lr", "0", "--lr", "0"]
+    assert main(arguments(pair_folder, tmp_path / "second", *flags)) == 0
+    weights = {
+        name: [load_file(tmp_path / run / f"{name}.safetensors") for run in ("first", "second")]
+        for name in ("reconstruction", "loss_proposal")
+    }
+    before, after = weights["reconstruction"]
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    before, after = weights["loss_proposal"]
+    assert before["intensity_head.weight"].abs().sum() > 0
+    assert after["intensity_head.weight"].abs().sum() == 0
+    assert main(arguments(pair_folder, tmp_path / "third", "--new-proposal", "--steps", "1")) == 2
+    assert "belongs to --from" in capsys.readouterr().err
+
+
+def test_the_paper_learning_rate_falls_tenfold_every_fifth(pair_folder):
+    t = trainer(pair_folder, rounds=10, lr_schedule="step")
+    rates = [progress.lr for progress in t.train()][::2]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6, 1e-7, 1e-7, 1e-8, 1e-8])
+
+
+def test_training_lowers_the_losses(pair_folder):
+    t = trainer(pair_folder, rounds=60, lr=3e-3, lr_schedule="cosine", crop=24, noise=0.06, inner_image_until=1.0)
+    history = [dict(progress.losses) for progress in t.train()][1:]
+    assert history[-1]["fusion"] < 0.9 * history[0]["fusion"]
+    assert history[-1]["reconstruction"] < 0.8 * history[0]["reconstruction"]
