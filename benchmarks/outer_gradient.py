@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from double_backward import outer_gradient_by_double_backward
 from machine import describe, write_json
 from memory import peak_megabytes
 
@@ -22,7 +23,7 @@ from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
 from refusion.training.crops import exchange
-from refusion.training.updates import MetaOptions, Modules, outer_gradient, outer_gradient_by_double_backward
+from refusion.training.updates import MetaOptions, Modules, outer_gradient
 
 METHODS = {"forward mode": outer_gradient, "double backward": outer_gradient_by_double_backward}
 

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from double_backward import outer_gradient_by_double_backward
 from machine import describe, write_json
 from memory import peak_megabytes
 from reference_arrangement import ReferenceFusionModule, ReferenceLossProposalModule, ReferenceReconstructionModule
@@ -35,7 +36,6 @@ from refusion.training.updates import (
     Modules,
     fusion_loss_and_reconstruction_loss,
     outer_gradient,
-    outer_gradient_by_double_backward,
 )
 
 METHODS = ("outer, refusion", "outer, reference", "fusion, refusion", "fusion, reference")

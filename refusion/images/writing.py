@@ -24,9 +24,6 @@ _SAVE_FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     ".avif": ("AVIF", {"quality": 90, "subsampling": "4:4:4"}),
 }
 
-SAVE_SUFFIXES = tuple(_SAVE_FORMATS)
-"""Suffixes of the formats that pictures are written in."""
-
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Suffixes of the formats that hold 16 bits."""
 

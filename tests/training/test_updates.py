@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from double_backward import outer_gradient_by_double_backward
 from support.modules import SMALL, batch, modules, options
 
 from refusion.modules.loss_proposal import LossWeights
@@ -12,7 +13,6 @@ from refusion.training.losses import proposed_fusion_loss
 from refusion.training.updates import (
     fusion_loss_and_reconstruction_loss,
     outer_gradient,
-    outer_gradient_by_double_backward,
     propose,
     reconstruction_loss_of,
     source_targets,
