@@ -10,7 +10,7 @@ from refusion.hub.folder import read_config
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, get_task
 from refusion.training.record import start_digest
-from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
+from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,7 +28,11 @@ def make_parser() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="fusion updates in all")
     budget.add_argument("--minutes", type=float, help="time budget of the whole run")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="resume from the checkpoint in --out; with larger --steps or --minutes, a finished run is lengthened",
+    )
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(
         "--new-proposal", action="store_true", help="with --from: the loss proposal module starts anew, from its gains"
@@ -69,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def values_in(preset: str, setting: str) -> str:
     """The value that a preset gives a setting; one for each task where they differ."""
-    by_task = {task: getattr(preset_settings(preset, task), setting) for task in TASKS}
+    by_task = {task: getattr(preset_settings(preset, task), setting) for task in preset_tasks(preset)}
     if len(set(by_task.values())) == 1:
         return str(by_task.popitem()[1])
     return " ".join(f"{value} {task}" for task, value in by_task.items())

@@ -372,6 +372,8 @@ class MetaTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; the schedules follow from how much of the run is done.
 
+        The run may be longer or shorter than it was to be: other `rounds` or minutes are accepted.
+
         A setting that the state does not have, because it is newer than the state, counts as having its default.
 
         Raises:
@@ -379,7 +381,7 @@ class MetaTrainer:
         """
         settings = asdict(self.settings)
         saved = {**asdict(TrainingSettings()), **state["settings"]}
-        differing = [k for k in settings if saved[k] != settings[k]]
+        differing = [k for k in settings if k != "rounds" and saved[k] != settings[k]]
         if state["seed"] != self.seed:
             differing.append("seed")
         if differing:

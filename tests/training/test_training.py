@@ -80,6 +80,21 @@ def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
     assert same(tmp_path / "whole", parts)
 
 
+def test_a_finished_run_is_lengthened(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "10", "--fusion-updates", "2")) == 0
+    assert main(arguments(pair_folder, out, "--steps", "20", "--fusion-updates", "2", "--resume")) == 0
+    assert load_checkpoint(out)["step"] == 20
+    assert [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()] == [10, 20]
+    assert json.loads((out / "training.json").read_text())["updates"] == {"fusion": 20}
+
+
+def test_the_preset_of_shipped_weights_is_refused_for_other_tasks(pair_folder, tmp_path, capsys):
+    command = ["--task", "medical", "--data", str(pair_folder), "--out", str(tmp_path / "run"), "--preset", "shipped"]
+    assert main(command) == 2
+    assert "shipped is for ir-vis; for medical choose another" in capsys.readouterr().err
+
+
 def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
     out = tmp_path / "run"
     assert main(arguments(pair_folder, out, "--steps", "10")) == 0
@@ -290,7 +305,7 @@ def test_the_cpu_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_pat
     assert settings["ir-vis"].intensity_brightness > 0
     assert settings["multi-focus"].intensity_contrast > 0
     assert settings["multi-exposure"].intensity_brightness < settings["ir-vis"].intensity_brightness
-    assert PRESET_MINUTES == {"cpu-90min": 90}
+    assert PRESET_MINUTES == {"cpu-90min": 90, "shipped": 265}
 
 
 def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
