@@ -244,7 +244,7 @@ def test_an_installed_package_serves_the_bare_names(tmp_path):
         cwd=tmp_path / "empty",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str((installed / "hub_configs" / name).resolve()) for name in BUNDLED]

@@ -20,6 +20,7 @@ from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
 from refusion.tasks import TASKS
+from refusion.training.record import save_record
 from refusion.version import __version__
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
@@ -358,8 +359,8 @@ def run_folder(tmp_path) -> Path:
     (folder / "checkpoint.pt").write_bytes(b"a pickle")
     (folder / "README.md").write_text("an old card")
     settings = {"task": "ir-vis", "from": NAME, "minutes": 5.0, "pairs": 77, "threads": 1, "settings": {"lr": 0.002}}
-    (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "history.jsonl").write_text('{"step": 10, "seconds": 3.0, "fusion": 0.5, "reconstruction": 0.4}\n')
+    save_record(folder, settings)
     return folder
 
 

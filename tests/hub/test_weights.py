@@ -27,7 +27,8 @@ def test_the_stated_scores_are_those_of_the_weights(shared, task):
     pairs = load_pairs(shared / "data" / SHARED_NAMES[task.name] / "val", task)
     smallest = sorted(range(len(pairs.dataset)), key=lambda i: picture_files(pairs.dataset[i])[0].stat().st_size)[:2]
     pairs.dataset = pairs.dataset.select(smallest)
-    found = evaluate(pairs, ReFusion.from_pretrained(task.model).fuse, figures_of(task))
+    model = ReFusion.from_pretrained(task.model)
+    found = evaluate(pairs, lambda a, b: model.fuse(a, b).to_image(), figures_of(task))
     assert not found.failed
     expected = {
         row["name"]: {name: math.nan if value is None else value for name, value in row["scores"].items()}
