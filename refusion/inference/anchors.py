@@ -1,6 +1,7 @@
-"""What ties the fused luminance to its sources, after the network and before the output range."""
+"""Anchors: keep the fused luminance consistent with its sources, after the network and before the output range."""
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,8 +11,8 @@ from refusion.tasks import Anchor
 GUIDED_WINDOW = 15
 """Side of the window, in pixels, in which the fused picture is fitted by its sources."""
 
-GUIDED_FLOOR = 1e-5
-"""Variance of the sources, in luminance in [0, 1], below which the fit is the fused picture's mean."""
+GUIDED_FLOOR = 1e-4
+"""Variance in a window, relative to that of the pair, below which the fit is the mean of the fused luminance."""
 
 CHOICE_DETAIL = 7
 """Side of the window, in pixels, whose mean is taken off before the sources are compared: detail decides."""
@@ -20,8 +21,12 @@ CHOICE_WINDOWS = {15: 1.0, 61: 1e-3}
 """Sides of the windows, in pixels, over which the share of each source is fitted for a choice, and their weights: the
 large one decides where there is nothing in the small one."""
 
-CHOICE_FLOOR = 1e-9
-"""Squared difference of the sources' detail below which both have a share of 1/2."""
+CHOICE_FLOOR = 2.5e-8
+"""Squared difference of the sources' detail, relative to the variance of the pair, below which both have a share of
+1/2."""
+
+LEAST_VARIANCE = 1e-6
+"""Variance of luminance in [0, 1] that a pair is taken to have at least."""
 
 CHOICE_SHARPNESS = 16.0
 """What a choice multiplies the distance of a share from 1/2 by."""
@@ -55,7 +60,7 @@ def anchor_luminance(
         The same shape.
     """
     if anchor == "guided":
-        fused = _in_strips(guided_by_sources, 2 * (GUIDED_WINDOW // 2), fused, a, b)
+        fused = guided_by_sources(fused, a, b)
     elif anchor == "choice":
         shares = choice_shares(fused, a, b) if shares is None else shares
         fused = b + shares * (a - b)
@@ -66,7 +71,7 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
     """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
 
     It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
-    neither of them. This is the guided filter (He et al., TPAMI 2013, equations 5, 6 and 8) with two guides.
+    neither of them. A pair of half the contrast gives half the contrast. This is the guided filter (He et al., TPAMI 2013, equations 5, 6 and 8) with two guides.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
@@ -78,12 +83,23 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
         The same shape.
     """
 
+    (centre_fused, _), (centre_a, variance_a), (centre_b, variance_b) = map(_mean_and_variance, (fused, a, b))
+    floor = GUIDED_FLOOR * max((variance_a + variance_b) / 2, LEAST_VARIANCE)
+
+    def fit(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        # Rounding errors of a variance are small only beside the mean.
+        return _fit(fused - centre_fused, a - centre_a, b - centre_b, window, floor) + centre_fused
+
+    return _in_strips(fit, 2 * (window // 2), fused, a, b)
+
+
+def _fit(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int, floor: float) -> np.ndarray:
     def mean(x: np.ndarray) -> np.ndarray:
         return _window_mean(x, window)
 
     mean_a, mean_b, mean_fused = mean(a), mean(b), mean(fused)
-    a_a = mean(a * a) - mean_a * mean_a + GUIDED_FLOOR
-    b_b = mean(b * b) - mean_b * mean_b + GUIDED_FLOOR
+    a_a = mean(a * a) - mean_a * mean_a + floor
+    b_b = mean(b * b) - mean_b * mean_b + floor
     a_b = mean(a * b) - mean_a * mean_b
     a_fused = mean(a * fused) - mean_a * mean_fused
     b_fused = mean(b * fused) - mean_b * mean_fused
@@ -110,21 +126,28 @@ def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
     Returns:
         The same shape, in [0, 1]; the second source's share is the rest.
     """
-    return _in_strips(_choice_shares, CHOICE_REACH, fused, a, b)
+    variance = sum(_mean_and_variance(x)[1] for x in (a, b)) / 2
+    floor = CHOICE_FLOOR * max(variance, LEAST_VARIANCE)
+    return _in_strips(partial(_choice_shares, floor=floor), CHOICE_REACH, fused, a, b)
 
 
-def _choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray, floor: float) -> np.ndarray:
     fused, a, b = (x - _window_mean(x, CHOICE_DETAIL) for x in (fused, a, b))
     difference = a - b
     squared = difference * difference
     along = _weighted_means(difference * (fused - b) - squared / 2)
-    share = 0.5 + CHOICE_SHARPNESS * along / (_weighted_means(squared) + CHOICE_FLOOR)
+    share = 0.5 + CHOICE_SHARPNESS * along / (_weighted_means(squared) + floor)
     evened = _window_mean(share.clip(0, 1), SEAM_WINDOW)
     return (0.5 + SEAM_SHARPNESS * (evened - 0.5)).clip(0, 1)
 
 
 def _weighted_means(x: np.ndarray) -> np.ndarray:
     return np.sum([weight * _window_mean(x, window) for window, weight in CHOICE_WINDOWS.items()], axis=0)
+
+
+def _mean_and_variance(x: np.ndarray) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(x)
+    return float(mean[0, 0]), float(deviation[0, 0]) ** 2
 
 
 def _window_mean(x: np.ndarray, window: int) -> np.ndarray:

@@ -109,3 +109,19 @@ def test_the_colour_of_a_choice_is_that_of_the_chosen_source():
     np.testing.assert_allclose(grey[:, :, 46:], NEUTRAL, atol=0.01)
     with pytest.raises(ValueError, match="shares of the first source"):
         fuse_chroma(*sources, "choice")
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice"])
+@pytest.mark.parametrize(("scale", "offset"), [(0.5, 0), (0.1, 0.4)])
+def test_half_the_contrast_gives_half_the_contrast(anchor, scale, offset):
+    fused, a, b = unit(1), unit(2), unit(3)
+    expected = scale * anchor_luminance(fused, a, b, anchor) + offset
+    found = anchor_luminance(*(np.float32(scale) * x + np.float32(offset) for x in (fused, a, b)), anchor)
+    np.testing.assert_allclose(found, expected, atol=2e-4 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("anchor", ["guided", "choice"])
+def test_a_constant_pair_stays_constant(anchor):
+    a, b = np.full((20, 20), 0.9, np.float32), np.full((20, 20), 0.7, np.float32)
+    found = anchor_luminance(np.full((20, 20), 0.8, np.float32), a, b, anchor)
+    np.testing.assert_allclose(found, 0.8, atol=1e-3)
