@@ -191,7 +191,7 @@ def scores_of(folder: Path, pairs: Pairs) -> dict[str, dict[str, float]]:
     scores = {}
     for row in pairs.dataset:
         a, b = read_row(row)
-        fused = np.asarray(model.fuse(a, b, output_range="network", anchor="none"), dtype=np.float64)
+        fused = model.fuse(a, b, output_range="network", anchor="none").to_array(8).astype(np.float64)
         scores[row["name"]] = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, METRICS)
     return scores
 

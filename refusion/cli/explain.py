@@ -69,7 +69,7 @@ def _print_figures(explanation: "Explanation", labels: tuple[str, str]) -> None:
         summed = weight_figures(array)
         means = f"{summed.mean:.3f} / {1 - summed.mean:.3f}"
         weights.add_row(name, _trusted(summed.mean, labels), means, f"{summed.spread:.3f}", f"{summed.leads:.0%}")
-    errors = Table("got back out of fused", "mean absolute error", "PSNR")
+    errors = Table("reconstructed from fused", "mean absolute error", "PSNR")
     for label, error in zip(labels, (explanation.error_a, explanation.error_b), strict=True):
         off = error_figures(error)
         errors.add_row(label, f"{off.mean:.4f}", f"{off.psnr:.2f} dB")

@@ -12,7 +12,7 @@ RangeOption = Annotated[
     str | None,
     typer.Option(
         help=f"sources: the range that both sources span; contrast: {CONTRAST} times the contrast; robust: the full "
-        "range, 0.5 % clipped at each end; stretch: the full range; network: as it comes. The task's own if not given."
+        "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. The task's own if not given."
     ),
 ]
 AnchorOption = Annotated[

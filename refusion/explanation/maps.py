@@ -1,4 +1,4 @@
-"""Where the learned loss looks: its weights for one pair, and what can be got back out of the fused picture."""
+"""Explain a fused image: the weights of the learned loss, and the sources reconstructed from the fused image."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class TrainedModel:
     Attributes:
         fusion: the model that fuses.
         proposal: proposes the weights of the loss.
-        reconstruction: gets both sources back out of the fused picture.
+        reconstruction: reconstructs both sources from the fused image.
     """
 
     fusion: ReFusion
@@ -49,7 +49,7 @@ class Explanation:
         intensity: w of the paper, (2, H, W), in [0, 1]: how much the brightness of a and of b counts at each pixel;
             the two sum to 1.
         gradient: v of the paper, likewise: how much the edges of a and of b count.
-        reconstruction_a: a as it is got back out of `fused`, (H, W), in [0, 1].
+        reconstruction_a: a, reconstructed from `fused`, (H, W), in [0, 1].
         reconstruction_b: b, likewise.
     """
 

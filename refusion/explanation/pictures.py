@@ -211,8 +211,8 @@ def _overview(
             _cell("fused", plain["fused.png"], "luminance, as the network gives it"),
         ],
         [
-            _cell(f"{first}, got back out of fused", plain["reconstruction_a.png"], f"PSNR {errors[0].psnr:.1f} dB"),
-            _cell(f"{second}, got back out of fused", plain["reconstruction_b.png"], f"PSNR {errors[1].psnr:.1f} dB"),
+            _cell(f"{first}, reconstructed from fused", plain["reconstruction_a.png"], _psnr(errors[0])),
+            _cell(f"{second}, reconstructed from fused", plain["reconstruction_b.png"], _psnr(errors[1])),
             _cell(_weight_caption("w, brightness", w), overlays["w"], legends["w"]),
         ],
         [
@@ -243,6 +243,10 @@ def _overview(
 
 def _weight_caption(name: str, summed: WeightFigures) -> str:
     return f"{name}: mean {summed.mean:.2f} / {1 - summed.mean:.2f}, spread {summed.spread:.2f}"
+
+
+def _psnr(summed: ErrorFigures) -> str:
+    return f"PSNR {summed.psnr:.1f} dB"
 
 
 def _error_caption(summed: ErrorFigures) -> str:

@@ -34,7 +34,7 @@ def read_verified(path: Path) -> bytes:
         )
     if noted != _digest(content):
         raise ModelError(
-            f"{path.name} is not the file that {CHECKSUMS} tells of: its SHA-256 begins with {_digest(content)[:12]}, "
+            f"{path.name} does not match {CHECKSUMS}: its SHA-256 begins with {_digest(content)[:12]}, "
             f"not {noted[:12]}. Download it again (force_download=True); if you changed it yourself, "
             f"`refusion card FOLDER` renews {CHECKSUMS}."
         )

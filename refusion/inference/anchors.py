@@ -71,7 +71,8 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
     """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
 
     It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
-    neither of them. A pair of half the contrast gives half the contrast. This is the guided filter (He et al., TPAMI 2013, equations 5, 6 and 8) with two guides.
+    neither of them. A pair of half the contrast gives half the contrast. This is the guided filter (He et al., TPAMI
+    2013, equations 5, 6 and 8) with two guides.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].

@@ -261,7 +261,7 @@ def transformer_blocks(
 
 
 def check_widths(channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
-    """Refuse constructor arguments that no module can be built from.
+    """Check the constructor arguments of a module.
 
     Raises:
         ValueError: a sentence that names the argument and what is accepted.

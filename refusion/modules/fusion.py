@@ -1,4 +1,4 @@
-"""The fusion module: two sources in, one fused picture out (paper, section 3.3)."""
+"""The fusion module: two sources in, one fused image out (paper, section 3.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ class FusionModule(nn.Module):
 
 
 def check_sources(a: Tensor, b: Tensor) -> None:
-    """Refuse a pair of luminance tensors that cannot be fused.
+    """Check that a pair of luminance tensors can be fused.
 
     Raises:
         ValueError: a sentence with both shapes and what is accepted.

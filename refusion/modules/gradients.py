@@ -1,4 +1,4 @@
-"""Gradients of pictures."""
+"""Image gradients."""
 
 import torch
 from torch import Tensor

@@ -27,7 +27,7 @@ LEAST_DEVIATION = 0.01
 
 
 class LossWeights(NamedTuple):
-    """What the loss proposal module proposes.
+    """The proposed weights of the fusion loss.
 
     Attributes:
         intensity: w of the paper, (N, 2, H, W), in [0, 1], summing to 1 over the two sources (a, b).
@@ -39,7 +39,7 @@ class LossWeights(NamedTuple):
 
 
 def source_features(x: Tensor) -> Tensor:
-    """What the gains of the loss proposal module multiply: brightness and local contrast of one source.
+    """Features that the gains multiply: brightness and local contrast of one source.
 
     Args:
         x: sources, (N, 1, H, W), luminance in [0, 1].
@@ -75,7 +75,7 @@ def pair_features(a: Tensor, b: Tensor) -> Tensor:
 
 
 def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) -> Tensor:
-    """What brightness and local contrast add to the scores of both sources.
+    """The part of the scores that comes from brightness and local contrast.
 
     Args:
         gains: (2, 2), rows intensity and gradient, columns brightness and contrast.
@@ -91,12 +91,12 @@ def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) 
 
 
 class LossProposalModule(nn.Module):
-    """Weighs both sources at every pixel, for intensity and for gradient.
+    """Proposes the weights of both sources at every pixel, for intensity and for gradient.
 
     The scores are those of the paper's network plus a skip connection that the paper does not have: brightness and
     local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
     brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
-    say what the sources of a task are trusted for, and the meta-learning goes on from there. Both heads are made with
+    say what the sources of a task are trusted for, and the meta-learning starts from there. Both heads are made with
     weights of 0, so that a new module proposes exactly what its gains say. Where the buffer `relative` is 1, brightness
     and contrast are counted relative to the pair (`pair_features`); it is stored with the weights.
 

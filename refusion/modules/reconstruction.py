@@ -1,4 +1,4 @@
-"""The reconstruction module: both sources back out of the fused picture (paper, section 3.4). Training only."""
+"""The reconstruction module: both sources from the fused image (paper, section 3.4). Training only."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what is freed."""
+"""Let the C library's allocator keep freed memory."""
 
 import ctypes
 import platform

@@ -1,4 +1,4 @@
-"""What a training prints."""
+"""Progress, tables and lists on the console."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +13,12 @@ from refusion.training.trainer import Progress as TrainingProgress
 
 
 class StatusProgress(Progress):
-    """A progress bar under a line of its own for the figures, so that 80 columns hold both."""
+    """A progress bar below a status line, so that both fit into 80 columns."""
 
     status = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The line, then the bar."""
+        """The status line, then the bar."""
         yield Text(self.status)
         yield self.make_tasks_table(self.tasks)
 
@@ -36,7 +36,7 @@ def status_line(progress: TrainingProgress) -> str:
 
 
 def report_skipped(skipped: list[str], console: Console) -> None:
-    """List what was left out of the data set."""
+    """List the pairs that were left out of the data set."""
     if skipped:
         console.print(f"{len(skipped)} left out:", highlight=False)
         for sentence in skipped:

@@ -1,4 +1,4 @@
-"""Training crops out of pairs, and batches of them in an order that can be resumed."""
+"""Training crops, and batches of them in an order that can be resumed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class CropTransform:
         return first, second
 
     def cut(self, a: np.ndarray, b: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-        """Cut a crop, and say how many places were tried; see `__call__`."""
+        """Cut a crop and return how many places were tried; see `__call__`."""
         pair = np.stack((a, b))
         seed = _below(2**31, generator) if self._varied else 0
         side_cut = round(self.size * 2 ** np.random.default_rng(seed).uniform(-self.zoom, self.zoom))
@@ -224,7 +224,7 @@ class CropBatches:
         return crops, mine
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands.
+        """The position in the stream.
 
         A streamed data set has no random access: it resumes with the pass that comes after.
         """
@@ -236,7 +236,7 @@ class CropBatches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken."""
+        """Continue from a state that `state_dict` returned."""
         self._generator.set_state(state["generator"])
         self._order = list(state["order"])
         self._position = state["position"]

@@ -1,4 +1,4 @@
-"""Going on from a model with one's own pairs: what is held out, and the scores before and after."""
+"""Fine-tuning: hold out pairs, and score the model before and after."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from refusion.system.files import write_text
 from refusion.tasks import Task
 
 MIN_PAIRS = 5
-"""Pairs to train on, below which a model only learns these pairs by heart."""
+"""Fewest training pairs; with less, a model memorises them."""
 
 MOST_HELD_OUT = 20
 SCORES = "fine-tuning.json"
@@ -83,7 +83,7 @@ def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Cal
 
 
 def change_table(report: Report) -> Table:
-    """One row a figure: the means before and after, the change, and in how many of the pairs it is for the better."""
+    """A row for each figure: means before and after, the change, and how many of the pairs improved."""
     before, after = report.evaluations["before"], report.evaluations["after"]
     table = Table()
     table.add_column("", no_wrap=True)

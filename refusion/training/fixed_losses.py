@@ -1,4 +1,4 @@
-"""Weights of the fusion loss that follow from the sources by a rule, to compare the learned ones with.
+"""Fixed rules for the weights of the fusion loss, as baselines for the learned ones.
 
 The hand-made losses of the paper's ablation: the fusion loss keeps its form (section 3.2), and only what the loss
 proposal module would propose is replaced.

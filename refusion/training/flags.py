@@ -14,7 +14,7 @@ from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The flags: what to train on, for how long, and one for each hyperparameter."""
+    """The argument parser: data, budget, and a flag for each hyperparameter."""
     parser = argparse.ArgumentParser(
         prog="train.py",
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def values_in(preset: str, setting: str) -> str:
-    """The value that a preset gives a setting; one for each task where they differ."""
+    """The value of a setting in a preset, by task where the tasks differ."""
     by_task = {task: getattr(preset_settings(preset, task), setting) for task in preset_tasks(preset)}
     if len(set(by_task.values())) == 1:
         return str(by_task.popitem()[1])
@@ -80,7 +80,7 @@ def values_in(preset: str, setting: str) -> str:
 
 
 def settings_from(args: argparse.Namespace) -> TrainingSettings:
-    """The preset with the given flags put over it.
+    """The preset, overridden by the given flags.
 
     Raises:
         ValueError: a value is out of range.
@@ -90,13 +90,13 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
 
 
 def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
-    """Whether a run goes on from the gains of the model it starts from: one of its own task, and none given here."""
+    """Whether the gains of the model to start from are kept: it has the same task, and no gains are given."""
     given = [args.intensity_brightness, args.intensity_contrast, args.gradient_contrast]
     return given == [None] * 3 and read_config(start, ReFusion)["task"] == args.task
 
 
 def check_start(args: argparse.Namespace, base: Path | None) -> None:
-    """Take the task of the model to start from, if none is given, and refuse flags that do not go together.
+    """Take the task from the model to start from if none is given, and refuse conflicting flags.
 
     Raises:
         ValueError: what does not fit.

@@ -1,4 +1,4 @@
-"""Pictures to watch a training by."""
+"""Preview images of a training run."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def save_preview(path: Path, fusion: FusionModule, weights: LossWeights, a: Tens
 
 
 def preview_pairs(trainer: MetaTrainer) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The middles of a few pairs, the same at every preview; None where the data set is streamed."""
+    """Centre crops of a few pairs, the same for every preview; None if the data set is streamed."""
     if trainer.reader.pairs.streaming:
         return None
     count = len(trainer.reader)
@@ -49,12 +49,12 @@ def preview_pairs(trainer: MetaTrainer) -> tuple[torch.Tensor, torch.Tensor] | N
 
 
 def middle(luminance: np.ndarray, side: int) -> torch.Tensor:
-    """The middle of a picture, at most `side` high and wide, as a tensor (1, h, w)."""
+    """Centre crop of an image, at most `side` high and wide, as a tensor (1, h, w)."""
     top, left = (max(0, (length - side) // 2) for length in luminance.shape)
     return torch.from_numpy(luminance[top : top + side, left : left + side].copy()).unsqueeze(0)
 
 
 def save_step_preview(trainer: MetaTrainer, folder: Path, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Write the preview of this step."""
+    """Write the preview of the current step."""
     path = folder / "previews" / f"step-{trainer.step:06d}.png"
     save_preview(path, trainer.fused_module(), trainer.propose(*pairs), *pairs)

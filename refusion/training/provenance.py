@@ -1,4 +1,4 @@
-"""What a run was made with: versions of what the weights depend on, and the revision of the source code."""
+"""Provenance of a run: versions of its dependencies and the revision of the source code."""
 
 import platform
 import subprocess

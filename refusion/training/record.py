@@ -1,4 +1,4 @@
-"""What is noted of a run: all that it takes to start it again, and the training.json for its card."""
+"""Records of a run: settings.json to start it again, training.json for its card."""
 
 import argparse
 import hashlib
@@ -21,7 +21,7 @@ ARGUMENTS = (
     "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
     "minutes", "seed", "device", "bf16", "deterministic",
 )  # fmt: skip
-"""Flags that are noted in the run folder, beside the hyperparameters and the threads."""
+"""Flags that are recorded beside the hyperparameters and the threads."""
 
 
 def description(
@@ -32,7 +32,7 @@ def description(
     found: str | None,
     base: Path | None,
 ) -> dict[str, Any]:
-    """What the run was, for the run folder: all that it takes to start it again."""
+    """Everything that is needed to start the run again, the content of settings.json."""
     arguments = {name: getattr(args, name) for name in ARGUMENTS}
     for name in ("data", "val", "start"):
         if arguments[name] is not None and not is_name(name, arguments[name]):
@@ -57,18 +57,18 @@ def description(
 
 
 def start_digest(base: Path) -> str:
-    """SHA-256 of the files of the three modules, those that are there."""
+    """SHA-256 over the files of the three modules that exist."""
     files = (base / name for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS))
     return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file())).hexdigest()
 
 
 def is_name(flag: str, given: str) -> bool:
-    """Whether a flag names something on the Hub or a bundled model, and not a folder or file here."""
+    """Whether a flag names a Hub repository or a bundled model rather than a local file or folder."""
     return not Path(given).expanduser().exists() or (flag == "start" and "/" not in given and "\\" not in given)
 
 
 def save_record(folder: Path, described: Mapping[str, Any]) -> None:
-    """Write the training.json of a run folder, from what it is and what it has done until now.
+    """Write the training.json of a run folder from its settings and history.
 
     Args:
         folder: the run folder, with its history.jsonl.
@@ -78,7 +78,7 @@ def save_record(folder: Path, described: Mapping[str, Any]) -> None:
 
 
 def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) -> Training:
-    """What the run folder knows; paths of this machine are not passed on.
+    """The training facts of a run; local paths are left out.
 
     Args:
         settings: content of settings.json, as train.py writes it.
@@ -119,7 +119,7 @@ def _command(settings: Mapping[str, Any]) -> str:
 
 
 def _nearest_preset(task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The preset, as it is today, that agrees with the most hyperparameters, and those that it does not agree with."""
+    """The preset that agrees with most hyperparameters, and those that differ from it."""
     # A run of before a setting was there had its default.
     hyper = {**asdict(TrainingSettings()), **hyper}
     differing = {}
@@ -133,7 +133,7 @@ def _nearest_preset(task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str,
 
 
 def _base(start: str | None) -> str | None:
-    """The name of the model that a run started from; of a folder, its own name."""
+    """The name of the model that a run started from; for a folder, the name of the folder."""
     if not start or ("/" not in start and "\\" not in start):
         return start or None
     parts = PurePath(start.replace("\\", "/")).parts

@@ -1,4 +1,4 @@
-"""Starting a run again as its folder says."""
+"""Reproduce a run from its folder."""
 
 import json
 from argparse import Namespace
@@ -15,7 +15,7 @@ from refusion.training.run_folder import load_checkpoint
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run folder says of itself: the content of its settings.json.
+    """The settings.json of a run folder.
 
     Raises:
         DataError: it is no run folder, or one of before this was noted.
@@ -38,7 +38,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def arguments_of(run: dict[str, Any]) -> Namespace:
-    """The flags of train.py for the same run, but --data and --out.
+    """The flags of train.py for the same run, without --data and --out.
 
     Args:
         run: as from `read_run`.
@@ -48,7 +48,7 @@ def arguments_of(run: dict[str, Any]) -> Namespace:
 
 
 def differences(run: dict[str, Any], processes: int) -> list[str]:
-    """What is not as it was, one sentence each; any of it may change the last digits of the weights or more."""
+    """Differences from the original run, a sentence each; any of them may change the weights."""
     found = []
     now = versions()
     for name, before in run["versions"].items():
@@ -69,7 +69,7 @@ def differences(run: dict[str, Any], processes: int) -> list[str]:
 
 
 def comparison(first: Path, second: Path) -> str:
-    """A sentence on how the weights of two run folders differ."""
+    """A sentence that says how the weights of two run folders differ."""
     steps = [load_checkpoint(folder)["step"] for folder in (first, second)]
     if steps[0] != steps[1]:
         return f"{first.name} is at step {steps[0]}, {second.name} at step {steps[1]}: the weights are not compared."

@@ -1,4 +1,4 @@
-"""The command line of train.py."""
+"""Run a training: the program behind train.py."""
 
 import argparse
 import json
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] = lambda _: []) -> int:
-    """Train as the flags say, with every error as a sentence on stderr.
+    """Train with the given flags; errors are printed as sentences on stderr.
 
     Args:
         args: as from `make_parser`.
@@ -68,7 +68,7 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
     except ValueError as error:
         return fail(str(error), 2)
     except OSError as error:
-        safe = " The last checkpoint is intact: make room, then go on with --resume."
+        safe = " The last checkpoint is intact: make room, then continue with --resume."
         kept = safe if (args.out / CHECKPOINT).is_file() else ""
         return fail(f"The run folder cannot be written: {error}.{kept}", 1)
     except (TrainingError, LostProcessError) as error:
@@ -80,7 +80,7 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
 
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
-    """Let torch refuse what may differ from run to run on the same machine, where that is wanted."""
+    """Let torch refuse nondeterministic operations, if wanted."""
     before = torch.are_deterministic_algorithms_enabled()
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -92,7 +92,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
 
 
 def run(args: argparse.Namespace, console: Console, announce: Callable[[Processes], list[str]]) -> int:
-    """Train as the flags say; returns the exit code."""
+    """Train with the given flags; returns the exit code."""
     base = local_folder(locate(args.start)) if args.start else None
     check_start(args, base)
     settings = settings_from(args)
@@ -119,8 +119,8 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     found = fingerprint(pairs, processes)
     if args.expected_data is not None and found != args.expected_data:
         raise DataError(
-            f"The pairs in {args.data} are not those of the run: their fingerprint begins with {str(found)[:12]}, not "
-            f"{args.expected_data[:12]}. Put back the pairs, or tell where they are with --data."
+            f"The pairs in {args.data} differ from those of the run: their fingerprint begins with "
+            f"{str(found)[:12]}, not {args.expected_data[:12]}. Restore the pairs, or give their place with --data."
         )
     if processes.first:
         report_skipped(pairs.skipped, console)
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     if args.resume:
         resume(args.out, trainer)
     elif (args.out / CHECKPOINT).exists():
-        raise DataError(f"{args.out.name} holds a run already; add --resume to go on with it, or choose another --out.")
+        raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")
     if processes.first:
         args.out.mkdir(parents=True, exist_ok=True)
         tidy(args.out, trainer.step)
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     processes.leave()
     if stop.received:
         if processes.first:
-            console.print(f"Stopped by {stop.received} and saved; add --resume to go on.", highlight=False)
+            console.print(f"Stopped by {stop.received} and saved; add --resume to continue.", highlight=False)
         return 130
     if scored is not None and base is not None and processes.first:
         show_scores(base, args.out, scored, task)
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
 def scored_apart(
     args: argparse.Namespace, task: Task, pairs: Pairs, console: Console | None
 ) -> tuple[Pairs, Pairs | None]:
-    """Pairs to train on, and pairs for the scores before and after; the choice is told on the console."""
+    """Split into pairs to train on and pairs to score, and print which."""
     from refusion.training.fine_tuning import hold_out
 
     scored = load_pairs(args.val, task, skip_bad=args.skip_bad) if args.val else None
@@ -196,7 +196,7 @@ def scored_apart(
 
 
 class StopSignal:
-    """Notes Ctrl-C and SIGTERM, so that the round under way is finished and saved."""
+    """Records Ctrl-C and SIGTERM, so that the current update is finished and saved."""
 
     def __init__(self) -> None:
         self.received = ""
@@ -219,7 +219,7 @@ class StopSignal:
 def train(
     trainer: MetaTrainer, args: argparse.Namespace, stop: StopSignal, console: Console, described: dict[str, Any]
 ) -> None:
-    """The loop with its bar, curves, previews and checkpoints."""
+    """The training loop with progress bar, curves, previews and checkpoints."""
     columns = (BarColumn(20), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     preview = preview_pairs(trainer)
     (args.out / "previews").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a training leaves behind: a folder that `ReFusion.from_pretrained` loads, and a checkpoint beside it."""
+"""The run folder: a model that `ReFusion.from_pretrained` loads, and a checkpoint beside it."""
 
 import io
 import json
@@ -29,7 +29,7 @@ SETTINGS = "settings.json"
 
 
 def save_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
-    """Write all of the state; a killed or failed write leaves the previous checkpoint.
+    """Write the checkpoint atomically; if it fails, the previous one is intact.
 
     Raises:
         OSError: it cannot be written, for instance because the disk is full.
@@ -70,7 +70,7 @@ def _check_sums(path: Path) -> None:
 
 
 def resume(folder: Path, trainer: MetaTrainer) -> None:
-    """Let a trainer go on from the checkpoint in a folder.
+    """Resume a trainer from the checkpoint in a folder.
 
     Raises:
         CheckpointError: there is none, or it is damaged, foreign, or of a run with other settings.
@@ -89,14 +89,14 @@ def resume(folder: Path, trainer: MetaTrainer) -> None:
 
 
 def tidy(folder: Path, step: int) -> None:
-    """Remove what killed processes left half written, and the history after `step`, which a resumed run does again."""
+    """Remove half-written files, and the history after `step`, which a resumed run repeats."""
     for name in (CHECKPOINT, HISTORY, SETTINGS, CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS):
         remove_leftovers(folder / name)
     _trim_history(folder, step)
 
 
 def save_models(folder: Path, trainer: MetaTrainer, task: str) -> None:
-    """Write the fusion module as a model folder, and the two training modules in files of their own.
+    """Write the fusion module as a model folder, with the two training modules beside it.
 
     With a fixed loss the loss proposal module was not trained, and is not written.
     """
@@ -109,14 +109,14 @@ def save_models(folder: Path, trainer: MetaTrainer, task: str) -> None:
 
 
 def append_history(folder: Path, progress: Progress) -> None:
-    """Add one line of figures to the history of the run."""
+    """Append a line of figures to the history of the run."""
     row = {"step": progress.step, "seconds": round(progress.seconds, 1), "lr": progress.lr, **progress.losses}
     with (folder / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps({k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}) + "\n")
 
 
 def _trim_history(folder: Path, step: int) -> None:
-    """Drop what was noted after `step`, and a line that a kill left half written."""
+    """Drop lines after `step`, and a half-written one."""
     path = folder / HISTORY
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -77,7 +77,7 @@ class TrainingSettings:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What is done to the crops."""
+        """Augmentation of the crops."""
         strengths = (self.tone, self.gain, self.sensor_noise, self.blur, self.jpeg, self.invert, self.shift)
         return Augmentation(*strengths, self.augment) if any(strengths) else NO_AUGMENTATION
 

@@ -1,4 +1,4 @@
-"""The loop around the three updates, and all of its state."""
+"""The trainer: the three updates in turn, and their state."""
 
 import math
 import time
@@ -39,7 +39,7 @@ META_EPS = 1e-10
 
 
 class TrainingError(RuntimeError):
-    """The training cannot go on; the message says why and what is safe."""
+    """The training cannot continue; the message says why and what is saved."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class MetaTrainer:
 
     @property
     def share(self) -> float:
-        """How much of the run is done, in [0, 1]."""
+        """Progress of the run, in [0, 1]."""
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
         return min(1.0, (self.round + self.position / self._updates_in_a_round) / self.settings.rounds)
@@ -204,12 +204,12 @@ class MetaTrainer:
             yield Progress(self.step, self.share, self.losses, self.optimizer.param_groups[0]["lr"], self.seconds)
 
     def _over(self, stop: Callable[[], bool]) -> bool:
-        """Whether to end here; the processes agree on the time that has passed, and on stopping if one is to stop."""
+        """Whether to end now; all processes agree on it."""
         self.seconds, stopping = self.processes.average_numbers((self.seconds, float(stop())))
         return self.share >= 1 or stopping > 0
 
     def _set_crops(self) -> None:
-        """Other crops towards the end, where they are asked for."""
+        """Switch to the last crops when it is time."""
         settings, last = self.settings, self.share >= self.settings.crop_last_after
         size = (settings.crop_last if last else 0) or settings.crop
         for batches in (self.fusion_batches, self.meta_batches):
@@ -262,7 +262,7 @@ class MetaTrainer:
         self._record(**{name: figure.item() for name, figure in figures.items()})
 
     def _averaged(self, *groups: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        """Tensors by name, averaged over the processes in one buffer."""
+        """Average tensors over the processes in one buffer."""
         averaged = iter(self.processes.average([tensor for group in groups for tensor in group.values()]))
         return [{name: next(averaged) for name in group} for group in groups]
 
@@ -320,12 +320,12 @@ class MetaTrainer:
             self.modules.proposal.relative.fill_(self.settings.relative)
 
     def start_from(self, folder: Path, *, keep_gains: bool, keep_proposal: bool = True) -> None:
-        """Take the weights of all three modules from a model folder, to go on from them with a new run.
+        """Load the weights of all three modules from a model folder as the start of a new run.
 
         Args:
             folder: the model folder.
-            keep_proposal: take the loss proposal module too; if not, it starts anew, from the gains of the settings.
-            keep_gains: go on from its gains of the loss proposal module too, in place of those of the settings.
+            keep_proposal: load the loss proposal module too; if not, it starts from the gains of the settings.
+            keep_gains: keep its gains rather than those of the settings.
 
         Raises:
             ModelError: a file is missing or does not fit.
@@ -341,7 +341,7 @@ class MetaTrainer:
 
     @torch.no_grad()
     def propose(self, a: Tensor, b: Tensor) -> LossWeights:
-        """Weights that the fusion loss gives to pairs, two tensors (N, 1, H, W), now."""
+        """The current weights of the fusion loss for pairs, two tensors (N, 1, H, W)."""
         batch = exchange(a, b)
         both = loss_weights(self.modules.proposal, batch, self.settings.loss, self.settings.equivariant)
         return LossWeights(*(weight[: len(a)] for weight in both))
@@ -370,7 +370,7 @@ class MetaTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; the schedules follow from how much of the run is done.
+        """Load a state; the schedules follow from the progress of the run.
 
         The run may be longer or shorter than it was to be: other `rounds` or minutes are accepted.
 

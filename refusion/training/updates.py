@@ -38,7 +38,7 @@ class Modules:
 
 @dataclass(frozen=True)
 class MetaOptions:
-    """What the updates need to know.
+    """Options of the updates.
 
     Attributes:
         inner_lr: eta of the inner update.
@@ -127,7 +127,7 @@ def differentiable(module: torch.nn.Module) -> Parameters:
 
 @dataclass(frozen=True)
 class OuterGradient:
-    """What one update of the loss proposal module is made of.
+    """The result of an outer update.
 
     Attributes:
         meta: gradient of `loss` with respect to the loss proposal module, by parameter name.

@@ -117,7 +117,7 @@ def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
     (moved / "ir" / "scene0.png").write_bytes((moved / "ir" / "scene1.png").read_bytes())
     result = refusion("reproduce", out, "--out", tmp_path / "fourth", "--data", moved)
     assert result.code == 2
-    assert "are not those of the run" in result.err
+    assert "differ from those of the run" in result.err
     assert not (tmp_path / "fourth").exists()
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime without its telemetry, which official builds send to their maker unless they are told not to."""
+"""ONNX Runtime with its telemetry switched off, which official builds send by default."""
 
 import os
 
