@@ -11,7 +11,8 @@ from torch.export import Dim
 
 from refusion.images.picture import MIN_SIDE
 from refusion.inference.engines.dispatch import as_arrays
-from refusion.inference.engines.onnx_graph import SIDES, whole
+from refusion.inference.engines.onnx_builder import SIDES
+from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.modules.fusion import FusionModule
 from refusion.modules.windows import cell_of

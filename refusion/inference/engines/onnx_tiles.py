@@ -18,15 +18,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from itertools import pairwise
 
 import numpy as np
 
 from refusion.images.picture import MIN_SIDE
 from refusion.inference.engines.memory import check_memory
-from refusion.inference.engines.onnx_graph import PICTURE_ENDS, Pass, Weights, free_shares, passes
+from refusion.inference.engines.onnx_builder import PICTURE_ENDS
+from refusion.inference.engines.onnx_graph import Pass, passes
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
+from refusion.inference.engines.onnx_weights import Weights
 from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 from refusion.system.memory import free_on_machine
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
@@ -316,13 +318,8 @@ class _Stage:
         for attention, sums in made:
             some = np.pad(sums[rows % len(sums)], [(0, 0), (CELLS // 2,) * 2, *[(0, 0)] * 2])
             some[~inside] = 0
-            for axis in (0, 1):
-                length = some.shape[axis] - CELLS + 1
-                some = np.sum(
-                    [weight * some.take(range(i, i + length), axis) for i, weight in enumerate(CELL_WEIGHTS)], axis=0
-                )
-            shares = attention.shares(some)[..., : free_shares(attention.of_a_head)]
-            matrices.append(np.ascontiguousarray(shares.transpose(2, 3, 4, 0, 1)))
+            shares = attention.shares(_windows(some))[..., : attention.free_shares]
+            matrices.append(np.ascontiguousarray(shares.transpose(4, 2, 3, 0, 1)))
         return matrices
 
     def _read(self, index: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
@@ -353,6 +350,13 @@ class _Stage:
             rows[:, : start - first] = self._above[index][:, kept + first : kept + start, columns]
         for place, of_rows in _pieces(start, first + rows.shape[1], maps.shape[1]):
             rows[:, start - first :][:, of_rows] = maps[:, place, columns]
+
+
+def _windows(cells: np.ndarray) -> np.ndarray:
+    """Weighted sums over the cells of each window that is all there, from (rows, columns, ...)."""
+    high, wide = (length - CELLS + 1 for length in cells.shape[:2])
+    cells = reduce(np.add, (weight * cells[i : i + high] for i, weight in enumerate(CELL_WEIGHTS)))
+    return reduce(np.add, (weight * cells[:, i : i + wide] for i, weight in enumerate(CELL_WEIGHTS)))
 
 
 def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:

@@ -14,7 +14,9 @@ import torch
 from support.modules import scattered
 from support.scenes import textured
 
+from refusion.inference.engines.onnx_builder import PICTURE_ENDS
 from refusion.inference.engines.onnx_graph import passes, whole
+from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
@@ -110,6 +112,8 @@ def test_a_picture_cropped_by_whole_cells_is_fused_alike_away_from_the_border():
         {"channels": 6, "heads": 2, "expansion": 1, "blocks": 1},
         {"channels": 8, "heads": 1, "blocks": 3, "window": 15},
         {"channels": 4, "heads": 4, "blocks": 0, "window": 10},
+        {"channels": 24, "heads": 6, "blocks": 1, "window": 10},
+        {"channels": 1, "heads": 1, "blocks": 1},
     ],
     ids=str,
 )
@@ -138,6 +142,43 @@ def test_the_graphs_are_valid():
         models = [one.model for one in passes(weights(module), "replicate", cell)]
         for model in (whole(weights(module), "replicate", cell), *models):
             onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("ends", [0, 1], ids=["within the picture", "the whole picture"])
+def test_the_sizes_of_maps_in_the_graphs_are_true(padding_mode, ends):
+    for one in passes(weights(scattered(padding_mode=padding_mode)), padding_mode):
+        model = onnx.ModelProto()
+        model.CopyFrom(one.model)
+        known = {value.name for value in model.graph.output}
+        model.graph.output.extend(value for value in model.graph.value_info if value.name not in known)
+        session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        feed = {f"pads{layer}": ends * np.array(PICTURE_ENDS) for layer in one.pads}
+        for value in session.get_inputs():
+            if value.name not in feed:
+                shape = [{"height": 12, "width": 17}.get(side, side) for side in value.shape]
+                feed[value.name] = np.random.default_rng(0).random(shape, np.float32)
+        sizes: dict[str, int] = {}
+        for value, result in zip(session.get_outputs(), session.run(None, feed), strict=True):
+            if value.name.startswith("sums"):
+                continue
+            for side, size in zip(value.shape[2:], result.shape[2:], strict=True):
+                assert sizes.setdefault(side, size) == size
+
+
+def test_gates_stay_in_the_layout_of_convolutions(tmp_path):
+    """ONNX Runtime brings maps into another layout and back wherever it does not know that their sizes are equal."""
+    for i, one in enumerate(passes(weights(scattered()), "replicate")):
+        options = SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{i}.onnx")
+        options.log_severity_level = 3  # says that what it writes is for this processor only
+        InferenceSession(one.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        if not any(node.domain.endswith("nchwc") for node in nodes):
+            pytest.skip("ONNX Runtime has no layout of its own on this processor")
+        gates = {node.output[0] for node in nodes if node.op_type == "Gelu"}
+        read_by = [node.op_type for node in nodes if gates.intersection(node.input)]
+        assert read_by == ["Mul"] * len(gates)
 
 
 def test_pairs_fused_at_once_do_not_disturb_each_other():

@@ -1,0 +1,144 @@
+"""The attention in ONNX graphs: sums over pixels, the matrices that are made of them, and values weighed by these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from refusion.inference.engines.onnx_attention import NORM_EPS, Attention
+from refusion.inference.engines.onnx_builder import CHANNELS_AT_A_TIME, PICTURE_ENDS, Graph
+from refusion.modules.windows import CELL_WEIGHTS, CELLS
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Name of the sums that attention matrices are made of, (rows, columns, blocks, 2 n d, 2 n d)."""
+
+    sums: str
+    attention: Attention
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Names of what values are multiplied by, and the attention.
+
+    Of a whole picture it is a pointwise convolution, attention and projection together; with cells, the shares that
+    every pixel's outputs have of one value of their head, (heads, d, h, w), for each of `Attention.free_shares` values.
+    """
+
+    names: Sequence[str]
+    attention: Attention
+
+
+def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention) -> Sums:
+    """Products of queries and keys with each other, summed over the pixels.
+
+    Args:
+        graph: the graph.
+        queries_and_keys: maps of blocks of n heads that follow each other: the n d queries of the first block, its
+            keys, the queries of the next one.
+        attention: what the sums are made into.
+    """
+    size = 2 * attention.of_a_head * attention.heads_of_a_block(CHANNELS_AT_A_TIME)
+    results = []
+    for x in queries_and_keys:
+        blocks = graph.channels[x] // size
+        if graph.cell is None:
+            x = graph.op("Reshape", x, graph.constant([1, 1, blocks, size, -1]))
+        else:
+            x = graph.op("Pad", x, _cell_pads(graph, x), mode="constant")
+            x = graph.op("Reshape", x, graph.constant([size * blocks, -1, graph.cell, 0]))
+            x = graph.op("Reshape", x, graph.constant([0, 0, 0, -1, graph.cell]))
+            x = graph.op("Transpose", x, perm=[1, 3, 0, 2, 4])
+            x = graph.op("Reshape", x, graph.constant([0, 0, blocks, size, -1]))
+        results.append(graph.op("MatMul", x, graph.op("Transpose", x, perm=[0, 1, 2, 4, 3])))
+    return Sums(results[0] if len(results) == 1 else graph.op("Concat", *results, axis=2), attention)
+
+
+def given(graph: Graph, name: str, attention: Attention) -> Matrices:
+    """Attention matrices that are given for a part of a picture."""
+    channels, d = len(attention.projection), attention.of_a_head
+    if graph.cell is None:
+        return Matrices([graph.given(name, [channels, channels, 1, 1])], attention)
+    of_cells = graph.given(name, [attention.free_shares, attention.heads, d, "cell_rows", "cell_columns"])
+    rows = graph.given("rows", ["value_rows", "cell_rows"])
+    columns = graph.given("columns", ["cell_columns", "value_columns"])
+    shares = (graph.op("Gather", of_cells, graph.constant(np.array(i)), axis=0) for i in range(attention.free_shares))
+    return Matrices([graph.op("MatMul", graph.op("MatMul", rows, x), columns) for x in shares], attention)
+
+
+def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
+    """Attention matrices of a whole picture: `Attention.shares` in a graph, then interpolated or projected.
+
+    Args:
+        graph: the graph.
+        sums: what they are made of.
+        picture: a map of the picture's size.
+    """
+    attention = sums.attention
+    heads, d = attention.heads, attention.of_a_head
+    of_a_block = attention.heads_of_a_block(CHANNELS_AT_A_TIME)
+    size = 2 * of_a_block * d
+    # Where among the sums are the products of each query with each key, and of both with themselves.
+    places = np.arange(heads // of_a_block * size * size).reshape(-1, 2, of_a_block, d, 2, of_a_block, d)
+    products = np.einsum("bninj->bnij", places[:, 0, :, :, 1])
+    squares = np.einsum("bsnisni->bsni", places)
+    of_queries, of_keys = squares[:, 0, :, :, None], squares[:, 1, :, None]
+    wanted, among_wanted = np.unique(np.broadcast_arrays(products, of_queries, of_keys), return_inverse=True)
+    x = graph.op("Reshape", sums.sums, graph.constant([0, 0, -1]))
+    x = graph.op("Gather", x, graph.constant(wanted), axis=2)
+    x = graph.op("Unsqueeze", graph.op("Transpose", x, perm=[2, 0, 1]), graph.constant([0]))
+    if graph.cell is not None:
+        kernel = np.outer(CELL_WEIGHTS, CELL_WEIGHTS).astype(np.float32)
+        kernels = graph.constant(np.broadcast_to(kernel, (len(wanted), 1, CELLS, CELLS)))
+        pads = [CELLS // 2] * 4
+        x = graph.op("Conv", x, kernels, kernel_shape=[CELLS, CELLS], pads=pads, group=len(wanted))
+    product, *both = (graph.op("Gather", x, graph.constant(some), axis=1) for some in among_wanted.reshape(3, -1))
+    norms = (graph.op("Sqrt", graph.op("Max", y, graph.constant(NORM_EPS**2))) for y in both)
+    scores = graph.op("Div", product, graph.op("Mul", *norms))
+    scores = graph.op("Mul", scores, graph.constant(np.repeat(attention.temperatures, d * d)[:, None, None]))
+    shares = graph.op("Softmax", graph.op("Reshape", scores, graph.constant([heads * d, d, 0, 0])), axis=1)
+    if graph.cell is None:
+        of_heads = graph.op("Reshape", shares, graph.constant([heads, d, d]))
+        projection = attention.projection.reshape(-1, heads, d).swapaxes(0, 1)
+        x = graph.op("Transpose", graph.op("MatMul", graph.constant(projection), of_heads), perm=[1, 0, 2])
+        return Matrices([graph.op("Reshape", x, graph.constant([heads * d, heads * d, 1, 1]))], attention)
+    scales = graph.constant([1.0, 1.0, float(graph.cell), float(graph.cell)])
+    ends = graph.op("Shape", picture, start=2)
+    shape = graph.op("Concat", graph.constant([heads, d]), ends, axis=0)
+    names = []
+    for place in range(attention.free_shares):
+        x = graph.op("Resize", _sliced(graph, shares, place), "", scales, mode="linear")
+        x = graph.op("Slice", x, graph.constant([0, 0]), ends, graph.constant([2, 3]))
+        names.append(graph.op("Reshape", x, shape))
+    return Matrices(names, attention)
+
+
+def attended(graph: Graph, values: str, matrices: Matrices) -> str:
+    """The values after the attention and the projection."""
+    attention = matrices.attention
+    channels, d = len(attention.projection), attention.of_a_head
+    if graph.cell is None:
+        return graph.layer("Conv", values, *matrices.names, channels=channels, kernel_shape=[1, 1])
+    of_heads = graph.op("Reshape", values, graph.constant([attention.heads, d, 0, 0]))
+    # The shares of an output add up to 1: it is the last value and shares of what the others differ from it by.
+    x = last = _sliced(graph, of_heads, d - 1)
+    for place, of_place in enumerate(matrices.names):
+        difference = graph.op("Sub", _sliced(graph, of_heads, place), last)
+        x = graph.op("Add", x, graph.op("Mul", of_place, difference))
+    return graph.pointwise(graph.reshaped(x, values, channels), attention.projection)
+
+
+def _cell_pads(graph: Graph, x: str) -> str:
+    """What makes the last cells of a map whole."""
+    if not graph.whole:
+        return graph.given("cell_pads", [len(PICTURE_ENDS)], TensorProto.INT64)
+    assert graph.cell is not None
+    missing = graph.op("Mod", graph.op("Neg", graph.op("Shape", x, start=2)), graph.constant([graph.cell]))
+    return graph.op("Concat", graph.constant([0] * 6), missing, axis=0)
+
+
+def _sliced(graph: Graph, x: str, place: int) -> str:
+    """One place along the second axis, which stays."""
+    return graph.op("Slice", x, *(graph.constant([number]) for number in (place, place + 1, 1)))

@@ -1,0 +1,176 @@
+"""An ONNX graph in the making, of convolutions over feature maps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+SIDES = ("height", "width")
+
+PICTURE_ENDS = (0, 0, 1, 1, 0, 0, 1, 1)
+"""What a map (N, C, H, W) is padded by for a 3 x 3 convolution where the picture ends at all sides."""
+
+CHANNELS_AT_A_TIME = 32
+"""Channels that are worked on one after the other, so that they stay in the processor's cache until they are used."""
+
+_OPSET, _IR_VERSION = 20, 9
+_PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
+
+
+class Graph:
+    """A graph in the making. What it computes is called by name; feature maps, (1, C, H, W), are kept account of.
+
+    ONNX Runtime has a layout of its own for convolutions, and what is between them stays in it where maps are known to
+    be of the same size. So the size of each map is written into the model.
+
+    Args:
+        padding_mode: of the 3 x 3 convolutions.
+        cell: side of the cells of the attention, if it has any.
+        whole: whether maps are of whole pictures, which end at all sides.
+
+    Attributes:
+        channels: of each map.
+        depth: how many 3 x 3 convolutions each map comes after.
+        layers: how many of them come after one another.
+        pads: for which of these layers it is given what is padded.
+    """
+
+    def __init__(self, padding_mode: str, cell: int | None, *, whole: bool) -> None:
+        self.padding_mode, self.cell, self.whole = padding_mode, cell, whole
+        self.channels: dict[str, int] = {}
+        self.depth: dict[str, int] = {}
+        self.layers = 0
+        self.pads: dict[int, str] = {}
+        self._nodes: list[NodeProto] = []
+        self._sizes: dict[str, str] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
+        self._inputs: list[ValueInfoProto] = []
+        self._outputs: list[ValueInfoProto] = []
+        self._given_away: set[str] = set()
+        self._padded: dict[str, str] = {}
+
+    def map(self, name: str, channels: int) -> str:
+        """A map that is given."""
+        self.given(name, [1, channels, *SIDES])
+        return self._keep(name, channels, 0)
+
+    def given(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
+        """Something that is given; the same one if it was asked for before."""
+        if all(known.name != name for known in self._inputs):
+            self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, called: str, name: str, shape: Sequence[int | str] | None = None) -> None:
+        """Give something under a name; a map needs no shape."""
+        for node in self._nodes:
+            node.output[:] = [called if x == name else x for x in node.output]
+            node.input[:] = [called if x == name else x for x in node.input]
+        shape = self._shape(name) if shape is None else shape
+        self._outputs.append(helper.make_tensor_value_info(called, TensorProto.FLOAT, shape))
+        self._given_away.add(name)
+
+    def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
+        """A constant: float32, or int64 if it is made of whole numbers."""
+        array = np.asarray(value)
+        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        known = (array.dtype.str, array.shape, array.tobytes())
+        if known not in self._constants:
+            self._constants[known] = numpy_helper.from_array(array, f"c{len(self._constants)}")
+        return self._constants[known].name
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """The result of an operation that is no map."""
+        name = f"t{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def layer(self, kind: str, x: str, *others: str, channels: int | None = None, **attributes: Any) -> str:
+        """A map made of a map of the same size, and with as many channels if not told."""
+        name = self.op(kind, x, *others, **attributes)
+        return self._keep(name, channels or self.channels[x], self.depth[x], self._sizes[x])
+
+    def reshaped(self, x: str, like: str, channels: int) -> str:
+        """What is no map as one, which is as large as another one."""
+        ends = self.op("Shape", like, start=2)
+        shape = self.op("Concat", self.constant([1, channels]), ends, axis=0)
+        return self._keep(self.op("Reshape", x, shape), channels, self.depth[like], self._sizes[like])
+
+    def add(self, x: str, y: str) -> str:
+        """x + y, where y may come after more 3 x 3 convolutions."""
+        while not self.whole and self.depth[x] < self.depth[y]:
+            x = self._crop(x)
+        return self.layer("Add", x, y)
+
+    def pointwise(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None) -> str:
+        """A pointwise convolution with an (outputs, inputs) matrix."""
+        given = [self.constant(weight[:, :, None, None])] + ([] if bias is None else [self.constant(bias)])
+        return self.layer("Conv", x, *given, channels=len(weight), kernel_shape=[1, 1])
+
+    def conv(self, x: str, weight: np.ndarray) -> str:
+        """A 3 x 3 convolution."""
+        return self._unpadded(self._pad(x), weight, 1)
+
+    def depthwise(self, x: str, pointwise: np.ndarray, bias: np.ndarray | None, weight: np.ndarray) -> str:
+        """A pointwise convolution, and a depthwise one of 3 x 3 after it."""
+        if self.padding_mode == "zeros":
+            x = self._pad(self.pointwise(x, pointwise, bias))
+        else:
+            x = self.pointwise(self._pad(x), pointwise, bias)
+        return self._unpadded(x, weight, len(weight))
+
+    def model(self) -> ModelProto:
+        """What was made."""
+        ends = self._given_away.union(value.name for value in self._inputs)
+        maps = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, self._shape(name))
+            for name in self.channels
+            if name not in ends
+        ]
+        graph = helper.make_graph(
+            self._nodes, "refusion", self._inputs, self._outputs, list(self._constants.values()), value_info=maps
+        )
+        opsets = [helper.make_opsetid("", _OPSET)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="refusion")
+
+    def _keep(self, name: str, channels: int, depth: int, size: str = "") -> str:
+        """Keep account of a map: `size` tells those that come after as many 3 x 3 convolutions apart."""
+        self.channels[name], self.depth[name], self._sizes[name] = channels, depth, size
+        return name
+
+    def _shape(self, name: str) -> list[int | str]:
+        after = "" if self.whole or not self.depth[name] else f"_after_{self.depth[name]}"
+        return [1, self.channels[name], *(side + after + self._sizes[name] for side in SIDES)]
+
+    def _unpadded(self, x: str, weight: np.ndarray, groups: int) -> str:
+        name = self.op("Conv", x, self.constant(weight), kernel_shape=list(weight.shape[2:]), group=groups)
+        self.layers = max(self.layers, self.depth[x] + 1)
+        return self._keep(name, len(weight), self.depth[x] + 1)
+
+    def _pad(self, x: str) -> str:
+        if self._comes_padded(x):
+            return x
+        if x not in self._padded:
+            name = self.op("Pad", x, self._pads_at(self.depth[x]), mode=_PAD_MODES[self.padding_mode])
+            self._padded[x] = self._keep(name, self.channels[x], self.depth[x], "_padded")
+        return self._padded[x]
+
+    def _crop(self, x: str) -> str:
+        """What a 3 x 3 convolution of it covers."""
+        if self._comes_padded(x):
+            inside = [self.constant(places) for places in ([1, 1], [-1, -1], [2, 3])]
+            name = self.op("Slice", x, *inside)
+        else:
+            kept = self.op("Sub", self._pads_at(self.depth[x]), self.constant(PICTURE_ENDS))
+            name = self.op("Pad", x, kept, mode="constant")
+        return self._keep(name, self.channels[x], self.depth[x] + 1)
+
+    def _comes_padded(self, x: str) -> bool:
+        return not self.whole and self.padding_mode != "zeros" and self.depth[x] == 0
+
+    def _pads_at(self, depth: int) -> str:
+        if self.whole:
+            return self.constant(PICTURE_ENDS)
+        if depth not in self.pads:
+            self.pads[depth] = self.given(f"pads{depth}", [len(PICTURE_ENDS)], TensorProto.INT64)
+        return self.pads[depth]

@@ -1,0 +1,121 @@
+"""The weights of the fusion module as its ONNX graphs take them: layer norms stand in the convolutions after them.
+
+Whatever makes or reads a feature map is a convolution across channels, so that the channels may be any basis of what
+the map holds. Here the first one is the mean of the module's, times the root of their number: a layer norm is centred
+by leaving it out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from refusion.inference.engines.onnx_attention import Attention
+
+Weights = Mapping[str, np.ndarray]
+"""The state dict of a `refusion.modules.fusion.FusionModule`, float32."""
+
+
+class Block:
+    """The weights of a transformer block.
+
+    Pointwise convolutions are (outputs, inputs) matrices, with a bias where there is one; depthwise ones are as in the
+    module.
+
+    Args:
+        weights: of the fusion module.
+        name: of the block.
+    """
+
+    def __init__(self, weights: Weights, name: str) -> None:
+        self.qkv, self.qkv_bias = _after_norm(weights, f"{name}.attn.qkv", f"{name}.norm1")
+        self.qkv_depthwise = weights[f"{name}.attn.qkv_dwconv.weight"]
+        self.attention = _attention(weights, f"{name}.attn.temperature", f"{name}.attn.project_out")
+        self.hidden, self.hidden_bias = _after_norm(weights, f"{name}.ffn.project_in", f"{name}.norm2")
+        self.hidden_depthwise = weights[f"{name}.ffn.dwconv.weight"]
+        self.project_out = _writing(weights, f"{name}.ffn.project_out")
+
+
+class Source:
+    """The weights of the interaction that belong to one source; see `Block`.
+
+    Args:
+        weights: of the fusion module.
+        number: 1 or 2.
+    """
+
+    def __init__(self, weights: Weights, number: int) -> None:
+        self.qkv = _reading(weights, f"interaction.qkv{number}")
+        self.qkv_depthwise = weights[f"interaction.qkv{number}_dwconv.weight"]
+        self.attention = _attention(weights, f"interaction.temperature{number}", f"interaction.project_mid{number}")
+        self.values = _reading(weights, f"interaction.value{number}")
+        self.values_depthwise = weights[f"interaction.value{number}_dwconv.weight"]
+        self.project_out = _writing(weights, f"interaction.project_out{number}")
+
+
+class Network:
+    """The weights of the fusion module; see `Block`.
+
+    Attributes:
+        encoders: blocks that follow each other, of both sources.
+        joining: makes a feature map of the decoder of the features of both sources, one on top of the other.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        blocks = 0
+        while f"decoder.{blocks}.norm1.weight" in weights:
+            blocks += 1
+        ends = [
+            weights[f"{name}.weight"] for name in ("project_in_1", "project_in_2", "project_out_0", "project_out_1")
+        ]
+        self.project_in: Sequence[np.ndarray] = [np.einsum("ij,jkyx->ikyx", _basis(len(end)), end) for end in ends[:2]]
+        self.encoders = [[Block(weights, f"encoder{side}.{i}") for side in (1, 2)] for i in range(blocks)]
+        self.sources = [Source(weights, number) for number in (1, 2)]
+        self.gates = _reading(weights, "interaction.gates", maps=2)
+        self.gates_depthwise = weights["interaction.gates_dwconv.weight"]
+        self.joining = _basis(len(self.gates[0])) @ _bases(len(self.gates[0]), 2)
+        self.decoders = [Block(weights, f"decoder.{i}") for i in range(blocks)]
+        self.project_out_0: np.ndarray = np.einsum("ijyx,jk->ikyx", ends[2], _basis(ends[2].shape[1]))
+        self.project_out_1 = ends[3]
+
+
+def _basis(channels: int) -> np.ndarray:
+    """Takes channels to the basis of feature maps, and back: (channels, channels), orthogonal and symmetric.
+
+    It is the reflection that exchanges the direction of the mean with the first axis.
+    """
+    if channels == 1:
+        return np.eye(1, dtype=np.float32)
+    normal = np.full(channels, channels**-0.5)
+    normal[0] -= 1
+    return (np.eye(channels) - 2 / (normal @ normal) * np.outer(normal, normal)).astype(np.float32)
+
+
+def _bases(channels: int, maps: int) -> np.ndarray:
+    """The `_basis` of each of some maps, which have so many channels together."""
+    return np.kron(np.eye(maps, dtype=np.float32), _basis(channels // maps))
+
+
+def _reading(weights: Weights, conv: str, maps: int = 1) -> np.ndarray:
+    """A pointwise convolution of a feature map, or of some on top of each other."""
+    matrix = weights[f"{conv}.weight"][:, :, 0, 0]
+    return matrix @ _bases(matrix.shape[1], maps)
+
+
+def _writing(weights: Weights, conv: str) -> np.ndarray:
+    """A pointwise convolution whose result is added to a feature map."""
+    matrix = weights[f"{conv}.weight"][:, :, 0, 0]
+    return _basis(len(matrix)) @ matrix
+
+
+def _attention(weights: Weights, temperature: str, projection: str) -> Attention:
+    matrix, temperatures = _writing(weights, projection), weights[temperature].reshape(-1)
+    return Attention(temperatures, len(matrix) // len(temperatures), matrix)
+
+
+def _after_norm(weights: Weights, conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
+    """A pointwise convolution after a layer norm, as one of the map divided by its deviation: its matrix and bias."""
+    matrix = weights[f"{conv}.weight"][:, :, 0, 0]
+    bias = matrix @ weights[f"{norm}.bias"]
+    matrix = (matrix * weights[f"{norm}.weight"]) @ _basis(matrix.shape[1])
+    matrix[:, 0] = 0
+    return matrix, bias
