@@ -1,12 +1,13 @@
 """Pictures in, arrays out, and back: everything about pictures under one name.
 
-Reading is in `refusion.images.reading`, luminance and chroma in `refusion.images.colour`, writing in
-`refusion.images.writing`.
+Reading is in `refusion.images.reading`, depth and range in `refusion.images.levels`, luminance and chroma in
+`refusion.images.colour`, writing in `refusion.images.writing`.
 """
 
 from refusion.images.colour import fuse_chroma
+from refusion.images.levels import Window, Windows
 from refusion.images.picture import MIN_SIDE, NEUTRAL, Picture, PictureError
-from refusion.images.reading import MAX_PIXELS, PictureSource, Window, read_pair, read_picture
+from refusion.images.reading import MAX_PIXELS, PictureSource, Reading, read_pair, read_picture
 from refusion.images.writing import save_image, save_picture, to_array, to_image
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Picture",
     "PictureError",
     "PictureSource",
+    "Reading",
     "Window",
+    "Windows",
     "fuse_chroma",
     "read_pair",
     "read_picture",

@@ -1,27 +1,37 @@
-"""One frame of a DICOM file as an array; needs the extra ``dicom`` (pydicom)."""
+"""One frame of a DICOM file as stored values; needs the extra ``dicom`` (pydicom)."""
 
 import struct
-from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from refusion.images.failures import DECODING_ERRORS, check_size
+from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
 
 
-def read_dicom(
-    file: BinaryIO, name: str, check_size: Callable[[tuple[int, int]], None]
-) -> tuple[np.ndarray, bool, tuple[float, float] | None]:
-    """Read the pixels of a DICOM file, with its modality transform (Hounsfield units of a CT), black being low.
+def is_dicom(start: bytes) -> bool:
+    """Whether a file begins as DICOM does: with a preamble, or right with a data element of group 2 or 8."""
+    if start[128:132] == b"DICM":
+        return True
+    if len(start) < 16 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3:4] != b"\0":
+        return False
+    explicit = start[4:6] in (b"UL", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"OB", b"AE")
+    (length,) = struct.unpack_from("<I", start, 4)
+    return explicit or (length <= 64 and length % 2 == 0)
+
+
+def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = False) -> Stored:
+    """Read the pixels of a DICOM file with its modality transform (Hounsfield units of a CT), black being low.
+
+    Palettes become RGB (PS3.3 C.7.6.3.1.5). The window is the first that the file names (C.11.2.1.2); a VOI lookup
+    table or a sigmoid is applied. Padding (C.7.5.1.1.2) is black, and does not count for the picture's own range.
 
     Args:
         file: open for reading bytes.
         name: for messages.
-        check_size: raises if a width and height are too much, before anything is decoded.
-
-    Returns:
-        Values (H, W), or (H, W, 3) RGB; whether they are deeper than 8 bits; and the window that the file names, for
-        deep colour the range of its bits.
+        max_pixels: most pixels accepted; checked before anything is decoded.
+        windowed: whether a window will be applied, so that the file's own lookup table is not.
 
     Raises:
         PictureError: pydicom is not there, or the file is damaged, has several frames, or is compressed in a way that
@@ -29,60 +39,135 @@ def read_dicom(
     """
     try:
         import pydicom
-        from pydicom.pixels import apply_modality_lut, pixel_array
     except ImportError as error:
         raise PictureError(
             f"{name} is a DICOM file, which needs one more package: pip install 'refusion[dicom]'."
         ) from error
     try:
-        dataset = pydicom.dcmread(file)
+        # Files without a preamble are read only by force.
+        dataset = pydicom.dcmread(file, force=True)
         frames = int(dataset.get("NumberOfFrames") or 1)
-        size = int(dataset.Columns), int(dataset.Rows)
-        check_size(size)
+        check_size(name, (int(dataset.Columns), int(dataset.Rows)), max_pixels)
         if frames > 1:
             raise PictureError(f"{name} holds {frames} frames, but a picture has one; export the one you want.")
-        kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
-        if int(dataset.SamplesPerPixel) > 1 and (bits > 16 or (bits > 8 and kind != "RGB")):
-            raise PictureError(
-                f"{name} has colour of the kind {kind} in {bits} bits, which is not read; export it as 16-bit PNG."
-            )
-        values = pixel_array(dataset)
-        if values.ndim == 3:
-            deep = values.dtype != np.uint8
-            return values, deep, (0, 2 ** int(dataset.BitsStored) - 1) if deep else None
-        values = np.asarray(apply_modality_lut(values, dataset), np.float64)
-        window = _window(dataset.get("WindowCenter"), dataset.get("WindowWidth"))
-        if dataset.PhotometricInterpretation == "MONOCHROME1":
-            values = -values
-            window = None if window is None else (-window[1], -window[0])
-        return values, True, window
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            _guess_syntax(dataset)
+        if int(dataset.SamplesPerPixel) > 1:
+            return _colour(dataset, name)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            return _palette(dataset)
+        return _grey(dataset, windowed=windowed)
     except PictureError:
         raise
-    except (
-        pydicom.errors.InvalidDicomError,
-        AttributeError,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except (*DECODING_ERRORS, pydicom.errors.InvalidDicomError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise PictureError(f"{name} cannot be decoded as DICOM ({reason}).") from error
 
 
-def _window(centers: object, widths: object) -> tuple[float, float] | None:
+def _guess_syntax(dataset: Any) -> None:
+    """A file without the group that names its encoding is not compressed."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    implicit, little = dataset.original_encoding
+    dataset.file_meta.TransferSyntaxUID = (
+        ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    )
+
+
+def _colour(dataset: Any, name: str) -> Stored:
+    from pydicom.pixels import pixel_array
+
+    kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
+    if bits > 16 or (bits > 8 and kind != "RGB"):
+        raise PictureError(
+            f"{name} has colour of the kind {kind} in {bits} bits, which is not read; export it as 16-bit PNG."
+        )
+    values = pixel_array(dataset)
+    if values.dtype == np.uint8:
+        return Stored(values, (0, 255))
+    return Stored(values, (0, 65535), True, window=(0, 2 ** int(dataset.BitsStored) - 1))
+
+
+def _palette(dataset: Any) -> Stored:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    values = apply_color_lut(pixel_array(dataset), dataset)
+    # An 8-bit palette may be stored in 16 bits, in either of its bytes' places.
+    stated = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+    if stated == 8 or values.dtype == np.uint8:
+        return Stored(values.astype(np.uint8), (0, 255))
+    if not (values & 255).any():
+        return Stored((values >> 8).astype(np.uint8), (0, 255))
+    return Stored(values, (0, 65535), True)
+
+
+def _grey(dataset: Any, *, windowed: bool) -> Stored:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+
+    raw = pixel_array(dataset)
+    padding = _padding(dataset, raw)
+    values = apply_modality_lut(raw, dataset)
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
+    window: Any = None
+    if not windowed and _has_curve(dataset):
+        values = np.asarray(apply_voi_lut(values, dataset), np.float64)
+        table = dataset.get("VOILUTSequence")
+        bits = int(table[0].LUTDescriptor[2]) if table else int(dataset.BitsStored)
+        window = (0.0, 2.0**bits - 1) if table or dataset.PixelRepresentation == 0 else "own"
+    else:
+        window = _window(dataset)
+    plain = raw.dtype.itemsize == 1 and window is None and np.array_equal(values, raw)
+    if plain:
+        top = 2 ** int(dataset.BitsStored) - 1
+        return Stored(
+            raw, (0, top), white_is_zero=inverted, missing=padding, missing_is_black=True
+        )
+    values = np.asarray(values, np.float64)
+    if inverted:
+        values = -values
+        window = (-window[1], -window[0]) if isinstance(window, tuple) else window
+    return Stored(values, (0, 65535), True, missing=padding, missing_is_black=True, window=window or "own")
+
+
+def _padding(dataset: Any, raw: np.ndarray) -> np.ndarray | None:
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((_as_stored(value, raw), _as_stored(value if limit is None else limit, raw)))
+    padding = (raw >= low) & (raw <= high)
+    # A file that is padding everywhere has a wrong tag.
+    return padding if padding.any() and not padding.all() else None
+
+
+def _as_stored(value: Any, raw: np.ndarray) -> int:
+    """A value that was written with the wrong sign (US for SS), as the pixels hold it."""
+    number = int(value)
+    span = 1 << 8 * raw.dtype.itemsize
+    if raw.dtype.kind == "i" and number >= span // 2:
+        return number - span
+    return number + span if raw.dtype.kind == "u" and number < 0 else number
+
+
+def _has_curve(dataset: Any) -> bool:
+    """Whether the picture is to be shown by a table or a curve and not by a window."""
+    return bool(dataset.get("VOILUTSequence")) or (
+        dataset.get("VOILUTFunction") == "SIGMOID" and _first(dataset.get("WindowWidth")) is not None
+    )
+
+
+def _window(dataset: Any) -> tuple[float, float] | None:
     """The first window of a file, as its ends."""
-
-    def first(value: object) -> float | None:
-        if value is None or value == "":
-            return None
-        return float(value if isinstance(value, (int, float, str)) else value[0])  # type: ignore[index]
-
-    center, width = first(centers), first(widths)
+    center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if center is None or width is None or width <= 0:
         return None
+    if dataset.get("VOILUTFunction") != "LINEAR_EXACT" and width > 1:
+        # PS3.3 C.11.2.1.2.1: the ends are pixel values, and lie width - 1 apart around center - 0.5.
+        center, width = center - 0.5, width - 1
     return center - width / 2, center + width / 2
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, (int, float, str)) else value[0])

@@ -1,8 +1,10 @@
 """What of a picture's EXIF data belongs on the fused picture."""
 
-import struct
+from collections.abc import Callable
 
 from PIL import ExifTags, Image
+
+from refusion.images.failures import DECODING_ERRORS
 
 _KEPT = (
     ExifTags.Base.ImageDescription,
@@ -30,8 +32,13 @@ def kept_exif(image: Image.Image) -> bytes | None:
 
     Orientation, size, thumbnail and maker notes are left out. Data that cannot be read are None.
     """
+    return kept_exif_of(image.getexif)
+
+
+def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
+    """The same of EXIF data that are yet to be read."""
     try:
-        given = image.getexif()
+        given = read()
         kept = Image.Exif()
         for tag in _KEPT:
             if tag in given:
@@ -41,5 +48,5 @@ def kept_exif(image: Image.Image) -> bytes | None:
             if nested:
                 kept[pointer] = nested
         return kept.tobytes() if len(kept) else None
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, SyntaxError, OSError, struct.error):
+    except DECODING_ERRORS:
         return None

@@ -6,7 +6,9 @@ comes back without loss. The numbers are taken as they are stored: ICC profiles 
 profile is handed on, see `Picture`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +19,31 @@ NEUTRAL = 128 / 255
 """Value of Cb and of Cr where there is no colour."""
 
 
+_FEW = 1 / 4
+"""Share of the scale below which the values of a deep picture get a note."""
+
+
 class PictureError(ValueError):
     """A picture cannot be read, paired or written; the message is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Which stored values became black and white, and which of them the picture uses.
+
+    Attributes:
+        black: the stored value that is 0.
+        white: the stored value that is 1.
+        darkest: all but 0.05 % of the pixels are at least this, in stored values from black to white.
+        brightest: all but 0.05 % of the pixels are at most this, likewise.
+        given: whether black and white are a window that somebody gave, and not those of the type or the file.
+    """
+
+    black: float
+    white: float
+    darkest: float
+    brightest: float
+    given: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +63,11 @@ class Picture:
         alpha: float32 (H, W) in [0, 1] if not everything is opaque. Luminance and chroma are already over black.
         bits: 16 if the values came deeper than 8 bits (16-bit, 12-bit, integer and float files, and uint16 arrays),
             else 8.
-        note: what a person should know about how it was read, as a sentence.
+        notes: what a person should know about how it was read, as sentences.
+        levels: which stored values are black and white, of a picture of more than 8 bits or of floats; None where
+            these come from the file itself, or from the picture's own range.
+        geo: TIFF tags that say where on Earth the picture lies (GeoTIFF), by their numbers.
+        used: which options of reading had an effect: of "window", "temperatures", "nodata".
     """
 
     luminance: np.ndarray
@@ -48,13 +77,45 @@ class Picture:
     exif: bytes | None = None
     alpha: np.ndarray | None = None
     bits: int = 8
-    note: str | None = None
+    notes: tuple[str, ...] = ()
+    levels: Levels | None = None
+    geo: tuple[tuple[int, Any], ...] = ()
+    used: frozenset[str] = frozenset()
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know about how it was read, and about its range; or None."""
+        said = (*self.notes, range_note([self]))
+        return " ".join(note for note in said if note) or None
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         height, width = self.luminance.shape
         return width, height
+
+
+def range_note(pictures: Sequence[Picture]) -> str | None:
+    """A sentence if pictures use little of their scale, or None.
+
+    Args:
+        pictures: one, or several that are to have one scale.
+    """
+    levels = [picture.levels for picture in pictures if picture.levels is not None]
+    if not levels or len(levels) < len(pictures):
+        return None
+    low, high = min(x.darkest for x in levels), max(x.brightest for x in levels)
+    black, white = min(x.black for x in levels), max(x.white for x in levels)
+    if high - low >= _FEW * (white - black) or (high == low and not any(x.given for x in levels)):
+        return None
+    name = pictures[0].name if len(pictures) == 1 else f"{pictures[0].name} and the others together"
+    what = "use" if len(pictures) > 1 else "uses"
+    scale = "of the window" if any(x.given for x in levels) else "of"
+    return (
+        f"But for 0.1 % of its pixels, {name} {what} only {low:g} to {high:g} {scale} {black:g} to {white:g}, so there "
+        "is little contrast; --own-range (window='own') takes its own range, --window LOW HIGH (window=(low, high)) "
+        "yours."
+    )
 
 
 def by(size: tuple[int, int]) -> str:

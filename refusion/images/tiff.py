@@ -1,114 +1,255 @@
-"""TIFF files that are decoded by OpenCV: colour of 16 bits, and floats in several channels, which Pillow has not."""
+"""TIFF files through tifffile: grey and RGB of any depth, type, byte order and compression, with what they say."""
 
-import struct
+import logging
+import re
 from dataclasses import dataclass
-from typing import BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+import tifffile
+from PIL import Image
 
+from refusion.images.exif import kept_exif_of
+from refusion.images.failures import check_size
+from refusion.images.kinds import refuse_raw
+from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError
+from refusion.images.pillow import scaled_alpha, turned
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BIG = b"+"
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF files begin, of both byte orders, and BigTIFF."""
+
+GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+"""Scale, tie points, transformation and keys of GeoTIFF."""
+
 _ORIENTATION = 274
-_FLOAT = 3
-_RGB = 2
-_SEPARATE = 2
-_INTERLEAVE = "stores its channels one after the other; save it with interleaved channels"
+_SUB_DIRECTORIES = 330
+_PROFILE = 34675
+_GDAL_METADATA = 42112
+_GDAL_NODATA = 42113
+_DNG_VERSION = 50706
+_REDUCED, _MASK = 1, 4
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_SENSOR = (32803, 34892)
+_SENSOR_COMPRESSIONS = (32767, 32769, 32770, 34713, 65535)
+_PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_MAX_CHANNELS = 16
+_MAX_DIRECTORIES = 50
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-@dataclass(frozen=True)
-class FloatTiff:
-    """What the header says.
+@dataclass(frozen=True, eq=False)
+class Tiff:
+    """What a TIFF holds beside its values.
 
     Attributes:
-        size: width and height.
-        orientation: as in EXIF.
-        problem: why it is not read, as the end of a sentence; or None.
+        stored: the values, upright.
+        icc_profile: as it is stored.
+        exif: as in `Picture`.
+        geo: as in `Picture`.
     """
 
-    size: tuple[int, int]
-    orientation: int
-    problem: str | None
+    stored: Stored
+    icc_profile: bytes | None
+    exif: bytes | None
+    geo: tuple[tuple[int, Any], ...]
 
 
-def float_tiff_header(file: BinaryIO) -> FloatTiff | None:
-    """The header of a TIFF with floats in several channels or of half precision; None for any other file.
+def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
+    """Read a TIFF of one picture; overviews, thumbnails and masks beside it are no pictures.
+
+    A fourth channel is alpha if the file says so, or says nothing at all; otherwise it is left out, with a note.
+    What GDAL's no-data tag or mask names is missing.
+
+    Args:
+        file: open for reading bytes, at its beginning.
+        name: for messages.
+        max_pixels: most pixels accepted; checked before anything is decoded.
+
+    Returns:
+        The picture, or None for kinds that Pillow reads as well: palettes, CMYK, YCbCr, LAB, and less than 8 bits.
 
     Raises:
-        Exception: what Pillow raises on damaged files.
+        PictureError: it is too large, a raw file, has several frames, or bands that are no colours.
+        Exception: what tifffile raises on damaged files.
     """
-    file.seek(0)
-    start = file.read(16)
-    if start[:4] not in _MAGIC:
-        return None
-    tags = ImageFileDirectory_v2(start if _BIG in start[2:4] else start[:8])
-    file.seek(tags.next)
-    tags.load(file)
-    samples, bits = int(tags.get(277, 1)), tags.get(258, (1,))
-    if set(tags.get(339, (1,))) != {_FLOAT} or (samples < 3 and max(bits) >= 32):
-        return None
-    problem = None
-    if max(bits) < 32:
-        problem = f"holds floats of {max(bits)} bits; save it with 32"
-    elif tags.next:
-        problem = "holds several frames, but a picture has one; save the frame you want by itself"
-    elif samples > 4 or tags.get(262) != _RGB:
-        problem = f"holds {samples} channels of floats that are no RGB; save it as RGB or grey"
-    elif tags.get(284, 1) == _SEPARATE:
-        problem = _INTERLEAVE
-    width, height = tags.get(256), tags.get(257)
-    if width is None or height is None:
-        raise ValueError("its header names no size")
-    return FloatTiff((int(width), int(height)), int(tags.get(_ORIENTATION, 1)), problem)
+    with tifffile.TiffFile(file) as opened:
+        page, mask = _page_and_mask(opened, name)
+        size = int(page.imagewidth), int(page.imagelength)
+        if not all(size):
+            raise ValueError("its header names no size")
+        check_size(name, size, max_pixels)
+        if not _is_read_here(page, name):
+            return None
+        _check_layout(page, name, max_pixels)
+        turn = int(page.tags.valueof(_ORIENTATION, default=1))
+        stored = _stored(page, mask, name, turn)
+        profile = page.tags.valueof(_PROFILE)
+        geo = tuple((tag, page.tags.valueof(tag)) for tag in GEO_TAGS if tag in page.tags) if turn == 1 else ()
+    return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file), geo)
 
 
-def read_float_tiff(file: BinaryIO, name: str, header: FloatTiff) -> np.ndarray:
-    """The values as they are stored, (H, W, 3) RGB or (H, W, 4) RGBA, before they are turned upright.
+def _page_and_mask(opened: tifffile.TiffFile, name: str) -> tuple[Any, Any]:
+    """The directory of the picture, and that of the mask that belongs to it, or None."""
+    first = opened.pages[0]
+    sub = _sub_pages(first)
+    if any(map(_is_raw, (first, *sub))):
+        refuse_raw(name)
+    whole, mask = [], None
+    for page in chain(_pages(opened), sub if _kind(first) & _REDUCED else ()):
+        if _kind(page) & _MASK:
+            mask = mask or page
+        elif not _kind(page) & _REDUCED:
+            whole.append(page)
+        if len(whole) > 1:
+            break
+    images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", str(getattr(first, "description", "")))
+    if len(whole) > 1 or (images and int(images[1][:9]) > 1):
+        raise PictureError(f"{name} holds several frames, but a picture has one; save the frame you want by itself.")
+    page = whole[0] if whole else first
+    fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
+    return page, mask if fits and not _kind(mask) & _REDUCED else None
 
-    Raises:
-        PictureError: the header names a problem, or the pixels cannot be decoded.
-    """
-    import cv2
 
-    if header.problem is not None:
-        raise PictureError(f"{name} {header.problem}.")
-    file.seek(0)
+def _pages(opened: tifffile.TiffFile) -> Any:
+    for index in range(_MAX_DIRECTORIES):
+        try:
+            yield opened.pages[index]
+        except IndexError:
+            return
+
+
+def _sub_pages(page: Any) -> list[Any]:
+    if _SUB_DIRECTORIES not in page.tags or page.pages is None:
+        return []
+    return [page.pages[index] for index in range(min(len(page.pages), 8))]
+
+
+def _kind(page: Any) -> int:
+    return int(page.subfiletype)
+
+
+def _is_raw(page: Any) -> bool:
+    return (
+        _DNG_VERSION in page.tags
+        or int(page.photometric) in _SENSOR
+        or int(page.compression) in _SENSOR_COMPRESSIONS
+    )
+
+
+def _is_read_here(page: Any, name: str) -> bool:
+    bits = page.bitspersample
+    if not isinstance(bits, int):
+        raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
+    kind = int(page.photometric)
+    if kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and bits >= 8 and page.compression not in _PILLOWS_COMPRESSIONS:
+        return True
+    if bits > 8 and kind != _CMYK and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        what = getattr(page.photometric, "name", f"kind {kind}")
+        raise PictureError(f"{name} is a TIFF of the kind {what} in {bits} bits, which is not read; save it as RGB.")
+    return False
+
+
+def _check_layout(page: Any, name: str, max_pixels: int) -> None:
+    """Refuse what is not one grey or RGB picture, and what would take more memory than its size tells."""
+    if page.dtype is None or page.dtype.kind not in "uif":
+        what = "complex numbers" if page.dtype is not None and page.dtype.kind == "c" else "values of an unknown type"
+        raise PictureError(f"{name} holds {what}; save it as integers or floats.")
+    if set(page.axes) - set("YXS"):
+        raise PictureError(f"{name} holds a volume, but a picture has one slice; save the slice you want by itself.")
+    colours, extra = _colours(page), _extra(page)
+    bands = colours + len(extra)
+    if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:
+        raise PictureError(
+            f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither grey "
+            "nor red, green and blue; save the band you want, or three of them as RGB (gdal_translate -b N)."
+        )
+    if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
+        raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
+    end = page.parent.filehandle.size
+    if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise ValueError("its pixels end before they are complete")
+
+
+def _colours(page: Any) -> int:
+    return 3 if int(page.photometric) == _RGB else 1
+
+
+def _extra(page: Any) -> list[int]:
+    """What the channels beside the colours are; one more of which nothing is said is alpha, as OpenCV writes it."""
+    count = int(page.samplesperpixel) - _colours(page)
+    if count < 0:
+        raise ValueError(f"it has {page.samplesperpixel} channels of RGB")
+    said = [int(kind) for kind in page.extrasamples][:count]
+    if not said and count == 1:
+        return [_UNASSOCIATED]
+    return said + [0] * (count - len(said))
+
+
+def _band_names(page: Any, bands: int) -> str:
+    names = re.findall(r'role="description"[^>]*>([^<]{1,30})<', str(page.tags.valueof(_GDAL_METADATA, default="")))
+    return f" ({', '.join(names)})" if len(names) == bands else ""
+
+
+def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
+    values = page.asarray(maxworkers=1)
+    if page.axes.startswith("S"):
+        values = np.moveaxis(values, 0, -1)
+    values = turned(values.astype(values.dtype.newbyteorder("="), copy=False), turn)
+    ends = _ends(values.dtype, page.bitspersample)
+    colours, extra = _colours(page), _extra(page)
+    alpha, premultiplied, notes = None, False, []
+    if values.ndim == 3:
+        channels, values = values[..., colours:], values[..., 0] if colours == 1 else values[..., :colours]
+        is_alpha = [kind in (_ASSOCIATED, _UNASSOCIATED) for kind in extra]
+        if any(is_alpha):
+            place = is_alpha.index(True)
+            alpha, premultiplied = scaled_alpha(channels[..., place], ends[1]), extra[place] == _ASSOCIATED
+        if left_out := len(extra) - any(is_alpha):
+            what = "a channel" if left_out == 1 else f"{left_out} channels"
+            notes.append(
+                f"{name} has {what} beside red, green and blue, which the file does not call alpha; "
+                f"{'it was' if left_out == 1 else 'they were'} left out."
+            )
+    missing = _missing(page, values)
+    if mask is not None:
+        hidden = turned(mask.asarray(maxworkers=1), turn) == 0
+        missing = hidden if missing is None else missing | hidden
+    white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
+    return Stored(
+        values,
+        ends,
+        values.dtype.itemsize > 1,
+        alpha,
+        premultiplied=premultiplied,
+        white_is_zero=white_is_zero,
+        missing=missing,
+        notes=tuple(notes),
+    )
+
+
+def _ends(dtype: np.dtype, bits: int) -> tuple[float, float]:
+    """What is black and white; whole numbers of a sign or of more than 16 bits have no range of their own."""
+    if dtype.kind == "f":
+        return 0, 1
+    if bits == 8:
+        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    return 0, 2 ** min(bits, 16) - 1 if dtype.kind == "u" else 65535
+
+
+def _missing(page: Any, values: np.ndarray) -> np.ndarray | None:
     try:
-        values = cv2.imdecode(np.frombuffer(as_stored(file.read()), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ValueError("its floats cannot be read") from error
-    if values is None or values.dtype.kind != "f" or values.shape[:2] != header.size[::-1] or values.ndim != 3:
-        raise ValueError("its floats cannot be read")
-    return values[..., [2, 1, 0, 3][: values.shape[2]]]
+        nodata = float(str(page.tags.valueof(_GDAL_NODATA, default="")).strip("\0 "))
+    except ValueError:
+        return None
+    missing = missing_values(values, nodata)
+    return missing if missing.any() else None
 
 
-def check_interleaved(name: str, planar_configuration: int) -> None:
-    """Refuse separate planes, which OpenCV reads as if they were interleaved.
-
-    Raises:
-        PictureError: the planes are separate.
-    """
-    if planar_configuration == _SEPARATE:
-        raise PictureError(f"{name} {_INTERLEAVE}.")
-
-
-def as_stored(content: bytes) -> bytes:
-    """The file with an orientation of 1, so that OpenCV does not turn it; whoever decodes it does.
-
-    Raises:
-        struct.error: the directory is cut off.
-    """
-    if content[:4] not in _MAGIC:
-        return content
-    order, big = "<" if content[:2] == b"II" else ">", _BIG in content[2:4]
-    start, count, entry, value = ("Q", 8, 20, 12) if big else ("I", 4, 12, 8)
-    (directory,) = struct.unpack_from(order + start, content, count)
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), content, directory)
-    first = directory + (8 if big else 2)
-    for place in range(first, min(first + entry * entries, len(content)), entry):
-        if struct.unpack_from(order + "H", content, place) == (_ORIENTATION,):
-            place += value
-            return content[:place] + struct.pack(order + "H", 1) + content[place + 2 :]
-    return content
+def _exif(file: BinaryIO) -> bytes | None:
+    exif = Image.Exif()
+    file.seek(0)
+    return kept_exif_of(lambda: exif.load_from_fp(file) or exif)

@@ -1,0 +1,137 @@
+"""Files that are no pictures, or of kinds that are not read, called by their names."""
+
+import zlib
+from collections.abc import Callable
+
+from refusion.images.failures import READ_NAMES
+from refusion.images.picture import PictureError
+
+START = 600
+"""Bytes of a file's beginning that are looked at."""
+
+RAW = "a raw file of a camera"
+"""What a raw file is called."""
+
+_DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
+_AS_ARRAY = "Load it with {} and give the slice or picture you want as an array, or save that as PNG or TIFF"
+_SAVE = "Save it as PNG or TIFF"
+
+
+def refuse_by_name(start: bytes, name: str) -> None:
+    """Refuse what is known not to be read.
+
+    Args:
+        start: the first `START` bytes of the file, or all if there are fewer.
+        name: for the message.
+
+    Raises:
+        PictureError: it is of a kind that is known; the message names it and says what to do.
+    """
+    for kind, advice, is_it in _KINDS:
+        if is_it(start):
+            raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} are read.")
+
+
+def refuse_raw(name: str) -> None:
+    """Refuse the raw file of a camera.
+
+    Raises:
+        PictureError: always.
+    """
+    raise PictureError(f"{name} is {RAW}. {_DEVELOP}; {READ_NAMES} are read.")
+
+
+def _begins(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda start: start.startswith(starts)
+
+
+def _brand(*brands: bytes) -> Callable[[bytes], bool]:
+    """Whether a file of ISO boxes names one of these brands."""
+    return lambda start: start[4:8] == b"ftyp" and start[8:12] in brands
+
+
+def _text(*words: bytes) -> Callable[[bytes], bool]:
+    """Whether a text begins with one of these words, whatever their case."""
+    return lambda start: start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(words)
+
+
+def _is_nifti(start: bytes) -> bool:
+    return start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0")
+
+
+def _is_packed_nifti(start: bytes) -> bool:
+    if not start.startswith(b"\x1f\x8b"):
+        return False
+    try:
+        return _is_nifti(zlib.decompressobj(wbits=31).decompress(start, 400))
+    except zlib.error:
+        return False
+
+
+def _is_svg(start: bytes) -> bool:
+    return _text(b"<svg", b"<?xml")(start) and b"<svg" in start.lower()
+
+
+_KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    (
+        "a pointer of Git LFS and not the picture itself",
+        "Fetch the picture with: git lfs pull",
+        _begins(b"version https://git-lfs", b"version https://hawser"),
+    ),
+    ("an SVG drawing", "Export it as PNG", _is_svg),
+    (
+        "a web page (HTML) and not a picture, as a download leaves behind that needs a login or was moved",
+        "Download it again",
+        _text(b"<!doctype html", b"<html", b"<head", b"<body"),
+    ),
+    ("a text (XML or JSON) and not a picture", "Look into it: it may be an error of a server", _text(b"<?xml", b'{"')),
+    ("a GIF, which may hold several frames", "Save the frame you want as PNG", _begins(b"GIF87a", b"GIF89a")),
+    (
+        "a JPEG 2000 picture, which is not read",
+        _SAVE,
+        _begins(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    ),
+    ("a JPEG XL picture, which is not read", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
+    (RAW, _DEVELOP, _brand(b"crx ")),
+    (
+        RAW,
+        _DEVELOP,
+        _begins(b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"),
+    ),
+    (RAW, _DEVELOP, lambda start: start[:4] in (b"II*\0", b"MM\0*") and start[8:10] == b"CR"),
+    (
+        "a video",
+        "Give two videos to refusion fuse, or save the frame you want as PNG",
+        lambda start: _brand(b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")(
+            start
+        )
+        or start.startswith((b"\x1a\x45\xdf\xa3", b"OggS"))
+        or (start.startswith(b"RIFF") and start[8:12] == b"AVI "),
+    ),
+    ("a NIfTI volume", _AS_ARRAY.format("nibabel"), _is_nifti),
+    ("a NIfTI volume (packed with gzip)", _AS_ARRAY.format("nibabel"), _is_packed_nifti),
+    ("an array of NumPy (.npy)", _AS_ARRAY.format("numpy.load"), _begins(b"\x93NUMPY")),
+    (
+        "an archive of NumPy arrays (.npz)",
+        _AS_ARRAY.format("numpy.load"),
+        lambda start: start.startswith(b"PK\x03\x04") and b".npy" in start,
+    ),
+    ("a ZIP archive", "Unpack it", _begins(b"PK\x03\x04", b"PK\x05\x06")),
+    ("a file packed with gzip", "Unpack it", _begins(b"\x1f\x8b")),
+    ("an HDF5 file (also of MATLAB 7.3 and netCDF 4)", _AS_ARRAY.format("h5py"), _begins(b"\x89HDF\r\n\x1a\n")),
+    ("a MATLAB file", _AS_ARRAY.format("scipy.io.loadmat"), _begins(b"MATLAB 5.0 MAT-file")),
+    ("a netCDF file", _AS_ARRAY.format("netCDF4 or scipy"), _begins(b"CDF\x01", b"CDF\x02", b"CDF\x05")),
+    ("a FITS file", _AS_ARRAY.format("astropy"), _begins(b"SIMPLE  =")),
+    ("an NRRD volume", _AS_ARRAY.format("pynrrd or SimpleITK"), _begins(b"NRRD000")),
+    ("a MetaImage volume", _AS_ARRAY.format("SimpleITK"), _begins(b"ObjectType = Image", b"ObjectType=Image")),
+    ("a FLIR recording (FFF or SEQ)", "Export the frame you want as 16-bit TIFF", _begins(b"FFF\0", b"AFF\0")),
+    ("an OpenEXR picture, which is not read", "Save it as a TIFF of floats", _begins(b"v/1\x01")),
+    ("a Radiance HDR picture, which is not read", "Save it as a TIFF of floats", _begins(b"#?RADIANCE", b"#?RGBE")),
+    ("a Photoshop document", "Export it as PNG or TIFF", _begins(b"8BPS")),
+    ("a PDF document", "Export the page or picture you want as PNG", _begins(b"%PDF-")),
+    (
+        "a Netpbm picture (PGM or PPM), which is not read",
+        _SAVE,
+        lambda start: start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3] in b" \t\r\n" and len(start) > 8,
+    ),
+)

@@ -1,0 +1,131 @@
+"""Pillow's images as stored values."""
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from refusion.images.failures import DECODING_ERRORS
+from refusion.images.levels import Stored
+from refusion.images.picture import PictureError
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_PHOTOMETRIC = 262
+
+
+def stored_pixels(image: Image.Image) -> Stored:
+    """The values of an image at its current frame, turned upright.
+
+    Raises:
+        Exception: what Pillow raises on damaged files.
+    """
+    image = _upright(image)
+    if image.mode in ("1", "L") and not image.has_transparency_data:
+        return of_array(np.asarray(image), False)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(image)
+    return of_array(np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB")), False)
+
+
+def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
+    """An array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA of bool, unsigned integers or floats.
+
+    Args:
+        array: the values.
+        deep: whether they have more than 8 bits.
+        top: what is white, and opaque; the largest value of the type if not given, 1 for floats.
+    """
+    top = top or {"b": 1, "f": 1}.get(array.dtype.kind) or np.iinfo(array.dtype).max
+    if array.ndim == 2 or array.shape[2] == 3:
+        return Stored(array, (0, top), deep)
+    return Stored(array[..., :3], (0, top), deep, scaled_alpha(array[..., 3], top))
+
+
+def scaled_alpha(values: np.ndarray, top: float) -> np.ndarray | None:
+    """Alpha in [0, 1], float32, or None where all is opaque.
+
+    Raises:
+        PictureError: a value lies beyond 0 to `top`, or is none.
+    """
+    if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= top):
+        raise PictureError(
+            f"The alpha has values from {values.min():.9g} to {values.max():.9g}, but floats must lie in 0 to 1."
+        )
+    alpha = (values / np.float32(top)).astype(np.float32)
+    return alpha if alpha.min() < 1 else None
+
+
+def is_deep_png(image: Image.Image) -> bool:
+    """Whether a PNG has 16 bits in each of several channels, of which Pillow would drop 8."""
+    if image.format != "PNG" or image.mode in ("1", "L", "P") or image.mode.startswith("I"):
+        return False
+    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
+    """The values of such a PNG, upright.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    import cv2
+
+    turn = orientation(image)
+    file.seek(0)
+    try:
+        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError("its 16-bit channels cannot be read") from error
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[1::-1] != image.size:
+        raise ValueError("its 16-bit channels cannot be read")
+    order = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[values.shape[2]]
+    return of_array(turned(values[..., order], turn), True)
+
+
+def orientation(image: Image.Image) -> int:
+    """The orientation of the EXIF data, 1 where there is none that can be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODING_ERRORS:
+        return 1
+
+
+def turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """An array, channels last, turned upright."""
+    if orientation in (5, 6, 7, 8):
+        values = np.swapaxes(values, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # ImageOps.exif_transpose also rewrites the EXIF data, and fails on the odd ones that cameras write.
+    image.load()
+    turn = orientation(image)
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+
+
+def _deep_grey(image: Image.Image) -> Stored:
+    values = np.asarray(image)
+    # Pillow unpacks 12-bit TIFF without scaling it, and inverts white-is-zero TIFF only up to 8 bits.
+    tags = getattr(image, "tag_v2", {})
+    white_is_zero = tags.get(_TIFF_PHOTOMETRIC) == 0
+    if image.mode == "F":
+        return Stored(values, (0, 1), True, white_is_zero=white_is_zero)
+    ends = (0, 4095) if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else (0, 65535)
+    transparent = values == image.info.get("transparency", -1)
+    alpha = 1 - transparent.astype(np.float32) if transparent.any() else None
+    return Stored(values, ends, True, alpha, white_is_zero=white_is_zero)
