@@ -41,6 +41,8 @@ class Task:
         output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
             in docs/training.md.
         anchor: what ties the fused luminance to its sources unless something else is asked for; likewise.
+        one_camera: whether the sources are images of one camera, so that there can be more than two, and one scale of
+            brightness is for all.
         licence: licence of the weights (the training pictures are research-only).
     """
 
@@ -52,6 +54,7 @@ class Task:
     model: str
     output_range: OutputRange = "sources"
     anchor: Anchor = "none"
+    one_camera: bool = False
     licence: str = "cc-by-nc-4.0"
 
     def range_of(self, count: int) -> OutputRange:
@@ -91,6 +94,7 @@ TASKS: dict[str, Task] = {
             "refusion-multi-focus",
             "network",
             "choice",
+            one_camera=True,
         ),
         Task(
             "multi-exposure",
@@ -101,6 +105,7 @@ TASKS: dict[str, Task] = {
             "refusion-multi-exposure",
             "contrast",
             "guided",
+            one_camera=True,
         ),
     )
 }

@@ -36,7 +36,8 @@ from refusion.bulk.shards import (
     write_failures,
     write_shard,
 )
-from refusion.images.reading import MAX_PIXELS, Window, read_pair, read_picture
+from refusion.images.levels import Windows
+from refusion.images.reading import MAX_PIXELS, Reading, read_picture
 from refusion.images.writing import to_png
 from refusion.inference.finishing import Fused
 from refusion.metrics.evaluation import MIN_SIZES, figures_of, levels
@@ -154,7 +155,9 @@ def fuse_dataset(
     output_range: OutputRange | None = None,
     anchor: Anchor | None = None,
     chroma: ChromaRule | None = None,
-    window: Window | None = None,
+    window: Windows | None = None,
+    temperatures: bool = False,
+    nodata: float | None = None,
     bits: int | None = None,
     max_pixels: int = MAX_PIXELS,
     device: str | None = None,
@@ -185,6 +188,8 @@ def fuse_dataset(
         anchor: see `refusion.fuse`.
         chroma: see `refusion.fuse`.
         window: see `refusion.fuse`.
+        temperatures: see `refusion.fuse`.
+        nodata: see `refusion.fuse`.
         bits: 8 or 16; as deep as the sources if not given.
         max_pixels: most pixels accepted.
         device: ``cpu`` or ``cuda``; a GPU if there is one, when not given.
@@ -213,6 +218,8 @@ def fuse_dataset(
         "anchor": anchor,
         "chroma": chroma,
         "window": window,
+        "temperatures": temperatures,
+        "nodata": nodata,
         "max_pixels": max_pixels,
     }
     wanted = _Wanted(
@@ -463,7 +470,9 @@ def _result(job: _Job, row: Row, fused: Fused) -> tuple[dict[str, Any], bytes]:
 def _scores(job: _Job, row: Row, png: bytes) -> dict[str, float]:
     if not job.figures:
         return {}
-    a, b = read_pair(*row.sources(), max_pixels=job.options["max_pixels"], window=job.options["window"])
+    reading = {name: job.options[name] for name in ("window", "temperatures", "nodata", "max_pixels")}
+    alike = get_task(job.options["task"]).one_camera
+    a, b = Reading(**reading, alike=alike).all(row.sources())
     fused = read_picture(io.BytesIO(png))
     names = [name for name in job.figures if min(a.size) >= MIN_SIZES.get(name, 0)]
     first, second, result = (levels(picture.luminance) for picture in (a, b, fused))

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, asked_for
+from refusion.cli.options import (
+    AnchorOption,
+    NodataOption,
+    OwnRangeOption,
+    RangeOption,
+    StretchOption,
+    TaskOption,
+    TemperaturesOption,
+    WindowAOption,
+    WindowBOption,
+    WindowOption,
+    asked_for,
+    asked_windows,
+    print_notes,
+)
 from refusion.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -31,6 +45,12 @@ def evaluate(
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
+    window: WindowOption = None,
+    window_a: WindowAOption = None,
+    window_b: WindowBOption = None,
+    own_range: OwnRangeOption = False,
+    temperatures: TemperaturesOption = False,
+    nodata: NodataOption = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
     markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
@@ -53,13 +73,16 @@ def evaluate(
     from refusion.pairs.dataset import load_pairs
     from refusion.system.files import write_text
 
-    options = Options(*asked_for(output_range, anchor, stretch))
+    windows = asked_windows(window, window_a, window_b, own_range)
+    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
+    options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
     sources = _sources(chosen, model or [], fused or [], options)
     # A streamed pair is checked when it is scored. What lies on the Hub is not streamed, since it would be
     # downloaded again for every model.
-    pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists())
+    reading = options.reading(chosen)
+    pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists(), reading=reading)
     figures = figures_of(chosen)
-    report = reports.Report(figures, _evaluate_all(pairs, sources, figures), pairs.skipped)
+    report = reports.Report(figures, _evaluate_all(pairs, sources, figures, chosen), pairs.skipped)
 
     console = Console()
     if not console.is_terminal:
@@ -73,6 +96,7 @@ def evaluate(
     ):
         if path is not None:
             write_text(path, text_of(report))
+    print_notes(list(dict.fromkeys(note for scored in report.evaluations.values() for note in scored.notes)))
     if report.problems:
         typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
         raise typer.Exit(1)
@@ -114,7 +138,9 @@ def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
     return next(name for name in (*names, *numbered) if name not in taken)
 
 
-def _evaluate_all(pairs: "Pairs", sources: "dict[str, Fused]", figures: tuple[str, ...]) -> "dict[str, Evaluation]":
+def _evaluate_all(
+    pairs: "Pairs", sources: "dict[str, Fused]", figures: tuple[str, ...], task: Task
+) -> "dict[str, Evaluation]":
     """Score one source of fused pictures after the other; with progress on stderr if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -133,5 +159,5 @@ def _evaluate_all(pairs: "Pairs", sources: "dict[str, Fused]", figures: tuple[st
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         for name, source in sources.items():
             bar = progress.add_task(name, total=total)
-            evaluations[name] = evaluate(pairs, source, figures, partial(progress.advance, bar))
+            evaluations[name] = evaluate(pairs, source, figures, partial(progress.advance, bar), task)
     return evaluations

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refusion.cli.options import refuse_overwriting
+from refusion.cli.options import (
+    NodataOption,
+    OwnRangeOption,
+    TemperaturesOption,
+    WindowAOption,
+    WindowBOption,
+    WindowOption,
+    asked_windows,
+    print_notes,
+    refuse_overwriting,
+)
 from refusion.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
@@ -33,6 +43,12 @@ def explain(
     max_megapixels: Annotated[
         float, typer.Option(help="Largest picture accepted; a megapixel takes about 3 GB of memory.")
     ] = 1.0,
+    window: WindowOption = None,
+    window_a: WindowAOption = None,
+    window_b: WindowBOption = None,
+    own_range: OwnRangeOption = False,
+    temperatures: TemperaturesOption = False,
+    nodata: NodataOption = None,
 ) -> None:
     """Show where the learned loss trusts which source of one pair, and what the fused picture keeps of both.
 
@@ -51,10 +67,14 @@ def explain(
         refuse_overwriting(folder / file, (a, b))
     trained = load_trained(name)
     labels = (chosen or trained.fusion.task).labels
-    explanation = explain(trained, a, b, max_megapixels=max_megapixels)
+    windows = asked_windows(window, window_a, window_b, own_range)
+    explanation = explain(
+        trained, a, b, max_megapixels=max_megapixels, window=windows, temperatures=temperatures, nodata=nodata
+    )
     folder.mkdir(parents=True, exist_ok=True)
     save_explanation(folder, explanation, Captions(labels, (a.name, b.name), Path(name).resolve().name))
     _print_figures(explanation, labels)
+    print_notes(explanation.notes)
     typer.echo(f"Written to {folder}; open {folder / OVERVIEW}.")
 
 

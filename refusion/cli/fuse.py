@@ -10,9 +10,16 @@ import typer
 
 from refusion.cli.options import (
     AnchorOption,
+    NodataOption,
+    OwnRangeOption,
     RangeOption,
     StretchOption,
+    TemperaturesOption,
+    WindowAOption,
+    WindowBOption,
+    WindowOption,
     asked_for,
+    asked_windows,
     refuse_overwriting,
 )
 from refusion.tasks import TASKS, ChromaRule, check_choice, get_task
@@ -65,19 +72,12 @@ def fuse(
     bits: Annotated[
         int | None, typer.Option(help="8 or 16 per channel (16: PNG and TIFF); as deep as the sources if not given.")
     ] = None,
-    window: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LOW HIGH", help="Stored values that are black and white in sources of 16 bits or floats."
-        ),
-    ] = None,
-    own_range: Annotated[
-        bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
-    ] = False,
-    temperatures: Annotated[
-        bool,
-        typer.Option("--temperatures", help="Take the temperatures of radiometric JPEGs, not the picture they show."),
-    ] = False,
+    window: WindowOption = None,
+    window_a: WindowAOption = None,
+    window_b: WindowBOption = None,
+    own_range: OwnRangeOption = False,
+    temperatures: TemperaturesOption = False,
+    nodata: NodataOption = None,
     resize: Annotated[
         str | None, typer.Option(help="Bring both to one size: smaller, larger, a or b. Refused if not given.")
     ] = None,
@@ -111,8 +111,6 @@ def fuse(
     check_choice("motion", motion, Motion)
     if resize is not None:
         check_choice("resize rule", resize, Resize)
-    if window is not None and own_range:
-        raise ValueError("Give either --window or --own-range.")
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
@@ -122,8 +120,9 @@ def fuse(
         "output_range": wanted_range,
         "anchor": wanted_anchor,
         "chroma": chroma,
-        "window": "own" if own_range else window,
+        "window": asked_windows(window, window_a, window_b, own_range),
         "temperatures": temperatures,
+        "nodata": nodata,
         "resize": resize,
         "engine": engine,
         "device": device,
@@ -229,8 +228,8 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
         raise ValueError("Give two videos, or one with --side-by-side.")
     if output.suffix.lower() not in VIDEO_SUFFIXES:
         raise ValueError(f"The output {output.name} of a video is one of {', '.join(sorted(VIDEO_SUFFIXES))}.")
-    for option in ("align", "window", "temperatures"):
-        if wanted.pop(option):
+    for option in ("align", "window", "temperatures", "nodata"):
+        if wanted.pop(option) not in (None, False):
             raise ValueError(f"Videos are fused as they are; leave --{option} out.")
     del wanted["align_border"]
     refuse_overwriting(output, tuple(sources))

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refusion.cli.options import AnchorOption, RangeOption, StretchOption, TaskOption, asked_for
+from refusion.cli.options import (
+    AnchorOption,
+    NodataOption,
+    OwnRangeOption,
+    RangeOption,
+    StretchOption,
+    TaskOption,
+    TemperaturesOption,
+    WindowAOption,
+    WindowBOption,
+    WindowOption,
+    asked_for,
+    asked_windows,
+)
 from refusion.tasks import get_task
 
 if TYPE_CHECKING:
@@ -52,9 +65,12 @@ def fuse_dataset(
         typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
     ] = None,
     bits: Annotated[int | None, typer.Option(help="8 or 16 per channel; as deep as the sources if not given.")] = None,
-    own_range: Annotated[
-        bool, typer.Option("--own-range", help="Scale sources of 16 bits or floats by their own range.")
-    ] = False,
+    window: WindowOption = None,
+    window_a: WindowAOption = None,
+    window_b: WindowBOption = None,
+    own_range: OwnRangeOption = False,
+    temperatures: TemperaturesOption = False,
+    nodata: NodataOption = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
 ) -> None:
@@ -71,7 +87,9 @@ def fuse_dataset(
         "output_range": wanted_range,
         "anchor": wanted_anchor,
         "chroma": chroma,
-        "window": "own" if own_range else None,
+        "window": asked_windows(window, window_a, window_b, own_range),
+        "temperatures": temperatures,
+        "nodata": nodata,
         "bits": bits,
         "columns": columns,
         "id_column": id_column,

@@ -1,11 +1,18 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from refusion.images.levels import Windows
+
+_FEW_NOTES = 10
 
 TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
 RangeOption = Annotated[
@@ -26,6 +33,42 @@ StretchOption = Annotated[
     bool,
     typer.Option("--stretch", help="Short for --output-range stretch --anchor none, as the authors' release does."),
 ]
+WindowOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--window",
+        metavar="LOW HIGH",
+        help="Stored values that are black and white in sources of more than 8 bits.",
+    ),
+]
+WindowAOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--window-a", metavar="LOW HIGH", help="The same for the first source only."),
+]
+WindowBOption = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--window-b", metavar="LOW HIGH", help="The same for the second source only."),
+]
+OwnRangeOption = Annotated[
+    bool,
+    typer.Option(
+        "--own-range",
+        help="Scale sources of more than 8 bits by the range of all but 0.1 % of their values; those of one camera "
+        "(multi-focus, multi-exposure) together.",
+    ),
+]
+TemperaturesOption = Annotated[
+    bool,
+    typer.Option("--temperatures", help="Take the temperatures of radiometric JPEGs, not the image they show."),
+]
+NodataOption = Annotated[
+    float | None,
+    typer.Option(
+        "--nodata",
+        metavar="VALUE",
+        help="Stored value that stands for none, beside what the file declares; nan for NaN and infinite values.",
+    ),
+]
 
 
 def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
@@ -37,6 +80,33 @@ def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"The output {output.name} is one of the sources; choose another name.")
+
+
+def print_notes(notes: "Sequence[str]") -> None:
+    """Print what a person should know to standard error: the first sentences, and how many more there are."""
+    for note in notes[:_FEW_NOTES]:
+        typer.echo(f"Note: {note}", err=True)
+    if len(notes) > _FEW_NOTES:
+        typer.echo(f"Note: There are {len(notes) - _FEW_NOTES} more notes of this kind on other pairs.", err=True)
+
+
+def asked_windows(
+    window: tuple[float, float] | None,
+    window_a: tuple[float, float] | None,
+    window_b: tuple[float, float] | None,
+    own_range: bool,
+) -> "Windows | None":
+    """What --window, --window-a, --window-b and --own-range ask for together.
+
+    Raises:
+        ValueError: --window and --own-range are given.
+    """
+    if window is not None and own_range:
+        raise ValueError("Give either --window or --own-range.")
+    for_all = "own" if own_range else window
+    if window_a is None and window_b is None:
+        return cast("Windows | None", for_all)
+    return cast("Windows", [window_a or for_all, window_b or for_all])
 
 
 def asked_for(output_range: str | None, anchor: str | None, stretch: bool) -> tuple[OutputRange | None, Anchor | None]:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from refusion.hub.errors import ModelError
 from refusion.hub.names import local_folder, locate
-from refusion.images import Picture, PictureError, PictureSource, read_pair
+from refusion.images import Picture, PictureError, PictureSource, Reading, Windows
+from refusion.images.reading import check_same_size
+from refusion.images.roles import role_notes
 from refusion.models.model import ReFusion
 from refusion.models.training_modules import load_training_modules
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exchange_equivariant, weights_from_logits
@@ -51,6 +53,7 @@ class Explanation:
         gradient: v of the paper, likewise: how much the edges of a and of b count.
         reconstruction_a: a, reconstructed from `fused`, (H, W), in [0, 1].
         reconstruction_b: b, likewise.
+        notes: what a person should know of the sources, as sentences.
     """
 
     a: np.ndarray
@@ -60,6 +63,7 @@ class Explanation:
     gradient: np.ndarray
     reconstruction_a: np.ndarray
     reconstruction_b: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def error_a(self) -> np.ndarray:
@@ -140,6 +144,9 @@ def explain(
     b: PictureSource,
     *,
     max_megapixels: float = MAX_MEGAPIXELS,
+    window: Windows | None = None,
+    temperatures: bool = False,
+    nodata: float | None = None,
 ) -> Explanation:
     """Compute where the learned loss trusts which source of one registered pair.
 
@@ -148,15 +155,21 @@ def explain(
         a: first source, see `refusion.images.read_picture`.
         b: second source, of the same size.
         max_megapixels: largest picture accepted, in millions of pixels, each of which takes about 3 GB of memory.
+        window: black and white of sources with more than 8 bits, see `refusion.inference.options.Options`.
+        temperatures: see `refusion.images.read_picture`.
+        nodata: see `refusion.images.read_picture`.
 
     Raises:
         ModelError: the model cannot be loaded or has only the fusion module.
         PictureError: a source cannot be read, the sizes differ, or the pictures are larger than `max_megapixels`.
         ValueError: `max_megapixels` is not above 0.
     """
-    first, second = read_pair(a, b)
-    _check_size(first, max_megapixels)
     trained = model if isinstance(model, TrainedModel) else load_trained(model)
+    task = trained.fusion.task
+    reading = Reading(window, temperatures, nodata, alike=task.one_camera)
+    first, second = reading.all((a, b))
+    check_same_size(first, second)
+    _check_size(first, max_megapixels)
     parameter = next(trained.fusion.parameters())
     batches = [torch.from_numpy(x.luminance)[None, None].to(parameter.device, parameter.dtype) for x in (first, second)]
     with torch.inference_mode():
@@ -171,6 +184,7 @@ def explain(
         gradient=_array(weights.gradient),
         reconstruction_a=_array(again_a)[0],
         reconstruction_b=_array(again_b)[0],
+        notes=(*reading.notes((first, second)), *role_notes(first, second, task)),
     )
 
 

@@ -119,9 +119,7 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
     plain = raw.dtype.itemsize == 1 and window is None and np.array_equal(values, raw)
     if plain:
         top = 2 ** int(dataset.BitsStored) - 1
-        return Stored(
-            raw, (0, top), white_is_zero=inverted, missing=padding, missing_is_black=True
-        )
+        return Stored(raw, (0, top), white_is_zero=inverted, missing=padding, missing_is_black=True)
     values = np.asarray(values, np.float64)
     if inverted:
         values = -values

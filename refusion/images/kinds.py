@@ -102,11 +102,11 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (
         "a video",
         "Give two videos to refusion fuse, or save the frame you want as PNG",
-        lambda start: _brand(b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")(
-            start
-        )
-        or start.startswith((b"\x1a\x45\xdf\xa3", b"OggS"))
-        or (start.startswith(b"RIFF") and start[8:12] == b"AVI "),
+        lambda start: (
+            _brand(b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")(start)
+            or start.startswith((b"\x1a\x45\xdf\xa3", b"OggS"))
+            or (start.startswith(b"RIFF") and start[8:12] == b"AVI ")
+        ),
     ),
     ("a NIfTI volume", _AS_ARRAY.format("nibabel"), _is_nifti),
     ("a NIfTI volume (packed with gzip)", _AS_ARRAY.format("nibabel"), _is_packed_nifti),

@@ -62,6 +62,11 @@ def check_window(window: Window | None) -> None:
         raise PictureError(f"A window is two numbers, the smaller first, or own; {window} was given.")
 
 
+def is_one_window(window: Windows | None) -> bool:
+    """Whether this is a window for all sources, or none, and not one for each."""
+    return window is None or isinstance(window, str) or _are_numbers(window)
+
+
 def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     """The window of each source.
 
@@ -72,7 +77,7 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     Raises:
         PictureError: it is no window, or there are more or fewer than sources.
     """
-    if window is None or isinstance(window, str) or _are_numbers(window):
+    if is_one_window(window):
         check_window(cast("Window | None", window))
         return [cast("Window | None", window)] * count
     each = list(cast("Sequence[Window | None]", window))
@@ -202,8 +207,8 @@ def _check_not_beside(values: np.ndarray, window: tuple[float, float], name: str
     if not ((values >= low) & (values <= high)).any():
         raise PictureError(
             f"No value of {name} lies in the window {low:g} to {high:g}: they go from {values.min():g} to "
-            f"{values.max():g}. Give a window in the file's own numbers, give each source its own (twice --window LOW "
-            "HIGH, or window=[(low, high), (low, high)]), or take its own range (--own-range, window='own')."
+            f"{values.max():g}. Give a window in the file's own numbers, for each source its own (--window-a LOW HIGH "
+            "and --window-b LOW HIGH, or window=[(low, high), (low, high)]), or --own-range (window='own')."
         )
 
 
@@ -227,7 +232,7 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
         what = "floats must lie in 0 to 1" if values.dtype.kind == "f" else f"whole numbers in {low:g} to {high:g}"
         raise PictureError(
             f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what}; scale them to that range, or give a "
-            "window (--window LOW HIGH, or --own-range for its own range)."
+            "window, or --own-range (window='own') for its own range."
         )
     # float32 holds the levels of the types up to 16 bits exactly.
     exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)
@@ -238,9 +243,9 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
 
 
 def _are_numbers(window: Any) -> bool:
-    return isinstance(window, (tuple, list)) and len(window) == 2 and all(np.isscalar(x) for x in window) and not any(
-        isinstance(x, str) for x in window
-    )
+    if isinstance(window, str) or len(window) != 2:
+        return False
+    return all(np.isscalar(x) and not isinstance(x, str) for x in window)
 
 
 def _is_range(window: Any) -> bool:

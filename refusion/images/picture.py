@@ -106,15 +106,16 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         return None
     low, high = min(x.darkest for x in levels), max(x.brightest for x in levels)
     black, white = min(x.black for x in levels), max(x.white for x in levels)
-    if high - low >= _FEW * (white - black) or (high == low and not any(x.given for x in levels)):
+    given = any(x.given for x in levels)
+    # A window may be an absolute scale, such as -20 to 40 degrees, on purpose.
+    if high - low >= (_FEW / 4 if given else _FEW) * (white - black) or (high == low and not given):
         return None
     name = pictures[0].name if len(pictures) == 1 else f"{pictures[0].name} and the others together"
     what = "use" if len(pictures) > 1 else "uses"
-    scale = "of the window" if any(x.given for x in levels) else "of"
+    scale = "of the window" if given else "of"
     return (
         f"But for 0.1 % of its pixels, {name} {what} only {low:g} to {high:g} {scale} {black:g} to {white:g}, so there "
-        "is little contrast; --own-range (window='own') takes its own range, --window LOW HIGH (window=(low, high)) "
-        "yours."
+        "is little contrast; --own-range (window='own') takes its own range, a window yours."
     )
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, features
@@ -13,7 +13,7 @@ from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.exif import kept_exif
 from refusion.images.failures import READ_NAMES, check_size, decoding
 from refusion.images.kinds import START, refuse_by_name
-from refusion.images.levels import Stored, Window, Windows, check_window, to_picture, windows_of
+from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
 from refusion.images.picture import Picture, PictureError, by, range_note
 from refusion.images.pillow import deep_png, is_deep_png, of_array, orientation, stored_pixels, turned
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
@@ -51,10 +51,7 @@ class Reading:
     alike: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.window, str) or self.window is None:
-            check_window(self.window)  # type: ignore[arg-type]
-        else:
-            windows_of(self.window, _count_of(self.window))
+        windows_of(self.window, 1 if is_one_window(self.window) else len(self.window or ()))
 
     def windows(self, sources: Sequence[PictureSource]) -> list[Window | None]:
         """The window of each source.
@@ -92,20 +89,26 @@ class Reading:
         notes += [note for group in groups if (note := range_note(group))]
         used = frozenset().union(*(picture.used for picture in pictures))
         names = " and ".join(picture.name for picture in pictures[:2]) + (" and the others" * (len(pictures) > 2))
-        if self.window is not None and "window" not in used:
-            notes.append(f"A window or own range changes nothing here: {names} have 8 bits, and are taken as they are.")
+        notes += self._unused_windows(pictures)
         if self.temperatures and "temperatures" not in used:
             notes.append(f"--temperatures changes nothing here: there are none in {names} that can be read.")
         if self.nodata is not None and "nodata" not in used:
             notes.append(f"No pixel of {names} has the no-data value {self.nodata:g} in more than 8 bits.")
         return notes
 
+    def _unused_windows(self, pictures: Sequence[Picture]) -> list[str]:
+        """Of a window for all it is enough that one source has used it."""
+        each = windows_of(self.window, len(pictures))
+        given = [picture for picture, window in zip(pictures, each, strict=True) if window is not None]
+        idle = [picture.name for picture in given if "window" not in picture.used]
+        if not idle or (is_one_window(self.window) and len(idle) < len(pictures)):
+            return []
+        return [
+            f"A window or own range changes nothing of {' and '.join(idle[:2])}: images of 8 bits stay as they are."
+        ]
+
     def _own_levels(self, source: PictureSource) -> Picture:
         return self.one(source, "own")
-
-
-def _count_of(window: Windows) -> int:
-    return 1 if np.isscalar(window[0]) and not isinstance(window[0], str) else len(window)
 
 
 def read_picture(
@@ -280,7 +283,7 @@ def _from_image(image: Image.Image, name: str, window: Window | None, nodata: fl
 
 
 def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Stored:
-    masked = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
+    masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     array = np.asarray(array)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise PictureError(

@@ -93,12 +93,13 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
 
 
 def _page_and_mask(opened: tifffile.TiffFile, name: str) -> tuple[Any, Any]:
-    """The directory of the picture, and that of the mask that belongs to it, or None."""
-    first = opened.pages[0]
+    """The directory of the image, and that of the mask that belongs to it, or None."""
+    first: Any = opened.pages[0]
     sub = _sub_pages(first)
     if any(map(_is_raw, (first, *sub))):
         refuse_raw(name)
-    whole, mask = [], None
+    whole: list[Any] = []
+    mask: Any = None
     for page in chain(_pages(opened), sub if _kind(first) & _REDUCED else ()):
         if _kind(page) & _MASK:
             mask = mask or page
@@ -134,9 +135,7 @@ def _kind(page: Any) -> int:
 
 def _is_raw(page: Any) -> bool:
     return (
-        _DNG_VERSION in page.tags
-        or int(page.photometric) in _SENSOR
-        or int(page.compression) in _SENSOR_COMPRESSIONS
+        _DNG_VERSION in page.tags or int(page.photometric) in _SENSOR or int(page.compression) in _SENSOR_COMPRESSIONS
     )
 
 
@@ -164,8 +163,8 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
     bands = colours + len(extra)
     if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:
         raise PictureError(
-            f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither grey "
-            "nor red, green and blue; save the band you want, or three of them as RGB (gdal_translate -b N)."
+            f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
+            "grey nor red, green and blue; save the band you want, or three of them as RGB (gdal_translate -b N)."
         )
     if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
@@ -250,6 +249,10 @@ def _missing(page: Any, values: np.ndarray) -> np.ndarray | None:
 
 
 def _exif(file: BinaryIO) -> bytes | None:
-    exif = Image.Exif()
-    file.seek(0)
-    return kept_exif_of(lambda: exif.load_from_fp(file) or exif)
+    def read() -> Image.Exif:
+        exif = Image.Exif()
+        file.seek(0)
+        exif.load_from_fp(file)
+        return exif
+
+    return kept_exif_of(read)

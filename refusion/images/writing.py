@@ -5,9 +5,10 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from refusion.images.colour import join_colour
 from refusion.images.picture import Picture, PictureError, by
@@ -28,6 +29,8 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Suffixes of the formats that hold 16 bits."""
 
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".avif")
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
 
 _TIFF_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
@@ -127,7 +130,7 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> None:
 
 
 def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = None) -> None:
-    """Write a picture with its alpha, ICC profile and EXIF data, see `save_image`.
+    """Write a picture with its alpha, ICC profile and EXIF data, see `save_image`; a TIFF with its place on Earth.
 
     Args:
         picture: the picture.
@@ -144,8 +147,8 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
     suffix = path.suffix.lower()
     alpha = picture.alpha if suffix in _ALPHA_SUFFIXES else None
     deep = (bits or picture.bits) == 16 and suffix in DEEP_SUFFIXES
-    if deep and (picture.chroma is not None or alpha is not None):
-        _save_deep(picture, path)
+    if (deep and (picture.chroma is not None or alpha is not None)) or (picture.geo and suffix in _TIFF_SUFFIXES):
+        _save_channels(picture, path, 16 if deep else 8)
         return
     save_image(
         to_image(
@@ -259,11 +262,14 @@ def _levels(channel: np.ndarray, bits: int = 8) -> np.ndarray:
     return np.rint(scaled).astype(dtype)
 
 
-def _save_deep(picture: Picture, path: Path) -> None:
-    """Write colour or alpha of 16 bits, which Pillow does not; PNG or TIFF."""
-    array = to_array(picture, 16)
+def _save_channels(picture: Picture, path: Path, bits: int) -> None:
+    """Write what Pillow does not: colour or alpha of 16 bits in PNG and TIFF, and where a TIFF lies on Earth."""
+    array = to_array(picture, bits)
     profile = picture.icc_profile if picture.chroma is not None else None
-    content = (_png if path.suffix.lower() == ".png" else _tiff)(array, profile, picture.exif)
+    if path.suffix.lower() in _TIFF_SUFFIXES:
+        content = _tiff(array, profile, picture.exif, picture.geo)
+    else:
+        content = _png(array, profile, picture.exif)
     target = Path(os.path.realpath(path))
     try:
         with replacing(target) as temporary:
@@ -292,7 +298,7 @@ def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
+def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None, geo: tuple[tuple[int, Any], ...] = ()) -> bytes:
     """A TIFF of uint8 or uint16 (H, W) or (H, W, channels), deflated; Pillow's own cannot hold nested EXIF data."""
     height, width, channels = (*array.shape, 1)[:3]
     data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes())
@@ -318,4 +324,8 @@ def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes
         tags[TiffImagePlugin.EXTRASAMPLES] = 2
     if profile is not None:
         tags[TiffImagePlugin.ICCPROFILE] = profile
+    for tag, value in geo:
+        whole = np.asarray(value).dtype.kind in "iu"
+        tags.tagtype[tag] = TiffTags.ASCII if isinstance(value, str) else TiffTags.SHORT if whole else TiffTags.DOUBLE
+        tags[tag] = value
     return b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + data

@@ -98,7 +98,8 @@ def fused_picture(
     """Combine the fused luminance with colour, alpha and metadata.
 
     The luminance is kept in every pixel: a colour that is too saturated for it is made paler (`fit_chroma`). ICC
-    profile and EXIF data are those of the source that the colour comes from. It has 16 bits if a source has.
+    profile and EXIF data are those of the source that the colour comes from; where it lies on Earth is taken from the
+    first other source that knows, if that one does not. It has 16 bits if a source has.
 
     Args:
         luminance: fused luminance, (H, W).
@@ -118,5 +119,6 @@ def fused_picture(
         icc_profile=owner.icc_profile if colour is not None else None,
         exif=owner.exif,
         alpha=alpha,
+        geo=next((source.geo for source in (owner, *sources) if source.geo), ()),
         bits=max(source.bits for source in sources),
     )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from refusion.images.reading import MAX_PIXELS, Window
+from refusion.images.levels import Windows
+from refusion.images.reading import MAX_PIXELS, Reading
 from refusion.inference.alignment import Border, Motion
 from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
 
@@ -17,13 +18,14 @@ class OptionValues(TypedDict, total=False):
     output_range: OutputRange | None
     anchor: Anchor | None
     chroma: ChromaRule | None
-    window: Window | None
+    window: Windows | None
     resize: Resize | None
     align: Motion | bool
     align_border: Border
     max_pixels: int
     engine: Engine | None
     temperatures: bool
+    nodata: float | None
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,16 @@ class Options:
         anchor: what keeps the fused luminance consistent with its sources before that: ``guided``, ``choice``,
             ``bounds`` or ``none``, see `refusion.inference.anchors.anchor_luminance`.
         chroma: where the colour comes from, see `refusion.images.colour.fuse_chroma`.
-        window: black and white of sources with more than 8 bits, see `refusion.images.read_picture`.
+        window: black and white of sources with more than 8 bits, see `refusion.images.read_picture`: one for all, or
+            a sequence with one for each source. In a stack and for sources of one camera (multi-focus,
+            multi-exposure), ``own`` is the range of all together.
         resize: the size that both sources get if theirs differ; in a stack only ``a``, that of the first image.
         align: the motion to align by, or True for ``euclidean``, see `refusion.inference.alignment.align`.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`; in a stack only ``fill``.
         max_pixels: most pixels accepted.
         engine: how the network runs, see `refusion.tasks.Engine`.
         temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.
+        nodata: value that stands for none, see `refusion.images.read_picture`.
 
     Raises:
         ValueError: there is no such choice.
@@ -53,13 +58,14 @@ class Options:
     output_range: OutputRange | None = None
     anchor: Anchor | None = None
     chroma: ChromaRule | None = None
-    window: Window | None = None
+    window: Windows | None = None
     resize: Resize | None = None
     align: Motion | bool = False
     align_border: Border = "fill"
     max_pixels: int = MAX_PIXELS
     engine: Engine | None = None
     temperatures: bool = False
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         for what, name, choices in (
@@ -78,6 +84,10 @@ class Options:
     def motion(self) -> Motion | None:
         """The motion to align by, if any."""
         return "euclidean" if self.align is True else self.align or None
+
+    def reading(self, task: Task) -> Reading:
+        """How the sources are read."""
+        return Reading(self.window, self.temperatures, self.nodata, self.max_pixels, alike=task.one_camera)
 
     def for_task(self, task: Task, count: int = 2) -> "FinishOptions":
         """What follows the network, with the defaults of a task filled in.

@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 
 from refusion.images.picture import Picture, PictureError, by
-from refusion.images.reading import PictureSource, check_same_size, read_picture
+from refusion.images.profiles import share_profile
+from refusion.images.reading import PictureSource, check_same_size
+from refusion.images.roles import role_notes
 from refusion.inference.alignment import Alignment, Border, Motion, align, offset_note
 from refusion.inference.options import Options, Resize
 from refusion.tasks import Task, check_choice
@@ -42,7 +44,9 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
     """
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
-    a, b = (read_source(source, options) for source in pair)
+    reading = options.reading(task)
+    a, b = reading.all(pair)
+    notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
     if options.motion and task.name == "medical" and a.chroma is not None:
         raise PictureError(
             f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
@@ -56,16 +60,8 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         border=options.align_border,
         # Where metabolism is high there need not be an edge in the MRI.
         check_offset=task.name != "medical",
+        notes=notes,
     )
-
-
-def read_source(source: PictureSource, options: Options) -> Picture:
-    """Read a source as the options say.
-
-    Raises:
-        PictureError: it cannot be read.
-    """
-    return read_picture(source, max_pixels=options.max_pixels, window=options.window, temperatures=options.temperatures)
 
 
 def prepare_pair(
@@ -76,6 +72,7 @@ def prepare_pair(
     motion: Motion | None = None,
     border: Border = "fill",
     check_offset: bool = True,
+    notes: Sequence[str] = (),
 ) -> Prepared:
     """Make two sources match pixel for pixel as far as it is asked for, and say what looks wrong.
 
@@ -86,21 +83,26 @@ def prepare_pair(
         motion: align B on A, see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
         check_offset: look whether they are clearly off each other, when they are not aligned.
+        notes: what was said of them before.
 
     Raises:
         PictureError: the sizes differ and `resize` is not given or cannot help, or the alignment is not sure.
         ValueError: there is no such choice.
     """
-    notes = [picture.note for picture in (a, b) if picture.note]
+    notes = list(notes)
     if resize is not None and a.size != b.size:
         a, b = resize_pair(a, b, resize)
     check_same_size(a, b)
+    b, note = share_profile(b, a)
+    notes += [note] if note else []
     if same_picture(a, b):
         notes.append(f"{a.name} and {b.name} are the same picture, so there is nothing to fuse.")
         return Prepared(a, b, tuple(notes))
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border)
+        # Where B was is no longer where it is; cropping moves the corner of A, too.
+        a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())
         notes.append(f"{b.name} was moved onto {a.name}: {alignment}.")
     elif check_offset and (note := offset_note(a, b)):
         notes.append(note)
@@ -143,6 +145,7 @@ def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
 
     return replace(
         picture,
+        geo=(),
         luminance=np.clip(scaled(picture.luminance), 0, 1),
         chroma=None if picture.chroma is None else np.stack([scaled(channel) for channel in picture.chroma]),
         alpha=None if picture.alpha is None else np.clip(scaled(picture.alpha.astype(np.float32)), 0, 1),

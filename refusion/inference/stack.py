@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from refusion.images.colour import ChromaMean
+from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
-from refusion.images.reading import PictureSource
+from refusion.images.profiles import share_profile
+from refusion.images.reading import PictureSource, Reading
 from refusion.inference.alignment import Alignment, move, sure_alignment
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import Options
 from refusion.inference.output_range import bring_to_range, ends_of
-from refusion.inference.preparation import read_source, resize_pair
+from refusion.inference.preparation import resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.tasks import ChromaRule, Task
 
@@ -71,7 +73,8 @@ def fuse_stack(
             progress(next(counter), steps)
 
     step()
-    read = _StackReader(sources, options)
+    reading = options.reading(task)
+    read = _StackReader(sources, options, reading, reading.windows(sources))
     frames: list[_Frame] = []
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
@@ -97,7 +100,7 @@ def fuse_stack(
     luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range)
     chosen = fused.chroma if colour is None else colour.chroma()
     picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
-    return Fused(picture, tuple(read.notes))
+    return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *read.notes))
 
 
 @dataclass
@@ -106,15 +109,20 @@ class _StackReader:
 
     sources: Sequence[PictureSource]
     options: Options
+    reading: Reading
+    windows: Sequence[Window | None]
     notes: list[str] = field(default_factory=list)
     _first: Picture | None = None
     _moves: dict[int, Alignment] = field(default_factory=dict)
 
     def __call__(self, index: int) -> Picture:
-        picture = read_source(self.sources[index], self.options)
+        picture = self.reading.one(self.sources[index], self.windows[index])
         if index == 0 or self._first is None:
             self._first = picture
             return picture
+        picture, note = share_profile(picture, self._first)
+        if note and note not in self.notes:
+            self.notes.append(note)
         if self.options.resize and picture.size != self._first.size:
             picture = resize_pair(self._first, picture, self.options.resize)[1]
         if self.options.motion is None or picture.size != self._first.size:
@@ -122,7 +130,7 @@ class _StackReader:
         if index not in self._moves:
             self._moves[index] = sure_alignment(self._first, picture, self.options.motion)
             self.notes.append(f"{picture.name} was moved onto {self._first.name}: {self._moves[index]}.")
-        return move(picture, self._moves[index], self._first)[0]
+        return replace(move(picture, self._moves[index], self._first)[0], geo=())
 
 
 @dataclass(frozen=True)

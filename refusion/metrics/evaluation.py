@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from refusion.images import PictureError, PictureSource, read_pair, read_picture
+from refusion.images import Picture, PictureError, PictureSource, read_picture
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import DEFAULT_METRICS, MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
-from refusion.pairs.dataset import Pairs, picture_files
+from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.files import SUFFIXES, DataError
 from refusion.tasks import Task
 
@@ -74,11 +74,13 @@ class Evaluation:
         figures: names of the figures, in the order of the tables.
         scored: the pairs that worked, in the order of the data set.
         failed: the others.
+        notes: what a person should know of the sources, as sentences.
     """
 
     figures: tuple[str, ...]
     scored: list[PairScores] = field(default_factory=list)
     failed: list[PairFailure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def statistic(self, figure: str) -> Statistic:
         """Mean, deviation and count of a figure, over the pairs that worked and for which it is a number."""
@@ -150,6 +152,7 @@ def evaluate(
     fused: Fused,
     figures: tuple[str, ...] = FIGURES,
     on_pair: Callable[[], None] | None = None,
+    task: Task | None = None,
 ) -> Evaluation:
     """Score the fused picture of every pair; pairs that cannot be scored are listed with the reason.
 
@@ -161,6 +164,7 @@ def evaluate(
             folder of fused pictures.
         figures: keys of `METRICS` and `DEFECTS`; see `figures_of`.
         on_pair: called after every pair.
+        task: what the sources are to be, for the notes.
 
     Raises:
         ValueError: there is no such figure.
@@ -172,7 +176,10 @@ def evaluate(
     for row in pairs.dataset:
         name = str(row["name"])
         try:
-            evaluation.scored.append(PairScores(name, _score_pair(row, fused, evaluation.figures)))
+            sources = read_pictures(row, pairs.reading)
+            notes = pairs.reading.notes(sources) if task is None else pair_notes(sources, pairs.reading, task)
+            evaluation.notes += (note for note in notes if note not in evaluation.notes)
+            evaluation.scored.append(PairScores(name, _score_pair(row, sources, fused, evaluation.figures)))
         except ValueError as error:
             evaluation.failed.append(PairFailure(name, str(error)))
         if on_pair is not None:
@@ -185,14 +192,16 @@ def levels(luminance: np.ndarray) -> np.ndarray:
     return np.rint(luminance.astype(np.float64) * 255)
 
 
-def _score_pair(row: dict[str, Any], fused: Fused, figures: tuple[str, ...]) -> dict[str, float]:
+def _score_pair(
+    row: dict[str, Any], sources: tuple[Picture, Picture], fused: Fused, figures: tuple[str, ...]
+) -> dict[str, float]:
     """All figures of one pair.
 
     Raises:
         PictureError: a source or the fused picture is missing, unreadable, too small or of another size.
         ValueError: `fused` refuses the sources.
     """
-    a, b = read_pair(*picture_files(row))
+    a, b = sources
     _check_large_enough(a.size, figures)
     result = read_picture(_fused_picture(row, fused))
     if result.size != a.size:

@@ -11,10 +11,15 @@ import datasets
 import numpy as np
 from datasets.distributed import split_dataset_by_node
 
-from refusion.images import PictureError, read_pair
+from refusion.images import Picture, PictureError, Reading
+from refusion.images.reading import check_same_size
+from refusion.images.roles import role_notes
 from refusion.pairs.files import SUFFIXES, DataError
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
+
+AS_STORED = Reading()
+"""Images are read by the range of their type."""
 
 
 @dataclass
@@ -25,11 +30,15 @@ class Pairs:
         dataset: rows with a picture column ``a``, a picture column ``b`` and a ``name``.
         skipped: what was left out and why, one sentence each (only with `skip_bad`).
         skip_bad: leave out what cannot be used instead of raising.
+        reading: how the images are read.
+        notes: what a person should know of the images, as sentences; of a streamed set nothing is known.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
     skipped: list[str] = field(default_factory=list)
     skip_bad: bool = False
+    reading: Reading = AS_STORED
+    notes: list[str] = field(default_factory=list)
 
     @property
     def streaming(self) -> bool:
@@ -45,6 +54,7 @@ def load_pairs(
     skip_bad: bool = False,
     streaming: bool = False,
     processes: Processes = ALONE,
+    reading: Reading | None = None,
 ) -> Pairs:
     """Open a data set of registered pairs.
 
@@ -59,6 +69,7 @@ def load_pairs(
             checked when they are read.
         processes: those that open it together: each checks its part of the rows, and all get the same pairs. Of a
             streamed set, each gets its part of the rows.
+        reading: how the images are read; as the task has it if not given.
 
     Raises:
         DataError: nothing usable there, unmatched names, unequal sizes or unreadable files.
@@ -88,11 +99,12 @@ def load_pairs(
             "nor Parquet files."
         )
     pairs.skip_bad = skip_bad
+    pairs.reading = reading or Reading(alike=task.one_camera)
     if pairs.streaming:
         if processes.count > 1:
             pairs.dataset = split_dataset_by_node(pairs.dataset, processes.rank, processes.count)
     else:
-        _check_rows(pairs, processes)
+        _check_rows(pairs, task, processes)
         if len(pairs.dataset) == 0:
             raise DataError(f"{path.name} holds no usable pair.")
     return pairs
@@ -156,15 +168,18 @@ def _row_name(row: dict[str, Any], index: int) -> str:
     return Path(row["a"]["path"]).stem if row["a"].get("path") else f"row {index}"
 
 
-def _check_rows(pairs: Pairs, processes: Processes) -> None:
+def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     """Decode every pair once, so that a bad file stops a run before it starts and not in the middle."""
-    mine = []
+    mine: list[tuple[int, str]] = []
+    notes: list[tuple[int, list[str]]] = []
     for index in range(processes.rank, len(pairs.dataset), processes.count):
         try:
-            read_row(pairs.dataset[index])
+            notes.append((index, pair_notes(read_pictures(pairs.dataset[index], pairs.reading), pairs.reading, task)))
         except PictureError as error:
             mine.append((index, str(error)))
-    found = dict(row for part in processes.gather_bytes(json.dumps(mine).encode()) for row in json.loads(part))
+    parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, notes]).encode())]
+    found = dict(row for part in parts for row in part[0])
+    pairs.notes = [note for _, said in sorted(row for part in parts for row in part[1]) for note in said]
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:
@@ -174,14 +189,30 @@ def _check_rows(pairs: Pairs, processes: Processes) -> None:
         pairs.dataset = pairs.dataset.select(good)
 
 
-def read_row(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def read_pictures(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[Picture, Picture]:
+    """Both images of one row.
+
+    Raises:
+        PictureError: a file is unreadable, or the sizes differ.
+    """
+    first, second = reading.all(picture_files(row))
+    check_same_size(first, second)
+    return first, second
+
+
+def read_row(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[np.ndarray, np.ndarray]:
     """Luminance of one row, two float32 arrays (H, W) in [0, 1].
 
     Raises:
         PictureError: a file is unreadable, or the sizes differ.
     """
-    first, second = read_pair(*picture_files(row))
+    first, second = read_pictures(row, reading)
     return first.luminance, second.luminance
+
+
+def pair_notes(pictures: tuple[Picture, Picture], reading: Reading, task: Task) -> list[str]:
+    """What a person should know of a pair, as sentences."""
+    return [*reading.notes(pictures), *role_notes(*pictures, task)]
 
 
 def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:

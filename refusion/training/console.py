@@ -11,6 +11,9 @@ from refusion.pairs.dataset import Pairs
 from refusion.tasks import Task
 from refusion.training.trainer import Progress as TrainingProgress
 
+FEW_NOTES = 10
+"""Notes on single pairs that are printed."""
+
 
 class StatusProgress(Progress):
     """A progress bar below a status line, so that both fit into 80 columns."""
@@ -41,6 +44,14 @@ def report_skipped(skipped: list[str], console: Console) -> None:
         console.print(f"{len(skipped)} left out:", highlight=False)
         for sentence in skipped:
             console.print(f"  {sentence}", highlight=False)
+
+
+def report_notes(notes: list[str], console: Console) -> None:
+    """Print what a person should know of the pairs: the first sentences, and how many more there are."""
+    for note in notes[:FEW_NOTES]:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+    if len(notes) > FEW_NOTES:
+        console.print(f"Note: There are {len(notes) - FEW_NOTES} more notes of this kind on other pairs.")
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task) -> None:

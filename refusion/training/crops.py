@@ -126,7 +126,7 @@ class PairReader:
         pair = self._cache.get(index)
         if pair is None:
             # 16 bits hold an 8-bit luminance to 1/256 of a grey level at half the memory of float32.
-            pair = np.rint(np.stack(read_row(self.pairs.dataset[index])) * 65535).astype(np.uint16)
+            pair = np.rint(np.stack(read_row(self.pairs.dataset[index], self.pairs.reading)) * 65535).astype(np.uint16)
             if self._cached_bytes + pair.nbytes <= self.cache_bytes:
                 self._cache[index] = pair
                 self._cached_bytes += pair.nbytes
@@ -137,7 +137,7 @@ class PairReader:
         """One pass over a streamed data set in shuffled order; what cannot be read is handled as asked."""
         for row in self.pairs.dataset.shuffle(seed=seed, buffer_size=buffer_size):
             try:
-                yield read_row(row)
+                yield read_row(row, self.pairs.reading)
             except PictureError as error:
                 if not self.pairs.skip_bad:
                     raise

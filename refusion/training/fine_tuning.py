@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -48,7 +49,7 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
         )
     scored = {(2 * i + 1) * total // (2 * count) for i in range(count)}
     chosen = (index for index in range(total) if index not in scored), sorted(scored)
-    trained, held_out = (Pairs(pairs.dataset.select(list(part)), pairs.skipped, pairs.skip_bad) for part in chosen)
+    trained, held_out = (replace(pairs, dataset=pairs.dataset.select(list(part))) for part in chosen)
     return trained, held_out
 
 
@@ -70,7 +71,12 @@ def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Cal
 
     def fuse_of(folder: Path) -> Fused:
         model = ReFusion.from_pretrained(folder)
-        options = Options(task.output_range, task.anchor, task.chroma)
+        options = replace(
+            Options(task.output_range, task.anchor, task.chroma),
+            window=pairs.reading.window,
+            temperatures=pairs.reading.temperatures,
+            nodata=pairs.reading.nodata,
+        )
         return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
 
     evaluations = {

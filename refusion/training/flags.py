@@ -3,12 +3,14 @@
 import argparse
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from refusion.hub.folder import read_config
+from refusion.images import Reading, Windows
 from refusion.models.model import ReFusion
-from refusion.tasks import TASKS, get_task
+from refusion.tasks import TASKS, Task, get_task
 from refusion.training.record import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
 
@@ -55,6 +57,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="train", help="split of a Hub data set")
     parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
+    sources = parser.add_argument_group("sources of more than 8 bits (the range of their type is black to white)")
+    sources.add_argument("--own-range", action="store_true", help="scale each by the range of all but 0.1 %% of it")
+    for side, which in (("a", "first"), ("b", "second")):
+        about = f"stored values of the {which} sources that are black and white"
+        sources.add_argument(f"--window-{side}", type=float, nargs=2, metavar=("LOW", "HIGH"), help=about)
+    sources.add_argument("--nodata", type=float, metavar="VALUE", help="stored value that stands for none, or nan")
+    sources.add_argument(
+        "--temperatures", action="store_true", help="take the temperatures of radiometric JPEGs, not their image"
+    )
     parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
     parser.set_defaults(expected_data=None, expected_start=None)
     parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview pictures")
@@ -87,6 +98,18 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
     """
     given = {f.name: getattr(args, f.name) for f in fields(TrainingSettings) if getattr(args, f.name) is not None}
     return replace(preset_settings(args.preset, args.task), **given)
+
+
+def reading_from(args: argparse.Namespace, task: Task) -> Reading:
+    """How the sources are read.
+
+    Raises:
+        PictureError: a window is none.
+    """
+    for_all = "own" if args.own_range else None
+    given = [None if window is None else tuple(window) for window in (args.window_a, args.window_b)]
+    windows = for_all if given == [None, None] else [window or for_all for window in given]
+    return Reading(cast("Windows | None", windows), args.temperatures, args.nodata, alike=task.one_camera)
 
 
 def keeps_gains(args: argparse.Namespace, start: Path) -> bool:

@@ -17,9 +17,12 @@ from refusion.tasks import TASKS
 from refusion.training.provenance import git_revision, versions
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
 
+READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
+"""Flags that say how the pairs are read."""
+
 ARGUMENTS = (
     "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
-    "minutes", "seed", "device", "bf16", "deterministic",
+    "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
 )  # fmt: skip
 """Flags that are recorded beside the hyperparameters and the threads."""
 
@@ -109,6 +112,8 @@ def _command(settings: Mapping[str, Any]) -> str:
     if base := _base(settings.get("from")):
         words.append(f"--from {base}")
     words += [f"--{key} {settings[key]:g}" for key in ("minutes", "steps", "seed") if settings.get(key)]
+    given = settings.get("arguments", {})
+    words += [_flag(name, given[name]) for name in READING_ARGUMENTS if given.get(name) not in (None, False)]
     for key, value in differing.items():
         flag = key.replace("_", "-")
         if isinstance(value, bool):
@@ -116,6 +121,11 @@ def _command(settings: Mapping[str, Any]) -> str:
         else:
             words.append(f"--{flag} {value}")
     return " ".join(words)
+
+
+def _flag(name: str, value: Any) -> str:
+    parts = [] if value is True else [f"{x:g}" for x in (value if isinstance(value, list | tuple) else [value])]
+    return " ".join([f"--{name.replace('_', '-')}", *parts])
 
 
 def _nearest_preset(task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

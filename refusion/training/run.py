@@ -26,8 +26,8 @@ from refusion.system.devices import choose_device
 from refusion.system.files import write_text
 from refusion.system.processes import LostProcessError, Processes, join_processes, rank_here
 from refusion.tasks import Task, get_task
-from refusion.training.console import StatusProgress, report_skipped, show_scores, status_line
-from refusion.training.flags import check_start, keeps_gains, make_parser, settings_from
+from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
+from refusion.training.flags import check_start, keeps_gains, make_parser, reading_from, settings_from
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
@@ -114,7 +114,13 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
             console.print(sentence, markup=False, highlight=False)
     task = get_task(args.task)
     pairs = load_pairs(
-        args.data, task, split=args.split, skip_bad=args.skip_bad, streaming=args.streaming, processes=processes
+        args.data,
+        task,
+        split=args.split,
+        skip_bad=args.skip_bad,
+        streaming=args.streaming,
+        processes=processes,
+        reading=reading_from(args, task),
     )
     found = fingerprint(pairs, processes)
     if args.expected_data is not None and found != args.expected_data:
@@ -124,6 +130,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
         )
     if processes.first:
         report_skipped(pairs.skipped, console)
+        report_notes(pairs.notes, console)
     scored = None
     if args.start:
         pairs, scored = scored_apart(args, task, pairs, console if processes.first else None)
@@ -175,7 +182,7 @@ def scored_apart(
     """Split into pairs to train on and pairs to score, and print which."""
     from refusion.training.fine_tuning import hold_out
 
-    scored = load_pairs(args.val, task, skip_bad=args.skip_bad) if args.val else None
+    scored = load_pairs(args.val, task, skip_bad=args.skip_bad, reading=pairs.reading) if args.val else None
     if pairs.streaming:
         told = "No scores before and after: a streamed data set has none to hold out. Give some with --val."
         train_on, held = pairs, None

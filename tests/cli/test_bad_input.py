@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (written("a.png", b""), "a.png is an empty file"),
     "truncated PNG": (truncated(".png"), "a.png cannot be decoded"),
     "truncated JPEG": (truncated(".jpg"), "a.jpg cannot be decoded"),
-    "another kind": (written("a.png", b"GIF89a, or so"), "a.png is not a picture that can be read"),
+    "another kind": (written("a.png", b"GIF89a, or so"), "a.png is a GIF, which may hold several frames"),
     "no picture": (written("a.png", b"these are not pixels"), "a.png is not a picture that can be read"),
     "decompression bomb": (written("a.png", bomb(60_000, 60_000)), "a.png is refused by Pillow"),
     "1 x 1": (sized(1, 1), "a.png is 1 x 1 pixels; a picture is at least 8 x 8"),

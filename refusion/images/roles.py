@@ -1,0 +1,85 @@
+"""Notes on sources that look exchanged, or unlike what they are to be."""
+
+import numpy as np
+
+from refusion.images.colour import join_colour
+from refusion.images.picture import NEUTRAL, Picture
+from refusion.tasks import Task
+
+_COLOURED = 0.01
+"""Mean distance from neutral, of 1, from which an image counts as coloured and not as grey with a tint of noise."""
+
+_GARISH = 0.14
+"""Mean distance from neutral above which no scene was photographed, but a palette was laid over it."""
+
+_PALETTE = 64
+"""Colours, of 4096, that hold nearly all pixels of an image with a palette, where it is less garish."""
+
+_BRIGHTER = 0.05
+"""How much brighter, of 1, the source must be that is to be the darker one."""
+
+
+def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
+    """Sentences on sources that do not look like what the task takes them for.
+
+    Args:
+        a: first source.
+        b: second source.
+        task: the task, which says what they are to be.
+    """
+    if task.name == "multi-exposure":
+        dark, bright = float(a.luminance.mean()), float(b.luminance.mean())
+        if dark <= bright + _BRIGHTER:
+            return []
+        return [
+            f"{a.name} is given as the under-exposed source but is brighter on average ({dark:.2f}) than {b.name} "
+            f"({bright:.2f}); the order is under, over."
+        ]
+    if task.name == "ir-vis":
+        return _infrared_notes(a, b)
+    if task.name == "medical" and _is_coloured(b):
+        exchanged = "they look exchanged" if not _is_coloured(a) else "an MRI is grey"
+        return [f"{b.name} is given as the MRI but is coloured: {exchanged}; the order is CT, PET or SPECT, then MRI."]
+    return []
+
+
+def _infrared_notes(a: Picture, b: Picture) -> list[str]:
+    if not _is_coloured(a):
+        return []
+    false_a, false_b = _is_false_colour(a), _is_false_colour(b)
+    if (not _is_coloured(b) and not false_a) or (false_b and not false_a):
+        what = "in false colours" if false_b else "grey"
+        return [
+            f"{a.name} is given as the infrared source but is a colour image, and {b.name}, the visible one, is "
+            f"{what}: they look exchanged; the order is infrared, visible."
+        ]
+    if false_a:
+        return [
+            f"{a.name}, the infrared source, is in false colours (a palette such as rainbow or iron): their brightness "
+            "need not rise with temperature, so hot objects may get lost; export it in grey (white hot)."
+        ]
+    return [
+        f"{a.name} is given as the infrared source but is coloured, and only its brightness is fused; export it in "
+        "grey, or check the order, which is infrared, visible."
+    ]
+
+
+def _is_coloured(picture: Picture) -> bool:
+    return _saturation(picture) > _COLOURED
+
+
+def _saturation(picture: Picture) -> float:
+    return 0.0 if picture.chroma is None else float(np.hypot(*(picture.chroma - NEUTRAL)).mean())
+
+
+def _is_false_colour(picture: Picture) -> bool:
+    """Whether a palette was laid over a grey image: it is garish, or has few colours."""
+    saturation = _saturation(picture)
+    if saturation > _GARISH or picture.chroma is None:
+        return saturation > _GARISH
+    rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
+    red, green, blue = np.moveaxis(np.minimum(rgb * 16, 15).astype(np.int32), 2, 0)
+    ordered = np.sort(np.bincount((red * 256 + green * 16 + blue).ravel(), minlength=4096))[::-1]
+    # Compression adds a few rare colours.
+    held = int(np.searchsorted(np.cumsum(ordered), 0.98 * ordered.sum())) + 1
+    return saturation > 4 * _COLOURED and held <= _PALETTE
