@@ -110,12 +110,13 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     # A window may be an absolute scale, such as -20 to 40 degrees, on purpose.
     if high - low >= (_FEW / 4 if given else _FEW) * (white - black) or (high == low and not given):
         return None
-    name = pictures[0].name if len(pictures) == 1 else f"{pictures[0].name} and the others together"
-    what = "use" if len(pictures) > 1 else "uses"
-    scale = "of the window" if given else "of"
+    several = len(pictures) > 1
+    what = f"{pictures[0].name} and the others together use" if several else f"{pictures[0].name} uses"
+    scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
     return (
-        f"But for 0.1 % of its pixels, {name} {what} only {low:g} to {high:g} {scale} {black:g} to {white:g}, so there "
-        "is little contrast; --own-range (window='own') takes its own range, a window yours."
+        f"But for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves "
+        f"{'them' if several else 'it'} nearly without contrast; --own-range (window='own') takes {'their' if several else 'its'} own range, a window "
+        "yours."
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -12,6 +13,7 @@ import torch
 from refusion.hub.facts import Training, TrainingData, read_history, save_training
 from refusion.hub.folder import HISTORY, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
 from refusion.pairs.dataset import Pairs
+from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.provenance import git_revision, versions
@@ -57,6 +59,39 @@ def description(
         "arguments": arguments,
         "settings": asdict(settings),
     }
+
+
+def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
+    """Refuse to go on with other pairs than a run was begun with, or with the same ones read otherwise.
+
+    Args:
+        args: the flags.
+        found: fingerprint of the pairs; None of a streamed set, of which nothing is known.
+
+    Raises:
+        DataError: they differ.
+    """
+    path = args.out / "settings.json"
+    if not path.is_file():
+        return
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        before = begun.get("data", {}).get("fingerprint")
+        arguments = begun.get("arguments", {})
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"settings.json in {args.out.name} is damaged; choose another --out.") from error
+    if None not in (found, before) and found != before:
+        raise DataError(
+            f"The pairs in {args.data} are other ones than {args.out.name} was begun with: their fingerprint begins "
+            f"with {str(found)[:12]} and not {before[:12]}. Put back the pairs, or choose another --out; "
+            f"--from {args.out} starts a new run from its weights."
+        )
+    for name in READING_ARGUMENTS:
+        if arguments.get(name, getattr(args, name)) != getattr(args, name):
+            raise DataError(
+                f"{args.out.name} was begun with other values for --{name.replace('_', '-')}; resume with the same, or "
+                "choose another --out."
+            )
 
 
 def start_digest(base: Path) -> str:

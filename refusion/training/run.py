@@ -29,7 +29,7 @@ from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
 from refusion.training.flags import check_start, keeps_gains, make_parser, reading_from, settings_from
 from refusion.training.preview import preview_pairs, save_step_preview
-from refusion.training.record import description, save_record
+from refusion.training.record import check_same_pairs, description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
 from refusion.training.settings import (
     PRESET_MINUTES,
@@ -149,6 +149,7 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     if base is not None:
         trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=not args.new_proposal)
     if args.resume:
+        check_same_pairs(args, found)
         resume(args.out, trainer)
     elif (args.out / CHECKPOINT).exists():
         raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")

@@ -387,7 +387,7 @@ class MetaTrainer:
         if differing:
             raise CheckpointError(
                 f"The checkpoint was made with other settings ({', '.join(differing)}); resume with the same ones, "
-                "or choose another --out."
+                "or choose another --out: with --from the folder of this run, it starts from these weights."
             )
         for name, weights in state["modules"].items():
             getattr(self.modules, name).load_state_dict(weights)
