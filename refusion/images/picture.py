@@ -113,10 +113,10 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     several = len(pictures) > 1
     what = f"{pictures[0].name} and the others together use" if several else f"{pictures[0].name} uses"
     scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
+    whose, which = ("their", "them") if several else ("its", "it")
     return (
-        f"But for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves "
-        f"{'them' if several else 'it'} nearly without contrast; --own-range (window='own') takes {'their' if several else 'its'} own range, a window "
-        "yours."
+        f"But for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} nearly without "
+        f"contrast; --own-range (window='own') takes {whose} own range, a window yours."
     )
 
 

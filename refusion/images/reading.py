@@ -130,7 +130,7 @@ def read_picture(
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
     scaled by the largest value of the type) or of floats in [0, 1]. They are copied. What a masked array masks is
-    transparent.
+    transparent. Whatever NumPy makes an array of is taken as that array.
 
     Transparent pixels hold no content: alpha is composited over black, where fusion finds nothing to take.
 
@@ -162,6 +162,8 @@ def read_picture(
     if isinstance(source, Image.Image):
         check_size("PIL image", source.size, max_pixels)
         return _from_image(source, "PIL image", window, nodata)
+    if hasattr(source, "__array__"):
+        return to_picture(_of_array(np.asarray(source), "array", max_pixels), "array", window, nodata)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fsdecode(source)), reading, window)
