@@ -98,9 +98,9 @@ def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:
     if np.isnan(nodata):
         missing = ~np.isfinite(values)
         return missing if missing.ndim == 2 else missing.any(axis=2)
-    # A float file holds -3.4e38 as the nearest float32.
-    wanted = values.dtype.type(nodata) if values.dtype.kind == "f" else nodata
-    missing = values == wanted
+    # Texts round: the least float32 is often written as -3.40282e+38.
+    with np.errstate(over="ignore", invalid="ignore"):
+        missing = np.isclose(values, nodata, rtol=1e-5, atol=0) if values.dtype.kind == "f" else values == nodata
     return missing if missing.ndim == 2 else missing.all(axis=2)
 
 

@@ -1,0 +1,114 @@
+"""DICOM: palettes, padding, lookup tables, and files without a preamble."""
+
+import numpy as np
+import pytest
+
+from refusion.images import PictureError, read_picture, to_array
+
+pydicom = pytest.importorskip("pydicom")
+
+ROWS, COLUMNS = np.mgrid[:48, :64]
+LEVELS = ((ROWS * 64 + COLUMNS) % 256).astype(np.uint8)
+HOT = np.stack([np.clip(np.arange(256) * 3 - k * 255, 0, 255) for k in range(3)], axis=-1).astype(np.uint8)
+
+
+def dicom(path, values, *, syntax="1.2.840.10008.1.2.1", preamble=True, **elements):
+    """Write values as a DICOM file; `elements` by their keywords."""
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    meta.TransferSyntaxUID = syntax
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128)) if preamble else Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    dataset.Modality = "OT"
+    dataset.Rows, dataset.Columns = values.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    bits = 8 * values.dtype.itemsize
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = values.tobytes()
+    if preamble:
+        dataset.save_as(path)
+    else:
+        dataset.save_as(path, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=True, enforce_file_format=False)
+    return path
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("order", ["rising", "shuffled"])
+def test_a_palette_is_colour(tmp_path, bits, order):
+    places = np.arange(256) if order == "rising" else np.random.default_rng(1).permutation(256)
+    palette, stored = HOT[places], np.argsort(places)[LEVELS].astype(np.uint8)
+    tables = {}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        values = palette[:, channel].astype(f"<u{bits // 8}") * (257 if bits == 16 else 1)
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        tables[f"{name}PaletteColorLookupTableData"] = values.astype(f"<u{bits // 8}").tobytes()
+    path = dicom(tmp_path / "pet.dcm", stored, PhotometricInterpretation="PALETTE COLOR", **tables)
+    np.testing.assert_array_equal(to_array(read_picture(path), 8), HOT[LEVELS])
+
+
+@pytest.mark.parametrize(
+    ("stored", "padding"),
+    [
+        ({"PixelPaddingValue": -32768}, -32768),
+        ({"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1500}, -1700),
+        ({"PixelPaddingValue": -2000, "PhotometricInterpretation": "MONOCHROME1"}, -2000),
+    ],
+    ids=["value", "range", "inverted"],
+)
+def test_padding_is_black_and_does_not_count(tmp_path, stored, padding):
+    outside = (ROWS - 24) ** 2 + (COLUMNS - 32) ** 2 > 500
+    hounsfield = (LEVELS.astype(np.int16) * 8 - 1000).astype(np.int16)
+    values = np.where(outside, np.int16(padding), hounsfield).astype(np.int16)
+    path = dicom(tmp_path / "ct.dcm", values, RescaleSlope=1, RescaleIntercept=0, **stored)
+    picture = read_picture(path)
+    assert picture.alpha is None
+    assert not picture.luminance[outside].any()
+    inside = np.sort(hounsfield[~outside].astype(float))[[1, -2]]
+    expected = np.clip((hounsfield - inside[0]) / np.ptp(inside), 0, 1)
+    expected = 1 - expected if "PhotometricInterpretation" in stored else expected
+    np.testing.assert_allclose(picture.luminance[~outside], expected[~outside], atol=1e-5)
+    assert picture.note is None
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"], ids=["explicit", "implicit"])
+def test_a_file_without_a_preamble(tmp_path, syntax):
+    stored = (LEVELS.astype(np.uint16) * 100).astype(np.uint16)
+    path = dicom(tmp_path / "old.ima", stored, syntax=syntax, preamble=False, WindowCenter=12750, WindowWidth=25501)
+    assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_allclose(read_picture(path).luminance, LEVELS / 255, atol=1e-4)
+
+
+def test_eight_bits_without_a_window_are_taken_as_they_are(tmp_path):
+    stored = (LEVELS // 2).astype(np.uint8)
+    picture = read_picture(dicom(tmp_path / "us.dcm", stored))
+    assert (picture.bits, picture.note) == (8, None)
+    np.testing.assert_array_equal(to_array(picture), stored)
+    inverted = read_picture(dicom(tmp_path / "inv.dcm", stored, PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_array_equal(to_array(inverted), 255 - stored)
+
+
+def test_curves_and_tables_of_the_file(tmp_path):
+    stored = (LEVELS.astype(np.uint16) * 16).astype(np.uint16)
+    curve = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID", "BitsStored": 12, "HighBit": 11}
+    sigmoid = read_picture(dicom(tmp_path / "sigmoid.dcm", stored, **curve)).luminance
+    np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-4 * (stored - 2000.0) / 1000)), atol=2e-3)
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 12], (4095 - np.arange(4096)).astype("<u2").tobytes()
+    table["LUTData"].VR = "OW"
+    shown = dicom(tmp_path / "lut.dcm", stored, BitsStored=12, HighBit=11, VOILUTSequence=[table])
+    np.testing.assert_allclose(read_picture(shown).luminance, 1 - stored / 4095, atol=1e-5)
+    # A window that is asked for is in the file's own numbers.
+    np.testing.assert_allclose(read_picture(shown, window=(0, 4095)).luminance, stored / 4095, atol=1e-5)
+    exact = dicom(tmp_path / "e.dcm", stored, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="LINEAR_EXACT")
+    np.testing.assert_allclose(read_picture(exact).luminance, np.clip((stored - 1500.0) / 1000, 0, 1), atol=1e-5)
+
+
+def test_what_only_begins_like_dicom_is_refused(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100" + bytes(300))
+    with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM"):
+        read_picture(tmp_path / "a.dcm")

@@ -1,0 +1,236 @@
+"""TIFF: what the file says of its values, of its channels, and of what lies beside the image."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from refusion.images import PictureError, read_picture, save_picture, to_array
+from refusion.models.model import ReFusion
+
+MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+RNG = np.random.default_rng(0)
+SCENE = np.add.outer(np.linspace(0, 0.6, 48), 0.4 * np.sin(np.arange(64) / 7) ** 2)
+COLOUR = np.stack([SCENE, SCENE[::-1], SCENE[:, ::-1]], axis=-1)
+GEO = [
+    (33550, "d", 3, (10.0, 10.0, 0.0), True),
+    (33922, "d", 6, (0.0, 0.0, 0.0, 399960.0, 5800020.0, 0.0), True),
+    (34735, "H", 8, (1, 1, 0, 1, 1024, 0, 1, 1), True),
+    (34737, "s", 0, "WGS 84 / UTM zone 33N|", True),
+]
+
+
+def own_scale(values):
+    """What an own range makes of values: the 0.05 % at each end, at least one pixel, does not count."""
+    flat = np.sort(values.astype(np.float64).ravel())
+    k = max(1, flat.size // 2000)
+    return np.clip((values.astype(np.float64) - flat[k]) / (flat[-1 - k] - flat[k]), 0, 1)
+
+
+VALUES = {
+    "int16": (SCENE - 0.5) * 60_000,
+    "int32": (SCENE - 0.5) * 2e9,
+    "uint32": SCENE * 4e9,
+    "float16": 10 + 30 * SCENE,
+    "float32": 10 + 30 * SCENE,
+    "float64": -1e5 + 3e4 * SCENE,
+    "uint16": SCENE * 65_535,
+}
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "lzw"}, {"compression": "deflate", "predictor": True, "tile": (16, 32)}, {"compression": "zstd"}],
+    ids=str,
+)
+def test_values_of_every_type_and_byte_order(tmp_path, dtype, order, options):
+    stored = VALUES[dtype].astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stored, byteorder=order, **options)
+    picture = read_picture(tmp_path / "a.tif", window="own")
+    np.testing.assert_allclose(picture.luminance, own_scale(stored), atol=1e-5)
+    assert picture.bits == 16
+
+
+def test_signed_bytes_have_a_range_of_their_own(tmp_path):
+    stored = ((SCENE - 0.5) * 250).astype(np.int8)
+    tifffile.imwrite(tmp_path / "a.tif", stored)
+    picture = read_picture(tmp_path / "a.tif", window="own")
+    np.testing.assert_allclose(picture.luminance, (stored + 128.0) / 255, atol=1e-6)
+    assert picture.bits == 8
+
+
+def test_colour_compressed_as_jpeg(tmp_path):
+    stored = (255 * COLOUR).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", compression="jpeg", compressionargs={"level": 95})
+    assert np.abs(to_array(read_picture(tmp_path / "a.tif")).astype(int) - stored).mean() < 3
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_fourth_channel_is_what_the_file_says(tmp_path, dtype):
+    top = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    fourth = np.clip(SCENE, 0.1, 1)
+    rgb, alpha = (COLOUR * top).astype(dtype), (fourth * top).astype(dtype)
+    plain = read_picture(rgb)
+
+    def read(values, kind):
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=[kind])
+        return read_picture(tmp_path / "a.tif")
+
+    other = read(np.dstack([rgb, alpha]), "unspecified")
+    np.testing.assert_allclose(other.luminance, plain.luminance, atol=1e-6)
+    assert other.alpha is None
+    assert "a.tif has a channel beside red, green and blue, which the file does not call alpha" in (other.note or "")
+
+    unassociated = read(np.dstack([rgb, alpha]), "unassalpha")
+    share = alpha / np.float32(top)
+    np.testing.assert_allclose(unassociated.alpha, share, atol=1e-6)
+    np.testing.assert_allclose(unassociated.luminance, plain.luminance * share, atol=1e-5)
+
+    over_black = (rgb * share[..., None]).astype(dtype)
+    associated = read(np.dstack([over_black, alpha]), "assocalpha")
+    np.testing.assert_allclose(associated.luminance, read_picture(over_black).luminance, atol=1e-5)
+    np.testing.assert_allclose(associated.alpha, share, atol=1e-6)
+
+
+def test_more_bands_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "rgbnir2.tif", np.dstack([COLOUR, COLOUR[..., :2]]), photometric="rgb")
+    assert "has 2 channels beside red, green and blue" in (read_picture(tmp_path / "rgbnir2.tif").note or "")
+    names = "".join(f'<Item name="DESCRIPTION" sample="{i}" role="description">{n}</Item>' for i, n in enumerate("ABCD"))
+    tags = [(42112, "s", 0, f"<GDALMetadata>{names}</GDALMetadata>", True)]
+    bands = (1000 * np.dstack([SCENE] * 4)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", bands, photometric="minisblack", planarconfig="contig", extratags=tags)
+    with pytest.raises(PictureError, match=r"m\.tif holds 4 bands of 16 bits \(A, B, C, D\), which are neither grey"):
+        read_picture(tmp_path / "m.tif")
+
+
+def test_wholly_transparent_is_refused(tmp_path):
+    nothing = np.dstack([COLOUR, np.zeros_like(SCENE)]).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", nothing, photometric="rgb", extrasamples=["unassalpha"])
+    Image.fromarray((255 * nothing).astype(np.uint8)).save(tmp_path / "a.png")
+    for name in ("a.tif", "a.png"):
+        with pytest.raises(PictureError, match="transparent or without a value everywhere"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("nodata", "text", "dtype"),
+    [(-9999, "-9999", "float32"), (-3.4028234663852886e38, "-3.40282e+38", "float32"), (0, "0", "uint16"), (np.nan, "nan", "float64")],
+)
+def test_no_data_that_gdal_declares_is_missing(tmp_path, nodata, text, dtype):
+    missing = np.zeros(SCENE.shape, bool)
+    missing[:, :10] = True
+    kelvin = (29_000 + 900 * SCENE).astype(dtype)
+    stored = np.where(missing, np.asarray(nodata, dtype), kelvin)
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=[(42113, "s", 0, text, True)])
+    picture = read_picture(tmp_path / "a.tif", window="own")
+    np.testing.assert_array_equal(picture.alpha == 0, missing)
+    assert not picture.luminance[missing].any()
+    np.testing.assert_allclose(picture.luminance[~missing], own_scale(kelvin[~missing]), atol=1e-4)
+    given = (29_000, 29_900)
+    np.testing.assert_allclose(
+        read_picture(tmp_path / "a.tif", window=given).luminance[~missing], (kelvin[~missing] - 29_000.0) / 900, atol=1e-4
+    )
+
+
+def test_no_data_that_is_asked_for(tmp_path):
+    celsius = (10 + 30 * SCENE).astype(np.float32)
+    missing = SCENE < 0.2
+    tifffile.imwrite(tmp_path / "nan.tif", np.where(missing, np.nan, celsius))
+    with pytest.raises(PictureError, match=r"nan\.tif has values that are not finite .*--nodata nan"):
+        read_picture(tmp_path / "nan.tif", window=(10, 40))
+    whole = read_picture(celsius, window=(10, 40)).luminance
+    for picture in (
+        read_picture(tmp_path / "nan.tif", window=(10, 40), nodata=np.nan),
+        read_picture(np.where(missing, -300, celsius), window=(10, 40), nodata=-300),
+        read_picture(np.ma.masked_array(np.where(missing, 1e9, celsius), missing), window=(10, 40)),
+    ):
+        np.testing.assert_array_equal(picture.alpha == 0, missing)
+        np.testing.assert_allclose(picture.luminance[~missing], whole[~missing], atol=1e-6)
+
+
+def test_overviews_thumbnails_and_masks_are_no_frames(tmp_path):
+    stored = (65_535 * SCENE).astype(np.uint16)
+    mask = np.full(SCENE.shape, 255, np.uint8)
+    mask[:8] = 0
+    with tifffile.TiffWriter(tmp_path / "cog.tif") as file:
+        file.write(stored, metadata=None)
+        file.write(mask, subfiletype=1, metadata=None)
+        file.write(stored[::2, ::2], subfiletype=1, metadata=None)
+        file.write(mask[::2, ::2], subfiletype=1, metadata=None)
+    # What tifffile does not write: masks, whole and reduced, as GDAL has them.
+    with tifffile.TiffFile(tmp_path / "cog.tif", mode="r+b") as file:
+        for page, kind in ((1, 4), (3, 5)):
+            file.pages[page].tags[254].overwrite(kind)
+    picture = read_picture(tmp_path / "cog.tif")
+    np.testing.assert_array_equal(to_array(picture, 16)[8:, :, 0], stored[8:])
+    np.testing.assert_array_equal(picture.alpha == 0, mask == 0)
+    with tifffile.TiffWriter(tmp_path / "thumbnail.tif") as file:
+        file.write(stored[::4, ::4], subfiletype=1, metadata=None)
+        file.write(stored, metadata=None)
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "thumbnail.tif"), 16), stored)
+    with tifffile.TiffWriter(tmp_path / "sub.tif") as file:
+        file.write(stored[::4, ::4], subfiletype=1, subifds=1, metadata=None)
+        file.write(stored, metadata=None)
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "sub.tif"), 16), stored)
+
+
+@pytest.mark.parametrize("place", ["first", "sub", "linear"])
+def test_raw_files_are_not_taken_for_their_thumbnails(tmp_path, place):
+    sensor = RNG.integers(200, 4000, (90, 120), dtype=np.uint16)
+    cfa = [(33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)]
+    thumbnail = RNG.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.nef") as file:
+        if place == "first":
+            file.write(sensor, photometric=32803, metadata=None, extratags=cfa)
+        else:
+            file.write(thumbnail, photometric="rgb", subifds=1, subfiletype=1, metadata=None)
+            kind = 32803 if place == "sub" else 34892
+            values = np.dstack([sensor] * 3) if place == "linear" else sensor
+            file.write(values, photometric=kind, metadata=None, extratags=[] if place == "linear" else cfa)
+    with pytest.raises(PictureError, match=r"a\.nef is a raw file of a camera\. Develop it first"):
+        read_picture(tmp_path / "a.nef")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_geotiff_stays_where_it_lies(tmp_path, colour, bits):
+    values = COLOUR if colour else SCENE
+    stored = (values * (2**bits - 1)).astype(f"uint{bits}")
+    kind = "rgb" if colour else "minisblack"
+    tifffile.imwrite(tmp_path / "b.tif", stored, photometric=kind, extratags=GEO)
+    fused = MODEL.fuse(SCENE.astype(np.float32)[::-1], tmp_path / "b.tif", align=False)
+    fused.save(tmp_path / "fused.tif", bits=bits)
+    save_picture(read_picture(tmp_path / "b.tif"), tmp_path / "same.tif")
+    for name in ("fused.tif", "same.tif"):
+        with tifffile.TiffFile(tmp_path / name) as file:
+            page = file.pages[0]
+            assert page.bitspersample == bits
+            for tag, _, _, value, _ in GEO:
+                assert page.tags.valueof(tag) == value
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "same.tif"), bits), stored)
+    resized = MODEL.fuse(np.zeros((24, 32), np.float32) + 0.5, tmp_path / "b.tif", resize="a")
+    assert resized.picture.geo == ()
+
+
+def test_a_giant_tile_is_refused_before_it_is_made(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", (255 * SCENE).astype(np.uint8), tile=(16, 16), compression="deflate")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    for tag in (322, 323):
+        at = content.index(tag.to_bytes(2, "little") + b"\x04\0") if tag.to_bytes(2, "little") + b"\x04\0" in content else None
+        at = at or content.index(tag.to_bytes(2, "little") + b"\x03\0")
+        content[at + 2 : at + 12] = b"\x04\0" + (1).to_bytes(4, "little") + (60_000).to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(PictureError, match="its tiles are 60000 x 60000"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_missing_pixels_are_not_filled_with_black(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", (65_535 * SCENE).astype(np.uint16), rowsperstrip=8, compression="deflate")
+    whole = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        end = file.pages[0].dataoffsets[-1]
+    (tmp_path / "a.tif").write_bytes(whole[: end + 3])
+    with pytest.raises(PictureError, match=r"a\.tif cannot be decoded"):
+        read_picture(tmp_path / "a.tif")
