@@ -1,4 +1,4 @@
-"""Files that are no pictures, or of kinds that are not read, called by their names."""
+"""Files that are no images, or of kinds that are not read, called by their names."""
 
 import zlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ RAW = "a raw file of a camera"
 """What a raw file is called."""
 
 _DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
-_AS_ARRAY = "Load it with {} and give the slice or picture you want as an array, or save that as PNG or TIFF"
+_AS_ARRAY = "Load it with {} and give the slice or image you want as an array, or save that as PNG or TIFF"
 _SAVE = "Save it as PNG or TIFF"
 
 
@@ -74,24 +74,24 @@ def _is_svg(start: bytes) -> bool:
 
 _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (
-        "a pointer of Git LFS and not the picture itself",
-        "Fetch the picture with: git lfs pull",
+        "a pointer of Git LFS and not the image itself",
+        "Fetch the image with: git lfs pull",
         _begins(b"version https://git-lfs", b"version https://hawser"),
     ),
     ("an SVG drawing", "Export it as PNG", _is_svg),
     (
-        "a web page (HTML) and not a picture, as a download leaves behind that needs a login or was moved",
+        "a web page (HTML) and not an image, as a download leaves behind that needs a login or was moved",
         "Download it again",
         _text(b"<!doctype html", b"<html", b"<head", b"<body"),
     ),
-    ("a text (XML or JSON) and not a picture", "Look into it: it may be an error of a server", _text(b"<?xml", b'{"')),
+    ("a text (XML or JSON) and not an image", "Look into it: it may be an error of a server", _text(b"<?xml", b'{"')),
     ("a GIF, which may hold several frames", "Save the frame you want as PNG", _begins(b"GIF87a", b"GIF89a")),
     (
-        "a JPEG 2000 picture, which is not read",
+        "a JPEG 2000 image, which is not read",
         _SAVE,
         _begins(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     ),
-    ("a JPEG XL picture, which is not read", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
+    ("a JPEG XL image, which is not read", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
     (RAW, _DEVELOP, _brand(b"crx ")),
     (
         RAW,
@@ -125,12 +125,12 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an NRRD volume", _AS_ARRAY.format("pynrrd or SimpleITK"), _begins(b"NRRD000")),
     ("a MetaImage volume", _AS_ARRAY.format("SimpleITK"), _begins(b"ObjectType = Image", b"ObjectType=Image")),
     ("a FLIR recording (FFF or SEQ)", "Export the frame you want as 16-bit TIFF", _begins(b"FFF\0", b"AFF\0")),
-    ("an OpenEXR picture, which is not read", "Save it as a TIFF of floats", _begins(b"v/1\x01")),
-    ("a Radiance HDR picture, which is not read", "Save it as a TIFF of floats", _begins(b"#?RADIANCE", b"#?RGBE")),
+    ("an OpenEXR image, which is not read", "Save it as a TIFF of floats", _begins(b"v/1\x01")),
+    ("a Radiance HDR image, which is not read", "Save it as a TIFF of floats", _begins(b"#?RADIANCE", b"#?RGBE")),
     ("a Photoshop document", "Export it as PNG or TIFF", _begins(b"8BPS")),
-    ("a PDF document", "Export the page or picture you want as PNG", _begins(b"%PDF-")),
+    ("a PDF document", "Export the page or image you want as PNG", _begins(b"%PDF-")),
     (
-        "a Netpbm picture (PGM or PPM), which is not read",
+        "a Netpbm image (PGM or PPM), which is not read",
         _SAVE,
         lambda start: start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3] in b" \t\r\n" and len(start) > 8,
     ),

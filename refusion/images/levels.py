@@ -140,6 +140,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     levels = None
     if chosen == "own":
         ends = _own_range(valid) or ends
+        levels = Levels(*ends, *ends)
     elif chosen is not None:
         ends = chosen
         if wanted is not None:

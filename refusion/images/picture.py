@@ -65,7 +65,7 @@ class Picture:
             else 8.
         notes: what a person should know about how it was read, as sentences.
         levels: which stored values are black and white, of a picture of more than 8 bits or of floats; None where
-            these come from the file itself, or from the picture's own range.
+            the file itself names them.
         geo: TIFF tags that say where on Earth the picture lies (GeoTIFF), by their numbers.
         used: which options of reading had an effect: of "window", "temperatures", "nodata".
     """

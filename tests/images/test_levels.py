@@ -1,0 +1,179 @@
+"""Depth and range: one rule for every source and every command."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from support.command import refusion, small_model
+from support.scenes import textured
+
+from refusion.images import PictureError, Reading, read_pair, read_picture
+from refusion.models.model import ReFusion
+from refusion.training.flags import make_parser, reading_from
+from refusion.training.run import main as train
+
+MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+UNIT = textured(3) / 255
+COUNTS = (7300 + 600 * UNIT).astype(np.uint16)
+
+
+def with_outliers(values, *places):
+    values = values.copy()
+    for place, value in places:
+        values[place] = value
+    return values
+
+
+@pytest.mark.parametrize("bad", [((5, 6), 16383), ((40, 2), 0), ((0, 0), 65535)], ids=str)
+def test_one_pixel_moves_neither_the_own_range_nor_the_note(bad):
+    broken = with_outliers(COUNTS, bad)
+    good = np.ones(COUNTS.shape, bool)
+    good[bad[0]] = False
+    own, whole = (read_picture(values, window="own").luminance for values in (broken, COUNTS))
+    np.testing.assert_allclose(own[good], whole[good], atol=0.03)
+    for values in (broken, COUNTS):
+        assert "nearly without contrast" in (read_picture(values).note or "")
+
+
+def test_a_note_from_less_than_a_quarter_of_the_range_on():
+    for share, noted in ((0.2, True), (0.24, True), (0.26, False), (1, False)):
+        values = np.linspace(0, share, 64 * 64).reshape(64, 64)
+        for source in (values, (values * 65535).astype(np.uint16)):
+            assert ("nearly without contrast" in (read_picture(source).note or "")) == noted
+    assert read_picture((UNIT * 60).astype(np.uint8)).note is None
+    assert read_picture(np.full((16, 16), 500, np.uint16)).note is None
+
+
+def test_a_window_beside_all_values_is_refused():
+    kelvin = (29315 + 3000 * UNIT).astype(np.uint16)
+    with pytest.raises(PictureError, match=r"No value of array lies in the window 20 to 50: they go from 29\d+ to 3"):
+        read_picture(kelvin, window=(20, 50))
+    touched = read_picture(with_outliers(kelvin, ((0, 0), 30)), window=(20, 50))
+    assert "of 20 to 50 (the window)" in (touched.note or "")
+
+
+def test_a_window_for_each_source():
+    ct, mri = (2000 * UNIT - 1000).astype(np.float32), (900 * UNIT[::-1]).astype(np.uint16)
+    a, b = read_pair(ct, mri, window=[(-160, 240), (0, 900)])
+    np.testing.assert_allclose(a.luminance, np.clip((ct + 160) / 400, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(b.luminance, mri / 900, atol=1e-5)
+    a, b = read_pair(ct, mri, window=["own", None])
+    assert a.luminance.max() == 1
+    assert b.luminance.max() < 0.02
+    for window, words in (([(0, 1)] * 3, "3 windows were given for 2"), ([(1, 0), None], "A window is two numbers")):
+        with pytest.raises(PictureError, match=words):
+            MODEL.fuse(ct, mri, window=window)
+
+
+def test_one_camera_has_one_own_range():
+    dark, bright = (1000 * UNIT + 200).astype(np.uint16), (9000 * UNIT + 1500).astype(np.uint16)
+    apart = Reading("own").all([dark, bright])
+    together = Reading("own", alike=True).all([dark, bright, bright])
+    assert np.ptp(apart[0].luminance) == 1
+    assert together[0].luminance.max() < 0.2
+    assert together[1].luminance.max() == together[2].luminance.max() == 1
+    one = np.sort(dark.ravel())[1]
+    top = np.sort(bright.ravel())[-2]
+    np.testing.assert_allclose(together[0].luminance, np.clip((dark - float(one)) / (top - float(one)), 0, 1), atol=1e-5)
+    # The note is on all together, too: the dark one alone would have one.
+    wide = (30000 * UNIT).astype(np.uint16)
+    assert Reading(alike=True).notes([read_picture(x) for x in (dark, wide)]) == []
+    assert len(Reading().notes([read_picture(x) for x in (dark, wide)])) == 1
+    fused = FOCUS.fuse_stack([dark, wide, bright])
+    assert fused.notes == ()
+    assert "and the others together use only" in FOCUS.fuse_stack([dark, dark, bright // 2]).notes[0]
+
+
+def test_options_without_effect_are_said():
+    eight = textured(1), textured(2)
+    notes = MODEL.fuse(*eight, window=(10, 40), temperatures=True, nodata=-9999).notes
+    assert [note for note in notes if "changes nothing of array and array: images of 8 bits" in note]
+    assert [note for note in notes if "--temperatures changes nothing here" in note]
+    assert [note for note in notes if "No pixel of array and array has the no-data value -9999" in note]
+    assert MODEL.fuse(COUNTS, eight[1], window="own").notes == ()
+    only_b = MODEL.fuse(COUNTS, eight[1], window=["own", (10, 40)]).notes
+    assert [note for note in only_b if "changes nothing of array: images" in note]
+
+
+# The same in every command
+
+
+@pytest.fixture
+def deep_pairs(tmp_path):
+    """The same five pairs twice: infrared of 8 bits, and as counts of 14 bits."""
+    for index in range(5):
+        infrared, visible = textured(index), Image.fromarray(textured(index + 100))
+        for folder in ("d8", "d14"):
+            for side in ("ir", "vis"):
+                (tmp_path / folder / side).mkdir(parents=True, exist_ok=True)
+            visible.save(tmp_path / folder / "vis" / f"{index}.png")
+        Image.fromarray(infrared).save(tmp_path / "d8" / "ir" / f"{index}.png")
+        counts = (7300 + 2 * infrared.astype(np.uint16)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "d14" / "ir" / f"{index}.tif", counts)
+    return tmp_path
+
+
+def test_evaluate_reads_as_fuse_does(deep_pairs):
+    model = small_model(deep_pairs / "model")
+    said, means = {}, {}
+    for name, *options in (("d8",), ("d14",), ("d14", "--window-a", 7300, 7810), ("d14", "--own-range")):
+        report = deep_pairs / "report.json"
+        done = refusion("evaluate", "--data", deep_pairs / name, "--model", model, "--json", report, *options)
+        assert done.code == 0
+        key = " ".join(map(str, (name, *options[:1])))
+        said[key], means[key] = done.err, next(iter(json.loads(report.read_text())["models"].values()))["mean"]
+    assert "nearly without contrast" in said["d14"]
+    assert said["d8"] == said["d14 --own-range"] == said["d14 --window-a"] == ""
+    for figure, value in means["d8"].items():
+        if value is None:
+            continue
+        assert means["d14 --window-a"][figure] == pytest.approx(value, rel=1e-3, abs=1e-3)
+    assert means["d14"]["SD"] != pytest.approx(means["d8"]["SD"], rel=0.02)
+
+
+def test_training_reads_as_fuse_does(deep_pairs, capfd):
+    begin = ["--task", "ir-vis", "--data", str(deep_pairs / "d14"), "--crop", "16", "--batch-size", "1", "--steps", "1"]
+    small = [*begin, "--device", "cpu"]
+    assert train([*small, "--out", str(deep_pairs / "plain")]) == 0
+    assert "nearly without contrast" in capfd.readouterr().err
+    assert train([*small, "--out", str(deep_pairs / "own"), "--own-range"]) == 0
+    assert "nearly without contrast" not in capfd.readouterr().err
+    assert json.loads((deep_pairs / "own" / "settings.json").read_text())["arguments"]["own_range"] is True
+    # Other pairs, or the same ones read otherwise, are not what the run was begun with.
+    assert train([*small, "--out", str(deep_pairs / "own"), "--resume"]) == 2
+    assert "begun with other values for --own-range" in " ".join(capfd.readouterr().err.split())
+    tifffile.imwrite(deep_pairs / "d14" / "ir" / "0.tif", COUNTS)
+    assert train([*small, "--out", str(deep_pairs / "own"), "--own-range", "--resume"]) == 2
+    assert "are other ones than own was begun with" in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_flags_of_training_say_how_pairs_are_read():
+    from refusion.tasks import get_task
+
+    flags = ["--data", "d", "--out", "o", "--window-b", "0", "900", "--nodata", "nan", "--temperatures"]
+    reading = reading_from(make_parser().parse_args(flags), get_task("multi-focus"))
+    assert reading.windows([COUNTS, COUNTS]) == [None, (0, 900)]
+    assert np.isnan(reading.nodata)
+    assert (reading.temperatures, reading.alike) == (True, True)
+
+
+def test_the_other_commands_read_as_fuse_does(deep_pairs):
+    model = small_model(deep_pairs / "model")
+    a, b = deep_pairs / "d14" / "ir" / "0.tif", deep_pairs / "d14" / "vis" / "0.png"
+    fuse = ["fuse", a, b, "-o", deep_pairs / "f.png", "--model", model]
+    assert "nearly without contrast" in refusion(*fuse).err
+    assert refusion(*fuse, "--own-range").err == ""
+    assert refusion(*fuse, "--window", "7300", "7810").err == ""
+    assert "Give either --window or --own-range" in refusion(*fuse, "--window", "0", "9", "--own-range").err
+    bulk = ["fuse-dataset", deep_pairs / "d14", deep_pairs / "out", "--model", model, "--device", "cpu"]
+    assert refusion(*bulk, "--window-a", "7300", "7810", "--scores").code == 0
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(next((deep_pairs / "out" / "data").glob("*.parquet"))).to_pylist()
+    assert [row["note"] for row in rows] == [None] * 5
+    explain = ["explain", a, b, "-o", deep_pairs / "explained"]
+    assert "nearly without contrast" in refusion(*explain).err
+    assert refusion(*explain, "--own-range").err == ""
