@@ -158,6 +158,23 @@ def test_heic(tmp_path):
     assert np.abs(to_array(read_picture(tmp_path / "a.heic")).astype(int) - np.asarray(picture)).mean() < 3
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+def test_heic_of_ten_bits_keeps_them(tmp_path, alpha):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    mode, channels = ("RGBA;16", 4) if alpha else ("RGB;16", 3)
+    stored = np.kron(np.random.default_rng(0).integers(0, 1024, (6, 8, channels)), np.ones((8, 8, 1))).astype(np.uint16)
+    stored[..., 3:] = 1023
+    try:
+        heif = pillow_heif.from_bytes(mode=mode, size=(64, 48), data=(stored << 6).tobytes())
+        heif.save(tmp_path / "a.heic", quality=-1, chroma=444, matrix_coefficients=0)
+    except (RuntimeError, ValueError) as error:
+        pytest.skip(f"this pillow-heif writes no HEIC of ten bits: {error}")
+    picture = read_picture(tmp_path / "a.heic")
+    assert (picture.bits, picture.note) == (16, None)
+    off = np.abs(to_array(picture, 16)[..., :3] / 65535 * 1023 - stored[..., :3])
+    assert off.mean() < 1
+
+
 @pytest.mark.parametrize(
     ("package", "start"), [("pillow_heif", b"\0\0\0\x18ftypheic"), ("pydicom", b"\0" * 128 + b"DICM")]
 )

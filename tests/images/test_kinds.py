@@ -43,7 +43,10 @@ FILES = {
     "an LFS pointer": (LFS, "a pointer of Git LFS and not the image itself. Fetch the image with: git lfs pull"),
     "a web page": (b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", r"a web page \(HTML\)"),
     "a web page in capitals": (b"\xef\xbb\xbf<HTML lang='en'>", r"a web page \(HTML\)"),
-    "an answer of a server": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', r"a text \(XML or JSON\)"),
+    "an answer of a server": (
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+        r"a text \(XML or JSON\)",
+    ),
     "JSON": (b'{"message": "Not Found"}', r"a text \(XML or JSON\)"),
     "SVG": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing. Export it as PNG"),
     "GIF": (saved("GIF"), "a GIF, which may hold several frames"),

@@ -77,7 +77,9 @@ def test_one_camera_has_one_own_range():
     assert together[1].luminance.max() == together[2].luminance.max() == 1
     one = np.sort(dark.ravel())[1]
     top = np.sort(bright.ravel())[-2]
-    np.testing.assert_allclose(together[0].luminance, np.clip((dark - float(one)) / (top - float(one)), 0, 1), atol=1e-5)
+    np.testing.assert_allclose(
+        together[0].luminance, np.clip((dark - float(one)) / (top - float(one)), 0, 1), atol=1e-5
+    )
     # The note is on all together, too: the dark one alone would have one.
     wide = (30000 * UNIT).astype(np.uint16)
     assert Reading(alike=True).notes([read_picture(x) for x in (dark, wide)]) == []

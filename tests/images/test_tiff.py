@@ -42,7 +42,12 @@ VALUES = {
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"compression": "lzw"}, {"compression": "deflate", "predictor": True, "tile": (16, 32)}, {"compression": "zstd"}],
+    [
+        {},
+        {"compression": "lzw"},
+        {"compression": "deflate", "predictor": True, "tile": (16, 32)},
+        {"compression": "zstd"},
+    ],
     ids=str,
 )
 def test_values_of_every_type_and_byte_order(tmp_path, dtype, order, options):
@@ -97,7 +102,9 @@ def test_a_fourth_channel_is_what_the_file_says(tmp_path, dtype):
 def test_more_bands_are_named(tmp_path):
     tifffile.imwrite(tmp_path / "rgbnir2.tif", np.dstack([COLOUR, COLOUR[..., :2]]), photometric="rgb")
     assert "has 2 channels beside red, green and blue" in (read_picture(tmp_path / "rgbnir2.tif").note or "")
-    names = "".join(f'<Item name="DESCRIPTION" sample="{i}" role="description">{n}</Item>' for i, n in enumerate("ABCD"))
+    names = "".join(
+        f'<Item name="DESCRIPTION" sample="{i}" role="description">{n}</Item>' for i, n in enumerate("ABCD")
+    )
     tags = [(42112, "s", 0, f"<GDALMetadata>{names}</GDALMetadata>", True)]
     bands = (1000 * np.dstack([SCENE] * 4)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "m.tif", bands, photometric="minisblack", planarconfig="contig", extratags=tags)
@@ -116,7 +123,12 @@ def test_wholly_transparent_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("nodata", "text", "dtype"),
-    [(-9999, "-9999", "float32"), (-3.4028234663852886e38, "-3.40282e+38", "float32"), (0, "0", "uint16"), (np.nan, "nan", "float64")],
+    [
+        (-9999, "-9999", "float32"),
+        (-3.4028234663852886e38, "-3.40282e+38", "float32"),
+        (0, "0", "uint16"),
+        (np.nan, "nan", "float64"),
+    ],
 )
 def test_no_data_that_gdal_declares_is_missing(tmp_path, nodata, text, dtype):
     missing = np.zeros(SCENE.shape, bool)
@@ -130,7 +142,9 @@ def test_no_data_that_gdal_declares_is_missing(tmp_path, nodata, text, dtype):
     np.testing.assert_allclose(picture.luminance[~missing], own_scale(kelvin[~missing]), atol=1e-4)
     given = (29_000, 29_900)
     np.testing.assert_allclose(
-        read_picture(tmp_path / "a.tif", window=given).luminance[~missing], (kelvin[~missing] - 29_000.0) / 900, atol=1e-4
+        read_picture(tmp_path / "a.tif", window=given).luminance[~missing],
+        (kelvin[~missing] - 29_000.0) / 900,
+        atol=1e-4,
     )
 
 
@@ -218,7 +232,11 @@ def test_a_giant_tile_is_refused_before_it_is_made(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", (255 * SCENE).astype(np.uint8), tile=(16, 16), compression="deflate")
     content = bytearray((tmp_path / "a.tif").read_bytes())
     for tag in (322, 323):
-        at = content.index(tag.to_bytes(2, "little") + b"\x04\0") if tag.to_bytes(2, "little") + b"\x04\0" in content else None
+        at = (
+            content.index(tag.to_bytes(2, "little") + b"\x04\0")
+            if tag.to_bytes(2, "little") + b"\x04\0" in content
+            else None
+        )
         at = at or content.index(tag.to_bytes(2, "little") + b"\x03\0")
         content[at + 2 : at + 12] = b"\x04\0" + (1).to_bytes(4, "little") + (60_000).to_bytes(4, "little")
     (tmp_path / "a.tif").write_bytes(content)

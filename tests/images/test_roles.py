@@ -1,0 +1,164 @@
+"""Sources that look exchanged or unlike what they are to be, and colours of different profiles."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from support.command import refusion, small_model
+from support.scenes import SHARED, textured
+
+from refusion.images import Picture, read_picture, to_array
+from refusion.images.profiles import share_profile
+from refusion.images.roles import role_notes
+from refusion.models.model import ReFusion
+from refusion.tasks import get_task
+
+GREY = textured(1)
+VISIBLE = np.stack([textured(2), textured(2) // 2 + 60, textured(3) // 2 + 40], axis=-1)
+IR_VIS, MEDICAL, EXPOSURE = (get_task(name) for name in ("ir-vis", "medical", "multi-exposure"))
+
+
+def false_colours(grey, palette, quality=None):
+    coloured = np.ascontiguousarray(cv2.applyColorMap(grey, palette)[..., ::-1])
+    if quality is None:
+        return read_picture(coloured)
+    file = io.BytesIO()
+    Image.fromarray(coloured).save(file, "JPEG", quality=quality)
+    return read_picture(file)
+
+
+def test_infrared_and_visible_exchanged():
+    grey, visible = read_picture(GREY), read_picture(VISIBLE)
+    assert role_notes(grey, visible, IR_VIS) == []
+    assert role_notes(grey, grey, IR_VIS) == []
+    (note,) = role_notes(visible, grey, IR_VIS)
+    assert "is a colour image, and array, the visible one, is grey: they look exchanged" in note
+    (note,) = role_notes(visible, false_colours(GREY, cv2.COLORMAP_JET), IR_VIS)
+    assert "is in false colours: they look exchanged" in note
+    (note,) = role_notes(visible, visible, IR_VIS)
+    assert "is coloured, and only its brightness is fused" in note
+
+
+@pytest.mark.parametrize("palette", ["JET", "RAINBOW", "INFERNO", "HOT", "TURBO", "PLASMA"])
+@pytest.mark.parametrize("quality", [None, 90])
+def test_infrared_in_false_colours(palette, quality):
+    infrared = false_colours(cv2.GaussianBlur(GREY, (0, 0), 2), getattr(cv2, f"COLORMAP_{palette}"), quality)
+    for visible in (VISIBLE, GREY):
+        (note,) = role_notes(infrared, read_picture(visible), IR_VIS)
+        assert "is in false colours (a palette such as rainbow or iron)" in note
+
+
+def test_a_tint_of_noise_is_no_colour():
+    tinted = np.clip(GREY[..., None].astype(int) + np.random.default_rng(0).integers(-2, 3, (48, 64, 3)), 0, 255)
+    assert role_notes(read_picture(tinted.astype(np.uint8)), read_picture(VISIBLE), IR_VIS) == []
+
+
+def test_exposures_and_scans_exchanged():
+    dark, bright = read_picture(GREY // 3), read_picture(GREY // 2 + 100)
+    assert role_notes(dark, bright, EXPOSURE) == []
+    (note,) = role_notes(bright, dark, EXPOSURE)
+    assert "given as the under-exposed source but is brighter" in note
+    pet, mri = false_colours(GREY, cv2.COLORMAP_HOT), read_picture(GREY)
+    assert role_notes(pet, mri, MEDICAL) == role_notes(mri, mri, MEDICAL) == []
+    assert "given as the MRI but is coloured: they look exchanged" in role_notes(mri, pet, MEDICAL)[0]
+    assert role_notes(bright, dark, get_task("multi-focus")) == []
+
+
+def test_every_command_says_so(tmp_path):
+    model = small_model(tmp_path / "model")
+    for index in range(2):
+        for side, pixels in (("ir", VISIBLE), ("vis", GREY)):
+            (tmp_path / "pairs" / side).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.roll(pixels, index, axis=0)).save(tmp_path / "pairs" / side / f"{index}.png")
+    pair = [tmp_path / "pairs" / side / "0.png" for side in ("ir", "vis")]
+    for arguments in (
+        ["fuse", *pair, "-o", tmp_path / "f.png", "--model", model],
+        ["evaluate", "--data", tmp_path / "pairs", "--model", model],
+        ["explain", *pair, "-o", tmp_path / "explained"],
+    ):
+        assert "they look exchanged" in refusion(*arguments).err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "folder", "sides"),
+    [
+        ("ir-vis", "ir_vis", ("ir", "vis")),
+        ("medical", "medical", ("functional", "mri")),
+        ("multi-exposure", "multi_exposure", ("under", "over")),
+    ],
+)
+def test_no_real_pair_in_order_is_noted(shared, task, folder, sides):
+    for first in sorted((SHARED / "data" / folder / "val" / sides[0]).iterdir()):
+        (second,) = (SHARED / "data" / folder / "val" / sides[1]).glob(f"{first.stem}.*")
+        pair = read_picture(first), read_picture(second)
+        assert role_notes(*pair, get_task(task)) == []
+
+
+# Profiles
+
+
+def wide_gamut():
+    """A profile of RGB with the primaries of Adobe RGB (1998), built by hand."""
+    import struct
+
+    def xyz(*values):
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    text = b"Wide test profile"
+    description = b"desc" + bytes(4) + struct.pack(">I", len(text) + 1) + text + b"\0" + bytes(78)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256))
+    parts = {
+        b"desc": description,
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.60974, 0.31111, 0.01947),
+        b"gXYZ": xyz(0.20528, 0.62567, 0.06087),
+        b"bXYZ": xyz(0.14919, 0.06322, 0.74457),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
+    }
+    table, body, at = b"", b"", 128 + 4 + 12 * len(parts)
+    for name, part in parts.items():
+        part += bytes(-len(part) % 4)
+        table += name + struct.pack(">II", at + len(body), len(part))
+        body += part
+    size = at + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return header + struct.pack(">I", len(parts)) + table + body
+
+
+def test_colours_are_brought_to_one_profile(tmp_path):
+    plain = Image.fromarray(VISIBLE)
+    wide = wide_gamut()
+    in_wide = ImageCms.profileToProfile(
+        plain, ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(wide))
+    )
+    in_wide.save(tmp_path / "wide.png", icc_profile=wide)
+    plain.save(tmp_path / "plain.png")
+    a, b = read_picture(tmp_path / "plain.png"), read_picture(tmp_path / "wide.png")
+    assert np.abs(to_array(b).astype(int) - VISIBLE).max() > 10
+    converted, note = share_profile(b, a)
+    assert np.abs(to_array(converted).astype(int) - VISIBLE).max() <= 3
+    assert note == "The colours of wide.png were converted to the colour profile of plain.png."
+    back, _ = share_profile(a, b)
+    assert np.abs(to_array(back).astype(int) - to_array(b)).max() <= 3
+    assert back.icc_profile == wide
+    for one, other in ((a, a), (b, b), (read_picture(GREY), b), (b, read_picture(GREY))):
+        assert share_profile(one, other) == (one, None)
+    model = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+    fused = model.fuse(tmp_path / "plain.png", tmp_path / "wide.png")
+    assert note in fused.notes
+    assert fused.picture.icc_profile is None
+    assert note in model.fuse_stack([tmp_path / "plain.png", tmp_path / "wide.png", tmp_path / "plain.png"]).notes
+
+
+def test_a_profile_that_cannot_be_read_is_said():
+    a = read_picture(VISIBLE)
+    broken = Picture(a.luminance, a.chroma, "b.png", icc_profile=bytes(16) + b"RGB " + bytes(200))
+    same, note = share_profile(broken, a)
+    assert same is broken
+    assert "cannot be brought to one" in (note or "")
