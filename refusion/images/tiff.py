@@ -4,10 +4,9 @@ import logging
 import re
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from refusion.images.exif import kept_exif_of
@@ -16,6 +15,9 @@ from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError
 from refusion.images.pillow import scaled_alpha, turned
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFF files begin, of both byte orders, and BigTIFF."""
@@ -76,6 +78,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         PictureError: it is too large, a raw file, has several frames, or bands that are no colours.
         Exception: what tifffile raises on damaged files.
     """
+    import tifffile
+
     with tifffile.TiffFile(file) as opened:
         page, mask = _page_and_mask(opened, name)
         size = int(page.imagewidth), int(page.imagelength)
@@ -92,7 +96,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
     return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file), geo)
 
 
-def _page_and_mask(opened: tifffile.TiffFile, name: str) -> tuple[Any, Any]:
+def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """The directory of the image, and that of the mask that belongs to it, or None."""
     first: Any = opened.pages[0]
     sub = _sub_pages(first)
@@ -115,7 +119,7 @@ def _page_and_mask(opened: tifffile.TiffFile, name: str) -> tuple[Any, Any]:
     return page, mask if fits and not _kind(mask) & _REDUCED else None
 
 
-def _pages(opened: tifffile.TiffFile) -> Any:
+def _pages(opened: "TiffFile") -> Any:
     for index in range(_MAX_DIRECTORIES):
         try:
             yield opened.pages[index]

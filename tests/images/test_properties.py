@@ -72,8 +72,9 @@ def test_windows_give_values_in_range_or_a_sentence(array, window):
         picture = read_picture(array, window=window)
     except PictureError as error:
         beside = window != "own" and (array.dtype == np.uint16 or array.dtype.kind == "f")
-        assert is_transparent(array) or (beside and "lies in the window" in str(error))
-        return
+        if is_transparent(array) or (beside and "lies in the window" in str(error)):
+            return
+        raise
     assert 0 <= picture.luminance.min() <= picture.luminance.max() <= 1
 
 
