@@ -88,7 +88,9 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     for one in each:
         check_window(one)
     if len(each) != count:
-        raise PictureError(f"{len(each)} windows were given for {count} sources; give one for all, or one for each.")
+        raise PictureError(
+            f"{len(each)} windows were given for {count} sources; give one for all (--window LOW HIGH), or one for each."
+        )
     return each
 
 

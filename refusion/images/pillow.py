@@ -19,6 +19,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_AVIF_HEADER = 1 << 16
+
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 
@@ -92,6 +94,36 @@ def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
     return of_array(turned(values[..., order], turn), True)
 
 
+def avif_bits(file: BinaryIO) -> int:
+    """Bits of a channel that the header of an AVIF names (AV1-ISOBMFF 2.3.3); 8 if there is none."""
+    file.seek(0)
+    start = file.read(_AVIF_HEADER)
+    at = start.find(b"av1C")
+    flags = start[at + 6 : at + 7]
+    if at < 0 or not flags or not flags[0] & 0x40:
+        return 8
+    return 12 if flags[0] & 0x20 else 10
+
+
+def deep_avif(file: BinaryIO, image: Image.Image, bits: int) -> Stored:
+    """The values of an AVIF of more than 8 bits, of which Pillow drops the rest, upright.
+
+    Raises:
+        ValueError: they cannot be read.
+        RuntimeError: the file is damaged.
+    """
+    import imagecodecs
+
+    turn = orientation(image)
+    file.seek(0)
+    values = np.asarray(imagecodecs.avif_decode(file.read()))
+    if values.dtype != np.uint16 or values.shape[1::-1] != image.size:
+        raise ValueError(f"its {bits} bits cannot be read")
+    if values.ndim == 3 and values.shape[2] < 3:
+        values = values[..., [0, 0, 0, 1]] if values.shape[2] == 2 else values[..., 0]
+    return of_array(turned(values, turn), True, 2**bits - 1)
+
+
 def orientation(image: Image.Image) -> int:
     """The orientation of the EXIF data, 1 where there is none that can be read."""
     try:
@@ -125,7 +157,9 @@ def _deep_grey(image: Image.Image) -> Stored:
     white_is_zero = tags.get(_TIFF_PHOTOMETRIC) == 0
     if image.mode == "F":
         return Stored(values, (0, 1), True, white_is_zero=white_is_zero)
-    ends = (0, 4095) if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else (0, 65535)
+    ends = (0, 4095) if tags.get(_AVIF_HEADER = 1 << 16
+
+_TIFF_BITS_PER_SAMPLE) == (12,) else (0, 65535)
     transparent = values == image.info.get("transparency", -1)
     alpha = 1 - transparent.astype(np.float32) if transparent.any() else None
     return Stored(values, ends, True, alpha, white_is_zero=white_is_zero)

@@ -15,7 +15,16 @@ from refusion.images.failures import READ_NAMES, check_size, decoding
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
 from refusion.images.picture import Picture, PictureError, by, range_note
-from refusion.images.pillow import deep_png, is_deep_png, of_array, orientation, stored_pixels, turned
+from refusion.images.pillow import (
+    avif_bits,
+    deep_avif,
+    deep_png,
+    is_deep_png,
+    of_array,
+    orientation,
+    stored_pixels,
+    turned,
+)
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 
@@ -267,6 +276,10 @@ def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window 
         with decoding(name):
             stored = deep_png(file, image)
         return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
+    if image.format == "AVIF" and (bits := avif_bits(file)) > 8:
+        with decoding(name):
+            stored = deep_avif(file, image, bits)
+        return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
     picture = _from_image(image, name, window, reading.nodata)
     return replace(picture, notes=(*picture.notes, radiometric_note(name))) if radiometric else picture
 
@@ -342,7 +355,7 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
         values, bits = np.asarray(heif), int(heif.info.get("bit_depth", 10))
     # Ten and twelve bits come in the upper places of sixteen; they are upright already.
     top = (2**bits - 1) << 16 - bits
-    stored = replace(of_array(np.minimum(values, top), True, top), ends=(0, top))
+    stored = of_array(np.minimum(values, top), True, top)
     facts = Image.new("RGB", (1, 1))
     facts.info = {key: heif.info[key] for key in ("icc_profile", "exif") if heif.info.get(key)}
     return _with_metadata(to_picture(stored, name, window, reading.nodata), facts)

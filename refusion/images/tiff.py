@@ -30,6 +30,7 @@ _SUB_DIRECTORIES = 330
 _PROFILE = 34675
 _GDAL_METADATA = 42112
 _GDAL_NODATA = 42113
+_JPEG_THUMBNAIL = 513
 _DNG_VERSION = 50706
 _REDUCED, _MASK = 1, 4
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
@@ -134,7 +135,9 @@ def _sub_pages(page: Any) -> list[Any]:
 
 
 def _kind(page: Any) -> int:
-    return int(page.subfiletype)
+    # Cameras put a thumbnail in the second directory (EXIF 4.5.8) without calling it reduced.
+    is_thumbnail = page.index > 0 and _JPEG_THUMBNAIL in page.tags
+    return int(page.subfiletype) | (_REDUCED if is_thumbnail else 0)
 
 
 def _is_raw(page: Any) -> bool:
@@ -168,7 +171,8 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
     if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:
         raise PictureError(
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
-            "grey nor red, green and blue; save the band you want, or three of them as RGB (gdal_translate -b N)."
+            "grey nor red, green and blue; save the band you want by itself, or three as RGB (gdal_translate -b 3 -b 2 "
+            "-b 1 -co PHOTOMETRIC=RGB)."
         )
     if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")

@@ -148,6 +148,19 @@ def test_avif(tmp_path):
     assert np.abs(to_array(read_picture(tmp_path / "a.avif")).astype(int) - colour).mean() < 6
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize(("bits", "channels"), [(10, 3), (12, 3), (10, 4)])
+def test_avif_of_more_bits_keeps_them(tmp_path, bits, channels):
+    import imagecodecs
+
+    stored = np.random.default_rng(0).integers(0, 2**bits, (48, 64, channels)).astype(np.uint16)
+    stored[..., 3:] = 2**bits - 1
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(stored, level=100, bitspersample=bits))
+    picture = read_picture(tmp_path / "a.avif")
+    assert (picture.bits, picture.alpha) == (16, None)
+    np.testing.assert_allclose(to_array(picture, 16) / 65535 * (2**bits - 1), stored[..., :3], atol=0.1)
+
+
 def test_heic(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     picture = Image.fromarray(np.kron(textured(2, 6, 8), np.ones((8, 8), np.uint8)))

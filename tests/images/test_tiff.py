@@ -190,6 +190,15 @@ def test_overviews_thumbnails_and_masks_are_no_frames(tmp_path):
     np.testing.assert_array_equal(to_array(read_picture(tmp_path / "sub.tif"), 16), stored)
 
 
+def test_a_thumbnail_of_exif_is_no_frame(tmp_path):
+    stored = (65_535 * SCENE).astype(np.uint16)
+    thumbnail = [(513, "I", 1, 8, True), (514, "I", 1, 100, True)]
+    with tifffile.TiffWriter(tmp_path / "camera.tif") as file:
+        file.write(stored, metadata=None)
+        file.write((stored[::4, ::4] >> 8).astype(np.uint8), metadata=None, extratags=thumbnail)
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "camera.tif"), 16), stored)
+
+
 @pytest.mark.parametrize("place", ["first", "sub", "linear"])
 def test_raw_files_are_not_taken_for_their_thumbnails(tmp_path, place):
     sensor = RNG.integers(200, 4000, (90, 120), dtype=np.uint16)
