@@ -89,7 +89,8 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
         check_window(one)
     if len(each) != count:
         raise PictureError(
-            f"{len(each)} windows were given for {count} sources; give one for all (--window LOW HIGH), or one for each."
+            f"{len(each)} windows were given for {count} sources; give one for all (--window LOW HIGH), or one for "
+            "each."
         )
     return each
 

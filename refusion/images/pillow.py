@@ -157,9 +157,7 @@ def _deep_grey(image: Image.Image) -> Stored:
     white_is_zero = tags.get(_TIFF_PHOTOMETRIC) == 0
     if image.mode == "F":
         return Stored(values, (0, 1), True, white_is_zero=white_is_zero)
-    ends = (0, 4095) if tags.get(_AVIF_HEADER = 1 << 16
-
-_TIFF_BITS_PER_SAMPLE) == (12,) else (0, 65535)
+    ends = (0, 4095) if tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else (0, 65535)
     transparent = values == image.info.get("transparency", -1)
     alpha = 1 - transparent.astype(np.float32) if transparent.any() else None
     return Stored(values, ends, True, alpha, white_is_zero=white_is_zero)
