@@ -29,7 +29,7 @@ from refusion.images.thermal import is_radiometric, radiometric_note, read_tempe
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 
 PictureSource: TypeAlias = str | os.PathLike | BinaryIO | Image.Image | np.ndarray | Picture
-"""What a picture can be read from."""
+"""What an image can be read from."""
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is read unless the caller says otherwise."""
@@ -88,11 +88,11 @@ class Reading:
         )
 
     def all(self, sources: Sequence[PictureSource]) -> list[Picture]:
-        """Read all sources of one picture, see `read_picture`."""
+        """Read all sources of one fused image, see `read_picture`."""
         return [self.one(source, window) for source, window in zip(sources, self.windows(sources), strict=True)]
 
     def notes(self, pictures: Sequence[Picture]) -> list[str]:
-        """What a person should know about how the sources of one picture were read, as sentences."""
+        """What a person should know about how the sources of one fused image were read, as sentences."""
         notes = [note for picture in pictures for note in picture.notes]
         groups = [list(pictures)] if self.alike else [[picture] for picture in pictures]
         notes += [note for group in groups if (note := range_note(group))]
@@ -100,9 +100,11 @@ class Reading:
         names = " and ".join(picture.name for picture in pictures[:2]) + (" and the others" * (len(pictures) > 2))
         notes += self._unused_windows(pictures)
         if self.temperatures and "temperatures" not in used:
-            notes.append(f"--temperatures changes nothing here: there are none in {names} that can be read.")
+            notes.append(f"--temperatures changes nothing here: {names} hold none that can be read.")
         if self.nodata is not None and "nodata" not in used:
-            notes.append(f"No pixel of {names} has the no-data value {self.nodata:g} in more than 8 bits.")
+            notes.append(
+                f"--nodata {self.nodata:g} changes nothing here: no pixel of more than 8 bits in {names} has that value."
+            )
         return notes
 
     def _unused_windows(self, pictures: Sequence[Picture]) -> list[str]:
