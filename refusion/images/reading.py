@@ -103,7 +103,7 @@ class Reading:
             notes.append(f"--temperatures changes nothing here: {names} hold none that can be read.")
         if self.nodata is not None and "nodata" not in used:
             notes.append(
-                f"--nodata {self.nodata:g} changes nothing here: no pixel of more than 8 bits in {names} has that value."
+                f"--nodata {self.nodata:g} changes nothing: no pixel of more than 8 bits in {names} has that value."
             )
         return notes
 

@@ -94,7 +94,7 @@ def test_options_without_effect_are_said():
     notes = MODEL.fuse(*eight, window=(10, 40), temperatures=True, nodata=-9999).notes
     assert [note for note in notes if "changes nothing of array and array: images of 8 bits" in note]
     assert [note for note in notes if "--temperatures changes nothing here" in note]
-    assert [note for note in notes if "--nodata -9999 changes nothing here" in note]
+    assert [note for note in notes if "--nodata -9999 changes nothing" in note]
     assert MODEL.fuse(COUNTS, eight[1], window="own").notes == ()
     only_b = MODEL.fuse(COUNTS, eight[1], window=["own", (10, 40)]).notes
     assert [note for note in only_b if "changes nothing of array: images" in note]
