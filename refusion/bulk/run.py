@@ -279,6 +279,8 @@ def _open(wanted: _Wanted, revision: str | None, local_rank: int) -> _Job:
     )
     settings = {
         **options,
+        # As text, because nan is not equal to itself.
+        "nodata": None if options["nodata"] is None else str(options["nodata"]),
         "bits": wanted.bits,
         "scores": list(figures),
         "results": IMAGES if wanted.images else "parquet",

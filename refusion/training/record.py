@@ -87,7 +87,8 @@ def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
             f"--from {args.out} starts a new run from its weights."
         )
     for name in READING_ARGUMENTS:
-        if arguments.get(name, getattr(args, name)) != getattr(args, name):
+        # As text, because nan is not equal to itself.
+        if name in arguments and str(arguments[name]) != str(getattr(args, name)):
             raise DataError(
                 f"{args.out.name} was begun with other values for --{name.replace('_', '-')}; resume with the same, or "
                 "choose another --out."
