@@ -59,7 +59,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         return _grey(dataset, windowed=windowed)
     except PictureError:
         raise
-    except (*DECODING_ERRORS, pydicom.errors.InvalidDicomError) as error:
+    except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise PictureError(f"{name} cannot be decoded as DICOM ({reason}).") from error
 

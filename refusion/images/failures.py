@@ -1,6 +1,8 @@
 """What libraries raise on bad pictures, as sentences."""
 
+import lzma
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +18,16 @@ DECODING_ERRORS = (
     AssertionError,
     AttributeError,
     EOFError,
+    ImportError,
     LookupError,
     OSError,
     RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,
+    lzma.LZMAError,
     struct.error,
+    zlib.error,
 )
 """What the libraries raise on damaged files."""
 

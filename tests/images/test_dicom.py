@@ -1,5 +1,7 @@
 """DICOM: palettes, padding, lookup tables, and files without a preamble."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -110,5 +112,16 @@ def test_curves_and_tables_of_the_file(tmp_path):
 
 def test_what_only_begins_like_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100" + bytes(300))
+    with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM"):
+        read_picture(tmp_path / "a.dcm")
+
+
+def test_what_fuzzing_found(tmp_path):
+    whole = dicom(tmp_path / "a.dcm", LEVELS).read_bytes()
+    bits_stored = struct.pack("<HH2sHH", 0x28, 0x101, b"US", 2, 8)
+    assert whole.count(bits_stored) == 1
+    (tmp_path / "a.dcm").write_bytes(
+        whole.replace(bits_stored, struct.pack("<HH2sH3s", 0x28, 0x101, b"US", 3, b"\x08\0\0"))
+    )
     with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM"):
         read_picture(tmp_path / "a.dcm")
