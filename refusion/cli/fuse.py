@@ -129,7 +129,18 @@ def fuse(
         "align": motion if align else False,
         "align_border": "crop" if crop else "fill",
     }
+    if not align and (crop or motion != "euclidean"):
+        typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
     kinds = {_kind(source) for source in sources}
+    of_folders = {"--match": match is not None, "--suffix": suffix != ".png", "--overwrite": overwrite}
+    idle = [] if kinds & {"folder", "list"} else [option for option, given in of_folders.items() if given]
+    if side_by_side and kinds != {"video"}:
+        idle.append("--side-by-side")
+    if idle:
+        typer.echo(
+            f"Note: {' and '.join(idle)} {'changes' if len(idle) == 1 else 'change'} nothing here; see --help for what they belong to.",
+            err=True,
+        )
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         wanted["batch_size"] = batch_size
         _fuse_pairs(_jobs(sources, output, suffix, match), wanted, bits, overwrite=overwrite)

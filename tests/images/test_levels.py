@@ -100,6 +100,17 @@ def test_options_without_effect_are_said():
     assert [note for note in only_b if "changes nothing of array: images" in note]
 
 
+def test_options_of_other_inputs_are_said(tmp_path):
+    model = small_model(tmp_path / "model")
+    for name, seed in (("a.png", 1), ("b.png", 2)):
+        Image.fromarray(textured(seed)).save(tmp_path / name)
+    pair = ["fuse", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "f.png", "--model", model]
+    assert refusion(*pair).err == ""
+    assert "--crop and --motion change nothing without --align" in refusion(*pair, "--crop").err
+    said = refusion(*pair, "--overwrite", "--side-by-side").err
+    assert "--overwrite and --side-by-side change nothing here" in said
+
+
 # The same in every command
 
 
