@@ -137,10 +137,8 @@ def fuse(
     if side_by_side and kinds != {"video"}:
         idle.append("--side-by-side")
     if idle:
-        typer.echo(
-            f"Note: {' and '.join(idle)} {'changes' if len(idle) == 1 else 'change'} nothing here; see --help for what they belong to.",
-            err=True,
-        )
+        change = "change" if len(idle) > 1 else "changes"
+        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; see --help for what is for what.", err=True)
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         wanted["batch_size"] = batch_size
         _fuse_pairs(_jobs(sources, output, suffix, match), wanted, bits, overwrite=overwrite)

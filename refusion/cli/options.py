@@ -53,7 +53,7 @@ OwnRangeOption = Annotated[
     bool,
     typer.Option(
         "--own-range",
-        help="Scale sources of more than 8 bits by the range of all but 0.1 % of their values; those of one camera "
+        help="Scale sources of more than 8 bits by the range of all but 1 % of their values; those of one camera "
         "(multi-focus, multi-exposure) together.",
     ),
 ]

@@ -10,13 +10,17 @@ from refusion.images.colour import split_colour
 from refusion.images.picture import Levels, Picture, PictureError
 
 Window: TypeAlias = tuple[float, float] | Literal["own"]
-"""What is black and what is white: two stored values, or the range that all but 0.1 % of the pixels lie in."""
+"""What is black and what is white: two stored values, or the range that all but 1 % of the pixels lie in."""
 
 Windows: TypeAlias = Window | Sequence[Window | None]
 """One window for all sources of more than 8 bits, or one for each source in their order."""
 
-OUTLIERS = 1 / 2000
-"""Share of the pixels at each end of the scale, at least one pixel, that an own range leaves out."""
+OUTLIERS = 1 / 200
+"""Share of the pixels at each end of the scale, at least one pixel, that an own range leaves out: hot pixels, glints, a
+small cloud."""
+
+_IN_USE = 1 / 2000
+"""Share at each end that does not count when it is said how much of the scale an image uses."""
 
 
 _SAMPLE = 1 << 22
@@ -189,20 +193,20 @@ def _hidden(missing: np.ndarray | None, alpha: np.ndarray | None) -> np.ndarray 
 
 def _own_range(values: np.ndarray) -> tuple[float, float] | None:
     """The range of all values but the outliers; of all, if these are the only ones that differ; None if none do."""
-    low, high = _inner_range(values)
+    low, high = _inner_range(values, OUTLIERS)
     if low == high:
         low, high = float(values.min()), float(values.max())
     return (low, high) if low < high else None
 
 
-def _inner_range(values: np.ndarray) -> tuple[float, float]:
+def _inner_range(values: np.ndarray, outliers: float) -> tuple[float, float]:
     flat = values.reshape(-1)
     if flat.size > _SAMPLE:
         # A step that is odd and no multiple of 3 meets all channels, and all columns but of odd widths.
         step = flat.size // _SAMPLE | 1
         flat = flat[:: step + 2 * (step % 3 == 0)]
     last = flat.size - 1
-    left_out = min(max(1, int(flat.size * OUTLIERS)), last // 2)
+    left_out = min(max(1, int(flat.size * outliers)), last // 2)
     ordered = np.partition(flat, (left_out, last - left_out))
     return float(ordered[left_out]), float(ordered[last - left_out])
 
@@ -210,7 +214,7 @@ def _inner_range(values: np.ndarray) -> tuple[float, float]:
 def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool) -> Levels | None:
     if values.min() == values.max():
         return None
-    darkest, brightest = np.clip(_inner_range(values), *ends)
+    darkest, brightest = np.clip(_inner_range(values, _IN_USE), *ends)
     return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given)
 
 

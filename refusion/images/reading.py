@@ -151,7 +151,7 @@ def read_picture(
         source: what to read.
         max_pixels: most pixels (width times height) accepted; a file's are known before it is decoded.
         window: what is black and white in a picture of more than 8 bits, and in floats: two stored values (what lies
-            beyond is clipped), or ``own`` for the range of all but 0.1 % of its values. The range of its type if not
+            beyond is clipped), or ``own`` for the range of all but 1 % of its values. The range of its type if not
             given: 0 to 65535, for floats 0 to 1, for DICOM the window that the file names or else its own range. 8-bit
             pictures are not touched.
         temperatures: of a radiometric JPEG (with flyr), take the temperatures in degrees Celsius, scaled by the

@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
     sources = parser.add_argument_group("sources of more than 8 bits (the range of their type is black to white)")
-    sources.add_argument("--own-range", action="store_true", help="scale each by the range of all but 0.1 %% of it")
+    sources.add_argument("--own-range", action="store_true", help="scale each by the range of all but 1 %% of it")
     for side, which in (("a", "first"), ("b", "second")):
         about = f"stored values of the {which} sources that are black and white"
         sources.add_argument(f"--window-{side}", type=float, nargs=2, metavar=("LOW", "HIGH"), help=about)

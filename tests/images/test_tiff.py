@@ -21,9 +21,9 @@ GEO = [
 
 
 def own_scale(values):
-    """What an own range makes of values: the 0.05 % at each end, at least one pixel, does not count."""
+    """What an own range makes of values: the 0.5 % at each end, at least one pixel, does not count."""
     flat = np.sort(values.astype(np.float64).ravel())
-    k = max(1, flat.size // 2000)
+    k = max(1, flat.size // 200)
     return np.clip((values.astype(np.float64) - flat[k]) / (flat[-1 - k] - flat[k]), 0, 1)
 
 
