@@ -7,6 +7,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, features
 from support.scenes import textured
 
@@ -267,17 +268,12 @@ def test_dicom_colour_of_sixteen_bits(tmp_path):
 # TIFF with floats
 
 
-@pytest.fixture
-def tifffile():
-    return pytest.importorskip("tifffile")
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"compression": "deflate"}, {"tile": (16, 16)}, {"byteorder": ">"}, {"bigtiff": True}, {"dtype": "float64"}],
     ids=str,
 )
-def test_float_colour_tiff(tmp_path, tifffile, options):
+def test_float_colour_tiff(tmp_path, options):
     colour = np.random.default_rng(1).random((20, 30, 3)).astype(options.pop("dtype", "float32"))
     tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", **options)
     picture, wanted = read_picture(tmp_path / "a.tif"), read_picture(colour)
@@ -291,7 +287,7 @@ def test_float_colour_tiff(tmp_path, tifffile, options):
     np.testing.assert_allclose(windowed.luminance, wanted.luminance, atol=1e-5)
 
 
-def test_float_tiff_with_alpha_and_turned(tmp_path, tifffile):
+def test_float_tiff_with_alpha_and_turned(tmp_path):
     values = np.random.default_rng(1).random((20, 30, 4)).astype(np.float32)
     turned = [(274, "H", 1, 6, True)]
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"], extratags=turned)
@@ -300,7 +296,7 @@ def test_float_tiff_with_alpha_and_turned(tmp_path, tifffile):
     np.testing.assert_allclose(picture.alpha, wanted.alpha, atol=1e-6)
 
 
-def test_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path, tifffile):
+def test_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path):
     colour = np.random.default_rng(1).random((20, 30, 3)).astype(np.float32)
     bands = {"photometric": "minisblack", "planarconfig": "contig"}
     for name, values, options, words in [
@@ -332,7 +328,7 @@ def test_tiff_that_is_not_read_is_refused_in_a_sentence(tmp_path, tifffile):
             read_picture(tmp_path / "cut.tif")
 
 
-def test_separate_planes_of_sixteen_bits(tmp_path, tifffile):
+def test_separate_planes_of_sixteen_bits(tmp_path):
     planes = np.moveaxis(DEEP, 2, 0).copy()
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
     np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif"), 16), DEEP)
@@ -340,7 +336,7 @@ def test_separate_planes_of_sixteen_bits(tmp_path, tifffile):
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_deep_colour_tiff_is_turned_upright_once(tmp_path, tifffile, dtype, orientation):
+def test_deep_colour_tiff_is_turned_upright_once(tmp_path, dtype, orientation):
     colour = DEEP if dtype == "uint16" else (DEEP / 65535).astype(dtype)
     tag = [(274, "H", 1, orientation, True)]
     tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb", extratags=tag, bigtiff=orientation % 2 == 0)
