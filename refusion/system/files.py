@@ -1,34 +1,61 @@
 """Writing files so that none is ever half there."""
 
+import errno
 import glob
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What file systems answer that cannot tell when a file is on disk."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, which takes its place when the block ends well.
 
-    If the block fails, the temporary file is removed and an earlier `path` stays as it was.
+    If the block fails, the temporary file is removed and an earlier `path` stays as it was. Where the file system does
+    not rename (some network shares and mounted object stores), the content is copied instead. If that fails, too, the
+    temporary file is kept.
 
     Raises:
         OSError: the folder is missing or cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    # Made with the permissions of an ordinary new file: there are file systems on which they cannot be changed.
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    keep = False
     try:
         yield temporary
-        # mkstemp makes private files; what is kept gets the permissions that an ordinary new file has.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except IsADirectoryError:
+            raise
+        except OSError as error:
+            keep = not _copied(temporary, path)
+            if keep:
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror or error}; what was to be written is kept as {temporary.name}",
+                    str(path),
+                ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not keep:
+            temporary.unlink(missing_ok=True)
+
+
+def _copied(source: Path, target: Path) -> bool:
+    try:
+        shutil.copyfile(source, target)
+    except OSError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -36,7 +63,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
 
 
 def remove_leftovers(path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Files that are whole or not there, also on file systems that can do less."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from refusion.system.files import remove_leftovers, replacing, write_bytes, write_text
+
+
+def refuse(*_, **__):
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def fail_half_way(path):
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError("the disk is full")
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "report.json"
+    write_text(path, "old")
+    with pytest.raises(OSError, match="full"):
+        fail_half_way(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_has_the_permissions_of_a_new_one(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "model.bin", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.bin").stat().st_mode) == 0o666 & ~mask
+
+
+def test_nothing_asks_for_permissions_of_a_share_that_has_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    write_bytes(tmp_path / "fused.png", b"image")
+    assert (tmp_path / "fused.png").read_bytes() == b"image"
+
+
+def test_where_nothing_can_be_renamed_the_content_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", refuse)
+    path = tmp_path / "fused.png"
+    path.write_bytes(b"old")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_get_its_name_is_kept_under_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", refuse)
+    path = tmp_path / "fused.png"
+
+    def write():
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"work of an hour")
+            # A folder in its place cannot be written over, whoever runs the tests.
+            path.mkdir()
+
+    with pytest.raises(OSError, match=r"kept as \.fused-\w+\.png") as refused:
+        write()
+    kept = next(file for file in tmp_path.iterdir() if file.is_file())
+    assert kept.name in str(refused.value)
+    assert kept.read_bytes() == b"work of an hour"
+
+
+def test_a_missing_folder_is_told_by_the_name_that_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"report\.json"):
+        write_text(tmp_path / "none" / "report.json", "")
+
+
+def test_leftovers_of_killed_processes_go(tmp_path):
+    path = tmp_path / "model.bin"
+    with replacing(path) as temporary:
+        left = temporary
+    left.write_bytes(b"half")
+    path.unlink()
+    remove_leftovers(path)
+    assert list(tmp_path.iterdir()) == []
