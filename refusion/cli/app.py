@@ -17,6 +17,7 @@ from refusion.cli.models import models
 from refusion.cli.push import push
 from refusion.cli.reproduce import reproduce
 from refusion.cli.space import space
+from refusion.system.output import keep_working_whoever_reads
 
 _COLLECT_AFTER = 100_000
 """New objects after which Python looks for garbage."""
@@ -37,6 +38,7 @@ def main() -> None:
     # at the end, takes half a second.
     gc.set_threshold(_COLLECT_AFTER)
     atexit.register(gc.freeze)
+    keep_working_whoever_reads()
     try:
         app()
     except (ValueError, OSError) as error:

@@ -24,6 +24,7 @@ from refusion.pairs.files import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
+from refusion.system.output import keep_working_whoever_reads
 from refusion.system.processes import LostProcessError, Processes, join_processes, rank_here
 from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
@@ -42,6 +43,7 @@ PRINT_SECONDS = 30
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user."""
+    keep_working_whoever_reads()
     return start(make_parser().parse_args(argv))
 
 
