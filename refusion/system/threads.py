@@ -80,3 +80,14 @@ def side_by_side(functions: Sequence[Callable[[threading.Event], None]]) -> None
 def _threads(count: int, process: int) -> ThreadPoolExecutor:
     """Threads that stay; a forked process has its own."""
     return ThreadPoolExecutor(count, thread_name_prefix="refusion")
+
+
+def _compute_alone() -> None:
+    """Let torch use one thread in a forked process: it would wait for its parent's forever."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compute_alone)

@@ -4,10 +4,16 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from support.modules import SMALL
 
+from refusion.inference.engines.dispatch import fuse_luminances
+from refusion.modules.fusion import FusionModule
 from refusion.system.threads import cpu_threads, interruptible, side_by_side
 
 
@@ -71,3 +77,41 @@ def test_without_torch_there_are_as_many_as_it_would_have(wanted):
         env=environment,
     )
     assert found.stdout == expected.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("engine", ["onnx", "strips", "whole"])
+def test_a_forked_worker_fuses_after_its_parent(engine):
+    module = FusionModule(**SMALL).eval()
+    a, b = np.random.default_rng(0).random((2, 256, 256), np.float32)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        (here,) = fuse_luminances(module, [a], [b], engine)
+
+        def fuse() -> bool:
+            (there,) = fuse_luminances(module, [a], [b], engine)
+            return bool(np.allclose(here, there, atol=1e-5))
+
+        assert ends_well(fuse, 120)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def ends_well(function: Callable[[], bool], seconds: float) -> bool:
+    """Whether a function returns true in a forked process; one that hangs is ended."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if function() else 2
+        finally:
+            os._exit(code)
+    for _ in range(int(seconds * 10)):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return False
