@@ -44,6 +44,13 @@ def main() -> None:
     except (ValueError, OSError) as error:
         typer.echo(f"refusion: {error}", err=True)
         raise SystemExit(2) from error
+    except MemoryError as error:
+        typer.echo(
+            "refusion: Memory ran out; close other programs, raise the limit of this one (ulimit, container), or use "
+            "smaller images.",
+            err=True,
+        )
+        raise SystemExit(2) from error
 
 
 @app.callback()

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from refusion.images.picture import PictureError
 from refusion.images.reading import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network
@@ -100,6 +101,8 @@ def _read_ahead(
             read = _Read(index, future.result())
         except (ValueError, OSError) as error:
             read = _Read(index, error=error)
+        except MemoryError:
+            read = _Read(index, error=PictureError("Memory ran out while the pair was read; make the images smaller."))
         yield read
 
 
@@ -142,3 +145,5 @@ def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: FinishOp
         return Outcome(index, finish_pair(luminance, pair, options))
     except (ValueError, OSError) as error:
         return Outcome(index, error=error)
+    except MemoryError:
+        return Outcome(index, error=PictureError("Memory ran out after fusing; make the images smaller."))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from refusion.system.memory import free_on_machine
+from refusion.system.memory import free_for_process
 
 if TYPE_CHECKING:
     import torch
@@ -47,9 +47,9 @@ def choose_device(name: str | None) -> "torch.device":
 
 
 def free_memory(device: "torch.device") -> int:
-    """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else the machine's."""
+    """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else those of this process."""
     if device.type != "cuda":
-        return free_on_machine()
+        return free_for_process()
     import torch
 
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,8 +1,77 @@
-"""Memory of the machine, looked at before it is asked for."""
+"""Memory that this process can have, looked at before it is asked for."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
+_RESERVED = 256 << 20
+"""Addresses that allocators and the stacks of threads reserve beside what they use; they count for limits of these."""
 
-def free_on_machine() -> int:
-    """Bytes that programs on this machine can still have."""
-    return int(psutil.virtual_memory().available)
+_NO_LIMIT = 1 << 60
+"""From here on a limit stands for none."""
+
+
+def free_for_process() -> int:
+    """Bytes that this process can still have: of the machine, of its container (cgroup), and of its limits (ulimit)."""
+    found = [int(psutil.virtual_memory().available), *free_in_cgroups(), *_free_under_limits()]
+    return max(0, min(found))
+
+
+def free_in_cgroups(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each group that this process is in, and each one above it, may still have.
+
+    Args:
+        root: where the groups of version 1 or 2 are mounted.
+        of: the file that says which groups this process is in.
+    """
+    try:
+        lines = of.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            names = ("memory.max", "memory.current", ("inactive_file", "active_file"))
+            base = root if (root / "cgroup.controllers").exists() else root / "unified"
+        elif "memory" in controllers.split(","):
+            names = (
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                ("total_inactive_file", "total_active_file"),
+            )
+            base = root / "memory"
+        else:
+            continue
+        # Within a container the path may be that outside of it: then the group itself is mounted as the root.
+        folder = base / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            if (free := _free_in(group, *names)) is not None:
+                yield free
+            if group == base:
+                break
+
+
+def _free_in(group: Path, limit: str, usage: str, caches: tuple[str, ...]) -> int | None:
+    try:
+        most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    if not most.isdecimal() or int(most) >= _NO_LIMIT:
+        return None
+    # Pages of files are given up when memory is needed.
+    return int(most) - used + sum(int(stat.get(name, 0)) for name in caches)
+
+
+def _free_under_limits() -> Iterator[int]:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    used = psutil.Process().memory_info()
+    for limit, taken in (("RLIMIT_AS", used.vms), ("RLIMIT_DATA", getattr(used, "data", used.vms))):
+        most = resource.getrlimit(getattr(resource, limit))[0] if hasattr(resource, limit) else resource.RLIM_INFINITY
+        if most != resource.RLIM_INFINITY and 0 <= most < _NO_LIMIT:
+            yield most - taken - _RESERVED

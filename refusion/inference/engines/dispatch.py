@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refusion.inference.engines.memory import check_memory
+from refusion.inference.engines.memory import check_memory, enough_memory
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.inference.engines.parts import fuse_in_parts, reach
 from refusion.inference.engines.strips import bytes_held, fuse_in_strips
@@ -60,6 +60,11 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
     check_sources(a, b)
     engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
     check_choice("engine", engine, Engine)
+    with enough_memory(a.shape[0], *a.shape[2:]):
+        return _run(module, a, b, engine)
+
+
+def _run(module: FusionModule, a: Tensor, b: Tensor, engine: Engine) -> Tensor:
     count, _, height, width = a.shape
     free = free_memory(a.device)
     if engine == "onnx":

@@ -1,15 +1,21 @@
 """Refuse images for which there is not enough memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from refusion.images.picture import PictureError
+
+_NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "failed to allocate")
+"""What ONNX Runtime and torch say, in small letters, where Python says MemoryError."""
 
 
 def check_memory(count: int, height: int, width: int, needed: int, free: int) -> None:
-    """Refuse pictures for which there is not enough memory, before the system ends the process for it.
+    """Refuse images for which there is not enough memory, before the system ends the process for it.
 
     Args:
         count: pairs.
-        height: of each picture.
-        width: of each picture.
+        height: of each image.
+        width: of each image.
         needed: bytes that they need.
         free: bytes that can be had.
 
@@ -17,10 +23,39 @@ def check_memory(count: int, height: int, width: int, needed: int, free: int) ->
         PictureError: a sentence with what is needed and what is free.
     """
     if needed > free:
-        what, advice = "A picture", "close other programs, or make the pictures smaller"
-        if count > 1:
-            what, advice = f"A batch of {count} pairs", "make the batch smaller"
+        what, advice = _asked_for(count, height, width)
         raise PictureError(
-            f"{what} of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory to be fused, but only "
-            f"{free / 1e9:.1f} GB are free; {advice}."
+            f"{what} needs {needed / 1e9:.1f} GB of memory to be fused, but only {free / 1e9:.1f} GB are free for this "
+            f"process; {advice}."
         )
+
+
+@contextmanager
+def enough_memory(count: int, height: int, width: int) -> Iterator[None]:
+    """Say in a sentence that memory has run out all the same: others take some, or the system gives less than it says.
+
+    Args:
+        count: pairs.
+        height: of each image.
+        width: of each image.
+
+    Raises:
+        PictureError: memory ran out in the block.
+    """
+    try:
+        yield
+    # The errors of ONNX Runtime have nothing in common but that they are errors.
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _NO_MEMORY):
+            raise
+        what, advice = _asked_for(count, height, width)
+        raise PictureError(f"Memory ran out. {what} needs more than there is; {advice}.") from error
+
+
+def _asked_for(count: int, height: int, width: int) -> tuple[str, str]:
+    if count > 1:
+        return f"A batch of {count} pairs of {width} x {height} pixels", "make the batch smaller"
+    return (
+        f"An image of {width} x {height} pixels",
+        "close other programs, raise the limit of this one (ulimit, container), or make the images smaller",
+    )

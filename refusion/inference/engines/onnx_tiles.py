@@ -24,13 +24,13 @@ from itertools import pairwise
 import numpy as np
 
 from refusion.images.picture import MIN_SIDE
-from refusion.inference.engines.memory import check_memory
+from refusion.inference.engines.memory import check_memory, enough_memory
 from refusion.inference.engines.onnx_builder import PICTURE_ENDS
 from refusion.inference.engines.onnx_graph import Pass, passes
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
 from refusion.inference.engines.onnx_weights import Weights
 from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
-from refusion.system.memory import free_on_machine
+from refusion.system.memory import free_for_process
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
 
 TILE = (96, 112)
@@ -38,6 +38,9 @@ TILE = (96, 112)
 
 TILES_A_THREAD = 4
 """Tiles of a step for each thread at least, so that few of them wait for the last one."""
+
+BYTES_OF_TILE = 1200
+"""What a thread needs for each pixel of a tile, beside the maps that are held (measured)."""
 
 LAG = 2
 """Bands by which a pass stays behind the one before it, so that the passes of a step do not wait for each other."""
@@ -110,7 +113,14 @@ class OnnxNetwork:
                 "are accepted."
             )
         height, width = a.shape
-        check_memory(1, height, width, self.bytes_needed(height, width), free_on_machine())
+        threads = threads or cpu_threads()
+        needed = self.bytes_needed(height, width) + threads * min(height * width, TILE[0] * TILE[1]) * BYTES_OF_TILE
+        check_memory(1, height, width, needed, free_for_process())
+        with enough_memory(1, height, width):
+            return self._fuse(a, b, tile, threads)
+
+    def _fuse(self, a: np.ndarray, b: np.ndarray, tile: tuple[int, int], threads: int) -> np.ndarray:
+        height, width = a.shape
         _keep_freed_blocks()
         band = self._band_rows(tile[0])
         bands = -(-height // band)
@@ -125,7 +135,6 @@ class OnnxNetwork:
             stages.append(_Stage(one, session, before, height, maps, made, self._padding_mode, self._cell))
             maps = made
         columns = _parts(width, tile[1], self._cell or 1)
-        threads = threads or cpu_threads()
         wanted = TILES_A_THREAD * threads
         for step in self._steps(bands, -(-wanted // len(columns))):
             interruption_point()
