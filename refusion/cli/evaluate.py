@@ -96,7 +96,9 @@ def evaluate(
     ):
         if path is not None:
             write_text(path, text_of(report))
-    print_notes(list(dict.fromkeys(note for scored in report.evaluations.values() for note in scored.notes)))
+    print_notes(
+        list(dict.fromkeys(pairs.notes + [note for scored in report.evaluations.values() for note in scored.notes]))
+    )
     if report.problems:
         typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
         raise typer.Exit(1)

@@ -204,6 +204,8 @@ def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overw
         check_output(job.output, bits)
     to_do = left_to_do(jobs.pairs, overwrite=overwrite)
     failed: list[str] = []
+    for note in jobs.notes:
+        typer.echo(f"Note: {note}", err=True)
     if to_do:
         wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"])
         with _progress_bar() as report:
@@ -217,7 +219,7 @@ def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overw
     skipped = len(jobs.pairs) - len(to_do)
     typer.echo(f"{len(to_do) - len(failed)} fused, {skipped} already there, {len(failed)} failed.")
     _list("Failed", failed)
-    _list("Without a partner", jobs.unmatched)
+    _list("Left out", jobs.unmatched)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
 

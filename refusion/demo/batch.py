@@ -7,6 +7,8 @@ from pathlib import Path
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.uploads import SourceError
+from refusion.pairs.matching import match as match_files
+from refusion.pairs.matching import name_files
 from refusion.tasks import Task
 
 MAX_PAIRS = 50
@@ -37,27 +39,22 @@ def match(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
     Raises:
         SourceError: there are more than `MAX_PAIRS` pairs.
     """
-    batch = Batch([])
-    tables = []
-    for files, folder, label in zip((firsts, seconds), task.folders, task.labels, strict=True):
-        table: dict[str, Path] = {}
-        for file in files:
-            name = file.stem.removesuffix(f"_{folder}")
-            if name in table:
-                batch.failed.append((file.name, f"There are two {label} pictures of this name; give each its own."))
-            else:
-                table[name] = file
-        tables.append(table)
-    for this, other, label in (
-        (tables[0], tables[1], task.labels[1]),
-        (tables[1], tables[0], task.labels[0]),
-    ):
-        batch.failed += [
-            (file.name, f"There is no {label} picture of this name; the two of a pair have the same name.")
-            for name, file in this.items()
-            if name not in other
-        ]
-    batch.pairs = [(name, (file, tables[1][name])) for name, file in tables[0].items() if name in tables[1]]
+    named = [
+        name_files(((file.stem.removesuffix(f"_{folder}"), file) for file in files), label)
+        for files, folder, label in zip((firsts, seconds), task.folders, task.labels, strict=True)
+    ]
+    matched = match_files(*named)
+    failed = [
+        (file.name, f"There are two {files.where} pictures of this name; give each its own.")
+        for files in named
+        for _, file in files.doubles
+    ]
+    for one in matched.left_out:
+        other = task.labels[1] if one.where == task.labels[0] else task.labels[0]
+        alone = one.file in (*named[0].by_name.values(), *named[1].by_name.values())
+        told = f"There is no {other} picture of this name; the two of a pair have the same name."
+        failed.append((one.file.name, told if alone else f"It {one.reason}."))
+    batch = Batch([(name, (a, b)) for name, a, b in matched.pairs], failed=failed)
     if len(batch.pairs) > MAX_PAIRS:
         raise SourceError(f"These are {len(batch.pairs)} pairs, but at most {MAX_PAIRS} are taken at once; give fewer.")
     return batch

@@ -44,6 +44,14 @@ def bare_name(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "hub_configs" and folder.name in known else None
 
 
+def is_path(name: str) -> bool:
+    """Whether what does not exist here must have been meant as a path, and not as OWNER/NAME on the Hub."""
+    if name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name or not HUB_ID.fullmatch(name):
+        return True
+    # Whoever has a folder of this name means something in it.
+    return Path(name).parent.is_dir()
+
+
 def locate(name: str | Path) -> str:
     """Where a model is to be loaded from: the absolute path of a folder, or the id of a Hub repository.
 
@@ -62,7 +70,7 @@ def locate(name: str | Path) -> str:
     if "/" in name:
         if Path(name).is_dir():
             return str(Path(name).resolve())
-        if not HUB_ID.fullmatch(name):
+        if is_path(name):
             raise UnknownModelError(f"There is no folder {name!r}, and a Hub repository is given as OWNER/NAME.")
         return name
     known = [task.model for task in TASKS.values()]

@@ -13,7 +13,8 @@ from refusion.images import Picture, PictureError, PictureSource, read_picture
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import DEFAULT_METRICS, MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
-from refusion.pairs.files import SUFFIXES, DataError
+from refusion.pairs.files import DataError, refuse_doubles
+from refusion.pairs.matching import files_of, nfc
 from refusion.tasks import Task
 
 FIGURES = (*DEFAULT_METRICS, "border")
@@ -108,12 +109,10 @@ class FusedFolder:
         if not path.is_dir():
             raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused pictures.")
         self.path = path
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-        self._by_name = {file.name: file for file in files}
-        self._by_stem: dict[str, Path] = {}
-        for file in files:
-            if (other := self._by_stem.setdefault(file.stem, file)) is not file:
-                raise DataError(f"{path.name} holds both {other.name} and {file.name}; keep one of them.")
+        files = files_of(path)
+        refuse_doubles(files, DataError)
+        self._by_stem = files.by_name
+        self._by_name = {nfc(file.relative_to(path).as_posix()): file for file in files.by_name.values()}
 
     def find(self, name: str) -> Path:
         """Return the picture of the pair `name`: the one with this stem, or with exactly this file name.
@@ -121,7 +120,7 @@ class FusedFolder:
         Raises:
             PictureError: there is none.
         """
-        file = self._by_stem.get(name) or self._by_name.get(name)
+        file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
         if file is None:
             raise PictureError(
                 f"There is no fused picture {name} in {self.path.name}; its name must be that of the pair, "

@@ -1,8 +1,10 @@
 """Pairs as Hugging Face `datasets`."""
 
+import glob
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,23 @@ import datasets
 import numpy as np
 from datasets.distributed import split_dataset_by_node
 
+from refusion.hub.names import is_path
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
-from refusion.pairs.files import SUFFIXES, DataError
+from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, refuse_doubles
+from refusion.pairs.matching import files_of, match
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
 
 AS_STORED = Reading()
 """Images are read by the range of their type."""
+
+METADATA = "metadata.jsonl"
+"""The list in an imagefolder."""
+
+HUB_SECONDS = 20
+"""Longest time that the Hub gets to say whether there is a data set of a name."""
 
 
 @dataclass
@@ -59,9 +69,10 @@ def load_pairs(
     """Open a data set of registered pairs.
 
     Args:
-        source: a folder with the task's two sub-folders (matched by file stem); an imagefolder with
-            ``metadata.jsonl`` (``a_file_name``, ``b_file_name``); a Parquet file or a folder of them; or
-            the id of a data set on the Hub with picture columns ``a`` and ``b``.
+        source: a folder with the task's two sub-folders (matched as by `refusion.pairs.files.match_folders`); an
+            imagefolder with ``metadata.jsonl`` (``a_file_name``, ``b_file_name``); a list, see
+            `refusion.pairs.files.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
+            with picture columns ``a`` and ``b``.
         task: the task, which names the two sub-folders.
         split: split of a data set on the Hub.
         skip_bad: leave out what does not fit, and list it in ``skipped``, instead of raising.
@@ -76,28 +87,29 @@ def load_pairs(
     """
     path = Path(source)
     if not path.exists():
-        if path.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1:
+        if is_path(str(source)) or path.suffix.lower() in (".parquet", *LISTS):
             raise DataError(
                 f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} "
-                "in it, an imagefolder, a Parquet file, or OWNER/NAME of a data set on the Hub."
+                "in it, an imagefolder, a list, a Parquet file, or OWNER/NAME of a data set on the Hub."
             )
-        pairs = Pairs(_with_names(_load(str(source), split=split, streaming=streaming)))
+        pairs = Pairs(_with_names(_from_hub(str(source), split, streaming)))
+    elif path.suffix.lower() in LISTS and path.is_file():
+        pairs = _listed(path, ("a", "b"))
     elif all((path / folder).is_dir() for folder in task.folders):
         pairs = _two_folders(path, task, skip_bad)
-        if streaming:
-            pairs.dataset = pairs.dataset.to_iterable_dataset()
-    elif (path / "metadata.jsonl").is_file():
-        loaded = _load("imagefolder", data_dir=str(path), split="train", streaming=streaming)
-        pairs = Pairs(_with_names(loaded))
+    elif (path / METADATA).is_file():
+        pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     elif parquet := sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
-        files = [str(file) for file in parquet]
-        loaded = _load("parquet", data_files=files, split="train", streaming=streaming)
-        pairs = Pairs(_with_names(loaded))
+        # `datasets` takes names for patterns.
+        files = [glob.escape(str(file)) for file in parquet]
+        pairs = Pairs(_with_names(_load("parquet", data_files=files, split="train", streaming=streaming)))
     else:
         raise DataError(
-            f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor metadata.jsonl, "
-            "nor Parquet files."
+            f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, "
+            f"and is no list ({' or '.join(sorted(LISTS))})."
         )
+    if streaming and not pairs.streaming:
+        pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad = skip_bad
     pairs.reading = reading or Reading(alike=task.one_camera)
     if pairs.streaming:
@@ -118,37 +130,55 @@ def _load(kind: str, **options: Any) -> Any:
         raise DataError(f"{what} cannot be loaded: {error}") from error
 
 
+def _from_hub(name: str, split: str, streaming: bool) -> Any:
+    from huggingface_hub import HfApi
+
+    from refusion.hub.client_errors import hub_sentences
+
+    # One question with one answer, before a client that asks again and again.
+    with hub_sentences(name):
+        HfApi().dataset_info(name, timeout=HUB_SECONDS)
+    return _load(name, split=split, streaming=streaming)
+
+
 def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
-    by_stem = []
-    for folder in task.folders:
-        files = [f for f in sorted((path / folder).iterdir()) if f.suffix.lower() in SUFFIXES]
-        stems: dict[str, Path] = {}
-        for file in files:
-            if file.stem in stems:
-                raise DataError(f"{folder} holds both {stems[file.stem].name} and {file.name}; keep one of them.")
-            stems[file.stem] = file
-        by_stem.append(stems)
-    first, second = by_stem
-    unmatched = [
-        f"{folder}/{mine[stem].name} has no partner in {other}"
-        for folder, other, mine, theirs in (
-            (task.folders[0], task.folders[1], first, second),
-            (task.folders[1], task.folders[0], second, first),
-        )
-        for stem in sorted(mine.keys() - theirs.keys())
-    ]
-    if unmatched and not skip_bad:
+    found = [files_of(path / folder) for folder in task.folders]
+    for files in found:
+        refuse_doubles(files, DataError)
+    matched = match(*found)
+    if matched.problems and not skip_bad:
         raise DataError(
-            f"{len(unmatched)} file(s) have no partner: {'; '.join(unmatched[:5])}. "
+            f"{len(matched.problems)} file(s) have no partner: {'; '.join(matched.problems[:5])}. "
             "Both folders must hold the same file stems; --skip-bad leaves these out."
         )
-    names = sorted(first.keys() & second.keys())
-    if not names:
+    if not matched.pairs:
         raise DataError(f"{path.name} holds no pair: no file stem is in both {' and '.join(task.folders)}.")
-    columns = {"name": names, "a": [str(first[n]) for n in names], "b": [str(second[n]) for n in names]}
+    return Pairs(_of_files(matched.pairs), matched.problems, notes=matched.notes)
+
+
+def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pairs:
+    """The pairs of a list, a row each; of a data set that came from elsewhere only files within its folder."""
+    rows: list[tuple[str, Path | None, Path | None]] = []
+    for line, row in list_rows(path):
+        given = [row.get(key) for key in keys]
+        first, second = (listed_file(path.parent, name) if isinstance(name, str) and name else None for name in given)
+        for file in (first, second):
+            if file is not None and within is not None and not file.resolve().is_relative_to(within.resolve()):
+                raise DataError(f"{path.name}, line {line}: {file.name} lies outside of the folder {within.name}.")
+        name = row.get("name") or (first.stem if first else f"line {line}")
+        rows.append((str(name), first, second))
+    if not any(first and second for _, first, second in rows):
+        raise DataError(f"{path.name} lists no pair; the two files of a row are {keys[0]} and {keys[1]}.")
+    return Pairs(_of_files(rows))
+
+
+def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.Dataset:
     picture = datasets.Image(decode=False)
     features = datasets.Features({"name": datasets.Value("string"), "a": picture, "b": picture})
-    return Pairs(datasets.Dataset.from_dict(columns, features=features), unmatched)
+    columns: dict[str, list[Any]] = {"name": [name for name, _, _ in rows]}
+    for column, place in (("a", 1), ("b", 2)):
+        columns[column] = [None if row[place] is None else str(row[place]) for row in rows]
+    return datasets.Dataset.from_dict(columns, features=features)
 
 
 def _with_names(dataset: Any) -> Any:
@@ -165,7 +195,7 @@ def _with_names(dataset: Any) -> Any:
 
 
 def _row_name(row: dict[str, Any], index: int) -> str:
-    return Path(row["a"]["path"]).stem if row["a"].get("path") else f"row {index}"
+    return Path(row["a"]["path"]).stem if row["a"] and row["a"].get("path") else f"row {index}"
 
 
 def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
@@ -179,7 +209,7 @@ def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
             mine.append((index, str(error)))
     parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, notes]).encode())]
     found = dict(row for part in parts for row in part[0])
-    pairs.notes = [note for _, said in sorted(row for part in parts for row in part[1]) for note in said]
+    pairs.notes += [note for _, said in sorted(row for part in parts for row in part[1]) for note in said]
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:
@@ -241,6 +271,8 @@ def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.Byt
 
 def _picture_file(row: dict[str, Any], column: str) -> Path | io.BytesIO:
     picture = row[column]
+    if not picture or (picture["bytes"] is None and not picture["path"]):
+        raise PictureError(f"The image {column} of {row['name']} is missing.")
     if picture["bytes"] is None:
         return Path(picture["path"])
     file = io.BytesIO(picture["bytes"])

@@ -2,16 +2,13 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".heic", ".heif", ".dcm"})
-"""Suffixes of the files in a folder that are taken for pictures."""
+from refusion.pairs.matching import Files, files_of, match
 
 LISTS = frozenset({".csv", ".jsonl"})
 """Suffixes of lists of pairs."""
@@ -37,17 +34,19 @@ class Jobs:
 
     Attributes:
         pairs: the pairs, in the order of their names, or of the list.
-        unmatched: what has no partner, one sentence each.
+        unmatched: what has no partner or names none, one sentence each.
+        notes: what was left out for good reason, as sentences.
     """
 
     pairs: list[Job]
     unmatched: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def match_folders(
     first: Path, second: Path, output: Path, suffix: str = ".png", patterns: tuple[str, str] = ("*", "*")
 ) -> Jobs:
-    """Pair the files of two folders, or of one folder by two patterns.
+    """Pair the files of two folders and of the folders in them, or of one folder by two patterns.
 
     Args:
         first: folder of the first sources.
@@ -58,7 +57,7 @@ def match_folders(
             ``*_vis.*`` (the suffix ``.*`` does not count). ``*`` alone is the stem.
 
     Returns:
-        The pairs; results are named after what the names share.
+        The pairs; results are named after what the names share, in folders as the sources are.
 
     Raises:
         PictureError: the suffix is unknown; the output is a source folder; two files of a folder have one name; a
@@ -70,24 +69,37 @@ def match_folders(
     for folder in (first, second):
         if output.exists() and output.samefile(folder):
             raise PictureError(f"The output folder {output.name} is one of the sources; choose another.")
-    by_name = [_named(folder, pattern) for folder, pattern in zip((first, second), patterns, strict=True)]
-    unmatched = [
-        f"{mine[name].name} in {folder.name} has no partner"
-        for mine, theirs, folder in ((by_name[0], by_name[1], first), (by_name[1], by_name[0], second))
-        for name in sorted(mine.keys() - theirs.keys())
-    ]
-    names = sorted(by_name[0].keys() & by_name[1].keys())
-    if not names:
+    try:
+        found = [files_of(f, pattern, leave=output) for f, pattern in zip((first, second), patterns, strict=True)]
+    except ValueError as error:
+        raise PictureError(str(error)) from error
+    for files in found:
+        refuse_doubles(files, PictureError)
+    matched = match(*found)
+    if not matched.pairs:
+        why = " ".join(matched.problems[:3])
         raise PictureError(
             f"No file in {first.name} has a partner in {second.name}: they are matched by stem, or by --match with "
-            "two patterns such as '*_ir.*' '*_vis.*'."
+            f"two patterns such as '*_ir.*' '*_vis.*'.{' ' + why if why else ''}"
         )
-    pairs = [Job(name, by_name[0][name], by_name[1][name], output / f"{name}{suffix}") for name in names]
-    return Jobs(pairs, unmatched)
+    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
+    return Jobs(pairs, matched.problems, matched.notes)
+
+
+def refuse_doubles(files: Files, kind: type[ValueError]) -> None:
+    """Refuse a folder in which two images have one name.
+
+    Raises:
+        ValueError: of this kind.
+    """
+    for one, other in files.doubles:
+        raise kind(f"{files.where} holds both {one.name} and {other.name}; keep one of them.")
 
 
 def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
     """Read a list of pairs: CSV with the columns a, b and perhaps output, or JSONL with these keys.
+
+    A row that does not name both files is listed as unmatched.
 
     Args:
         path: the list; relative names in it are looked for in its folder.
@@ -95,65 +107,71 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
         suffix: suffix of results that the list does not name.
 
     Raises:
-        PictureError: the list is damaged, empty, or names an output twice, outside of the output folder, or in an
-            unknown format; the message gives the line.
+        PictureError: the list is damaged, has no columns a and b, no pair, or names an output twice, outside of the
+            output folder, or in an unknown format; the message gives the line.
     """
     check_output(Path(f"x{suffix}"))
     pairs: list[Job] = []
+    unmatched: list[str] = []
     seen: dict[Path, int] = {}
-    for line, row in _rows(path):
+    for line, row in list_rows(path):
         where = f"{path.name}, line {line}"
         missing = [key for key in ("a", "b") if not isinstance(row.get(key), str) or not row[key]]
         if missing:
-            raise PictureError(f"{where}: {' and '.join(missing)} must name a file; the columns are a, b and output.")
-        a, b = (path.parent / str(row[key]) for key in ("a", "b"))
-        named = row.get("output") or f"{a.stem}{suffix}"
-        target = output / str(named)
+            unmatched.append(f"{where}: {' and '.join(missing)} must name a file; the columns are a, b and output.")
+            continue
+        a, b = (listed_file(path.parent, str(row[key])) for key in ("a", "b"))
+        named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
+        target = output / named
         if not target.resolve().is_relative_to(output.resolve()):
             raise PictureError(f"{where}: the output {named} lies outside of the output folder.")
         check_output(target)
         if target in seen:
             raise PictureError(f"{where}: the output {named} is that of line {seen[target]} too; name it differently.")
         seen[target] = line
-        pairs.append(Job(str(named), a, b, target))
+        pairs.append(Job(named, a, b, target))
     if not pairs:
-        raise PictureError(f"{path.name} lists no pair.")
-    return Jobs(pairs, [])
+        raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
+    return Jobs(pairs, unmatched)
 
 
-def _named(folder: Path, pattern: str) -> dict[str, Path]:
-    """The files of a folder that fit a pattern, by what stands for the ``*``."""
-    if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
-        raise PictureError(f"The pattern {pattern} needs one * for what both names share, as in '*_ir.*'.")
-    expression = re.compile("(.+)".join(re.escape(part) for part in pattern.removesuffix(".*").split("*")))
-    by_stem = pattern == "*" or pattern.endswith(".*")
-    found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or file.suffix.lower() not in SUFFIXES or not file.is_file():
-            continue
-        fits = expression.fullmatch(file.stem if by_stem else file.name)
-        if fits is None:
-            continue
-        name = fits.group(1)
-        if name in found:
-            raise PictureError(f"{folder.name} holds both {found[name].name} and {file.name}; keep one of them.")
-        found[name] = file
-    return found
+def listed_file(folder: Path, name: str) -> Path:
+    """The file that a list in a folder names; Windows writes folders with backslashes."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """The rows of a CSV or JSONL file with their line numbers.
+
+    The columns of CSV are told apart by commas, semicolons or tabs, as the first line has them.
+
+    Raises:
+        PictureError: it is damaged; the message gives the line.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PictureError(f"{path.name} is not UTF-8 text; save it again as such.") from error
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        try:
-            for row in reader:
-                yield reader.line_num, dict(row)
-        except csv.Error as error:
-            raise PictureError(f"{path.name}, line {reader.line_num}: {error}.") from error
-        return
+    return _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    lines = text.splitlines()
+    # Excel may say first what it separates columns by.
+    given = lines.pop(0)[4:5] if lines and lines[0].lower().startswith("sep=") else None
+    first = lines[0] if lines else ""
+    delimiter = given or max((",", ";", "\t"), key=first.count)
+    reader = csv.DictReader(lines, delimiter=delimiter)
+    above = 1 if given else 0
+    try:
+        for row in reader:
+            yield above + reader.line_num, {(key or "").strip(): value for key, value in row.items()}
+    except csv.Error as error:
+        raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
     for line, content in enumerate(text.splitlines(), 1):
         if not content.strip():
             continue

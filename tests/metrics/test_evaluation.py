@@ -237,7 +237,7 @@ def test_the_command_lists_what_failed_in_every_place(pair_folder, averages, tmp
     for text in (result.stderr, *(file.read_text() for file in files)):
         assert "no fused picture scene0 in averages" in text
         assert "scene4.png is an empty file" in text
-        assert "ir/alone.png has no partner in vis" in text
+        assert "alone.png in ir has no partner in vis" in text
     assert len(json.loads(files[0].read_text())["models"]["averages"]["per_pair"]) == 4
 
 

@@ -58,7 +58,7 @@ def test_imagefolder_parquet_and_streaming_give_the_same_rows(pair_folder, tmp_p
 
 def test_unmatched_unequal_and_unreadable_files_are_named(pair_folder):
     (pair_folder / "vis" / "scene1.png").unlink()
-    with pytest.raises(DataError, match=r"ir/scene1\.png has no partner in vis"):
+    with pytest.raises(DataError, match=r"scene1\.png in ir has no partner in vis"):
         load_pairs(pair_folder, IR_VIS)
     Image.fromarray(textured(9, 40, 40)).save(pair_folder / "vis" / "scene1.png")
     with pytest.raises(DataError, match=r"scene1\.png.*64 x 48.*40 x 40"):

@@ -1,0 +1,211 @@
+"""Which files of two folders belong together: the same in every command, and every file that is left out is named."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+SUFFIXES = frozenset(
+    {
+        ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".webp",
+        ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima",
+    }
+)  # fmt: skip
+"""Suffixes of files that are read, in small letters."""
+
+OTHER_IMAGES = frozenset(
+    {
+        ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".pgm", ".ppm", ".pnm",
+        ".tga", ".ico", ".npy", ".npz", ".nii", ".nrrd", ".mha", ".mhd", ".fits", ".fit", ".mat", ".raw", ".dng",
+        ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
+    }
+)  # fmt: skip
+"""Suffixes of images that are not read. They are matched, too, so that each of them fails with what it is."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not taken, and why.
+
+    Attributes:
+        file: its path.
+        where: what its folder or group is called.
+        reason: the rest of a sentence that begins with the name of the file.
+        matters: whether it may be an image that is missed; hidden files and texts are not.
+    """
+
+    file: Path
+    where: str
+    reason: str
+    matters: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file.name} in {self.where} {self.reason}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one folder or group by what they are matched by.
+
+    Attributes:
+        where: what it is called.
+        by_name: the images.
+        left_out: the other files.
+        doubles: two files of one name, of which it cannot be said which is meant.
+    """
+
+    where: str
+    by_name: dict[str, Path]
+    left_out: tuple[LeftOut, ...] = ()
+    doubles: tuple[tuple[Path, Path], ...] = ()
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What belongs together.
+
+    Attributes:
+        pairs: name, first and second file, in the order of their names.
+        left_out: all other files.
+    """
+
+    pairs: tuple[tuple[str, Path, Path], ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Images that are left out, one sentence each."""
+        return [str(one) for one in self.left_out if one.matters]
+
+    @property
+    def notes(self) -> list[str]:
+        """Files that are left out for good reason, one sentence for those of a folder and a reason."""
+        groups: dict[tuple[str, str], list[Path]] = {}
+        for one in self.left_out:
+            if not one.matters:
+                groups.setdefault((one.where, one.reason), []).append(one.file)
+        return [_note(where, reason, files) for (where, reason), files in groups.items()]
+
+
+def _note(where: str, reason: str, files: Sequence[Path]) -> str:
+    names = ", ".join(file.name for file in files[:_SHOWN])
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return f"Left out of {where}, since each {reason}: {names}{more}."
+
+
+def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> Files:
+    """All files of a folder and of the folders in it.
+
+    Args:
+        folder: the folder.
+        pattern: see `refusion.pairs.files.match_folders`.
+        leave: a folder in it that is not looked into.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: the pattern has no ``*``, or several.
+    """
+    if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
+        raise ValueError(f"The pattern {pattern} needs one * for what both names share, as in '*_ir.*'.")
+    expression = re.compile("(.+)".join(re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*")))
+    by_stem = pattern == "*" or pattern.endswith(".*")
+
+    named, misfits = [], []
+    for file in _walk(folder, leave):
+        inner = file.relative_to(folder).parent
+        fits = expression.fullmatch(nfc(file.stem if by_stem else file.name))
+        if fits is not None:
+            named.append(((inner / fits.group(1)).as_posix(), file))
+        else:
+            misfits.append(LeftOut(file, folder.name, f"does not fit {pattern}", False))
+    found = name_files(named, folder.name)
+    return replace(found, left_out=(*found.left_out, *misfits))
+
+
+def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
+    """Files, in the order of their names; folders that hide are not looked into."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        path = folder / entry.name
+        # A link to a folder may lead round in a circle.
+        if not entry.is_dir():
+            yield path
+        elif not entry.name.startswith(".") and not (leave is not None and leave.exists() and leave.samefile(path)):
+            if not entry.is_symlink():
+                yield from _walk(path, leave)
+            else:
+                yield from (file for file in sorted(path.iterdir()) if file.is_file())
+
+
+def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
+    """Put files under their names, where each may be an image.
+
+    Names that differ only in how accents are stored (macOS takes them apart) are one name.
+
+    Args:
+        named: name and path of each file.
+        where: what the folder or group is called.
+    """
+    by_name: dict[str, Path] = {}
+    left_out: list[LeftOut] = []
+    doubles: list[tuple[Path, Path]] = []
+    for given, file in named:
+        if why := _not_an_image(file):
+            left_out.append(LeftOut(file, where, *why))
+            continue
+        name = nfc(given)
+        other = by_name.get(name)
+        if other is None:
+            by_name[name] = file
+        # A camera's raw file lies beside the JPEG that is read.
+        elif not is_read(file):
+            left_out.append(LeftOut(file, where, f"is not read, and {other.name} has its name", False))
+        elif not is_read(other):
+            left_out.append(LeftOut(other, where, f"is not read, and {file.name} has its name", False))
+            by_name[name] = file
+        else:
+            doubles.append((other, file))
+    return Files(where, by_name, tuple(left_out), tuple(doubles))
+
+
+def match(first: Files, second: Files) -> Matched:
+    """Pair the files of two groups by name."""
+    alone = [
+        LeftOut(mine.by_name[name], mine.where, f"has no partner in {other.where}")
+        for mine, other in ((first, second), (second, first))
+        for name in sorted(mine.by_name.keys() - other.by_name.keys())
+    ]
+    names = sorted(first.by_name.keys() & second.by_name.keys())
+    pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
+    # Two patterns in one folder see the same other files, and those of the other pattern.
+    taken = {*first.by_name.values(), *second.by_name.values()}
+    left_out = {one.file: one for one in (*first.left_out, *second.left_out) if one.file not in taken}
+    left_out |= {one.file: one for one in alone}
+    return Matched(pairs, tuple(left_out.values()))
+
+
+def is_read(file: Path) -> bool:
+    """Whether the suffix is that of an image that is read."""
+    return file.suffix.lower() in SUFFIXES
+
+
+def nfc(name: str) -> str:
+    """A name with each accent in one character with its letter."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _not_an_image(file: Path) -> tuple[str, bool] | None:
+    """Why a file is left out, and whether that matters; None if it may be an image."""
+    if file.name.startswith("."):
+        return "is a hidden file", False
+    packed = file.name.lower().endswith(".nii.gz")
+    if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not packed:
+        return "has no suffix of an image", False
+    if file.is_symlink() and not file.exists():
+        return f"is a link to {file.readlink()}, which is not there; fetch the file, or remove the link", True
+    return None if file.is_file() else ("is not a regular file", True)

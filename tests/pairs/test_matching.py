@@ -1,0 +1,217 @@
+"""Which files belong together, the same for folders, data sets, folders of fused images and the demo; none vanishes."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from support.scenes import textured
+
+from refusion.demo.batch import match as match_uploads
+from refusion.images import PictureError
+from refusion.metrics.evaluation import FusedFolder
+from refusion.pairs.dataset import load_pairs, read_row
+from refusion.pairs.files import DataError, match_folders, read_list
+from refusion.tasks import get_task
+
+TASK = get_task("ir-vis")
+
+
+def image(path: Path, kind: str = "PNG") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(textured(3)).save(path, kind)
+    return path
+
+
+@pytest.fixture
+def both(tmp_path) -> Path:
+    """A folder with ir and vis of one pair."""
+    for folder in TASK.folders:
+        image(tmp_path / "data" / folder / "scene.png")
+    return tmp_path / "data"
+
+
+def jobs(data: Path, **given):
+    return match_folders(data / "ir", data / "vis", data / "out", **given)
+
+
+def names_everywhere(data: Path) -> list[str]:
+    """Names of the pairs, the same in folders and in data sets."""
+    names = [job.name for job in jobs(data).pairs]
+    assert [row["name"] for row in load_pairs(data, TASK, skip_bad=True, streaming=True).dataset] == names
+    return names
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".jfif", "JPEG"), (".jpe", "JPEG"), (".dib", "BMP"), (".JPG", "JPEG"), (".mpo", "JPEG"), (".tiff", "TIFF")],
+)
+def test_every_suffix_of_an_image_that_is_read_is_taken(both, suffix, kind):
+    for folder in TASK.folders:
+        image(both / folder / f"more{suffix}", kind)
+    assert names_everywhere(both) == ["more", "scene"]
+    assert len(load_pairs(both, TASK).dataset) == 2
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".gif", "GIF"), (".jp2", "JPEG2000")])
+def test_an_image_that_is_not_read_fails_by_its_name(both, suffix, kind):
+    for folder in TASK.folders:
+        image(both / folder / f"more{suffix}", kind)
+    assert names_everywhere(both) == ["more", "scene"]
+    with pytest.raises(DataError, match=rf"more\{suffix}"):
+        load_pairs(both, TASK)
+    assert f"more{suffix}" in load_pairs(both, TASK, skip_bad=True).skipped[0]
+
+
+def test_a_broken_link_is_named_with_where_it_leads(both):
+    for folder in TASK.folders:
+        (both / folder / "annexed.png").symlink_to("../.git/annex/objects/not-fetched.png")
+    found = jobs(both)
+    assert [job.name for job in found.pairs] == ["scene"]
+    assert len(found.unmatched) == 2
+    assert (
+        "annexed.png in ir is a link to ../.git/annex/objects/not-fetched.png, which is not there"
+        in (found.unmatched[0])
+    )
+    assert load_pairs(both, TASK, skip_bad=True).skipped == found.unmatched
+    with pytest.raises(DataError, match="which is not there"):
+        load_pairs(both, TASK)
+
+
+def test_hidden_files_and_texts_are_left_out_with_a_word_and_stop_nothing(both):
+    for folder in TASK.folders:
+        (both / folder / "._scene.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100))
+        (both / folder / "Thumbs.db").write_bytes(b"x")
+        for number in range(5):
+            (both / folder / f"scene{number}.txt").write_text("a label")
+    found, pairs = jobs(both), load_pairs(both, TASK)
+    assert found.unmatched == []
+    assert len(pairs.dataset) == 1
+    assert pairs.skipped == []
+    assert found.notes == pairs.notes
+    told = " ".join(found.notes)
+    assert "Left out of ir, since each is a hidden file: ._scene.png." in told
+    assert (
+        "Left out of vis, since each has no suffix of an image: Thumbs.db, scene0.txt, scene1.txt and 3 more." in told
+    )
+
+
+def test_names_with_accents_taken_apart_are_the_same_names(both):
+    name = "K\u00f6ln \u00e9t\u00e9"
+    image(both / "ir" / f"{unicodedata.normalize('NFD', name)}.png")
+    image(both / "vis" / f"{name}.png")
+    assert names_everywhere(both) == [name, "scene"]
+    fused = FusedFolder(both / "ir")
+    assert fused.find(name) == fused.find(unicodedata.normalize("NFD", name))
+
+
+def test_folders_in_folders_are_matched_by_the_way_to_them(both):
+    for way in ("day/0.png", "night/0.png", "day/[1] east/1.png"):
+        image(both / "ir" / way)
+        image(both / "vis" / way)
+    image(both / "ir" / ".trash" / "0.png")
+    assert names_everywhere(both) == ["day/0", "day/[1] east/1", "night/0", "scene"]
+    assert jobs(both).pairs[0].output == both / "out" / "day" / "0.png"
+    assert FusedFolder(both / "ir").find("night/0") == both / "ir" / "night" / "0.png"
+
+
+def test_results_within_a_source_folder_are_no_sources(tmp_path):
+    for name in ("1_ir.png", "1_vis.png", "odd.png", "fused/1.png"):
+        image(tmp_path / name)
+    found = match_folders(tmp_path, tmp_path, tmp_path / "fused", patterns=("*_ir.*", "*_vis.*"))
+    assert [(job.name, job.a.name, job.b.name) for job in found.pairs] == [("1", "1_ir.png", "1_vis.png")]
+    assert found.unmatched == []
+    assert "odd.png" in " ".join(found.notes)
+    assert "_vis.png" not in " ".join(found.notes)
+
+
+def test_a_raw_file_beside_its_photograph_is_not_a_second_one(both):
+    (both / "vis" / "scene.CR2").write_bytes(b"raw")
+    assert names_everywhere(both) == ["scene"]
+    assert "scene.CR2" in " ".join(jobs(both).notes)
+
+
+def test_uploads_are_matched_alike(both):
+    image(both / "ir" / "yard_ir.png")
+    image(both / "vis" / "yard_vis.png")
+    image(both / "vis" / "alone.png")
+    batch = match_uploads(sorted((both / "ir").iterdir()), sorted((both / "vis").iterdir()), TASK)
+    assert [name for name, _ in batch.pairs] == ["scene", "yard"]
+    assert [name for name, _ in batch.failed] == ["alone.png"]
+
+
+@pytest.mark.parametrize("start", ["a;b\n", "sep=;\na;b\n", "a\tb\n", "\ufeffa , b\n"])
+def test_lists_of_other_programs_are_read(both, start):
+    delimiter = next(mark for mark in ";\t," if mark in start.splitlines()[-1])
+    (both / "list.csv").write_text(start + delimiter.join([r"ir\scene.png", r"vis\scene.png"]) + "\n", encoding="utf-8")
+    (job,) = read_list(both / "list.csv", both / "out").pairs
+    assert job.a == both / "ir" / "scene.png"
+    (row,) = load_pairs(both / "list.csv", TASK).dataset
+    assert row["name"] == "scene"
+
+
+@pytest.mark.parametrize("empty", ['{"a": null, "b": "vis/scene.png"}', '{"a": "ir/scene.png"}', '{"a": "", "b": ""}'])
+def test_a_row_of_a_list_without_a_file_fails_and_the_others_go_on(both, empty):
+    path = both / "list.jsonl"
+    path.write_text('{"a": "ir/scene.png", "b": "vis/scene.png"}\n' + empty + "\n")
+    found = read_list(path, both / "out")
+    assert len(found.pairs) == 1
+    assert "list.jsonl, line 2" in found.unmatched[0]
+    assert len(load_pairs(path, TASK, skip_bad=True).dataset) == 1
+    with pytest.raises(DataError, match="missing"):
+        load_pairs(path, TASK)
+
+
+def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
+    columns = [[None if row[i] is None else {"bytes": row[i], "path": None} for row in rows] for i in range(2)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(pa.table({name: pa.array(c, kind) for name, c in zip("ab", columns, strict=True)}), path)
+    return path
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("missing", [(None, b"x"), (b"x", None), (None, None)])
+def test_a_row_of_a_table_without_an_image_fails_and_the_others_go_on(both, missing, streaming):
+    content = (both / "ir" / "scene.png").read_bytes()
+    row = tuple(value and content for value in missing)
+    path = parquet(both / "[v2] set" / "x.parquet", (content, content), row, (content, content))
+    pairs = load_pairs(path, TASK, skip_bad=True, streaming=streaming)
+    if not streaming:
+        assert len(pairs.dataset) == 2
+        assert "of row 1 is missing" in pairs.skipped[0]
+        return
+    rows = list(pairs.dataset)
+    assert read_row(rows[2])[0].shape == (48, 64)
+    with pytest.raises(PictureError, match="of row 1 is missing"):
+        read_row(rows[1])
+
+
+@pytest.mark.parametrize("names", [["train_0", "test_1"], ["test_0", "test_1"], ["scene [0]", "scene [1]"]])
+def test_an_imagefolder_is_read_whatever_its_files_are_called(tmp_path, names):
+    folder = tmp_path / "[b] val"
+    for name in names:
+        image(folder / f"{name}_ir.png")
+        image(folder / f"{name}_vis.png")
+    rows = [{"a_file_name": f"{name}_ir.png", "b_file_name": f"{name}_vis.png"} for name in names]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(load_pairs(folder, TASK).dataset) == 2
+
+
+def test_an_imagefolder_opens_no_file_outside_of_it(both):
+    image(both / "set" / "0.png")
+    row = {"a_file_name": "0.png", "b_file_name": "../ir/scene.png"}
+    (both / "set" / "metadata.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=r"line 1: scene\.png lies outside of the folder set"):
+        load_pairs(both / "set", TASK)
+
+
+@pytest.mark.parametrize("name", ["data/pears", "some/list.csv", "some/set.parquet", "./pears", "a/b/c"])
+def test_a_mistyped_path_is_not_looked_for_on_the_hub(tmp_path, monkeypatch, name):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="There is no folder or file"):
+        load_pairs(name, TASK)
