@@ -138,7 +138,7 @@ def fuse_videos(
         What a person should know, as sentences.
 
     Raises:
-        PictureError: a video cannot be read or written, or frame rates or sizes differ.
+        PictureError: a video cannot be read or written, or the sizes differ.
         ModelError: the model cannot be loaded.
         ValueError: there is no such choice, or it is for images.
     """

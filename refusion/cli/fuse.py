@@ -27,8 +27,6 @@ from refusion.tasks import TASKS, ChromaRule, check_choice, get_task
 if TYPE_CHECKING:
     from refusion.pairs.files import Jobs
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"})
-
 _FEW_LISTED = 20
 
 
@@ -153,6 +151,7 @@ def fuse(
 
 
 def _kind(source: Path) -> str:
+    from refusion.images.video import VIDEO_SUFFIXES
     from refusion.pairs.files import LISTS
 
     if source.is_dir():
@@ -237,8 +236,6 @@ def _list(title: str, lines: list[str]) -> None:
 def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, side_by_side: bool) -> None:
     if (len(sources) == 1) != side_by_side or len(sources) > 2:
         raise ValueError("Give two videos, or one with --side-by-side.")
-    if output.suffix.lower() not in VIDEO_SUFFIXES:
-        raise ValueError(f"The output {output.name} of a video is one of {', '.join(sorted(VIDEO_SUFFIXES))}.")
     for option in ("align", "window", "temperatures", "nodata"):
         if wanted.pop(option) not in (None, False):
             raise ValueError(f"Videos are fused as they are; leave --{option} out.")

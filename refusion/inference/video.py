@@ -1,6 +1,5 @@
 """Two videos of one scene, or one that shows both side by side, fused frame by frame."""
 
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,14 +11,13 @@ import numpy as np
 
 from refusion.images.colour import fuse_chroma
 from refusion.images.picture import Picture, PictureError
-from refusion.images.video import Video, encode, halves, writing
-from refusion.images.writing import to_array
+from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.finishing import fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options, Resize
 from refusion.inference.output_range import Range, ends_of, find_range
-from refusion.inference.preparation import prepare_pair, resize_pair
+from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Task
 
@@ -63,8 +61,11 @@ def fuse_videos(
 ) -> list[str]:
     """Fuse two videos, or one that shows the first source left and the second right.
 
-    The result has the frame rate of the sources, H.264 at constant quality, and a copy of the first audio stream, that
-    of the second source if it has one. Its length is that of the shorter source. It is written under a temporary name.
+    Frames that were taken at the same time since the beginning belong together: each frame of the source with more of
+    them, and that of the other which is nearest in time. The result has their times, H.264 at constant quality, the
+    colour coding, depth and pixel aspect of the source that the colour comes from, and a copy of the first audio
+    stream, that of the second source if it has one. Its length is that of the shorter source. Frames are turned
+    upright. It is written under a temporary name.
 
     Args:
         network: a loaded model.
@@ -79,8 +80,8 @@ def fuse_videos(
         What a person should know, as sentences.
 
     Raises:
-        PictureError: a video cannot be read or written, or frame rates or sizes differ.
-        ValueError: an option is for images only.
+        PictureError: a video cannot be read or written, or the sizes differ.
+        ValueError: an option is for images only, or the output is no video.
     """
     paths = [Path(source) for source in sources]
     target = Path(os.path.realpath(output))
@@ -89,38 +90,46 @@ def fuse_videos(
     for name in ("align", "window", "temperatures"):
         if getattr(options, name):
             raise ValueError(f"Videos are fused as they are; leave {name} out.")
+    if not is_written(target):
+        raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
     finish = options.for_task(task)
     with ExitStack() as stack:
         videos = [stack.enter_context(Video(path, options.max_pixels)) for path in paths]
-        rate = _common_rate(videos)
-        notes: list[str] = []
-        smooth = RangeSmoother(finish.output_range, float(rate), smoothing)
-        pairs = _pairs(videos, notes)
-        total = min(video.frames for video in videos)
+        notes = [note for video in videos for note in _notes_on(video)]
+        lead = max(reversed(videos), key=lambda video: video.rate)
+        notes += _rate_note(videos)
+        square = len({video.coding.aspect for video in videos}) > 1
+        owner = videos[0] if finish.chroma == "a" else videos[-1]
+        coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
+        smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
+        pairs = _pairs(videos, lead, notes)
+        total = min(round(video.frames * lead.rate / video.rate) for video in videos)
 
-        def fused_frames() -> Iterator[np.ndarray]:
-            for done, (a, b) in enumerate(pairs, 1):
-                yield _fuse_frame(network, *_matched(a, b, options.resize), options, finish, smooth)
+        def fused_frames() -> Iterator[Frame]:
+            for done, (time, *pair) in enumerate(pairs, 1):
+                a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
+                a, b = _matched(a, b, options.resize)
+                yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
                     progress(done, total)
 
         sound = next((video for video in reversed(videos) if video.has_sound), None)
         with writing(target), replacing(target) as temporary:
-            if encode(temporary, fused_frames(), rate, sound) == 0:
+            if encode(temporary, fused_frames(), lead.rate, coding, sound, notes) == 0:
                 raise PictureError(f"{paths[0].name} holds no frame that can be read.")
     return notes
 
 
 def _fuse_frame(
     network: Network, a: Picture, b: Picture, options: Options, finish: FinishOptions, smooth: RangeSmoother
-) -> np.ndarray:
+) -> Picture:
     luminance = fuse_luminance(network, a.luminance, b.luminance, engine=options.engine)
     chooses = "choice" in (finish.anchor, finish.chroma)
     shares = choice_shares(luminance, a.luminance, b.luminance) if chooses else None
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, finish.anchor, shares)
     luminance = smooth(luminance, a.luminance, b.luminance)
     colour = fuse_chroma(a, b, finish.chroma, shares)
-    return to_array(fused_picture(luminance, colour, None, (a, b), finish.chroma))
+    return fused_picture(luminance, colour, None, (a, b), finish.chroma)
 
 
 def _between(new: Range, old: Range, keep: float) -> Range:
@@ -131,32 +140,61 @@ def _between(new: Range, old: Range, keep: float) -> Range:
     return replace(new, **mixed)
 
 
-def _common_rate(videos: list[Video]) -> Fraction:
-    rates = [video.rate for video in videos]
-    if max(rates) > min(rates) * (1 + Fraction(SAME_RATE)):
-        told = " and ".join(f"{video.path.name} {float(video.rate):g}" for video in videos)
-        raise PictureError(f"The frame rates differ ({told} frames a second); bring them to one rate first.")
-    return rates[0]
+def _notes_on(video: Video) -> list[str]:
+    notes = []
+    if video.interlaced:
+        notes.append(f"{video.path.name} is interlaced: its frames show two moments each; deinterlace it first.")
+    width, height = video.size
+    if width % 2 or height % 2:
+        notes.append(f"{video.path.name} has an odd side; the result has its last row or column twice.")
+    return notes
 
 
-def _pairs(videos: list[Video], notes: list[str]) -> Iterator[tuple[Picture, Picture]]:
-    """Frames that belong together; notes what is left over at the end."""
+def _rate_note(videos: Sequence[Video]) -> list[str]:
+    rates = [float(video.rate) for video in videos]
+    if max(rates) <= min(rates) * (1 + SAME_RATE):
+        return []
+    told = " and ".join(f"{video.path.name} {rate:.4g}" for video, rate in zip(videos, rates, strict=True))
+    return [f"The frame rates differ ({told} frames a second): some frames of the slower one are there repeatedly."]
+
+
+def _pairs(videos: list[Video], lead: Video, notes: list[str]) -> Iterator[tuple[Fraction, Picture, Picture]]:
+    """Times and frames that belong together; notes what is left over at the end."""
     if len(videos) == 1:
-        for picture in videos[0].pictures():
-            yield halves(picture)
+        for frame in videos[0].pictures():
+            yield (frame.time, *halves(frame.picture))
         return
-    ended = object()
-    frames = itertools.zip_longest(*(video.pictures() for video in videos), fillvalue=ended)
-    for index, (a, b) in enumerate(frames):
-        if not isinstance(a, Picture) or not isinstance(b, Picture):
-            longer = videos[0] if b is ended else videos[1]
-            shorter = videos[1] if b is ended else videos[0]
-            notes.append(
-                f"{longer.path.name} is longer than {shorter.path.name}; the result ends with the latter, after "
-                f"{index} frames ({index / float(shorter.rate):.2f} s)."
-            )
+    other = videos[1] if lead is videos[0] else videos[0]
+    coming = other.pictures()
+    near, after = next(coming, None), next(coming, None)
+    if near is None:
+        return
+    count, end, lasts = 0, Fraction(0), 1 / other.rate
+    for frame in lead.pictures():
+        while after is not None and abs(after.time - frame.time) <= abs(near.time - frame.time):
+            lasts = max(1 / other.rate, after.time - near.time)
+            near, after = after, next(coming, None)
+        if after is None and frame.time >= near.time + lasts - 1 / (2 * lead.rate):
+            notes.append(_longer(lead, other, count, end))
             return
-        yield a, b
+        pair = (frame.picture, near.picture)
+        yield (frame.time, *(pair if lead is videos[0] else pair[::-1]))
+        count, end = count + 1, frame.time + 1 / lead.rate
+    if after is not None and after.time >= end:
+        notes.append(_longer(other, lead, count, end))
+
+
+def _longer(longer: Video, shorter: Video, count: int, end: Fraction) -> str:
+    return (
+        f"{longer.path.name} is longer than {shorter.path.name}; the result ends with the latter, after {count} frames "
+        f"({float(end):.2f} s)."
+    )
+
+
+def _square(picture: Picture, video: Video) -> Picture:
+    """As wide as it is shown."""
+    width, height = picture.size
+    return resize_picture(picture, (max(1, round(width * video.coding.aspect)), height))
 
 
 def _matched(a: Picture, b: Picture, resize: Resize | None) -> tuple[Picture, Picture]:

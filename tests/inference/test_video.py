@@ -1,5 +1,6 @@
 """Videos made by PyAV, fused and looked at again."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -120,13 +121,11 @@ def test_a_change_of_light_is_followed():
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
-    other_rate = write(tmp_path / "slow.mp4", scene(1, 5), rate=10)
     other_size = write(tmp_path / "small.mp4", [np.ascontiguousarray(f[:32, :32]) for f in scene(1, 5)])
     sound = tmp_path / "sound.mp4"
     sound.write_bytes(b"no video")
     before = sorted(path.name for path in tmp_path.iterdir())
     for sources, words in [
-        ((other_rate, pair[1]), r"slow\.mp4 10 and vis\.mp4 25"),
         ((other_size, pair[1]), r"32 x 32.*64 x 48"),
         ((sound, pair[1]), r"sound\.mp4 is not a video"),
         ((tmp_path / "gone.mp4", pair[1]), r"no file gone\.mp4"),
@@ -151,3 +150,213 @@ def test_videos_on_the_command_line(pair, tmp_path):
         result = refusion("fuse", *arguments, "--model", model)
         assert result.code == 2, result.err
         assert words in result.err
+
+
+def write_coded(
+    path: Path, image: np.ndarray, *, matrix=1, primaries=1, transfer=1, pix="yuv420p", full=False, **given
+):
+    """Three equal frames, coded by these numbers of H.273."""
+    scaler = {6: 5}.get(matrix, matrix)
+    span = 2 if full else 1
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt, stream.options = pix, {"crf": "4"}
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = matrix, primaries, transfer
+        context.color_range = span
+        for name, value in given.items():
+            setattr(context, name, value)
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            container.mux(stream.encode(frame.reformat(format=pix, dst_colorspace=scaler, dst_color_range=span)))
+        container.mux(stream.encode())
+    return path
+
+
+def shown(path: Path) -> tuple[np.ndarray, dict]:
+    """The first frame as players show it, which go by what the file says, and what it says."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        scaler = {6: 5}.get(int(frame.colorspace), int(frame.colorspace))
+        rgb = frame.reformat(format="rgb24", src_colorspace=scaler, src_color_range=int(frame.color_range)).to_ndarray()
+        said = {
+            "matrix": int(frame.colorspace),
+            "primaries": int(frame.color_primaries),
+            "transfer": int(frame.color_trc),
+            "range": int(frame.color_range),
+            "format": frame.format.name,
+            "aspect": container.streams.video[0].sample_aspect_ratio,
+            "size": (frame.width, frame.height),
+        }
+    return rgb, said
+
+
+def bars(height: int = 48) -> np.ndarray:
+    """Colours in broad bars, uint8 (height, 160, 3)."""
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 160, 130), (200, 40, 200)]
+    return np.repeat(np.uint8([colours]), height, 0).repeat(32, 1)
+
+
+def brightness(image: np.ndarray) -> np.ndarray:
+    grey = np.rint(image @ [0.299, 0.587, 0.114]).astype(np.uint8)
+    return np.stack([grey] * 3, -1)
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        {"matrix": 1, "primaries": 1, "transfer": 1},
+        {"matrix": 6, "primaries": 6, "transfer": 6},
+        {"matrix": 9, "primaries": 9, "transfer": 18, "pix": "yuv420p10le"},
+        {"matrix": 9, "primaries": 9, "transfer": 16, "pix": "yuv420p10le"},
+        {"matrix": 1, "full": True},
+    ],
+)
+def test_colours_and_what_is_said_of_them_are_kept(tmp_path, coding):
+    vis = write_coded(tmp_path / "vis.mp4", bars(), **coding)
+    ir = write_coded(tmp_path / "ir.mp4", brightness(bars()))
+    fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL, output_range="network", anchor="bounds")
+    before, said_before = shown(vis)
+    after, said_after = shown(tmp_path / "f.mp4")
+    assert said_after == said_before
+    middles = slice(16, None, 32)
+    assert np.abs(before[24, middles].astype(int) - after[24, middles]).max() <= 4
+
+
+def rotated(path: Path, degrees: int) -> Path:
+    """The same stream with the flag of a phone that was held upright."""
+    turned = path.with_name(f"turned-{path.name}")
+    with av.open(str(path)) as source, av.open(str(turned), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(degrees)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    return turned
+
+
+@pytest.mark.parametrize("degrees", [90, -90, 180])
+def test_what_lies_on_its_side_is_turned_upright(tmp_path, degrees):
+    image = bars()
+    image[:16, :64] = 255
+    turns = degrees // 90
+    lying = rotated(write_coded(tmp_path / "lying.mp4", np.ascontiguousarray(np.rot90(image, -turns))), degrees)
+    upright = write_coded(tmp_path / "upright.mp4", image)
+    fuse_videos([upright, lying], tmp_path / "f.mp4", model=MODEL, output_range="network", anchor="bounds")
+    with av.open(str(tmp_path / "f.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 0
+    found, _ = shown(tmp_path / "f.mp4")
+    assert found.shape == image.shape
+    assert np.abs(found.astype(int) - image).mean() < 5
+
+
+def test_odd_sides_lose_nothing(tmp_path):
+    image = bars(45)[:, :159]
+    image[-1] = image[:, -1] = 255
+    for name in ("ir", "vis"):
+        write_coded(tmp_path / f"{name}.mkv", np.ascontiguousarray(image), pix="yuv444p")
+    notes = fuse_videos(
+        [tmp_path / "ir.mkv", tmp_path / "vis.mkv"], tmp_path / "f.mkv", model=MODEL, output_range="network"
+    )
+    assert "has an odd side" in notes[0]
+    found, said = shown(tmp_path / "f.mkv")
+    assert said["size"] == (160, 46)
+    assert found[-2:, :, 1].mean() > 230
+    assert found[:, -2:, 1].mean() > 230
+
+
+def test_the_shape_of_pixels_is_kept(tmp_path):
+    wide = {"sample_aspect_ratio": Fraction(16, 15)}
+    ir = write_coded(tmp_path / "ir.mp4", brightness(bars()), **wide)
+    vis = write_coded(tmp_path / "vis.mp4", bars(), **wide)
+    fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL)
+    assert shown(tmp_path / "f.mp4")[1]["aspect"] == Fraction(16, 15)
+    # One of 160 wide pixels is as broad as one of 170 or 171 square ones.
+    square = np.ascontiguousarray(np.pad(bars(), ((0, 0), (0, 11), (0, 0)), "edge"))
+    vis = write_coded(tmp_path / "square.mp4", square[:, :171], pix="yuv444p")
+    fuse_videos([ir, vis], tmp_path / "g.mp4", model=MODEL, resize="b")
+    assert shown(tmp_path / "g.mp4")[1]["size"] == (172, 48)
+    assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 1)
+
+
+def moving(path: Path, times: list[float], row: int, *, rate=RATE, start: float = 0, sound: bool = False) -> Path:
+    """A mark that goes to the right by 200 pixels a second, seen at these times."""
+    tick = Fraction(1, 1000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 240, 64, "yuv420p", {"crf": "10", "bf": "0"}
+        stream.codec_context.time_base = tick
+        audio = container.add_stream("aac", rate=16_000, layout="mono") if sound else None
+        for time in times:
+            image = np.full((64, 240, 3), 40, np.uint8)
+            image[row : row + 16, (place := int(10 + 200 * time)) : place + 8] = 250
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = round((time + start) * 1000), tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for at in range(0, 16_000, 1024) if audio else ():
+            part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            part.sample_rate, part.pts, part.time_base = 16_000, at + round(start * 16_000), Fraction(1, 16_000)
+            container.mux(audio.encode(part))
+        if audio:
+            container.mux(audio.encode())
+    return path
+
+
+def apart(path: Path) -> float:
+    """How far apart the marks of both sources are, in pixels, at most."""
+
+    def place(rows: np.ndarray) -> float:
+        bright = np.maximum(rows.mean(0) - 60, 0)
+        return float((bright * np.arange(len(bright))).sum() / bright.sum())
+
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(video=0)]
+    return max(abs(place(frame[8:24]) - place(frame[40:56])) for frame in frames)
+
+
+def times_of(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0)]
+
+
+REGULAR = [number / RATE for number in range(24)]
+UNEVEN = [number * 0.06 for number in range(12)] + [
+    0.66 + round((number + 1) * 260 / 12) / 1000 for number in range(12)
+]
+
+
+@pytest.mark.parametrize("uneven", ["ir", "vis"])
+def test_frames_of_one_moment_belong_together_whatever_their_numbers(tmp_path, uneven):
+    times = {name: UNEVEN if name == uneven else REGULAR for name in ("ir", "vis")}
+    ir = moving(tmp_path / "ir.mkv", times["ir"], 8)
+    vis = moving(tmp_path / "vis.mkv", times["vis"], 40)
+    fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")
+    # Half of the time between two frames, and the size of a mark.
+    assert apart(tmp_path / "f.mkv") < 200 * 0.03 + 4
+
+
+def test_a_slower_camera_is_shown_repeatedly(tmp_path):
+    ir = moving(tmp_path / "ir.mkv", REGULAR[::3], 8, rate=Fraction(RATE, 3))
+    vis = moving(tmp_path / "vis.mkv", REGULAR, 40)
+    notes = fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network")
+    assert "The frame rates differ (ir.mkv" in notes[0]
+    assert times_of(tmp_path / "f.mkv") == pytest.approx(REGULAR, abs=0.002)
+    assert apart(tmp_path / "f.mkv") < 200 * 0.08 + 4
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
+def test_a_late_start_keeps_sound_and_image_in_step(tmp_path, suffix):
+    ir = moving(tmp_path / "ir.mp4", REGULAR, 8)
+    vis = moving(tmp_path / f"vis{suffix}", REGULAR, 40, start=1.4, sound=True)
+    assert fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network") == []
+    times = times_of(tmp_path / "f.mkv")
+    assert np.diff(times) == pytest.approx(1 / RATE, abs=0.002)
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        sound = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    assert len(sound) >= 13
+    assert sound[0] - times[0] == pytest.approx(0, abs=0.1)
+    assert sound[-1] - times[-1] == pytest.approx(0, abs=0.1)
