@@ -9,11 +9,23 @@ import typer
 def export(
     model: Annotated[str, typer.Argument(help="Bare name, folder or OWNER/NAME on the Hub.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .onnx or .pt2 (torch.export).")],
+    opset: Annotated[
+        int | None,
+        typer.Option(help="Version of ONNX's operators, 17 to 20; 20 if not given. Older runtimes need older ones."),
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="WIDTH HEIGHT",
+            help="Fix the size in an ONNX model, for runtimes that take no other; any size is accepted if not given.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a model as ONNX or as a torch.export program, for pairs of any size, and check it."""
-    from refusion.models.export import CHECKED_SIZES, export
+    """Write a model as ONNX or as a torch.export program, for pairs of any size or one, and check it."""
+    from refusion.models.export import checked_sizes, export
     from refusion.models.model import ReFusion
 
-    difference = export(ReFusion.from_pretrained(model), output)
-    sizes = ", ".join(f"{width} x {height}" for height, width in CHECKED_SIZES)
+    sides = (size[1], size[0]) if size else None
+    difference = export(ReFusion.from_pretrained(model), output, opset=opset, size=sides)
+    sizes = ", ".join(f"{width} x {height}" for height, width in checked_sizes(sides))
     typer.echo(f"{output.name}: differs from the model by at most {difference:.1e} at {sizes}.")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -13,13 +14,17 @@ from refusion.images.picture import MIN_SIDE
 from refusion.inference.engines.dispatch import as_arrays
 from refusion.inference.engines.onnx_builder import SIDES
 from refusion.inference.engines.onnx_graph import whole
-from refusion.inference.engines.onnx_runtime import InferenceSession
+from refusion.inference.engines.onnx_runtime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from refusion.models.onnx_changes import OPSETS, with_opset, with_own_constants, with_size
 from refusion.modules.fusion import FusionModule
 from refusion.modules.windows import cell_of
 from refusion.system.files import replacing
 
 CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 """Heights and widths at which an exported model is compared with the module."""
+
+MAX_SIDE = 1 << 14
+"""Longest side that may be fixed."""
 
 TOLERANCE = 1e-4
 """Largest difference, of luminance in [0, 1], that the comparison lets pass."""
@@ -29,7 +34,7 @@ class ExportError(ValueError):
     """A model cannot be exported; the message is a sentence for people."""
 
 
-def export(module: FusionModule, path: Path) -> float:
+def export(module: FusionModule, path: Path, *, opset: int | None = None, size: tuple[int, int] | None = None) -> float:
     """Write the module as ``.onnx`` or ``.pt2`` (`torch.export.load`), whole and checked, or not at all.
 
     Both take one pair, float32 (1, 1, H, W) in [0, 1] each, H and W free from 8 on, and give the fused luminance. The
@@ -38,33 +43,71 @@ def export(module: FusionModule, path: Path) -> float:
     Args:
         module: the fusion module; it is not changed.
         path: where to write; the suffix names the format.
+        opset: version of the operators of ONNX, one of `OPSETS`; the last if not given. Older runtimes need older ones.
+        size: height and width, if they are to be fixed in an ONNX model, for runtimes that know no free ones; what
+            depends on nothing else is computed beforehand then.
 
     Returns:
-        Largest difference between what the file gives and what the module gives, over `CHECKED_SIZES`.
+        Largest difference between what the file gives and what the module gives, over `checked_sizes`.
 
     Raises:
-        ExportError: the suffix is another one, or the file differs from the module.
+        ExportError: the suffix is another one, there is no such opset, the size is too small, either is asked for in
+            another format, or the file differs from the module.
         OSError: the file cannot be written.
     """
-    writers = {".onnx": _write_onnx, ".pt2": _write_program}
+    writers: dict[str, Callable[[FusionModule, Path], Callable[[Tensor, Tensor], Tensor]]]
+    writers = {".onnx": partial(_write_onnx, opset=opset or OPSETS[-1], size=size), ".pt2": _write_program}
     if path.suffix not in writers:
         given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         raise ExportError(f"{path.name} {given}; a model is exported as one of {', '.join(writers)}.")
+    if path.suffix != ".onnx" and (opset or size):
+        raise ExportError(f"An opset and a fixed size are for .onnx files, but {path.name} was given.")
+    if opset is not None and opset not in OPSETS:
+        raise ExportError(f"The opset {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} are accepted.")
+    if size is not None and not MIN_SIDE <= min(size) <= max(size) <= MAX_SIDE:
+        raise ExportError(
+            f"A size of {size[1]} x {size[0]} was asked for; sides of {MIN_SIDE} to {MAX_SIDE} are accepted."
+        )
     module = copy.deepcopy(module).cpu().float().eval()
     with replacing(path) as temporary:
         run = writers[path.suffix](module, temporary)
-        difference = max(_difference(module, run, *size) for size in CHECKED_SIZES)
+        difference = max(_difference(module, run, *one) for one in checked_sizes(size))
         if not difference <= TOLERANCE:
             raise ExportError(f"{path.name} would differ from the model by {difference:.1e} in luminance.")
     return difference
 
 
-def _write_onnx(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    model = whole(*as_arrays(module), cell_of(module.window))
+def checked_sizes(size: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
+    """Heights and widths at which an exported model is compared with the module: its own if it is fixed."""
+    return CHECKED_SIZES if size is None else (size,)
+
+
+def _write_onnx(
+    module: FusionModule, path: Path, *, opset: int, size: tuple[int, int] | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    model = with_opset(whole(*as_arrays(module), cell_of(module.window)), opset)
+    if size is not None:
+        model = _computed_beforehand(with_size(model, dict(zip(SIDES, size, strict=True))), path)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda a, b: torch.from_numpy(session.run(None, {"a": a.numpy(), "b": b.numpy()})[0])
+
+
+def _computed_beforehand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The same model with what depends on its sides alone as constants; `path` may be written to."""
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    made = onnx.load(path)
+    # ONNX Runtime names all the domains that it knows, and its own version of the format.
+    others = {node.domain for node in made.graph.node} - {""}
+    opsets = [entry for entry in made.opset_import if entry.domain in ("", *others)]
+    made.ir_version = model.ir_version
+    del made.opset_import[:]
+    made.opset_import.extend(opsets)
+    return with_own_constants(made)
 
 
 def _write_program(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:

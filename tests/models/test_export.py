@@ -1,5 +1,6 @@
 """Exported models give what the module gives, at sizes that they were not exported at."""
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -55,4 +56,62 @@ def test_torch_program_at_any_size(folder, tmp_path):
 def test_another_suffix_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(ExportError, match=r"ends in \.pth; .*\.onnx, \.pt2"):
         export(FusionModule(), tmp_path / "model.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("opset", [17, 18, 19])
+def test_onnx_of_older_operators(folder, tmp_path, opset):
+    path = tmp_path / "model.onnx"
+    result = CliRunner().invoke(app, ["export", str(folder), "-o", str(path), "--opset", str(opset)])
+    assert result.exit_code == 0, result.output
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert model.ir_version <= 9
+    check_equal(folder, path, (21, 50))
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_onnx_of_one_size_leaves_nothing_open_and_runs_in_opencv(folder, tmp_path, opset):
+    path = tmp_path / "model.onnx"
+    arguments = ["export", str(folder), "-o", str(path), "--size", "50", "37", "--opset", str(opset)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "at 50 x 37" in result.output
+    model = onnx.load(path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    for value in (*model.graph.input, *model.graph.output):
+        assert [side.dim_value for side in value.type.tensor_type.shape.dim] == [1, 1, 37, 50]
+    assert not {"Shape", "If", "Loop", "NonZero"} & {node.op_type for node in model.graph.node}
+    check_equal(folder, path, (37, 50))
+    a, b = torch.rand(2, 1, 1, 37, 50)
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(a.numpy(), "a")
+    network.setInput(b.numpy(), "b")
+    with torch.no_grad():
+        expected = ReFusion.from_pretrained(folder)(a, b).numpy()
+    np.testing.assert_allclose(network.forward(), expected, atol=1e-4, rtol=0)
+
+
+def check_equal(folder, path, size):
+    a, b = torch.rand(2, 1, 1, *size)
+    with torch.no_grad():
+        expected = ReFusion.from_pretrained(folder)(a, b).numpy()
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    (fused,) = session.run(["fused"], {"a": a.numpy(), "b": b.numpy()})
+    np.testing.assert_allclose(fused, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "words"),
+    [
+        ("m.onnx", {"opset": 16}, "opset 16 was asked for; 17 to 20"),
+        ("m.onnx", {"size": (4, 30)}, "30 x 4 was asked for; sides of 8"),
+        ("m.pt2", {"opset": 17}, r"for \.onnx files"),
+        ("m.pt2", {"size": (30, 40)}, r"for \.onnx files"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(tmp_path, name, asked, words):
+    with pytest.raises(ExportError, match=words):
+        export(FusionModule(channels=4, heads=2, blocks=1), tmp_path / name, **asked)
     assert list(tmp_path.iterdir()) == []

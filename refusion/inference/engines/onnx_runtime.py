@@ -5,10 +5,10 @@ import os
 # Read when the library is loaded; says nothing to whoever has decided otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from onnxruntime import InferenceSession, SessionOptions, disable_telemetry_events
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions, disable_telemetry_events
 
 if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
     # In case that another part of the program had loaded the library before.
     disable_telemetry_events()
 
-__all__ = ["InferenceSession", "SessionOptions"]
+__all__ = ["GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
