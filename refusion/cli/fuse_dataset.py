@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ from refusion.cli.options import (
     OwnRangeOption,
     RangeOption,
     StretchOption,
-    TaskOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -21,7 +19,7 @@ from refusion.cli.options import (
     asked_for,
     asked_windows,
 )
-from refusion.tasks import get_task
+from refusion.tasks import TASKS
 
 if TYPE_CHECKING:
     from refusion.bulk.run import BulkSummary
@@ -34,17 +32,19 @@ def fuse_dataset(
         str,
         typer.Argument(
             help="A folder of pairs as training reads it; a Parquet file, a pattern or a folder of them; a CSV or "
-            "JSONL list; or OWNER/NAME of a data set on the Hub.",
+            "JSONL list; OWNER/NAME of a data set on the Hub; or s3://, gs://, hf://.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder of the results; given again, the run goes on.")],
-    task: TaskOption = "ir-vis",
+    out: Annotated[str, typer.Argument(help="Folder of the results, or s3:// or gs://; given again, the run goes on.")],
+    task: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; the model's own, or ir-vis, if not given.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
     ] = None,
     columns: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="The two picture columns; as the task's folders, or a and b, if not given."),
+        typer.Option(metavar="A B", help="The two image columns; as the task's folders, or a and b, if not given."),
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column of the ids; the row's index if not given.")] = None,
     split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
@@ -56,7 +56,10 @@ def fuse_dataset(
         bool, typer.Option("--images", help="Write PNG files; the Parquet files then only name them.")
     ] = False,
     scores: Annotated[bool, typer.Option("--scores", help="Add the fusion metrics of every pair.")] = False,
-    rows_per_shard: Annotated[int, typer.Option(help="Rows of a Parquet file; what a kill can cost.")] = 256,
+    rows_per_shard: Annotated[
+        int | None,
+        typer.Option(help="Rows of a Parquet file, which a kill can cost each worker; 256, or fewer of a small set."),
+    ] = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
@@ -73,17 +76,26 @@ def fuse_dataset(
     nodata: NodataOption = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that fuse, at most; one for each GPU or core if not given.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Fuse on the machines of a Ray cluster: auto, local, or HOST:PORT."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Fuse pairs again that have failed before.")
+    ] = False,
 ) -> None:
-    """Fuse a data set of any length into Parquet files, with one process or many.
+    """Fuse a data set of any length into Parquet files, on all cores of this machine or on a Ray cluster.
 
-    Under `accelerate launch -m refusion fuse-dataset` or torchrun every process fuses its part. What was done stays
-    done: the same command goes on after a crash. Pairs that fail are listed in failures.jsonl, with exit code 1.
+    What was done stays done: the same command goes on after a crash. Pairs that fail are listed in failures.jsonl, with
+    exit code 1.
     """
-    chosen = get_task(task)
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     wanted: dict[str, Any] = {
-        "task": chosen.name,
-        "model": model or chosen.model,
+        "task": task,
+        "model": model,
         "output_range": wanted_range,
         "anchor": wanted_anchor,
         "chroma": chroma,
@@ -101,37 +113,36 @@ def fuse_dataset(
         "rows_per_shard": rows_per_shard,
         "device": device,
         "batch_size": batch_size,
+        "workers": workers,
+        "ray": ray,
+        "retry_failed": retry_failed,
     }
-    from accelerate import PartialState
-
-    from refusion.bulk.run import OtherProcessError, fuse_dataset
+    from refusion.bulk.run import fuse_dataset
 
     try:
-        with _progress_bar() as report:
+        # Ray shows its own.
+        with _progress_bar(show=ray is None) as report:
             summary = fuse_dataset(source, out, **wanted, progress=report)
-    except OtherProcessError as error:
-        raise typer.Exit(2) from error
-    process = PartialState()
-    main = process.is_main_process
-    process.destroy_process_group()
-    if main:
-        _sum_up(summary, out)
+    except ChildProcessError as error:
+        typer.echo(f"refusion: {error}", err=True)
+        raise typer.Exit(1) from error
+    _sum_up(summary, out)
     if summary.failures:
-        # In all processes: a launcher takes one that ends otherwise for one more to end.
         raise typer.Exit(1)
 
 
-def _sum_up(summary: "BulkSummary", out: Path) -> None:
+def _sum_up(summary: "BulkSummary", out: str) -> None:
     from refusion.bulk.shards import FAILURES
+    from refusion.system.stores import without_secrets
 
-    now = summary.done - summary.before
     typer.echo(f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before.")
-    if now:
+    if summary.tried:
         processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
-        typer.echo(f"{now} rows in {summary.seconds:.1f} s with {processes}, {summary.pairs_per_second:.2f} pairs/s.")
+        rate = f"{summary.pairs_per_second:.2f} pairs/s"
+        typer.echo(f"{summary.tried} rows in {summary.seconds:.1f} s with {processes}, {rate}.")
     if not summary.failures:
         return
-    typer.echo(f"Failed, all in {out.name}/{FAILURES}:", err=True)
+    typer.echo(f"Failed, all in {without_secrets(out)}/{FAILURES}:", err=True)
     for failure in summary.failures[:_FEW_LISTED]:
         typer.echo(f"  {'' if failure.id is None else f'{failure.id}: '}{failure.error}", err=True)
     if len(summary.failures) > _FEW_LISTED:
@@ -139,8 +150,8 @@ def _sum_up(summary: "BulkSummary", out: Path) -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar of the main process on standard error, if a person watches; gives a function of done and total."""
+def _progress_bar(show: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, if a person watches; gives a function of done and total."""
     import time
 
     from rich.console import Console
@@ -149,11 +160,10 @@ def _progress_bar() -> Iterator[Callable[[int, int | None], None]]:
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     start = time.monotonic()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
         task = None
 
-        def report(done: int, total: int | None) -> None:
-            # Only the main process reports, so that the others show no bar.
+        def report(done: int, total: int) -> None:
             nonlocal task
             task = bar.add_task("", total=total) if task is None else task
             rate = done / max(time.monotonic() - start, 1e-9)

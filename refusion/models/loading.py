@@ -1,12 +1,17 @@
 """Load a model by name, with or without torch."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from refusion.hub.checksums import read_verified
+from refusion.hub.folder import CONFIG, WEIGHTS
+from refusion.hub.names import bundled_folder
 from refusion.inference.network import Network
 from refusion.models.bundled import BundledModel, is_bundled, load_bundled
 from refusion.system.devices import choose_device, runs_on_cpu
-from refusion.tasks import Engine, get_task
+from refusion.tasks import Engine, Task, get_task
 
 if TYPE_CHECKING:
     from refusion.models.model import ReFusion
@@ -60,3 +65,31 @@ def load_module(model: Model, device: str | None = None) -> "ReFusion":
     if not isinstance(name, str | Path):
         raise TypeError(f"A model is a ReFusion, a name or a folder, not {type(model).__name__}.")
     return ReFusion.from_pretrained(name, map_location=choose_device(device))
+
+
+def load_for_workers(task: str | None, model: Model | None) -> "tuple[ReFusion | str, Task, str]":
+    """A model that can be sent to other processes: a bundled one as its name, which each of them loads.
+
+    Args:
+        task: see `load`.
+        model: see `load`.
+
+    Returns:
+        The model or its name; the task; and a digest of configuration and weights.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        ValueError: there is no such task.
+    """
+    wanted = get_task(task or "ir-vis").model if model is None else model
+    wanted = wanted.name if isinstance(wanted, BundledModel) else wanted
+    if isinstance(wanted, str) and is_bundled(wanted):
+        folder = bundled_folder(wanted)
+        assert folder is not None
+        config, weights = (read_verified(folder / name) for name in (CONFIG, WEIGHTS))
+        return wanted, get_task(task or json.loads(config)["task"]), hashlib.sha256(config + weights).hexdigest()
+    loaded = load_module(wanted, "cpu" if isinstance(wanted, str | Path) else None)
+    digest = hashlib.sha256(json.dumps(loaded.config, sort_keys=True).encode())
+    for name, value in sorted(loaded.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return loaded, get_task(task) if task else loaded.task, digest.hexdigest()

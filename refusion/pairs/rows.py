@@ -1,37 +1,40 @@
-"""Where the rows of a bulk fusion come from: pairs of undecoded pictures, one after the other, split by process."""
+"""Where the rows of a bulk fusion come from: pairs of undecoded images, in parts that can be read anywhere."""
 
-import glob
 import hashlib
 import io
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-import datasets
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets.distributed import split_dataset_by_node
+from pyarrow import fs
 
-from refusion.hub.client_errors import hub_sentences
 from refusion.images.picture import PictureError
-from refusion.pairs.dataset import load_pairs
-from refusion.pairs.files import LISTS, DataError, read_list
+from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders
+from refusion.pairs.matching import SUFFIXES
+from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
+
+if TYPE_CHECKING:
+    import datasets
 
 BATCH_ROWS = 16
 """Rows of a Parquet file that are in memory at a time."""
 
-_MANY = 4
-"""Row groups for each process from which on whole row groups are dealt out instead of rows."""
+METADATA = "metadata.jsonl"
 
-_PICTURE = datasets.Image(decode=False)
-_FEATURES = datasets.Features(
-    {"row": datasets.Value("int64"), "id": datasets.Value("string"), "a": _PICTURE, "b": _PICTURE}
-)
+_CONNECTIONS = 16
+"""Files that are looked at together."""
+
+_MAGIC = frozenset("*?[")
+
+Columns: TypeAlias = tuple[str, str] | None
+"""The two image columns, if they are chosen."""
 
 
 @dataclass(frozen=True)
@@ -41,309 +44,326 @@ class Row:
     Attributes:
         index: its place in the source, from 0.
         id: what the source calls it, or its index.
-        pictures: the two pictures in the order of the task, as `datasets` keeps them undecoded: ``bytes``, or a
-            ``path``; None if there is none.
-        folders: folders that paths may lead into; None for all.
+        sources: both images in the order of the task, as `refusion.images.read_picture` takes them; what is missing
+            says so when it is read.
     """
 
     index: int
     id: str
-    pictures: tuple[dict[str, Any] | None, dict[str, Any] | None]
-    folders: tuple[Path, ...] | None = ()
-
-    def sources(self) -> "tuple[Path | BinaryIO, Path | BinaryIO]":
-        """Both pictures, as `refusion.images.reading.read_picture` takes them; what is missing says so when it is
-        read."""
-        first, second = (self._source(picture, which) for picture, which in zip(self.pictures, "AB", strict=True))
-        return first, second
-
-    def _source(self, picture: dict[str, Any] | None, which: str) -> "Path | BinaryIO":
-        name = f"picture {which} of row {self.index}"
-        if picture and picture["bytes"] is not None:
-            file = io.BytesIO(picture["bytes"])
-            file.name = name
-            return file
-        if not picture or not picture["path"]:
-            return _Missing(f"The {name} is missing.")
-        path = Path(picture["path"])
-        # A data set from elsewhere must not make this program open any file of this machine.
-        if self.folders is not None and not any(path.resolve().is_relative_to(folder) for folder in self.folders):
-            return _Missing(f"The {name} is only a path; the data set must hold the bytes of its pictures.")
-        return path
-
-
-class _Missing(io.BytesIO):
-    """Stands for a picture that is not there, up to the moment it is read."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__()
-        self.problem = problem
-
-    def seek(self, *_: Any) -> int:
-        raise PictureError(self.problem)
-
-
-class Source(ABC):
-    """Rows in an order that is always the same.
-
-    Attributes:
-        fingerprint: changes when the rows do: made of names, sizes and Parquet footers, without reading a picture; or
-            of the commit on the Hub.
-        total: number of rows, or None if it is not known before they are read.
-        left_out: what has no partner, a sentence each.
-        revision: commit on the Hub.
-    """
-
-    def __init__(
-        self, fingerprint: str, total: int | None, left_out: Sequence[str] = (), revision: str | None = None
-    ) -> None:
-        self.fingerprint, self.total, self.left_out, self.revision = fingerprint, total, tuple(left_out), revision
-        self.folders: tuple[Path, ...] | None = ()
-
-    def rows(self, done: np.ndarray, rank: int = 0, world_size: int = 1) -> Iterator[Row]:
-        """The rows of one process that are not done; those of all processes together are all that are not done.
-
-        Args:
-            done: bool by row index, the same in all processes; shorter if no later row is done.
-            rank: the process.
-            world_size: number of processes.
-
-        Raises:
-            DataError: the source cannot be read on.
-        """
-        for row in split_dataset_by_node(self._dataset(done, world_size), rank=rank, world_size=world_size):
-            index, given = row["row"], row.get("id")
-            if index >= len(done) or not done[index]:
-                name = str(index if given is None else given)
-                yield Row(index, name, (row["a"], row["b"]), self.folders)
-
-    @abstractmethod
-    def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        """Rows with ``row``, ``a``, ``b`` and perhaps ``id``, in order, at least those that are not done."""
+    sources: "tuple[Path | BinaryIO, Path | BinaryIO]"
 
 
 @dataclass(frozen=True)
-class _RowGroup:
-    """A piece of a Parquet file that is read by itself."""
+class Piece:
+    """Rows `start` to `stop` of a place: of a row group, a table, or a pair of files."""
 
-    path: str
-    number: int
+    place: Any
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a source that follow each other: index of the first one, how many, and where they are."""
+
     first: int
     rows: int
+    pieces: tuple[Piece, ...]
 
 
-class _ParquetFiles(Source):
-    """Local Parquet files; only the row groups that a process needs are read, if there are enough of them."""
+@dataclass(frozen=True)
+class Source:
+    """Pairs in an order that is always the same.
 
-    def __init__(self, files: list[Path], columns: tuple[str, str], id_column: str | None) -> None:
-        self.columns, self.id_column = columns, id_column
-        self.groups: list[_RowGroup] = []
-        digest, total = hashlib.sha256(), 0
-        for file in files:
-            with _opened(file) as parquet:
-                for number in range(parquet.num_row_groups):
-                    rows = parquet.metadata.row_group(number).num_rows
-                    self.groups.append(_RowGroup(str(file), number, total, rows))
-                    total += rows
-            digest.update(f"{file.name} {file.stat().st_size} ".encode() + _footer(file))
-        super().__init__(digest.hexdigest(), total)
+    Attributes:
+        read: gives the rows of a part; raises `DataError` if they cannot be read. It can be pickled.
+        places: where the rows are, and how many in each place.
+        names: digest of what the rows are called and how many there are.
+        content: digest of sizes and Parquet footers, so that no image is read for it; or the commit on the Hub.
+        left_out: what has no partner, a sentence each.
+    """
 
-    def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        def finished(group: _RowGroup) -> bool:
-            end = group.first + group.rows
-            return end <= len(done) and bool(done[group.first : end].all())
+    read: Callable[[Part], Iterator[Row]]
+    places: Sequence[tuple[Any, int]]
+    names: str
+    content: str
+    left_out: tuple[str, ...] = ()
 
-        groups = [group for group in self.groups if not finished(group)] or self.groups[:1]
-        if len(groups) >= _MANY * world_size:
-            # `split_dataset_by_node` deals out whole shards only if their number is a multiple of the processes.
-            groups += [_RowGroup("", 0, 0, 0)] * (-len(groups) % world_size)
-        options = {"groups": groups, "columns": self.columns, "id_column": self.id_column}
-        return datasets.IterableDataset.from_generator(_parquet_rows, features=_FEATURES, gen_kwargs=options)
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return sum(rows for _, rows in self.places)
+
+    def parts(self, size: int) -> list[Part]:
+        """All rows, `size` in each part but the last: always the same parts."""
+        parts: list[Part] = []
+        pieces: list[Piece] = []
+        first = held = 0
+        for place, rows in self.places:
+            start = 0
+            while start < rows:
+                stop = min(rows, start + size - held)
+                pieces.append(Piece(place, start, stop))
+                held += stop - start
+                start = stop
+                if held == size:
+                    parts.append(Part(first, held, tuple(pieces)))
+                    first, held, pieces = first + held, 0, []
+        return [*parts, Part(first, held, tuple(pieces))] if held else parts
 
 
-def _parquet_rows(groups: list[_RowGroup], columns: tuple[str, str], id_column: str | None) -> Iterator[dict[str, Any]]:
-    wanted = [*dict.fromkeys([*columns, *([id_column] if id_column else [])])]
-    for group in groups:
-        if not group.rows:
+class _Later(io.BytesIO):
+    """A file whose content is fetched when it is read."""
+
+    def __init__(self, name: str, fetch: Callable[[], bytes]) -> None:
+        super().__init__()
+        self.name, self._fetch = name, fetch
+
+    def seek(self, *place: Any) -> int:
+        if not self.tell() and not self.getbuffer().nbytes:
+            self.write(self._fetch())
+        return super().seek(*place)
+
+
+def _missing(index: int, which: str, problem: str = "is missing") -> _Later:
+    def refuse() -> bytes:
+        raise PictureError(f"The image {which} of row {index} {problem}.")
+
+    return _Later("", refuse)
+
+
+def _read_table(
+    part: Part,
+    columns: tuple[str, str],
+    id_column: str | None,
+    rows: Callable[[Piece], Iterable[dict[str, Any] | str]],
+    folders: Sequence[Path] = (),
+) -> Iterator[Row]:
+    """The rows of a part of a table; a string says why there is none. Paths in it may lead into some folders."""
+    for index, row in enumerate((row for piece in part.pieces for row in rows(piece)), part.first):
+        if isinstance(row, str):
+            yield Row(index, str(index), (_missing(index, "A", row), _missing(index, "B", row)))
             continue
-        with _opened(Path(group.path)) as parquet:
-            index = group.first
-            batches = parquet.iter_batches(BATCH_ROWS, row_groups=[group.number], columns=wanted, use_threads=False)
-            while (batch := _next_batch(batches, group, index)) is not None:
-                for row in batch.to_pylist():
-                    first, second = (_picture(row[column]) for column in columns)
-                    given = row[id_column] if id_column else None
-                    yield {"row": index, "id": None if given is None else str(given), "a": first, "b": second}
-                    index += 1
+        given = row[id_column] if id_column else None
+        a, b = (_image(index, "AB"[i], row[column], folders) for i, column in enumerate(columns))
+        yield Row(index, str(index if given is None else given), (a, b))
 
 
-def _next_batch(batches: Iterator[pa.RecordBatch], group: _RowGroup, index: int) -> pa.RecordBatch | None:
+def _image(index: int, which: str, value: Any, folders: Sequence[Path]) -> "Path | BinaryIO":
+    content, path = (value, None) if isinstance(value, bytes) else map((value or {}).get, ("bytes", "path"))
+    if content is not None:
+        file = io.BytesIO(content)
+        file.name = f"image {which} of row {index}"
+        return file
+    # A data set from elsewhere must not make this program open any file of this machine.
+    if path and not any(Path(str(path)).resolve().is_relative_to(folder) for folder in folders):
+        return _missing(index, which, "is only a path; the data set must hold the bytes of its images")
+    return Path(str(path)) if path else _missing(index, which)
+
+
+def _rows_of_dataset(piece: Piece, dataset: "datasets.Dataset") -> Iterator[dict[str, Any]]:
+    yield from (dataset[index] for index in range(piece.start, piece.stop))
+
+
+def _rows_of_group(piece: Piece, filesystem: fs.FileSystem, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+    path, group = piece.place
+    index = 0
     try:
-        return next(batches, None)
+        with _opened(filesystem, path) as parquet:
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
+                start, stop = (min(max(0, end - index), len(batch)) for end in (piece.start, piece.stop))
+                yield from batch.slice(start, stop - start).to_pylist()
+                index += len(batch)
+                if index >= piece.stop:
+                    return
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{Path(group.path).name} cannot be read on at row {index}: {error}") from error
+        # Either the file is out of reach, which this says, or it is damaged here.
+        _look(filesystem, path)
+        yield from [f"cannot be read ({error})"] * (piece.stop - max(index, piece.start))
 
 
-def _picture(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, bytes):
-        return {"bytes": value, "path": None}
-    return None if value is None else {"bytes": value.get("bytes"), "path": value.get("path")}
+def _read_files(part: Part, store: Store | None = None, folder: Path | None = None) -> Iterator[Row]:
+    """The rows of a part whose places are ids and two paths, in a store or of this machine, perhaps within a folder."""
+    for index, piece in enumerate(part.pieces, part.first):
+        name, *paths = piece.place
+        a, b = (_file(index, "AB"[i], path, store, folder) for i, path in enumerate(paths))
+        yield Row(index, name, (a, b))
 
 
-def _opened(file: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file.name} cannot be read as Parquet: {error}") from error
-
-
-def _footer(file: Path) -> bytes:
-    """The end of a Parquet file: where its column chunks are, how large, and their statistics."""
-    with file.open("rb") as opened:
-        opened.seek(-8, os.SEEK_END)
-        length = int.from_bytes(opened.read(4), "little")
-        opened.seek(-8 - length, os.SEEK_END)
-        return opened.read(length)
-
-
-class _Table(Source):
-    """A data set with random access."""
-
-    def __init__(self, dataset: datasets.Dataset, fingerprint: str, **known: Any) -> None:
-        super().__init__(fingerprint, len(dataset), **known)
-        self.dataset = dataset.add_column("row", np.arange(len(dataset)))
-
-    def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        left = np.flatnonzero(~done[: len(self.dataset)])
-        dataset = self.dataset
-        if len(done) >= len(dataset) > len(left) > 0:
-            dataset = dataset.select(left)
-        pieces = world_size if len(dataset) >= world_size else 1
-        return dataset.to_iterable_dataset(num_shards=pieces)
-
-
-class _Stream(Source):
-    """A data set that comes one row after the other; every process reads all of it and keeps its own rows."""
-
-    def __init__(self, dataset: datasets.IterableDataset, fingerprint: str, **known: Any) -> None:
-        super().__init__(fingerprint, None, **known)
-        self.dataset = dataset
-
-    def _dataset(self, done: np.ndarray, world_size: int) -> datasets.IterableDataset:
-        # A generator is one shard, so that rows are dealt out, not shards: only so is a row's place known.
-        return datasets.IterableDataset.from_generator(
-            _numbered, features=_FEATURES, gen_kwargs={"dataset": self.dataset}
-        )
-
-
-def _numbered(dataset: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
-    for index, row in enumerate(dataset):
-        given = row.get("id")
-        yield {"row": index, "id": None if given is None else str(given), "a": row["a"], "b": row["b"]}
+def _file(index: int, which: str, path: str | None, store: Store | None, folder: Path | None) -> "Path | BinaryIO":
+    if not path:
+        return _missing(index, which)
+    if store is not None:
+        return _Later(PurePosixPath(path).name, partial(store.read, path))
+    if folder and not Path(path).resolve().is_relative_to(folder.resolve()):
+        return _missing(index, which, f"lies outside of {folder.name}")
+    return Path(path)
 
 
 def open_source(
     source: str | Path,
     task: Task,
-    *,
-    columns: tuple[str, str] | None = None,
+    columns: Columns = None,
     id_column: str | None = None,
     split: str = "train",
     revision: str | None = None,
     streaming: bool = False,
 ) -> Source:
-    """Open the pairs that are to be fused; no picture is read.
+    """Open the pairs that are to be fused; no image is read.
 
     Args:
         source: a folder with the task's two sub-folders (matched by file stem) or with ``metadata.jsonl``, as training
             takes it; a Parquet file, a pattern such as ``'part-*.parquet'``, or a folder of them; a CSV or JSONL list
-            as `refusion.pairs.files.read_list` takes it; or OWNER/NAME of a data set on the Hub.
+            with the columns ``a`` and ``b``; or OWNER/NAME of a data set on the Hub. Parquet files and the two
+            sub-folders may also be in an object store: ``s3://``, ``gs://``, ``hf://`` and what else pyarrow opens.
         task: the task.
-        columns: the two picture columns; named as the task's sub-folders, or a and b, if not given.
+        columns: the two image columns; named as the task's sub-folders, or a and b, if not given.
         id_column: column of the ids; the file stem, or the row's index, if not given.
         split: split of a data set on the Hub.
         revision: branch, tag or commit on the Hub.
-        streaming: read a data set on the Hub without keeping it.
+        streaming: read the Parquet files of a data set on the Hub where they are, without keeping them.
 
     Raises:
         DataError: there is no such source, it holds no pair, or a column is missing.
         PictureError: the list is damaged.
         ModelError: there is no such data set on the Hub, or it cannot be reached.
     """
-    path = Path(source)
-    if glob.has_magic(str(source)) and not path.exists():
-        anchor = path.anchor or "."
-        files = sorted(Path(anchor).glob(str(path.relative_to(path.anchor))))
-        return _parquet(files, str(source), task, columns, id_column)
+    path, here = Path(source), fs.LocalFileSystem()
+    if "://" in str(source):
+        return _in_store(str(source), task, columns, id_column)
     if not path.exists():
-        if path.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1 or path.suffix in _FILES:
+        if _MAGIC & set(str(source)):
+            files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+            return _parquet(here, [str(file) for file in files], str(source), task, columns, id_column)
+        known = path.suffix.lower() in (".parquet", *LISTS)
+        if path.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1 or known:
             raise DataError(
                 f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, "
                 "Parquet files, a CSV or JSONL list of pairs, or OWNER/NAME of a data set on the Hub."
             )
-        return _hub(str(source), task, columns, id_column, split, revision, streaming)
-    if path.is_file() and path.suffix.lower() == ".parquet":
-        return _parquet([path], path.name, task, columns, id_column)
-    if path.is_file() and path.suffix.lower() in LISTS:
-        _refuse_columns("A list", columns, id_column)
-        jobs = read_list(path, Path()).pairs
-        return _files([Path(job.name).with_suffix("").as_posix() for job in jobs], [(job.a, job.b) for job in jobs])
-    if path.is_dir() and not _is_pair_folder(path, task) and (parquet := sorted(path.glob("**/*.parquet"))):
-        return _parquet(parquet, path.name, task, columns, id_column)
-    _refuse_columns("A folder of pictures", columns, id_column)
-    pairs = load_pairs(path, task, skip_bad=True, streaming=True)
-    rows = list(pairs.dataset)
-    paths = [(Path(row["a"]["path"]), Path(row["b"]["path"])) for row in rows]
-    return _files([row["name"] for row in rows], paths, pairs.skipped)
-
-
-_FILES = frozenset({".parquet", *LISTS})
-
-
-def _is_pair_folder(path: Path, task: Task) -> bool:
-    return all((path / folder).is_dir() for folder in task.folders) or (path / "metadata.jsonl").is_file()
-
-
-def _refuse_columns(what: str, columns: tuple[str, str] | None, id_column: str | None) -> None:
+        return _on_hub(str(source), task, columns, id_column, split, revision, streaming)
+    in_folders = all((path / folder).is_dir() for folder in task.folders)
+    has_files = in_folders or (path / METADATA).is_file() or path.suffix.lower() in LISTS
+    if not has_files:
+        files = [path] if path.suffix.lower() == ".parquet" else sorted(path.glob("**/*.parquet"))
+        if files:
+            return _parquet(here, [str(file) for file in files], path.name, task, columns, id_column)
+        raise DataError(
+            f"{path.name} is neither a Parquet file nor a list ({', '.join(sorted(LISTS))}) nor a folder that holds "
+            f"{' and '.join(task.folders)}, {METADATA}, or Parquet files."
+        )
     if columns or id_column:
-        raise DataError(f"{what} has no columns to choose: its pairs are called after their files; leave that out.")
+        raise DataError(
+            f"{path.name} has no columns to choose: its pairs are called after their files; leave that out."
+        )
+    if in_folders:
+        jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
+        pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
+        return _pairs_of_files(pairs, _read_files, _size, tuple(jobs.unmatched))
+    if path.is_dir():
+        return _listed(path / METADATA, ("a_file_name", "b_file_name"), partial(_read_files, folder=path))
+    return _listed(path, ("a", "b"), _read_files)
 
 
-def _files(names: list[str], paths: list[tuple[Path, Path]], left_out: Sequence[str] = ()) -> Source:
-    digest = hashlib.sha256()
-    for name, pair in zip(names, paths, strict=True):
-        sizes = [path.stat().st_size if path.is_file() else None for path in pair]
-        digest.update(f"{name} {pair[0].name} {pair[1].name} {sizes}\n".encode())
-    columns = {"id": names, "a": [str(a) for a, _ in paths], "b": [str(b) for _, b in paths]}
-    features = datasets.Features({"id": datasets.Value("string"), "a": _PICTURE, "b": _PICTURE})
-    table = _Table(datasets.Dataset.from_dict(columns, features=features), digest.hexdigest(), left_out=left_out)
-    table.folders = None
-    return table
+def _pairs_of_files(
+    pairs: Sequence[tuple[str, str | None, str | None]],
+    read: Callable[[Part], Iterator[Row]],
+    size: Callable[[str], int | None],
+    left_out: tuple[str, ...] = (),
+) -> Source:
+    names, content = hashlib.sha256(), hashlib.sha256()
+    for name, *paths in pairs:
+        names.update(f"{name} {[path and PurePosixPath(path).name for path in paths]}\n".encode())
+        content.update(f"{[path and size(path) for path in paths]}\n".encode())
+    return Source(read, [(pair, 1) for pair in pairs], names.hexdigest(), content.hexdigest(), left_out)
+
+
+def _size(path: str) -> int | None:
+    return Path(path).stat().st_size if Path(path).is_file() else None
+
+
+def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[Row]]) -> Source:
+    """Every row of a list becomes a row, also one that names no file."""
+    pairs: list[tuple[str, str | None, str | None]] = []
+    for _, row in list_rows(path):
+        a, b = (str(listed_file(path.parent, str(row[key]))) if row.get(key) else None for key in keys)
+        name = Path(str(row["output"])).with_suffix("").as_posix() if row.get("output") else Path(a or b or "").stem
+        pairs.append((name or str(len(pairs)), a, b))
+    if not any(a and b for _, a, b in pairs):
+        raise DataError(f"{path.name} lists no pair; the two files of a row are {keys[0]} and {keys[1]}.")
+    return _pairs_of_files(pairs, read, _size)
+
+
+def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) -> Source:
+    shown = without_secrets(source)
+    place, mark, query = source.partition("?")
+    parts = place.split("/")
+    end = next((i for i, part in enumerate(parts) if _MAGIC & set(part)), len(parts))
+    store = Store.at("/".join(parts[:end]) + mark + query)
+    if end == len(parts) and store.root.lower().endswith(".parquet"):
+        return _parquet(store.filesystem, [store.root], shown, task, columns, id_column)
+    sizes = store.files()
+    pattern = "/".join(parts[end:]) or "*.parquet"
+    if parquet := [f"{store.root}/{name}" for name in sizes if fnmatchcase(name, pattern)]:
+        return _parquet(store.filesystem, parquet, shown, task, columns, id_column)
+    found: list[dict[str, str]] = [{}, {}]
+    for file in map(PurePosixPath, sizes):
+        if file.suffix.lower() in SUFFIXES and file.parent.name in task.folders:
+            found[task.folders.index(file.parent.name)][file.stem] = str(file)
+    pairs = [(name, found[0][name], found[1][name]) for name in sorted(found[0].keys() & found[1].keys())]
+    if not pairs:
+        raise DataError(f"{shown} holds neither Parquet files nor pairs in {' and '.join(task.folders)}.")
+    used = {path for _, *both in pairs for path in both}
+    left_out = tuple(f"{name} has no partner, or is no image" for name in sizes if name not in used)
+    return _pairs_of_files(pairs, partial(_read_files, store=store), sizes.get, left_out)
+
+
+def _opened(filesystem: fs.FileSystem, path: str) -> pq.ParquetFile:
+    return pq.ParquetFile(path, filesystem=filesystem, buffer_size=1 << 20, pre_buffer=False)
+
+
+def _look(filesystem: fs.FileSystem, path: str) -> tuple[pa.Schema, list[int], bytes]:
+    """Schema and rows of the row groups of a Parquet file, and its footer: where the chunks are, and how large."""
+    try:
+        with _opened(filesystem, path) as parquet, filesystem.open_input_file(path) as file:
+            metadata = parquet.metadata
+            file.seek(file.size() - 8 - metadata.serialized_size)
+            rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+            return parquet.schema_arrow, rows, file.read() + str(file.size()).encode()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{PurePosixPath(path).name} cannot be read as Parquet: {error}") from error
 
 
 def _parquet(
-    files: list[Path], what: str, task: Task, columns: tuple[str, str] | None, id_column: str | None
+    filesystem: fs.FileSystem, files: Sequence[str], what: str, task: Task, columns: Columns, id_column: str | None
 ) -> Source:
     if not files:
         raise DataError(f"No file fits {what!r}; give Parquet files.")
-    chosen = columns
-    for file in files:
-        with _opened(file) as parquet:
-            schema = parquet.schema_arrow
-        chosen = _choose_columns(schema.names, file.name, task, chosen, id_column)
-        for column in chosen:
-            _check_picture_type(schema.field(column).type, column, file.name)
-    assert chosen is not None
-    opened = _ParquetFiles(files, chosen, id_column)
+    places: list[tuple[Any, int]] = []
+    names, content = hashlib.sha256(), hashlib.sha256()
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        for file, (schema, groups, footer) in zip(files, pool.map(partial(_look, filesystem), files), strict=True):
+            name = PurePosixPath(file).name
+            columns = _choose_columns(schema.names, name, task, columns, id_column)
+            for column in columns:
+                _check_image_type(schema.field(column).type, column, name)
+            places += [((file, number), rows) for number, rows in enumerate(groups)]
+            names.update(f"{name} {sum(groups)}\n".encode())
+            content.update(footer)
+    assert columns is not None
+    wanted = [*dict.fromkeys([*columns, *([id_column] if id_column else [])])]
+    rows = partial(_rows_of_group, filesystem=filesystem, columns=wanted)
+    read = partial(_read_table, columns=columns, id_column=id_column, rows=rows)
+    opened = Source(read, places, names.hexdigest(), content.hexdigest())
     if opened.total == 0:
         raise DataError(f"{what} holds no row.")
     return opened
 
 
 def _choose_columns(
-    names: Sequence[str], what: str, task: Task, columns: tuple[str, str] | None, id_column: str | None
+    names: Sequence[str], what: str, task: Task, columns: Columns, id_column: str | None
 ) -> tuple[str, str]:
-    """The two picture columns.
+    """The two image columns.
 
     Raises:
         DataError: one of them, or the id column, is missing.
@@ -353,7 +373,7 @@ def _choose_columns(
     if chosen is None:
         needed = ", or ".join(" and ".join(choice) for choice in choices)
         raise DataError(
-            f"{what} has the columns {', '.join(names)}; the two picture columns are {needed}, "
+            f"{what} has the columns {', '.join(names)}; the two image columns are {needed}, "
             "or those that --columns names."
         )
     if id_column and id_column not in names:
@@ -361,44 +381,55 @@ def _choose_columns(
     return chosen
 
 
-def _check_picture_type(kind: pa.DataType, column: str, what: str) -> None:
+def _check_image_type(kind: pa.DataType, column: str, what: str) -> None:
     is_image = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
     if not (is_image or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise DataError(
-            f"The column {column} of {what} holds {kind}; a picture column holds the bytes of picture files, "
+            f"The column {column} of {what} holds {kind}; an image column holds the bytes of image files, "
             "as images of `datasets` or as binary."
         )
 
 
-def _hub(
+def _on_hub(
     name: str,
     task: Task,
-    columns: tuple[str, str] | None,
+    columns: Columns,
     id_column: str | None,
     split: str,
     revision: str | None,
     streaming: bool,
 ) -> Source:
+    import datasets
     from huggingface_hub import HfApi
 
+    from refusion.hub.client_errors import hub_sentences
+
     with hub_sentences(name, revision):
-        commit = HfApi().dataset_info(name, revision=revision).sha
+        commit = str(HfApi().dataset_info(name, revision=revision).sha)
         try:
-            loaded = datasets.load_dataset(name, split=split, revision=commit, streaming=streaming)
+            if streaming:
+                known = datasets.load_dataset_builder(name, revision=commit).config.data_files or {}
+            else:
+                loaded = datasets.load_dataset(name, split=split, revision=commit)
         except (datasets.exceptions.DatasetsError, ValueError) as error:
             raise DataError(f"The data set {name} cannot be loaded: {str(error).strip()}") from error
-    names = loaded.column_names or list(loaded.features or {})
-    chosen = _choose_columns(names, name, task, columns, id_column)
+        if streaming:
+            stores = [Store.at(file) for file in known.get(split, [])]
+            if not stores or not all(store.name.endswith(".parquet") for store in stores):
+                raise DataError(
+                    f"The split {split} of {name} is not in Parquet files, which alone can be read without keeping "
+                    "them; leave out --streaming and --ray, or save it as Parquet files."
+                )
+            files = [store.root for store in stores]
+            opened = _parquet(stores[0].filesystem, files, name, task, columns, id_column)
+            return Source(opened.read, opened.places, f"{name} {split}", commit)
+    chosen = _choose_columns(loaded.column_names, name, task, columns, id_column)
     for column in chosen:
-        if loaded.features is not None and not isinstance(loaded.features[column], datasets.Image):
+        if not isinstance(loaded.features[column], datasets.Image):
             raise DataError(f"The column {column} of {name} holds no images; name two image columns with --columns.")
-        loaded = loaded.cast_column(column, _PICTURE)
-    renamed = {chosen[0]: "a", chosen[1]: "b", **({id_column: "id"} if id_column else {})}
-    loaded = loaded.select_columns(list(renamed)).rename_columns({k: v for k, v in renamed.items() if k != v})
-    fingerprint = f"{name} {split} {commit}"
-    if streaming:
-        return _Stream(loaded, fingerprint, revision=commit)
-    table = _Table(loaded, fingerprint, revision=commit)
+        loaded = loaded.cast_column(column, datasets.Image(decode=False))
     caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
-    table.folders = tuple(Path(cache).expanduser().resolve() for cache in caches)
-    return table
+    folders = tuple(Path(cache).expanduser().resolve() for cache in caches)
+    rows = partial(_rows_of_dataset, dataset=loaded)
+    read = partial(_read_table, columns=chosen, id_column=id_column, rows=rows, folders=folders)
+    return Source(read, [(None, len(loaded))], f"{name} {split}", commit)

@@ -46,6 +46,26 @@ def choose_device(name: str | None) -> "torch.device":
         raise ValueError(f"There is no device {name!r} here that torch can use; choose cpu.") from error
 
 
+def all_devices(name: str | None, count: int | None = None) -> list[str]:
+    """A device for each of several processes: all GPUs in turn, or the CPU for each core.
+
+    Args:
+        name: ``cpu`` or ``cuda``; GPUs if there are any, when not given.
+        count: processes; one for each GPU or core if not given.
+
+    Raises:
+        ValueError: there is no GPU.
+    """
+    if runs_on_cpu(name) or choose_device(name).type == "cpu":
+        from loky import cpu_count
+
+        return ["cpu"] * (count or cpu_count(only_physical_cores=True))
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return [f"cuda:{index % gpus}" for index in range(count or gpus)]
+
+
 def free_memory(device: "torch.device") -> int:
     """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else those of this process."""
     if device.type != "cuda":

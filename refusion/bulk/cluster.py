@@ -1,0 +1,82 @@
+"""Workers on many machines: actors of Ray Data, which restarts them, gives their parts to others, and scales."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from refusion.bulk.worker import Worker
+from refusion.pairs.files import DataError
+from refusion.pairs.rows import Part, Piece
+
+
+def connect(address: str, device: str | None, workers: int | None) -> list[str]:
+    """Connect to a cluster; the device of each worker that it has room for now.
+
+    Args:
+        address: as `ray.init` takes it; ``local`` starts a cluster of this machine.
+        device: see `refusion.fuse_dataset`, as `workers`.
+        workers: how many, at most.
+
+    Raises:
+        ValueError: Ray is not installed, there is no such cluster, or it has no GPU.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Of a cluster that is started here.
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError("Many machines take Ray; install it with pip install 'refusion[bulk]'.") from error
+    try:
+        ray.init(address=address, include_dashboard=False if address == "local" else None, ignore_reinit_error=True)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ValueError(f"There is no Ray cluster at {address}: {error}") from error
+    cpus, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
+    if device == "cuda" and not gpus:
+        raise ValueError(f"The Ray cluster at {address} has no GPU; choose cpu.")
+    kind, count = ("cuda", gpus) if gpus and device != "cpu" else ("cpu", cpus)
+    return [kind] * max(1, min(count, workers or count))
+
+
+def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int | None) -> Iterator[tuple[int, str]]:
+    """Fuse parts in actors that have a GPU or a CPU each.
+
+    Args:
+        worker: what the actors do, and on which kind of device.
+        parts: the parts.
+        count: actors to begin with.
+        most: actors at most; if not given, as many as the cluster has room for, now and later.
+
+    Raises:
+        DataError: a worker had to stop, and says why.
+        ChildProcessError: Ray gave up.
+    """
+    import ray.data
+    from ray.exceptions import RayError
+
+    # What Ray hands around are the places of rows, not images.
+    items = ray.data.from_items([{"part": json.dumps(asdict(part))} for part in parts], override_num_blocks=len(parts))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=min(count, len(parts)))
+    resources = {"num_gpus": 1} if worker.device == "cuda" else {"num_cpus": 1}
+    done = items.map(_Actor, fn_constructor_args=(worker,), compute=pool, **resources)
+    try:
+        for row in done.iter_rows():
+            if row["error"]:
+                raise DataError(row["error"])
+            yield int(row["rows"]), str(row["process"])
+    except RayError as error:
+        raise ChildProcessError(f"The Ray cluster gave up; the same command goes on. ({error})") from error
+
+
+class _Actor:
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        said = json.loads(row["part"])
+        part = Part(said["first"], said["rows"], tuple(Piece(**piece) for piece in said["pieces"]))
+        try:
+            rows, process = self.worker.fuse(part)
+        except (ValueError, OSError) as error:  # Ray would make a traceback of it.
+            return {"rows": 0, "process": "", "error": str(error)}
+        return {"rows": rows, "process": process, "error": ""}

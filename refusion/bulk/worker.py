@@ -1,0 +1,137 @@
+"""What one worker does, in whichever process and on whichever machine: it makes a shard of each part it is given."""
+
+import heapq
+import io
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from refusion.bulk.shards import IMAGES, Failure, open_shard, shard_name, shard_schema, write_shard
+from refusion.images.reading import read_picture
+from refusion.images.writing import to_png
+from refusion.inference.finishing import Fused
+from refusion.inference.many import fuse_pairs
+from refusion.inference.network import Network
+from refusion.inference.options import Options
+from refusion.models.loading import load
+from refusion.pairs.rows import Part, Row
+from refusion.system.stores import Store
+from refusion.tasks import Task
+from refusion.version import __version__
+
+if TYPE_CHECKING:
+    from refusion.models.model import ReFusion
+
+_IMAGES_PER_FOLDER = 1000
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Turns parts into shards. It can be pickled, and loads the model where it works.
+
+    Attributes:
+        read: gives the rows of a part.
+        store: where the results go.
+        model: the model, or the name of a bundled one.
+        device: where the network runs.
+        task: the task whose defaults count.
+        options: see `refusion.fuse`.
+        bits: 8, 16, or None for as deep as the sources.
+        images: write images as files.
+        figures: metrics to score.
+        batch_size: see `refusion.fuse_many`.
+        version: of refusion where the run was started.
+    """
+
+    read: Callable[[Part], Iterator[Row]]
+    store: Store
+    model: "ReFusion | str"
+    device: str
+    task: Task
+    options: Options
+    bits: int | None
+    images: bool
+    figures: tuple[str, ...]
+    batch_size: int
+    version: str = __version__
+
+    @cached_property
+    def network(self) -> Network:
+        """The model, loaded; raises `ValueError` where refusion has another version."""
+        if self.version != __version__:
+            said = f"{socket.gethostname()} has refusion {__version__}, the start of the run {self.version}"
+            raise ValueError(f"{said}; install the same version everywhere.")
+        return load(self.task.name, self.model, self.device, self.options.engine)
+
+    def fuse(self, part: Part) -> tuple[int, str]:
+        """Fuse the rows of a part and write its shard; if it is there, only what failed before is fused again.
+
+        Returns:
+            How many rows were fused or tried, and by which process.
+
+        Raises:
+            DataError: the source cannot be read on.
+            OSError: the shard cannot be written.
+        """
+        name, rows, count = shard_name(part), self.read(part), part.rows
+        schema = shard_schema(self.images, self.figures)
+        if not self.store.exists(name):
+            write_shard(self.store, name, schema, self._results(rows))
+        else:
+            shard, failures = open_shard(self.store, name)
+            failed, count = {failure.row for failure in failures}, len(failures)
+            again = self._results(row for row in rows if row.index in failed)
+            with shard:
+                kept = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())
+                write_shard(self.store, name, schema, heapq.merge(kept, again, key=_index))
+        return count, f"{socket.gethostname()}-{os.getpid()}"
+
+    def _results(self, rows: Iterator[Row]) -> Iterator[dict[str, Any] | Failure]:
+        taken: deque[Row] = deque()
+
+        def pairs() -> Iterator[tuple[Path | BinaryIO, Path | BinaryIO]]:
+            for row in rows:
+                taken.append(row)
+                yield row.sources
+
+        for outcome in fuse_pairs(self.network, pairs(), self.options, self.task, self.batch_size):
+            row = taken.popleft()
+            if outcome.fused is None:
+                yield Failure(row.index, row.id, str(outcome.error))
+                continue
+            try:
+                result = self._result(row, outcome.fused)
+            except ValueError as error:
+                yield Failure(row.index, row.id, str(error))
+            else:
+                yield result
+
+    def _result(self, row: Row, fused: Fused) -> dict[str, Any]:
+        png = to_png(fused.picture, self.bits)
+        result = {"row": row.index, "id": row.id, "note": " ".join(fused.notes) or None}
+        if self.figures:
+            result |= self._scores(row, png)
+        if not self.images:
+            return result | {"fused": {"bytes": png, "path": f"{row.index:09d}.png"}}
+        name = f"{IMAGES}/{row.index // _IMAGES_PER_FOLDER:06d}/{row.index:09d}.png"
+        with self.store.finishing(name) as unfinished:
+            unfinished.write_bytes(png)
+        return result | {"file_name": name}
+
+    def _scores(self, row: Row, png: bytes) -> dict[str, float]:
+        from refusion.metrics.evaluation import MIN_SIZES, levels
+        from refusion.metrics.fusion import score
+
+        a, b = self.options.reading(self.task).all(row.sources)
+        names = [name for name in self.figures if min(a.size) >= MIN_SIZES.get(name, 0)]
+        first, second, result = (levels(picture.luminance) for picture in (a, b, read_picture(io.BytesIO(png))))
+        return score(first, second, result, names)
+
+
+def _index(result: dict[str, Any] | Failure) -> int:
+    return int(result["row"] if isinstance(result, dict) else result.row or 0)
