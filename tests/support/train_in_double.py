@@ -1,6 +1,6 @@
 """Trains in double precision, where what is left between two ways to train is an error: one process, or torchrun.
 
-torchrun --nproc-per-node 2 tests/train_in_double.py DATA OUT STEPS NAME=VALUE ...
+torchrun --nproc-per-node 2 tests/support/train_in_double.py DATA OUT STEPS NAME=VALUE ...
 """
 
 import ast

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,25 +57,30 @@ def half_empty(pair_folder) -> Path:
     return pair_folder
 
 
-def test_two_processes_and_a_resume_with_one_give_the_weights_of_one(half_empty, tmp_path):
+def test_two_processes_and_resumes_with_another_number_give_the_weights_of_one(half_empty, tmp_path):
     """Both kinds of inner update, both sums that are accumulated, noise, balance and the moving average."""
-    program = ROOT / "tests" / "train_in_double.py"
+    program = ROOT / "tests" / "support" / "train_in_double.py"
     extra = {
         "noise": 0.06, "equivariant": True, "balance": 0.5, "ema": 0.9, "inner_image_until": 0.01, "inner_lr": 0.05,
         "meta_batches": 2, "lr": 0.001, "meta_lr": 0.001, "gradient_contrast": 1.0, "intensity_brightness": 1.0,
     }  # fmt: skip
     train(half_empty, tmp_path / "one", 20, **extra)
-    run(*TWO, program, half_empty, tmp_path / "two", 20, *(f"{name}={value}" for name, value in extra.items()))
+    words = [f"{name}={value}" for name, value in extra.items()]
+    run(*TWO, program, half_empty, tmp_path / "two", 20, *words)
     difference, largest = state_differences(tmp_path / "one", tmp_path / "two")
     assert difference < 1e-9
     assert largest > 0.1
+    shutil.copytree(tmp_path / "one", tmp_path / "from one to two")
     train(half_empty, tmp_path / "one", 21, **extra)
     train(half_empty, tmp_path / "two", 21, **extra)
-    assert state_differences(tmp_path / "one", tmp_path / "two")[0] < 1e-9
-    one, two = (load_checkpoint(tmp_path / name) for name in ("one", "two"))
-    assert one["step"] == two["step"] == 21
-    assert one["batches"][0]["order"] == two["batches"][0]["order"]
-    assert torch.equal(one["batches"][1]["generator"], two["batches"][1]["generator"])
+    run(*TWO, program, half_empty, tmp_path / "from one to two", 21, *words)
+    one = load_checkpoint(tmp_path / "one")
+    for name in ("two", "from one to two"):
+        assert state_differences(tmp_path / "one", tmp_path / name)[0] < 1e-9
+        other = load_checkpoint(tmp_path / name)
+        assert one["step"] == other["step"] == 21
+        assert one["batches"][0]["order"] == other["batches"][0]["order"]
+        assert torch.equal(one["batches"][1]["generator"], other["batches"][1]["generator"])
 
 
 def test_two_processes_write_one_run_and_a_resume_with_two_goes_on(pair_folder, tmp_path):
@@ -106,10 +112,10 @@ def process_of_rank(starter: int, rank: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_process_that_dies_ends_the_run_with_a_sentence_and_a_whole_checkpoint(pair_folder, tmp_path, rank):
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_that_dies_ends_the_run_with_a_sentence_and_one_process_goes_on(pair_folder, tmp_path, rank):
     out = tmp_path / "run"
-    flags = [*FLAGS, "--data", pair_folder, "--out", out, "--steps", 100000, "--save-every", 0]
+    flags = [*FLAGS, "--data", pair_folder, "--out", out, "--steps", 20, "--save-every", 0]
     command = [str(word) for word in (*TWO, ROOT / "train.py", *flags)]
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 200
@@ -119,7 +125,10 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence_and_a_whole_checkpoint
         _, output = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "Another process of the run has ended" in " ".join(output.split())
-    assert load_checkpoint(out)["step"] + load_checkpoint(out)["position"] >= 1
+    before = load_checkpoint(out)
+    assert 20 > before["step"] + before["position"] >= 1
+    assert main([str(word) for word in (*flags, "--resume")]) == 0
+    assert load_checkpoint(out)["step"] == 20
 
 
 def test_a_batch_that_cannot_be_split_is_refused(pair_folder):
