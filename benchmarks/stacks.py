@@ -26,7 +26,8 @@ from refusion.images import read_picture
 from refusion.inference.anchors import anchor_luminance
 from refusion.inference.network import fuse_luminance
 from refusion.inference.stack import fuse_stack
-from refusion.metrics.fusion import _filter, _gaussian, _halve, _scatter
+from refusion.metrics.exposure import halve
+from refusion.metrics.filters import filter_valid, gaussian, scatter
 from refusion.models.model import ReFusion
 from refusion.tasks import get_task
 
@@ -172,14 +173,14 @@ def mef_ssim_of_stack(frames: Frames, fused: np.ndarray) -> float:
     sources = torch.from_numpy(np.rint(np.stack(frames) * 255)).double()[:, None]
     result = torch.from_numpy(np.rint(fused * 255)).double()[None, None]
     side, eps, c = 11, 2.0**-52, (0.03 * 255) ** 2
-    box, window = [1.0] * side, _gaussian(side, 1.5)
+    box, window = [1.0] * side, gaussian(side, 1.5)
     quality, powers = 1.0, (0.0448, 0.2856, 0.3001)
     for scale, exponent in enumerate(powers):
         if scale:
-            sources, result = _halve(sources), _halve(result)
-        energy = _scatter(sources, sources, box).clamp_min(0)
+            sources, result = halve(sources), halve(result)
+        energy = scatter(sources, sources, box).clamp_min(0)
         summed = sources.sum(0, keepdim=True)
-        joint = _scatter(summed, summed, box).clamp_min(0).sqrt()
+        joint = scatter(summed, summed, box).clamp_min(0).sqrt()
         consistency = ((joint + eps) / (energy.sqrt().sum(0) + eps)).clamp_max(1 - eps)
         contrast = energy.sqrt() + 0.001
         weights = (contrast / side) ** (consistency * (math.pi / 2)).tan().clamp_max(10) + eps
@@ -188,9 +189,9 @@ def mef_ssim_of_stack(frames: Frames, fused: np.ndarray) -> float:
         mixed = mixed_energy(sources, weights, box)
         scaled = weights * (contrast.amax(0) / mixed.clamp_min(1e-12).sqrt())
         for source, weight in zip(sources, scaled, strict=True):
-            covariance = covariance + weight * _scatter(source[None], result, window)
+            covariance = covariance + weight * scatter(source[None], result, window)
         desired = mixed_energy(sources, scaled, window)
-        local = (2 * covariance + c) / (desired + _scatter(result, result, window) + c)
+        local = (2 * covariance + c) / (desired + scatter(result, result, window) + c)
         quality *= float(local.mean().clamp_min(0)) ** (exponent / sum(powers))
     return quality
 
@@ -200,7 +201,7 @@ def mixed_energy(sources: torch.Tensor, weights: torch.Tensor, window: list[floa
     total = 0
     for i, first in enumerate(sources):
         for j, second in enumerate(sources[: i + 1]):
-            term = weights[i] * weights[j] * _scatter(first[None], second[None], window)
+            term = weights[i] * weights[j] * scatter(first[None], second[None], window)
             total = total + (term if i == j else 2 * term)
     return total
 
@@ -213,9 +214,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """SSIM with a Gaussian window of sigma 1.5."""
     x, y = (torch.from_numpy(v).double()[None, None] for v in (a, b))
-    window = _gaussian(11, 1.5)
-    mean_x, mean_y = _filter(x, window), _filter(y, window)
-    xx, yy, xy = _scatter(x, x, window), _scatter(y, y, window), _scatter(x, y, window)
+    window = gaussian(11, 1.5)
+    mean_x, mean_y = filter_valid(x, window), filter_valid(y, window)
+    xx, yy, xy = scatter(x, x, window), scatter(y, y, window), scatter(x, y, window)
     c1, c2 = 0.01**2, 0.03**2
     top = (2 * mean_x * mean_y + c1) * (2 * xy + c2)
     return float((top / ((mean_x**2 + mean_y**2 + c1) * (xx + yy + c2))).mean())

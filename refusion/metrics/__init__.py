@@ -1,11 +1,78 @@
-"""Fusion metrics on arrays and tensors, and the evaluation of whole folders."""
+"""Fusion metrics on arrays, images and tensors, and the evaluation of whole folders."""
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from refusion.metrics.fusion import METRICS, ag, cc, en, mef_ssim, mi, qabf, scd, score, sd, sf, ssim, vif
+from refusion.metrics.conventions import MEFB, PRESETS, REFUSION, VIFB, Conventions
 
-__all__ = ["METRICS", "ag", "cc", "en", "mef_ssim", "mi", "qabf", "scd", "score", "sd", "sf", "ssim", "vif"]
+if TYPE_CHECKING:
+    from refusion.metrics.fusion import (
+        METRICS,
+        ag,
+        cc,
+        cross_entropy,
+        edge_intensity,
+        en,
+        fmi,
+        mef_ssim,
+        mi,
+        nmi,
+        psnr,
+        qabf,
+        qc,
+        qcb,
+        qcv,
+        qncie,
+        qp,
+        qw,
+        qy,
+        rmse,
+        scd,
+        score,
+        sd,
+        sf,
+        ssim,
+        te,
+        variance,
+        vif,
+        viff,
+    )
+
+__all__ = [
+    "MEFB",
+    "METRICS",
+    "PRESETS",
+    "REFUSION",
+    "VIFB",
+    "Conventions",
+    "ag",
+    "cc",
+    "cross_entropy",
+    "edge_intensity",
+    "en",
+    "fmi",
+    "mef_ssim",
+    "mi",
+    "nmi",
+    "psnr",
+    "qabf",
+    "qc",
+    "qcb",
+    "qcv",
+    "qncie",
+    "qp",
+    "qw",
+    "qy",
+    "rmse",
+    "scd",
+    "score",
+    "sd",
+    "sf",
+    "ssim",
+    "te",
+    "variance",
+    "vif",
+    "viff",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """What the fusion metrics hardly see in a fused picture, as figures.
 
-All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type. They are nan
-where they have no meaning for a pair.
+All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type, or Pillow
+images. They are nan where they have no meaning for a pair. Values that are no grey levels are refused.
 """
 
 import math
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from refusion.metrics.grey import grey_levels, range_problem
 
 BLACK = 1
 """Highest grey level that counts as black."""
@@ -177,14 +180,20 @@ def brightness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     return float(fused[bright].mean() / b[bright].mean()) if bright.mean() > 0.03 else math.nan
 
 
-def _levels(*pictures: np.ndarray) -> list[np.ndarray]:
-    shapes = [np.shape(picture) for picture in pictures]
+def _levels(*given: np.ndarray) -> list[np.ndarray]:
+    pictures = [grey_levels(x, "A picture") if isinstance(x, Image.Image) else np.asarray(x) for x in given]
+    shapes = [picture.shape for picture in pictures]
     if len(shapes[0]) != 2 or len(set(shapes)) > 1:
         raise ValueError(
             f"The sources have the shapes {shapes[0]} and {shapes[1]} and the fused picture {shapes[2]}; "
             "all three must be of one shape (H, W)."
         )
-    return [np.asarray(picture, dtype=np.float64) for picture in pictures]
+    arrays = [picture.astype(np.float64) for picture in pictures]
+    for name, array in zip(("The first source", "The second source", "The fused picture"), arrays, strict=True):
+        low, high = float(array.min()), float(array.max())
+        if problem := range_problem(low, high, high > 1 or bool((array == np.rint(array)).all()), None):
+            raise ValueError(f"{name} {problem}")
+    return arrays
 
 
 def _border_quotient(picture: np.ndarray) -> float:

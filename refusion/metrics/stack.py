@@ -45,5 +45,5 @@ def score_stack(sources: Iterable[np.ndarray], fused: np.ndarray) -> dict[str, f
         raise ValueError("A stack has two pictures or more, but none was given.")
     scores = score(fused, fused, fused, ONE_PICTURE)
     scores |= {name: math.fsum(row[name] for row in rows) / len(rows) for name in each}
-    mean = total / len(rows)
+    mean = np.rint(total / len(rows))
     return scores | {"border": DEFECTS["border"].function(mean, mean, fused)}

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from support.scenes import textured
 
 from refusion.metrics.defects import (
@@ -50,7 +51,7 @@ def test_contrast_alone_does_not_change_the_border(sources):
 
 def test_the_border_is_the_mean_of_the_steps_of_all_sides():
     rows, columns = np.mgrid[:6, :5]
-    ramp = 10.0 * rows + 2.0 * columns  # 10 down, 2 across, everywhere
+    ramp = 20 + 10.0 * rows + 2.0 * columns  # 10 down, 2 across, everywhere
     fused = ramp.copy()
     fused[0] -= 6
     # At the border 2 x 5 vertical and 2 x 6 horizontal steps; inside 3 x 3 vertical and 4 x 2 horizontal ones.
@@ -77,7 +78,7 @@ def test_the_background_is_where_both_sources_are_black():
     a[:, :32], b[:32] = 200, 2
     fused = np.full((64, 64), 90)
     fused[32:, 32:] = 12
-    fused[63, 63] = 12 + 32 * 32
+    fused[48:, 32:] = 14
     assert background_level(a, b, fused) == 13
     assert math.isnan(background_level(a, b + 1, fused))
 
@@ -146,3 +147,22 @@ def test_a_picture_without_an_inside_is_refused():
     tiny = np.zeros((3, 64))
     with pytest.raises(ValueError, match="3 rows and 64 columns"):
         border_step_ratio(tiny, tiny, tiny)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_values_that_are_no_grey_levels_are_refused(name, sources):
+    fused = average(*sources)
+    for given, words in (
+        ([x / 255 for x in (*sources, fused)], "grey levels 0 to 255"),
+        ([*sources, fused + 200], "The fused picture reaches from .* finite, in 0 to 255"),
+        ([*sources, np.where(fused > 90, np.nan, fused)], "finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DEFECTS[name].function(*given)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_pillow_images_do(name, sources):
+    arrays = *sources, average(*sources).astype(np.uint8)
+    images = [Image.fromarray(x) for x in arrays]
+    assert DEFECTS[name].function(*images) == pytest.approx(DEFECTS[name].function(*arrays), nan_ok=True)

@@ -1,0 +1,81 @@
+"""Conventions on which published evaluators differ, under the names of those evaluators."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_type_hints
+
+from refusion.tasks import check_choice
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How metrics are computed where published code differs.
+
+    Attributes:
+        name: what reports call this set.
+        sources: whether MI, VIF and SSIM are the ``sum`` or the ``mean`` over the two sources.
+        logarithm: unit of MI, ``nats`` or ``bits``. EN and CE are in bits everywhere.
+        rounding: how values become whole grey levels: to the ``nearest``, ``down`` as a cast to 8 bits does, or
+            ``none``, which leaves them as they are and lets gradients through. Metrics that count grey levels (EN, MI,
+            NMI, TE, Qncie, CE) then count those rounded to the nearest.
+        colour: images in colour are scored by their BT.601 ``luminance``, or channel by channel with the mean taken
+            over the ``channels``; a grey source then stands for all three.
+        ssim_window: window of SSIM: ``uniform-7`` with the sample covariance, as scikit-image has by default, or
+            ``gaussian-11`` (sigma 1.5), as its paper has.
+        ssim_range: data range L of the constants (0.01 L)^2 and (0.03 L)^2 of SSIM, for grey levels 0 to 255.
+        formulas: ``paper`` takes the formulas of the papers, ``toolkit`` those of the MATLAB toolkits VIFB and MEFB
+            where they differ (AG, VIF, TE, PSNR, RMSE, variance, FMI, Qw, Qy, Qc); each metric says how.
+
+    Raises:
+        ValueError: a field has none of the values above.
+    """
+
+    name: str = "refusion"
+    sources: Literal["sum", "mean"] = "sum"
+    logarithm: Literal["nats", "bits"] = "nats"
+    rounding: Literal["nearest", "down", "none"] = "nearest"
+    colour: Literal["luminance", "channels"] = "luminance"
+    ssim_window: Literal["uniform-7", "gaussian-11"] = "uniform-7"
+    ssim_range: float = 255.0
+    formulas: Literal["paper", "toolkit"] = "paper"
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            if field.name not in ("name", "ssim_range"):
+                check_choice(f"convention {field.name}", getattr(self, field.name), hints[field.name])
+        if not self.ssim_range > 0:
+            raise ValueError(f"The data range of SSIM is {self.ssim_range}; it must be above 0, as in 255.")
+
+    def __str__(self) -> str:
+        """All conventions in one line, for reports."""
+        return (
+            f"conventions {self.name}: MI ({self.logarithm}), VIF and SSIM are the {self.sources} over both sources; "
+            f"values rounded {'to the nearest' if self.rounding == 'nearest' else self.rounding}; "
+            f"colour by {'BT.601 luminance' if self.colour == 'luminance' else 'the mean over its channels'}; "
+            f"SSIM with window {self.ssim_window} and data range {self.ssim_range:g}; "
+            f"formulas of the {'papers' if self.formulas == 'paper' else 'toolkits'}"
+        )
+
+
+REFUSION = Conventions()
+"""This package's own: what most published Python evaluators share, and the formulas of the papers."""
+
+VIFB = Conventions("vifb", rounding="down", colour="channels", ssim_window="gaussian-11", formulas="toolkit")
+"""The MATLAB toolkit VIFB (Zhang, Ye, Xiao, CVPR Workshops 2020)."""
+
+MEFB = Conventions("mefb", rounding="down", colour="channels", ssim_window="gaussian-11", formulas="toolkit")
+"""The MATLAB toolkit MEFB (Zhang, Information Fusion 2021)."""
+
+PRESETS: dict[str, Conventions] = {preset.name: preset for preset in (REFUSION, VIFB, MEFB)}
+"""All sets by name."""
+
+
+def get_conventions(name: str) -> Conventions:
+    """Return the set called `name`.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There are no conventions {name!r}; choose {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,52 @@
+"""Grey levels of Pillow images, and whether values are grey levels at all."""
+
+import numpy as np
+from PIL import Image
+
+GREY_LEVELS = 255.0
+"""The largest grey level."""
+
+
+def grey_levels(image: Image.Image, name: str) -> np.ndarray:
+    """A Pillow image as an array (H, W): grey levels as stored, or the BT.601 luminance of colour, uint8.
+
+    Raises:
+        ValueError: it has transparent pixels, for which there is no one luminance.
+    """
+    if image.mode in ("L", "F", "I") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    colour = np.asarray(to_rgb(image, name), dtype=np.float64)
+    return np.rint(colour @ (0.299, 0.587, 0.114)).astype(np.uint8)
+
+
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A Pillow image in RGB.
+
+    Raises:
+        ValueError: likewise.
+    """
+    if image.has_transparency_data:
+        if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise ValueError(f"{name} has transparent pixels; metrics take opaque images, so flatten it first.")
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def range_problem(low: float, high: float, whole: bool, data_range: float | None = GREY_LEVELS) -> str | None:
+    """What is wrong with values from `low` to `high`, as the end of a sentence; None if nothing is.
+
+    Args:
+        low: the smallest value.
+        high: the largest value.
+        whole: whether all values are whole numbers.
+        data_range: the value of white; None where it is 255 and cannot be told.
+    """
+    white, told = data_range or GREY_LEVELS, data_range is not None
+    reach = f"reaches from {low:g} to {high:g}"
+    if not (low >= 0 and high <= white):
+        advice = "; pass data_range=, the value of white, to have them scaled" if data_range == GREY_LEVELS else ""
+        return f"{reach}; values must be finite, in 0 to {white:g}{advice}."
+    if white == GREY_LEVELS and 0 < high <= 1 and not whole:
+        advice = "pass data_range=1 to have values of 0 to 1 scaled, or " if told else ""
+        return f"{reach}, but metrics take grey levels 0 to 255; {advice}multiply them by 255."
+    return None

@@ -1,0 +1,99 @@
+"""Images that metrics take, checked and brought to one form."""
+
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from refusion.metrics.conventions import Conventions
+from refusion.metrics.grey import GREY_LEVELS, grey_levels, range_problem
+
+ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image
+"""Arrays and tensors (H, W) or (N, 1, H, W), and Pillow images."""
+
+_BITS = {"nearest": torch.round, "down": torch.floor}
+
+
+def read_images(
+    conventions: Conventions, data_range: float = GREY_LEVELS, *, min_size: int = 1, **given: ImageLike
+) -> list[Tensor]:
+    """Return images as float64 tensors (N, 1, H, W) of grey levels 0 to 255.
+
+    Args:
+        conventions: how they are rounded.
+        data_range: the value of white in arrays and tensors; 255, or 1 for values in 0 to 1. Pillow images of 8 bits
+            say for themselves.
+        min_size: shortest side that the metric takes, in pixels.
+        given: the images by the name that messages give them.
+
+    Raises:
+        ValueError: the images differ in size or kind, are no images, too small, or not within 0 to `data_range`; or
+            they are floats of 0 to 1 where grey levels are expected.
+    """
+    arrays = {name: to_array(image, name) for name, image in given.items()}
+    text = "; ".join(_describe(name, image) for name, image in arrays.items())
+    if not all(_is_real(image) for image in arrays.values()):
+        raise ValueError(f"{text}: images are real NumPy arrays, torch tensors or Pillow images.")
+    shapes = [tuple(image.shape) for image in arrays.values()]
+    shapes = [(1, 1, *shape) if len(shape) == 2 else shape for shape in shapes]
+    if any(len(shape) != 4 or shape[1] != 1 or 0 in shape for shape in shapes):
+        raise ValueError(f"{text}: images are luminance of shape (H, W) or (N, 1, H, W), not empty.")
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{text}: sources and fused image must have the same shape.")
+    if len({_kind(image) for image in arrays.values()}) > 1:
+        raise ValueError(
+            f"{text}: give all of them as arrays or all as tensors on one device, and all as integers or all as floats."
+        )
+    if min(shapes[0][-2:]) < min_size:
+        raise ValueError(f"{text}: this metric needs at least {min_size} x {min_size} pixels.")
+    images = []
+    for name, image in arrays.items():
+        range_here = GREY_LEVELS if isinstance(given[name], Image.Image) and image.dtype == np.uint8 else data_range
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(np.array(image, dtype=np.float64))
+        if conventions.rounding != "none":
+            image = image.detach()
+        image = image.to(torch.float64).reshape(shapes[0])
+        _check_range(text, name, image, range_here)
+        if range_here != GREY_LEVELS:
+            image = image * (GREY_LEVELS / range_here)
+        images.append(image if conventions.rounding == "none" else _BITS[conventions.rounding](image))
+    return images
+
+
+def to_array(image: ImageLike, name: str) -> Tensor | np.ndarray:
+    """A Pillow image as an array (H, W), in colour its BT.601 luminance rounded to 8 bits; anything else as it is.
+
+    Raises:
+        ValueError: the image has transparent pixels, for which there is no one luminance.
+    """
+    return grey_levels(image, name) if isinstance(image, Image.Image) else image
+
+
+def _check_range(text: str, name: str, image: Tensor, data_range: float) -> None:
+    low, high = (bound.item() for bound in image.detach().aminmax())
+    whole = high > 1 or torch.equal(image, image.round())
+    if problem := range_problem(low, high, whole, data_range):
+        raise ValueError(f"{text}: {name} {problem}")
+
+
+def _describe(name: str, image: object) -> str:
+    if not isinstance(image, Tensor | np.ndarray):
+        return f"{name} is a {type(image).__name__}"
+    kind = f"{image.device} tensor" if isinstance(image, Tensor) else "numpy array"
+    return f"{name} is a {image.dtype} {kind} of shape {tuple(image.shape)}"
+
+
+def _kind(image: Tensor | np.ndarray) -> tuple[object, ...]:
+    """What must be equal for images to go together: array or tensor, integer or float, device."""
+    if isinstance(image, Tensor):
+        return "tensor", image.is_floating_point(), image.device
+    return "array", image.dtype.kind == "f"
+
+
+def _is_real(image: object) -> bool:
+    if isinstance(image, Tensor):
+        return image.dtype != torch.bool and not image.is_complex()
+    return isinstance(image, np.ndarray) and image.dtype.kind in "uif"
