@@ -1,0 +1,92 @@
+"""Metrics that gather batches, in one process and in several."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from refusion.metrics import REFUSION
+from refusion.metrics.fusion import METRICS
+from refusion.metrics.running import CHEAP, DIFFERENTIABLE, RunningMetric, RunningMetrics
+
+
+def batch(seed: int, count: int = 2) -> list[torch.Tensor]:
+    """Sources and fused images of 0 to 1, (count, 1, 48, 64)."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(2 * count, 1, 6, 8, generator=generator)
+    a, b = torch.nn.functional.interpolate(coarse, (48, 64), mode="bilinear").chunk(2)
+    return [a, b, 0.4 * a + 0.6 * b]
+
+
+@pytest.mark.parametrize("name", ["SSIM", "EN", "RMSE"])
+def test_the_mean_is_that_over_all_images(name):
+    metric = RunningMetric(name, data_range=1)
+    assert metric.compute().isnan()
+    batches = [batch(1), batch(2, 3)]
+    for images in batches:
+        metric.update(*images)
+    whole = [torch.cat(images) for images in zip(*batches, strict=True)]
+    function = METRICS[name].function
+    expected = function(*(whole if METRICS[name].needs_sources else whole[2:]), data_range=1).mean()
+    torch.testing.assert_close(metric.compute(), expected)
+    assert metric.higher_is_better == (name != "RMSE")
+    metric.reset()
+    metric.update(*batches[1])
+    torch.testing.assert_close(metric.compute(), metric(*batches[1]))
+
+
+def test_equal_images_of_a_batch_do_not_make_the_mean_infinite():
+    a, b, fused = batch(1)
+    a[0], b[0] = fused[0], fused[0]
+    metric = RunningMetric("PSNR", data_range=1)
+    metric.update(a, b, fused)
+    assert metric.compute().isfinite()
+
+
+def test_several_at_once():
+    metrics = RunningMetrics(("SD", "SSIM"), data_range=1)
+    first = metrics(*batch(1))
+    second = metrics(*batch(2))
+    assert list(metrics.compute()) == ["SD", "SSIM"]
+    for name, mean in metrics.compute().items():
+        torch.testing.assert_close(mean, (first[name] + second[name]) / 2)
+    metrics.reset()
+    assert all(mean.isnan() for mean in metrics.compute().values())
+    assert set(RunningMetrics()) == set(CHEAP)
+    with pytest.raises(ValueError, match="no metric LPIPS; the metrics are EN"):
+        RunningMetrics(("LPIPS",))
+
+
+def test_gradients_flow_where_nothing_is_rounded():
+    a, b, fused = batch(1)
+    fused = fused + torch.rand_like(fused) / 50
+    for name in ("SSIM", "SF"):
+        assert name in DIFFERENTIABLE
+        learned = fused.clone().requires_grad_()
+        value = RunningMetric(name, replace(REFUSION, rounding="none"), 1)(a, b, learned)
+        value.backward()
+        assert learned.grad.abs().sum() > 0
+        assert not RunningMetric(name, data_range=1)(a, b, learned).requires_grad
+
+
+def work(rank: int, folder: str) -> None:
+    """One of two processes, with a batch of its own; writes the means that it computes."""
+    distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    metrics = RunningMetrics(("SD", "SSIM"), data_range=1)
+    metrics(*batch(rank, 1 + rank))
+    means = {name: mean.item() for name, mean in metrics.compute().items()}
+    Path(folder, f"{rank}.json").write_text(json.dumps(means))
+    distributed.destroy_process_group()
+
+
+def test_processes_compute_the_mean_over_all_of_them(tmp_path):
+    multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    metrics = RunningMetrics(("SD", "SSIM"), data_range=1)
+    for rank in range(2):
+        metrics(*batch(rank, 1 + rank))
+    expected = {name: mean.item() for name, mean in metrics.compute().items()}
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == pytest.approx(expected)
