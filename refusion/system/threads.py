@@ -3,13 +3,17 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 _TICK = 0.1
 """Seconds between two looks of the calling thread at its work."""
@@ -74,6 +78,37 @@ def side_by_side(functions: Sequence[Callable[[threading.Event], None]]) -> None
         wait(futures)
     for future in futures:
         future.result()
+
+
+def in_order(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> Generator[T]:
+    """Call a function with each of the arguments on as many cores as a computation takes, and yield in their order.
+
+    Arguments are taken in the calling thread, at most twice as many ahead as there are cores. torch runs with one
+    thread in each of ours.
+
+    Args:
+        function: takes the items of one of the arguments; what it raises is raised here, and ends the rest.
+        arguments: tuples.
+    """
+    count = cpu_threads()
+    if count == 1:
+        yield from (function(*values) for values in arguments)
+        return
+    torch = sys.modules.get("torch")
+    pool = ThreadPoolExecutor(count, "refusion", None if torch is None else partial(torch.set_num_threads, 1))
+    waiting: deque[Future[T]] = deque()
+    try:
+        for values in arguments:
+            waiting.append(pool.submit(function, *values))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if torch is not None:
+            # Threads that begin later take the number that was set last.
+            torch.set_num_threads(count)
 
 
 @cache

@@ -14,7 +14,7 @@ from support.modules import SMALL
 
 from refusion.inference.engines.dispatch import fuse_luminances
 from refusion.modules.fusion import FusionModule
-from refusion.system.threads import cpu_threads, interruptible, side_by_side
+from refusion.system.threads import cpu_threads, in_order, interruptible, side_by_side
 
 
 def test_a_function_that_fails_ends_the_others():
@@ -115,3 +115,40 @@ def ends_well(function: Callable[[], bool], seconds: float) -> bool:
     os.kill(child, 9)
     os.waitpid(child, 0)
     return False
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_come_in_the_order_of_the_arguments(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        taken, inside = [], []
+
+        def arguments():
+            for number in range(30):
+                taken.append(number)
+                yield number, 2
+
+        def double(number: int, factor: int) -> int:
+            inside.append(torch.get_num_threads())
+            return number * factor
+
+        results = in_order(double, arguments())
+        assert next(results) == 0
+        assert len(taken) <= 2 * count + 1
+        assert list(results) == [2 * number for number in range(1, 30)]
+        assert set(inside) == {1}
+        assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_fails_in_a_thread_ends_the_rest():
+    def fail_at_three(number: int) -> int:
+        if number == 3:
+            raise RuntimeError("the third one failed")
+        return number
+
+    results = in_order(fail_at_three, ((number,) for number in range(1000)))
+    with pytest.raises(RuntimeError, match="the third one failed"):
+        list(results)
