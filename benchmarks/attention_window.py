@@ -20,7 +20,7 @@ from refusion.inference.engines.dispatch import as_arrays
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.inference.finishing import finish
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.evaluation import levels
+from refusion.metrics.figures import levels
 from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs, picture_files

@@ -190,7 +190,7 @@ def fuse_dataset(
 
 
 def _metrics(task: Task) -> tuple[str, ...]:
-    from refusion.metrics.evaluation import figures_of
+    from refusion.metrics.figures import figures_of
     from refusion.metrics.fusion import METRICS
 
     return tuple(name for name in figures_of(task) if name in METRICS)

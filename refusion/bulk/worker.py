@@ -124,7 +124,7 @@ class Worker:
         return result | {"file_name": name}
 
     def _scores(self, row: Row, png: bytes) -> dict[str, float]:
-        from refusion.metrics.evaluation import MIN_SIZES, levels
+        from refusion.metrics.figures import MIN_SIZES, levels
         from refusion.metrics.fusion import score
 
         a, b = self.options.reading(self.task).all(row.sources)

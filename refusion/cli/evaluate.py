@@ -1,5 +1,6 @@
 """refusion evaluate"""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,28 +52,62 @@ def evaluate(
     own_range: OwnRangeOption = False,
     temperatures: TemperaturesOption = False,
     nodata: NodataOption = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Names, or one of the sets default, vifb, mefb and all; several times or with commas. What metrics do "
+            "not see is scored with any of them."
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="A metric of your own: takes a, b and the fused image (Pillow), and returns a number; may be given "
+            "several times.",
+        ),
+    ] = None,
+    conventions: Annotated[
+        str, typer.Option(help="How metrics are computed: refusion, or as the toolkits vifb and mefb do.")
+    ] = "refusion",
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
     markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
+    latex_path: Annotated[Path | None, typer.Option("--latex", help="Also write a table for a paper.")] = None,
+    ranks_path: Annotated[
+        Path | None, typer.Option("--ranks", help="Also plot the ranks: .png, .svg or .pdf; needs matplotlib.")
+    ] = None,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Folder for a sheet of the worst and best pairs of each model or folder.")
+    ] = None,
 ) -> None:
     """Score models and folders of fused pictures over a data set of pairs.
 
     Without --model and --fused, the task's own model is scored.
 
-    Pairs that cannot be scored are listed at the end, with exit code 1.
+    Several are compared over the pairs that all of them have: ranks, bootstrap intervals and differences from the
+    first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
     chosen = get_task(task)
-    for path in (json_path, csv_path, markdown_path):
+    for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
         _check_writable(path)
 
     from rich.console import Console
 
     from refusion.inference.options import Options
-    from refusion.metrics import reports
-    from refusion.metrics.evaluation import figures_of
+    from refusion.metrics import evaluation, pictures, reports, tables
+    from refusion.metrics.conventions import get_conventions
+    from refusion.metrics.figures import choose_metrics, figures_of, load_metric
     from refusion.pairs.dataset import load_pairs
     from refusion.system.files import write_text
 
+    if ranks_path is not None:
+        pictures.check_plot(ranks_path)
+    if sheets is not None:
+        _make_folder(sheets)
+    how = get_conventions(conventions)
+    custom = {own.name: own for own in map(load_metric, metric or [])}
+    figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
@@ -81,27 +116,41 @@ def evaluate(
     # downloaded again for every model.
     reading = options.reading(chosen)
     pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists(), reading=reading)
-    figures = figures_of(chosen)
-    report = reports.Report(figures, _evaluate_all(pairs, sources, figures, chosen), pairs.skipped)
+    score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom)
+    report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 
+    # What took long is kept before anything is shown, which may fail.
+    for path, text_of in (
+        (json_path, reports.to_json),
+        (csv_path, reports.to_csv),
+        (markdown_path, tables.to_markdown),
+        (latex_path, tables.to_latex),
+    ):
+        if path is not None:
+            write_text(path, text_of(report))
+    if ranks_path is not None:
+        pictures.save_rank_plot(report, ranks_path)
+    if sheets is not None:
+        pictures.save_contact_sheets(report, pairs, sources, sheets)
     console = Console()
     if not console.is_terminal:
         console.width = reports.WIDTH + reports.WIDTH_PER_MODEL * len(sources)
     console.print(reports.means_table(report))
     console.print(*report.notes, sep="\n", markup=False, highlight=False)
-    for path, text_of in (
-        (json_path, reports.to_json),
-        (csv_path, reports.to_csv),
-        (markdown_path, reports.to_markdown),
-    ):
-        if path is not None:
-            write_text(path, text_of(report))
     print_notes(
         list(dict.fromkeys(pairs.notes + [note for scored in report.evaluations.values() for note in scored.notes]))
     )
     if report.problems:
         typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
         raise typer.Exit(1)
+
+
+def _make_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path.name} is a file; give a folder for the sheets.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.name} cannot be made: there is no folder {path.parent.name}; create it first.")
+    path.mkdir(exist_ok=True)
 
 
 def _check_writable(path: Path | None) -> None:
@@ -141,13 +190,13 @@ def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
 
 
 def _evaluate_all(
-    pairs: "Pairs", sources: "dict[str, Fused]", figures: tuple[str, ...], task: Task
+    pairs: "Pairs", sources: "dict[str, Fused]", score: "Callable[..., Evaluation]"
 ) -> "dict[str, Evaluation]":
     """Score one source of fused pictures after the other; with progress on stderr if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from refusion.metrics.evaluation import evaluate, pair_names
+    from refusion.metrics.evaluation import pair_names
 
     total = len(pair_names(pairs))
     console = Console(stderr=True)
@@ -161,5 +210,5 @@ def _evaluate_all(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         for name, source in sources.items():
             bar = progress.add_task(name, total=total)
-            evaluations[name] = evaluate(pairs, source, figures, partial(progress.advance, bar), task)
+            evaluations[name] = score(pairs, source, on_pair=partial(progress.advance, bar))
     return evaluations

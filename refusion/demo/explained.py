@@ -7,7 +7,8 @@ from PIL import Image
 from refusion.demo import texts
 from refusion.explanation.maps import ErrorFigures, Explanation, error_figures, weight_figures
 from refusion.explanation.pictures import Captions, draw_pictures
-from refusion.metrics.reports import NOTHING, higher_is_better
+from refusion.metrics.figures import higher_is_better
+from refusion.metrics.reports import NOTHING
 
 PAIR_NOTE = "MI, VIF and SSIM are summed over both sources. Compare results of one pair, not of different pairs."
 

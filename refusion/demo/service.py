@@ -18,7 +18,7 @@ from refusion.demo.uploads import SourceError, read_stack, read_upload, read_upl
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, to_image
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.evaluation import figures_of, levels
+from refusion.metrics.figures import figures_of, levels
 from refusion.metrics.fusion import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
 from refusion.metrics.stack import score_stack
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice

@@ -1,7 +1,8 @@
 """Scores of fused pictures over a set of pairs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,31 +10,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from refusion.images import Picture, PictureError, PictureSource, read_picture
+from refusion.images import Picture, PictureError, read_picture
+from refusion.images.picture import by
+from refusion.metrics.conventions import REFUSION, Conventions
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.fusion import DEFAULT_METRICS, MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
+from refusion.metrics.figures import FIGURES, CustomMetric, score_figures
+from refusion.metrics.fusion import METRICS
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.files import DataError, refuse_doubles
 from refusion.pairs.matching import files_of, nfc
+from refusion.system.threads import in_order
 from refusion.tasks import Task
-
-FIGURES = (*DEFAULT_METRICS, "border")
-"""Figures that are scored unless others are asked for."""
-
-_TASK_FIGURES = {
-    "ir-vis": (*FIGURES, "heat", "bright"),
-    "medical": (*FIGURES, "background"),
-    "multi-focus": (*FIGURES, "sharp", "agree"),
-    "multi-exposure": (*DEFAULT_METRICS, "MEF-SSIM", "border"),
-}
-
-MIN_SIZES = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
-"""Shortest side of a picture that a metric needs, where it is more than any picture has."""
-
-
-def figures_of(task: Task) -> tuple[str, ...]:
-    """Names of the figures that are scored for a task: keys of `METRICS`, then of `DEFECTS`."""
-    return _TASK_FIGURES.get(task.name, FIGURES)
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,7 @@ class Evaluation:
 
     def statistic(self, figure: str) -> Statistic:
         """Mean, deviation and count of a figure, over the pairs that worked and for which it is a number."""
-        numbers = [row.scores[figure] for row in self.scored if not math.isnan(row.scores[figure])]
+        numbers = [row.scores[figure] for row in self.scored if math.isfinite(row.scores[figure])]
         if not numbers:
             return Statistic(math.nan, math.nan, 0)
         return Statistic(float(np.mean(numbers)), float(np.std(numbers)), len(numbers))
@@ -129,8 +116,11 @@ class FusedFolder:
         return file
 
 
-Fused = Callable[..., Image.Image] | FusedFolder
-"""Where fused pictures come from: a function of both sources, or a folder of finished pictures."""
+Fused = Callable[..., Any] | FusedFolder
+"""Where fused images come from: a function of both sources that returns a Pillow image or what NumPy makes an array of,
+or a folder of finished images."""
+
+_Triple = tuple[Picture, Picture, Picture]
 
 
 def pair_names(pairs: Pairs) -> list[str]:
@@ -152,81 +142,87 @@ def evaluate(
     figures: tuple[str, ...] = FIGURES,
     on_pair: Callable[[], None] | None = None,
     task: Task | None = None,
+    *,
+    conventions: Conventions = REFUSION,
+    custom: Mapping[str, CustomMetric] | None = None,
 ) -> Evaluation:
-    """Score the fused picture of every pair; pairs that cannot be scored are listed with the reason.
+    """Score the fused image of every pair; pairs that cannot be scored are listed with the reason.
 
-    One pair is in memory at a time.
+    Images are fused one after the other, and scored side by side on all cores. Twice as many pairs as cores are in
+    memory at a time.
 
     Args:
         pairs: the data set.
-        fused: takes both sources and returns the fused picture, as `refusion.models.model.ReFusion.fuse` does; or a
-            folder of fused pictures.
-        figures: keys of `METRICS` and `DEFECTS`; see `figures_of`.
+        fused: takes both sources and returns the fused image, as `refusion.models.model.ReFusion.fuse` does; or a
+            folder of fused images.
+        figures: keys of `METRICS`, `DEFECTS` and `custom`; see `refusion.metrics.figures.figures_of`.
         on_pair: called after every pair.
         task: what the sources are to be, for the notes.
+        conventions: how metrics are computed.
+        custom: metrics of one's own by name. They are called from several threads.
 
     Raises:
         ValueError: there is no such figure.
         OSError: the data set itself cannot be read on.
     """
-    if unknown := [name for name in figures if name not in METRICS and name not in DEFECTS]:
-        raise ValueError(f"There is no figure {', '.join(unknown)}; the figures are {', '.join((*METRICS, *DEFECTS))}.")
+    known = (*METRICS, *DEFECTS, *(custom or ()))
+    if unknown := [name for name in figures if name not in known]:
+        raise ValueError(f"There is no figure {', '.join(unknown)}; the figures are {', '.join(known)}.")
     evaluation = Evaluation(tuple(figures))
-    for row in pairs.dataset:
-        name = str(row["name"])
+
+    def score_row(
+        row: dict[str, Any], outcome: _Triple | ValueError | None
+    ) -> tuple[PairScores | PairFailure, list[str]]:
+        name, notes = str(row["name"]), []
         try:
-            sources = read_pictures(row, pairs.reading)
-            notes = pairs.reading.notes(sources) if task is None else pair_notes(sources, pairs.reading, task)
-            evaluation.notes += (note for note in notes if note not in evaluation.notes)
-            evaluation.scored.append(PairScores(name, _score_pair(row, sources, fused, evaluation.figures)))
+            images = read_triple(row, fused, pairs) if outcome is None else outcome
+            if isinstance(images, ValueError):
+                raise images
+            sources, reading = images[:2], pairs.reading
+            notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
+            return PairScores(name, score_figures(*images, evaluation.figures, conventions, custom)), notes
         except ValueError as error:
-            evaluation.failed.append(PairFailure(name, str(error)))
-        if on_pair is not None:
-            on_pair()
+            return PairFailure(name, str(error)), notes
+
+    # A model has all cores for itself; folders are read where they are scored.
+    rows = ((row, None if isinstance(fused, FusedFolder) else _fuse(row, fused, pairs)) for row in pairs.dataset)
+    outcomes = in_order(score_row, rows)
+    with closing(outcomes):
+        for outcome, notes in outcomes:
+            evaluation.notes += (note for note in notes if note not in evaluation.notes)
+            if isinstance(outcome, PairScores):
+                evaluation.scored.append(outcome)
+            else:
+                evaluation.failed.append(outcome)
+            if on_pair is not None:
+                on_pair()
     return evaluation
 
 
-def levels(luminance: np.ndarray) -> np.ndarray:
-    """Luminance in [0, 1] as whole grey levels 0 to 255, float64."""
-    return np.rint(luminance.astype(np.float64) * 255)
-
-
-def _score_pair(
-    row: dict[str, Any], sources: tuple[Picture, Picture], fused: Fused, figures: tuple[str, ...]
-) -> dict[str, float]:
-    """All figures of one pair.
+def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
+    """Both sources of a row of a data set and the fused image.
 
     Raises:
-        PictureError: a source or the fused picture is missing, unreadable, too small or of another size.
+        PictureError: a source or the fused image is missing, unreadable or of another size.
         ValueError: `fused` refuses the sources.
     """
-    a, b = sources
-    _check_large_enough(a.size, figures)
-    result = read_picture(_fused_picture(row, fused))
-    if result.size != a.size:
+    a, b = read_pictures(row, pairs.reading)
+    if isinstance(fused, FusedFolder):
+        picture = read_picture(fused.find(str(row["name"])))
+    else:
+        result = fused(*picture_files(row))
+        picture = read_picture(result if isinstance(result, Image.Image) else np.asarray(result))
+    if picture.size != a.size:
         raise PictureError(
-            f"The fused picture ({result.name}) is {_by(result.size)}, but its sources are {_by(a.size)} "
+            f"The fused picture ({picture.name}) is {by(picture.size)}, but its sources are {by(a.size)} "
             "(width x height); fuse them again, or give the pictures that belong to them."
         )
-    pictures = levels(a.luminance), levels(b.luminance), levels(result.luminance)
-    scores = score(*pictures, [name for name in figures if name in METRICS])
-    scores |= {name: DEFECTS[name].function(*pictures) for name in figures if name in DEFECTS}
-    return {name: scores[name] for name in figures}
+    return a, b, picture
 
 
-def _fused_picture(row: dict[str, Any], fused: Fused) -> PictureSource:
-    if isinstance(fused, FusedFolder):
-        return fused.find(str(row["name"]))
-    return fused(*picture_files(row))
-
-
-def _check_large_enough(size: tuple[int, int], figures: tuple[str, ...]) -> None:
-    for name in figures:
-        if min(size) < (needed := MIN_SIZES.get(name, 0)):
-            raise PictureError(
-                f"The pair is {_by(size)} pixels, too small for {name}, which needs {needed} x {needed} or more."
-            )
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
+def _fuse(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple | ValueError:
+    """What `read_triple` returns, or why it does not."""
+    try:
+        return read_triple(row, fused, pairs)
+    except ValueError as error:
+        return error

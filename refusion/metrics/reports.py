@@ -1,29 +1,27 @@
-"""Tables and files of scores: what `refusion evaluate` shows and writes."""
+"""What `refusion evaluate` found: for the terminal, and as JSON and CSV."""
 
 import csv
 import io
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from rich.table import Table
 from rich.text import Text
 
+from refusion.metrics.comparison import CONFIDENCE, RESAMPLES, Comparison, Estimate, Standing, compare
+from refusion.metrics.conventions import REFUSION, Conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
+from refusion.metrics.figures import CustomMetric, higher_is_better
 from refusion.metrics.fusion import METRICS
-from refusion.system.markdown import escape, table
 
 NOTHING = "\N{EN DASH}"
 """What stands in a table where there is no value."""
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
 """Width in characters of a table that is not shown on a terminal: for the figures, and for each model."""
-
-_METRIC_DEFINITIONS = (
-    "8-bit luminance (BT.601); MI (nats), VIF and SSIM summed over both sources, CC their mean; "
-    "Qabf after Xydeas and Petrovic; see refusion.metrics"
-)
 
 
 @dataclass
@@ -32,20 +30,38 @@ class Report:
 
     Attributes:
         figures: names of the figures, the columns of the tables.
-        evaluations: scores by what the model or the folder of fused pictures is called.
+        evaluations: scores by what the model or the folder of fused images is called.
         left_out: files of the data set that are in no pair, one sentence each.
+        conventions: how the metrics were computed.
+        custom: metrics of one's own, by name.
     """
 
     figures: tuple[str, ...]
     evaluations: dict[str, Evaluation]
     left_out: list[str] = field(default_factory=list)
+    conventions: Conventions = REFUSION
+    custom: dict[str, CustomMetric] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """Whether more of a figure is better, by its name."""
+        return {
+            figure: self.custom[figure].higher_is_better if figure in self.custom else higher_is_better(figure)
+            for figure in self.figures
+        }
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """All models and folders over the pairs that all of them have."""
+        return compare(self.evaluations, self.directions)
 
     @property
     def definitions(self) -> str:
         """What the figures mean, in one line."""
+        metrics = [f"8-bit grey levels; {self.conventions}; see refusion.metrics"]
         defects = [f"{name}: {DEFECTS[name].definition}" for name in self.figures if name in DEFECTS]
-        exposure = ["MEF-SSIM after Ma, Zeng and Wang, 3 scales"] if "MEF-SSIM" in self.figures else []
-        return "; ".join([_METRIC_DEFINITIONS, *exposure, *defects])
+        custom = [f"{name}: {metric.definition}" for name, metric in self.custom.items()]
+        return "; ".join([*metrics, *defects, *custom])
 
     @property
     def notes(self) -> list[str]:
@@ -58,8 +74,23 @@ class Report:
             f"Values are means over {pairs} ± population standard deviation; ↑ higher is better, ↓ lower is better."
         ]
         if any(0 < s.count < len(e.scored) for e in evaluations for s in e.statistics().values()):
-            notes.append("In brackets the number of pairs, where a figure has no meaning for the others.")
+            notes.append(
+                "In brackets the number of pairs, where a figure has no meaning for the others or they are too small."
+            )
+        if len(self.evaluations) > 1:
+            notes.append(
+                f"Ranks are of the means over the {len(self.comparison.pairs)} pairs that all of them have, "
+                "1 the best; the mean rank counts every figure once."
+            )
         return [*notes, f"Definitions: {self.definitions}."]
+
+    @property
+    def interval_note(self) -> str:
+        """What the intervals are, in a sentence."""
+        return (
+            f"Intervals are {CONFIDENCE:.0%} percentile intervals of {RESAMPLES} bootstrap samples of the "
+            f"{len(self.comparison.pairs)} pairs that all of them have."
+        )
 
     @property
     def problems(self) -> list[str]:
@@ -71,10 +102,9 @@ class Report:
         ]
         return [*failed, *(f"left out: {sentence}" for sentence in self.left_out)]
 
-
-def higher_is_better(figure: str) -> bool:
-    """Whether more of a figure is better."""
-    return (METRICS | DEFECTS)[figure].higher_is_better
+    def heading(self, figure: str) -> str:
+        """A figure and its direction."""
+        return f"{figure} {'↑' if self.directions[figure] else '↓'}"
 
 
 def means_table(report: Report) -> Table:
@@ -83,18 +113,25 @@ def means_table(report: Report) -> Table:
     table.add_column("", no_wrap=True)
     for name in report.evaluations:
         table.add_column(Text(name), justify="right", overflow="fold")
-    table.add_row("pairs", *(_pairs(evaluation) for evaluation in report.evaluations.values()))
+    table.add_row("pairs", *map(pairs_text, report.evaluations.values()))
     for figure in report.figures:
-        table.add_row(_heading(figure), *(_mean(evaluation, figure) for evaluation in report.evaluations.values()))
+        means = (mean_text(evaluation, figure) for evaluation in report.evaluations.values())
+        table.add_row(report.heading(figure), *means)
+    if len(report.evaluations) > 1:
+        standings = report.comparison.standings.values()
+        table.add_row("mean rank ↓", *(value_text(standing.mean_rank, 2) for standing in standings))
     return table
 
 
 def to_json(report: Report) -> str:
     """All scores as JSON; null stands where a figure has no meaning or no pair worked.
 
-    Keys: ``definitions``; ``figures`` (by name: ``higher_is_better`` and the ``source`` or ``definition``); ``models``
-    (by name: the number of ``pairs`` that worked; ``mean``, population ``std`` and ``counts`` by figure; the rows
-    ``per_pair`` with ``name`` and ``scores``, and ``failed`` with ``name`` and ``reason``); ``left_out``.
+    Keys: ``definitions``; ``conventions`` (the fields of `Conventions`); ``figures`` (by name: ``higher_is_better`` and
+    the ``source`` or ``definition``); ``models`` (by name: the number of ``pairs`` that worked; ``mean``, population
+    ``std`` and ``counts`` by figure; the rows ``per_pair`` with ``name`` and ``scores``, and ``failed`` with ``name``
+    and ``reason``); ``comparison`` of several models over the ``pairs`` that all have (``note``; by model the
+    ``mean_rank``, and by figure ``rank``, ``mean`` and ``difference`` from the first model, both with ``low`` and
+    ``high``, and the number of pairs in which it is ``better``); ``left_out``.
     """
     models = {}
     for name, evaluation in report.evaluations.items():
@@ -111,82 +148,87 @@ def to_json(report: Report) -> str:
             "failed": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failed],
         }
     figures = {
-        figure: {"higher_is_better": higher_is_better(figure), "source": METRICS[figure].source}
-        if figure in METRICS
-        else {"higher_is_better": higher_is_better(figure), "definition": DEFECTS[figure].definition}
-        for figure in report.figures
+        figure: {"higher_is_better": more, **_origin(report, figure)} for figure, more in report.directions.items()
     }
     content = {
         "definitions": report.definitions,
+        "conventions": asdict(report.conventions),
         "figures": figures,
         "models": models,
         "left_out": report.left_out,
     }
+    if len(report.evaluations) > 1:
+        standings = report.comparison.standings.items()
+        content["comparison"] = {
+            "note": report.interval_note,
+            "pairs": report.comparison.pairs,
+            "models": {name: _standing(standing) for name, standing in standings},
+        }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def to_csv(report: Report) -> str:
-    """One row a model and pair: model, pair, the figures, failed.
+    """One row a model and pair: model, pair, the figures, failed, and the name of the conventions.
 
     A figure without meaning for a pair is an empty cell; of a pair that failed all are, and ``failed`` has the
     reason. Files left out of the data set come last, with the sentence alone.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("model", "pair", *report.figures, "failed"))
-    empty = [None] * len(report.figures)
+    writer.writerow(("model", "pair", *report.figures, "failed", "conventions"))
+    empty, how = [None] * len(report.figures), report.conventions.name
     for model, evaluation in report.evaluations.items():
         for row in evaluation.scored:
-            writer.writerow((model, row.name, *(_number(row.scores[figure]) for figure in report.figures), None))
+            writer.writerow((model, row.name, *(_number(row.scores[figure]) for figure in report.figures), None, how))
         for failure in evaluation.failed:
-            writer.writerow((model, failure.name, *empty, failure.reason))
+            writer.writerow((model, failure.name, *empty, failure.reason, how))
     for sentence in report.left_out:
-        writer.writerow((None, None, *empty, sentence))
+        writer.writerow((None, None, *empty, sentence, None))
     return text.getvalue()
 
 
-def to_markdown(report: Report) -> str:
-    """A table of means, one of the pairs for every model, and what failed."""
-    headings = [_heading(figure) for figure in report.figures]
-    rows = []
-    for name, evaluation in report.evaluations.items():
-        rows.append([name, _pairs(evaluation), *(_mean(evaluation, figure) for figure in report.figures)])
-    parts = ["# Scores", table(["model", "pairs", *headings], rows), *report.notes]
-    for name, evaluation in report.evaluations.items():
-        parts.append(f"## {escape(name)}")
-        if evaluation.scored:
-            scored = [[row.name, *(_value(row.scores[f]) for f in report.figures)] for row in evaluation.scored]
-            parts.append(table(["pair", *headings], scored))
-        if evaluation.failed:
-            failed = [[failure.name, failure.reason] for failure in evaluation.failed]
-            parts.append(table(["pair", "failed"], failed))
-    if report.left_out:
-        parts.append("## Left out")
-        parts.append("\n".join(f"- {escape(sentence)}" for sentence in report.left_out))
-    return "\n\n".join(parts) + "\n"
-
-
-def _heading(figure: str) -> str:
-    arrow = "↑" if higher_is_better(figure) else "↓"
-    return f"{figure} {arrow}"
-
-
-def _pairs(evaluation: Evaluation) -> str:
+def pairs_text(evaluation: Evaluation) -> str:
+    """How many pairs worked."""
     worked, failed = len(evaluation.scored), len(evaluation.failed)
     return f"{worked} of {worked + failed}" if failed else str(worked)
 
 
-def _mean(evaluation: Evaluation, figure: str) -> str:
+def mean_text(evaluation: Evaluation, figure: str) -> str:
+    """Mean and deviation of a figure, and of how many pairs if not of all."""
     statistic = evaluation.statistic(figure)
     if statistic.count == 0:
         return NOTHING
-    text = f"{_value(statistic.mean)} ± {_value(statistic.std)}"
+    text = f"{value_text(statistic.mean)} ± {value_text(statistic.std)}"
     return text if statistic.count == len(evaluation.scored) else f"{text} ({statistic.count})"
 
 
-def _value(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{value:.3f}"
+def value_text(value: float, digits: int = 3) -> str:
+    """A number for people."""
+    return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _origin(report: Report, figure: str) -> dict[str, str]:
+    if figure in METRICS:
+        return {"source": METRICS[figure].source}
+    return {"definition": (report.custom if figure in report.custom else DEFECTS)[figure].definition}
+
+
+def _standing(standing: Standing) -> dict[str, object]:
+    figures = {
+        figure: {
+            "rank": _number(rank),
+            "mean": _estimate(standing.means[figure]),
+            "difference": _estimate(standing.differences[figure]),
+            "better": standing.better[figure],
+        }
+        for figure, rank in standing.ranks.items()
+    }
+    return {"mean_rank": _number(standing.mean_rank), "figures": figures}
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in asdict(estimate).items()}
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None

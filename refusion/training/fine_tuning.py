@@ -9,8 +9,9 @@ from rich.table import Table
 
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.options import Options
-from refusion.metrics.evaluation import Evaluation, Fused, evaluate, figures_of
-from refusion.metrics.reports import NOTHING, Report, higher_is_better, to_json
+from refusion.metrics.evaluation import Evaluation, Fused, evaluate
+from refusion.metrics.figures import figures_of, higher_is_better
+from refusion.metrics.reports import NOTHING, Report, to_json
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError

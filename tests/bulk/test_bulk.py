@@ -22,7 +22,7 @@ from support.scenes import ROOT, textured
 import refusion as package
 from refusion.bulk.run import fuse_dataset
 from refusion.images.reading import read_picture
-from refusion.metrics.evaluation import levels
+from refusion.metrics.figures import levels
 from refusion.metrics.fusion import DEFAULT_METRICS, score
 
 

@@ -14,7 +14,7 @@ from support.scenes import textured
 
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
-from refusion.metrics.evaluation import levels
+from refusion.metrics.figures import levels
 from refusion.metrics.stack import score_stack
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS

@@ -29,7 +29,7 @@ from refusion.demo.service import Fusing, Settings
 from refusion.demo.uploads import SourceError
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
-from refusion.metrics.evaluation import figures_of
+from refusion.metrics.figures import figures_of
 from refusion.metrics.fusion import score
 from refusion.tasks import TASKS, Task
 

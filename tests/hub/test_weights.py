@@ -8,7 +8,8 @@ import pytest
 
 from refusion.hub.folder import SCORES
 from refusion.hub.names import bundled_folder
-from refusion.metrics.evaluation import evaluate, figures_of
+from refusion.metrics.evaluation import evaluate
+from refusion.metrics.figures import figures_of
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs, picture_files
 from refusion.tasks import TASKS, Task

@@ -17,9 +17,11 @@ from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.hub.folder import save_model
 from refusion.images import PictureError
 from refusion.metrics.defects import border_step_ratio
-from refusion.metrics.evaluation import FIGURES, FusedFolder, PairFailure, evaluate, figures_of, levels
+from refusion.metrics.evaluation import FusedFolder, evaluate
+from refusion.metrics.figures import FIGURES, figures_of, levels
 from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
-from refusion.metrics.reports import NOTHING, Report, to_csv, to_json, to_markdown
+from refusion.metrics.reports import NOTHING, Report, to_csv, to_json
+from refusion.metrics.tables import to_markdown
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.pairs.files import DataError
@@ -124,23 +126,25 @@ def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_fold
     assert "64 x 40" in reasons["scene5"]
 
 
-def test_pairs_too_small_for_a_metric_fail(tmp_path):
+def test_metrics_that_a_pair_is_too_small_for_are_left_out(tmp_path):
     for side in ("under", "over"):
         (tmp_path / side).mkdir()
         for name, height in (("small", 40), ("middle", 43), ("large", 44)):
             Image.fromarray(textured(len(side), height, 50)).save(tmp_path / side / f"{name}.png")
     task = get_task("multi-exposure")
     evaluation = evaluate(load_pairs(tmp_path, task), average, figures_of(task))
-    assert [row.name for row in evaluation.scored] == ["large"]
-    assert evaluation.failed == [
-        PairFailure("middle", "The pair is 50 x 43 pixels, too small for MEF-SSIM, which needs 44 x 44 or more."),
-        PairFailure("small", "The pair is 50 x 40 pixels, too small for VIF, which needs 41 x 41 or more."),
-    ]
+    rows = {
+        row.name: [figure for figure, value in row.scores.items() if math.isnan(value)] for row in evaluation.scored
+    }
+    assert rows == {"large": [], "middle": ["MEF-SSIM"], "small": ["VIF", "MEF-SSIM"]}
+    assert evaluation.statistic("VIF").count == 2
+    report = Report(evaluation.figures, {"average": evaluation})
+    assert any("too small" in note for note in report.notes)
 
 
 def test_an_unknown_figure_is_refused_at_once(pairs):
-    with pytest.raises(ValueError, match=r"no figure PSNR; the figures are EN, .*SSIM, border, background"):
-        evaluate(pairs, average, ("EN", "PSNR"))
+    with pytest.raises(ValueError, match=r"no figure LPIPS; the figures are EN, .*SSIM, .*Qc, border, background"):
+        evaluate(pairs, average, ("EN", "LPIPS"))
 
 
 def test_pairs_of_a_parquet_file_without_texts_as_names(tmp_path):
@@ -206,11 +210,11 @@ def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair
     assert "means over 6 pairs ± population standard deviation" in one_line(result.stdout)
     written = json.loads(files[0].read_text())
     assert list(written["models"]) == [str(folder), "averages"]
-    assert "8-bit luminance" in written["definitions"]
+    assert "8-bit grey levels; conventions refusion: MI (nats)" in written["definitions"]
     assert written["figures"]["EN"]["higher_is_better"]
     assert not written["figures"]["border"]["higher_is_better"]
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
-    assert list(rows[0]) == ["model", "pair", *figures_of(get_task("ir-vis")), "failed"]
+    assert list(rows[0]) == ["model", "pair", *figures_of(get_task("ir-vis")), "failed", "conventions"]
     for name, scores in written["models"].items():
         assert scores["pairs"] == len(scores["per_pair"]) == 6
         assert scores["failed"] == []

@@ -1,0 +1,147 @@
+"""Contenders compared over the pairs that all of them have: ranks, bootstrap intervals and paired differences."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from refusion.metrics.evaluation import Evaluation
+
+RESAMPLES = 2000
+"""Bootstrap samples of the pairs; their seed is 0."""
+
+CONFIDENCE = 0.95
+"""Probability of the percentile intervals."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pairs and its bootstrap interval; nan without a pair, and for the interval of fewer than two."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contender among the others.
+
+    Attributes:
+        means: mean of each figure, with its interval.
+        ranks: rank of each mean, 1 the best; equal ones share the mean of their ranks; nan without a number.
+        mean_rank: mean over the ranks.
+        differences: mean of each figure less that of the first contender, pair by pair, with its interval.
+        better: number of pairs in which each figure is better than the first contender's.
+    """
+
+    means: dict[str, Estimate]
+    ranks: dict[str, float]
+    mean_rank: float
+    differences: dict[str, Estimate]
+    better: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All contenders over the same pairs.
+
+    Attributes:
+        pairs: names of the pairs that every contender has scores for.
+        counts: number of them at which a figure is a number for every contender.
+        standings: by the name of the contender.
+    """
+
+    pairs: tuple[str, ...]
+    counts: dict[str, int]
+    standings: dict[str, Standing]
+
+
+def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str, bool]) -> Comparison:
+    """Compare contenders by the figures of `higher_is_better`.
+
+    Args:
+        evaluations: scores over one data set by the name of the contender, one or more.
+        higher_is_better: direction of each figure.
+    """
+    names = _shared(evaluations.values())
+    means: list[dict[str, Estimate]] = [{} for _ in evaluations]
+    differences: list[dict[str, Estimate]] = [{} for _ in evaluations]
+    ranks: list[dict[str, float]] = [{} for _ in evaluations]
+    better: list[dict[str, int]] = [{} for _ in evaluations]
+    counts = {}
+    for figure, more in higher_is_better.items():
+        values = _values(evaluations.values(), names, figure)
+        values = values[:, np.isfinite(values).all(axis=0)]
+        counts[figure] = values.shape[1]
+        estimates, gaps = _estimates(values), _estimates(values - values[:1])
+        placed = _ranks([estimate.mean for estimate in estimates], more)
+        for index, row in enumerate(values):
+            means[index][figure], differences[index][figure] = estimates[index], gaps[index]
+            ranks[index][figure] = placed[index]
+            better[index][figure] = int((row > values[0] if more else row < values[0]).sum())
+    standings = {
+        name: Standing(means[index], ranks[index], _mean(ranks[index].values()), differences[index], better[index])
+        for index, name in enumerate(evaluations)
+    }
+    return Comparison(names, counts, standings)
+
+
+def best_first(
+    evaluations: Mapping[str, Evaluation], contender: str, higher_is_better: Mapping[str, bool]
+) -> list[str]:
+    """Names of the pairs that all contenders have, from the one at which a contender does best to its worst.
+
+    By the mean rank over the figures: of its lead over the mean of all contenders, or of the figures themselves where
+    it is alone.
+    """
+    names = _shared(evaluations.values())
+    place = list(evaluations).index(contender)
+    ranks = []
+    for figure, more in higher_is_better.items():
+        values = _values(evaluations.values(), names, figure)
+        lead = values[place] - values.mean(axis=0) if len(values) > 1 else values[place]
+        ranks.append(_ranks(lead.tolist(), more))
+    return [name for _, name in sorted(zip([_mean(row) for row in zip(*ranks, strict=True)], names, strict=True))]
+
+
+def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
+    sets = [dict.fromkeys(row.name for row in evaluation.scored) for evaluation in evaluations]
+    return tuple(name for name in sets[0] if all(name in others for others in sets))
+
+
+def _values(evaluations: Iterable[Evaluation], names: tuple[str, ...], figure: str) -> np.ndarray:
+    """One figure, (contenders, pairs)."""
+    rows = ({row.name: row.scores[figure] for row in evaluation.scored} for evaluation in evaluations)
+    return np.array([[scores[name] for name in names] for scores in rows], dtype=np.float64)
+
+
+def _estimates(values: np.ndarray) -> list[Estimate]:
+    """Mean and interval of each row."""
+    pairs = values.shape[1]
+    if pairs == 0:
+        return [Estimate(math.nan, math.nan, math.nan)] * len(values)
+    means = values.mean(axis=1)
+    if pairs == 1:
+        return [Estimate(float(mean), math.nan, math.nan) for mean in means]
+    drawn = np.random.default_rng(0).multinomial(pairs, np.full(pairs, 1 / pairs), size=RESAMPLES)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn @ values.T / pairs, (tail, 1 - tail), axis=0)
+    return [Estimate(*map(float, row)) for row in zip(means, low, high, strict=True)]
+
+
+def _ranks(values: list[float], higher_is_better: bool) -> list[float]:
+    """Ranks from 1; nan, which has none, where there is no number."""
+    keys = [-value if higher_is_better else value for value in values]
+    return [
+        math.nan
+        if math.isnan(key)
+        else 1 + sum(other < key for other in keys) + (sum(other == key for other in keys) - 1) / 2
+        for key in keys
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = [value for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan

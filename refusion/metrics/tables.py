@@ -1,0 +1,134 @@
+"""Reports as tables in Markdown and LaTeX."""
+
+import math
+
+from refusion.metrics.comparison import Estimate
+from refusion.metrics.reports import NOTHING, Report, mean_text, pairs_text, value_text
+from refusion.system.markdown import escape, table
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def to_markdown(report: Report) -> str:
+    """A table of means, how models compare if there are several, one of the pairs for every model, and what failed.
+
+    The best mean of a figure is bold, the second underlined.
+    """
+    headings = [report.heading(figure) for figure in report.figures]
+    several = len(report.evaluations) > 1
+    rows = []
+    for name, evaluation in report.evaluations.items():
+        cells = [_mark(report, name, figure, mean_text(evaluation, figure)) for figure in report.figures]
+        rank = [value_text(report.comparison.standings[name].mean_rank, 2)] if several else []
+        rows.append([name, pairs_text(evaluation), *cells, *rank])
+    header = ["model", "pairs", *headings, *(["mean rank ↓"] if several else [])]
+    parts = ["# Scores", table(header, rows), *report.notes]
+    if several:
+        parts += _compared(report, headings)
+    for name, evaluation in report.evaluations.items():
+        parts.append(f"## {escape(name)}")
+        if evaluation.scored:
+            scored = [[row.name, *(value_text(row.scores[f]) for f in report.figures)] for row in evaluation.scored]
+            parts.append(table(["pair", *headings], scored))
+        if evaluation.failed:
+            failed = [[failure.name, failure.reason] for failure in evaluation.failed]
+            parts.append(table(["pair", "failed"], failed))
+    if report.left_out:
+        parts.append("## Left out")
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in report.left_out))
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(report: Report) -> str:
+    r"""A table for a paper: one row a model, one column a figure; the best bold, the second underlined.
+
+    It needs ``\usepackage{booktabs}``; what the numbers are stands above it as comments.
+    """
+    several = len(report.evaluations) > 1
+    arrows = {figure: r"\uparrow" if more else r"\downarrow" for figure, more in report.directions.items()}
+    header = ["Method", *(f"{_escape_latex(figure)} ${arrow}$" for figure, arrow in arrows.items())]
+    rows = []
+    for name, standing in report.comparison.standings.items():
+        cells = []
+        for figure in report.figures:
+            text = value_text(standing.means[figure].mean)
+            rank = standing.ranks[figure] if several else math.nan
+            cells.append("--" if text == NOTHING else _latex_mark(text, rank))
+        rows.append([_escape_latex(name), *cells, *([value_text(standing.mean_rank, 2)] if several else [])])
+    if several:
+        header.append(r"mean rank $\downarrow$")
+    comments = [
+        "Needs \\usepackage{booktabs}.",
+        f"Means over the {len(report.comparison.pairs)} pairs that all of them have.",
+        f"Definitions: {report.definitions}.",
+    ]
+    lines = [
+        *(f"% {' '.join(comment.split())}" for comment in comments),
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        f"{' & '.join(header)} \\\\",
+        r"\midrule",
+        *(f"{' & '.join(row)} \\\\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _compared(report: Report, headings: list[str]) -> list[str]:
+    standings = report.comparison.standings
+    first = next(iter(standings))
+    ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.figures)] for name, s in standings.items()]
+    intervals = [[name, *(_interval(s.means[f]) for f in report.figures)] for name, s in standings.items()]
+    differences = [
+        [name, *(_difference(s.differences[f], s.better[f], report.comparison.counts[f]) for f in report.figures)]
+        for name, s in standings.items()
+        if name != first
+    ]
+    return [
+        "## Ranks",
+        table(["model", *headings], ranks),
+        "## Intervals",
+        table(["model", *headings], intervals),
+        report.interval_note,
+        f"## Differences from {escape(first)}",
+        table(["model", *headings], differences),
+        "Means of the differences pair by pair, their intervals, and in how many pairs a model is better than "
+        f"{escape(first)}; an interval without 0 is one that chance alone hardly gives.",
+    ]
+
+
+def _interval(estimate: Estimate) -> str:
+    if math.isnan(estimate.mean):
+        return NOTHING
+    return f"{value_text(estimate.mean)} [{value_text(estimate.low)}, {value_text(estimate.high)}]"
+
+
+def _difference(estimate: Estimate, better: int, count: int) -> str:
+    if math.isnan(estimate.mean):
+        return NOTHING
+    low, high = (NOTHING if math.isnan(x) else f"{x:+.3f}" for x in (estimate.low, estimate.high))
+    return f"{estimate.mean:+.3f} [{low}, {high}] better in {better} of {count}"
+
+
+def _mark(report: Report, name: str, figure: str, text: str) -> str:
+    rank = report.comparison.standings[name].ranks[figure]
+    if len(report.evaluations) == 1 or text == NOTHING or math.isnan(rank) or rank >= 3:
+        return text
+    return f"**{text}**" if rank < 2 else f"<u>{text}</u>"
+
+
+def _latex_mark(text: str, rank: float) -> str:
+    number = f"${text}$" if text.startswith("-") else text
+    if math.isnan(rank) or rank >= 3:
+        return number
+    return rf"\textbf{{{number}}}" if rank < 2 else rf"\underline{{{number}}}"
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
