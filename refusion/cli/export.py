@@ -20,8 +20,16 @@ def export(
             help="Fix the size in an ONNX model, for runtimes that take no other; any size is accepted if not given.",
         ),
     ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="With anchor, output range and colour: RGB in, RGB out (.onnx).")
+    ] = False,
 ) -> None:
     """Write a model as ONNX or as a torch.export program, for pairs of any size or one, and check it."""
+    if finished:
+        if opset is not None or size is not None:
+            raise ValueError("A finished model has operators of version 20 and any size; leave --opset and --size out.")
+        _finished(model, output)
+        return
     from refusion.models.export import checked_sizes, export
     from refusion.models.model import ReFusion
 
@@ -29,3 +37,13 @@ def export(
     difference = export(ReFusion.from_pretrained(model), output, opset=opset, size=sides)
     sizes = ", ".join(f"{width} x {height}" for height, width in checked_sizes(sides))
     typer.echo(f"{output.name}: differs from the model by at most {difference:.1e} at {sizes}.")
+
+
+def _finished(model: str, output: Path) -> None:
+    from refusion.models.export import CHECKED_SIZES
+    from refusion.models.finished import export_finished
+    from refusion.models.model import ReFusion
+
+    share = export_finished(ReFusion.from_pretrained(model), output)
+    sizes = ", ".join(f"{width} x {height}" for height, width in CHECKED_SIZES)
+    typer.echo(f"{output.name}: within one grey level of the model on {1 - share:.2%} of the pixels at {sizes}.")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+_NO_PLACE = "Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`."
+
 
 def space(
     repository: Annotated[str | None, typer.Argument(help="The Space: ORG/NAME, made if it is not there.")] = None,
@@ -13,6 +15,9 @@ def space(
         bool, typer.Option("--preload", help="Have the Space download ORG's refusion models when it is built.")
     ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make a new Space private.")] = False,
+    static: Annotated[
+        bool, typer.Option("--static", help="The page that fuses in the visitor's browser, instead of the demo.")
+    ] = False,
 ) -> None:
     """Put the demo together as a Hugging Face Space: package, bundled weights, examples; and upload it.
 
@@ -22,15 +27,39 @@ def space(
 
     from refusion.hub.space import assemble_space, upload_space
 
+    if static:
+        _static(repository, to, preload=preload, private=private)
+        return
+
     owner = repository.partition("/")[0] if repository else None
     if to is not None:
         models = assemble_space(to, owner=owner, preload=preload)
         typer.echo(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python app.py")
         return
     if repository is None:
-        raise ValueError("Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`.")
+        raise ValueError(_NO_PLACE)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "space"
         assemble_space(folder, owner=owner, preload=preload)
         # None leaves it to the owner's settings on the Hub.
         typer.echo(f"{repository}: {upload_space(folder, repository, private=private or None)}")
+
+
+def _static(repository: str | None, to: Path | None, *, preload: bool, private: bool) -> None:
+    import tempfile
+
+    from refusion.demo.static_page import assemble_static_page
+    from refusion.hub.space import upload_space
+
+    if preload:
+        raise ValueError("A static Space holds its models itself; leave --preload out.")
+    if to is not None:
+        models = assemble_static_page(to)
+        typer.echo(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python -m http.server")
+        return
+    if repository is None:
+        raise ValueError(_NO_PLACE)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "space"
+        assemble_static_page(folder)
+        typer.echo(f"{repository}: {upload_space(folder, repository, static=True, private=private or None)}")

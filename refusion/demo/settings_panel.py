@@ -34,20 +34,20 @@ def settings_panel(task: Task, models: Models) -> SettingsPanel:
             output_range = gr.Dropdown(
                 [(f"{name}: {texts.RANGES.get(name, '')}", name) for name in output_ranges()],
                 value=task.output_range,
-                label="Output range",
-                info="What the grey levels are brought to.",
+                label=texts.SETTINGS["output_range"][0],
+                info=texts.SETTINGS["output_range"][1],
             )
             anchor = gr.Dropdown(
                 [(f"{name}: {texts.ANCHORS.get(name, '')}", name) for name in anchors()],
                 value=task.anchor,
-                label="Anchor",
-                info="What ties the fused grey levels to the sources.",
+                label=texts.SETTINGS["anchor"][0],
+                info=texts.SETTINGS["anchor"][1],
             )
             chroma = gr.Dropdown(
                 [(rules.get(name, name), name) for name in chroma_rules()],
                 value=task.chroma,
-                label="Colour",
-                info="Where the colour comes from.",
+                label=texts.SETTINGS["chroma"][0],
+                info=texts.SETTINGS["chroma"][1],
             )
         with gr.Row():
             model = gr.Dropdown(

@@ -9,6 +9,13 @@ INTRODUCTION = (
     "The loss that decides what matters was itself learned."
 )
 
+SETTINGS = {
+    "output_range": ("Output range", "What the grey levels are brought to."),
+    "anchor": ("Anchor", "What ties the fused grey levels to the sources."),
+    "chroma": ("Colour", "Where the colour comes from."),
+}
+"""The label of each setting and what it is about."""
+
 RANGES = {
     "sources": "range of the sources",
     "contrast": f"contrast times {CONTRAST}",

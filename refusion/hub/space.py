@@ -16,6 +16,12 @@ from refusion.tasks import TASKS
 FILES = ("README.md", "app.py", "requirements.txt")
 """What a Space has at its top, from the folder ``space``."""
 
+FOLDERS = ("refusion", "hub_configs", "examples")
+"""The folders of a Space."""
+
+STATIC_FOLDERS = ("assets", "examples", "models", "ort")
+"""The folders of a static Space."""
+
 _NOT_PACKAGE = ("__pycache__", "hub_configs", "space", "*.pyc", ".*")
 
 
@@ -35,8 +41,7 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
         ModelError: no weights came with this version.
         OSError: the folder cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+    check_empty(folder)
     if preload and not owner:
         raise ValueError("To preload models, the owner of their repositories is needed; give ORG/NAME.")
     source = next((path for path in resource_folders("space") if (path / "app.py").is_file()), None)
@@ -60,12 +65,25 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
     return list(bundled)
 
 
-def upload_space(folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+def check_empty(folder: Path) -> None:
+    """Refuse a folder with something in it.
+
+    Raises:
+        ValueError: it is not empty, or no folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+
+
+def upload_space(
+    folder: Path, repo_id: str, *, static: bool = False, private: bool | None = None, token: str | None = None
+) -> str:
     """Publish an assembled Space as one commit; what is there of an earlier one and not in the folder is deleted.
 
     Args:
-        folder: as `assemble_space` writes it.
+        folder: as `assemble_space` writes it, or `refusion.demo.static_page.assemble_static_page`.
         repo_id: ``OWNER/NAME``; made if it is not there.
+        static: whether it is a static one, of files only.
         private: whether a new Space is private; as the owner's settings say if not given.
         token: access token; the stored one if not given.
 
@@ -79,13 +97,14 @@ def upload_space(folder: Path, repo_id: str, *, private: bool | None = None, tok
         raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
     api = HfApi(token=token, **LIBRARY)
     with hub_sentences(repo_id):
-        api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+        sdk = "static" if static else "gradio"
+        api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo_id,
             repo_type="space",
             folder_path=folder,
             commit_message="The demo, its weights and examples",
-            delete_patterns=["refusion/**", "hub_configs/**", "examples/**"],
+            delete_patterns=[f"{name}/**" for name in (STATIC_FOLDERS if static else FOLDERS)],
         )
     return str(commit.commit_url)
 

@@ -8,7 +8,11 @@ import numpy as np
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.tasks import ChromaRule
 
-_EPSILON = 1e-4 / 255
+LUMINANCE = (0.299, 0.587, 0.114)
+"""How much red, green and blue count in the luminance, from ITU-R BT.601."""
+
+CHROMA_EPSILON = 1e-4 / 255
+"""What keeps means of chroma, and shares of saturation, from a division by nothing."""
 
 
 def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -23,7 +27,7 @@ def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     red, green, blue = np.moveaxis(rgb, 2, 0)
     if np.array_equal(red, green) and np.array_equal(green, blue):
         return red.copy(), None
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    luminance = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
     chroma = np.stack([(blue - luminance) / 1.772, (red - luminance) / 1.402])
     chroma += NEUTRAL
     return luminance, chroma
@@ -50,7 +54,7 @@ def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     share = np.ones_like(luminance)
     for difference in _from_luminance(chroma):
         room = np.where(difference > 0, 1 - luminance, luminance)
-        np.minimum(share, room / np.maximum(np.abs(difference), _EPSILON), out=share)
+        np.minimum(share, room / np.maximum(np.abs(difference), CHROMA_EPSILON), out=share)
     return NEUTRAL + share * (chroma - NEUTRAL)
 
 
@@ -151,7 +155,7 @@ class ChromaMean:
         """The mean so far, float32 (2, H, W), or None if all sources are grey."""
         if self._weight is None or self._weighted is None:
             return self._only
-        return NEUTRAL + self._weighted / (self._weight + _EPSILON)
+        return NEUTRAL + self._weighted / (self._weight + CHROMA_EPSILON)
 
     def _weigh(self, chroma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from_neutral = chroma - NEUTRAL

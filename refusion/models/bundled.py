@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,14 +54,19 @@ def load_bundled(name: str) -> BundledModel:
         ModelError: a file was changed since it was published.
         KeyError: there is none of this name.
     """
+    config, weights = bundled_weights(name)
+    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
+
+
+def bundled_weights(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The configuration and the state dict of a bundled model, see `load_bundled`."""
     from safetensors.numpy import load
 
     folder = _folder(name)
     if folder is None:
         raise KeyError(name)
     config = json.loads(read_verified(folder / CONFIG))
-    weights = load(read_verified(folder / WEIGHTS))
-    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
+    return config, load(read_verified(folder / WEIGHTS))
 
 
 def _folder(name: str) -> Path | None:

@@ -69,13 +69,49 @@ def given(graph: Graph, name: str, attention: Attention) -> Matrices:
 
 
 def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
-    """Attention matrices of a whole picture: `Attention.shares` in a graph, then interpolated or projected.
+    """Attention matrices of a whole picture, interpolated between cells or projected.
 
     Args:
         graph: the graph.
         sums: what they are made of.
         picture: a map of the picture's size.
     """
+    attention = sums.attention
+    shares = _shares(graph, sums)
+    if graph.cell is None:
+        return Matrices([_projected(graph, shares, attention)], attention)
+    scales = graph.constant([1.0, 1.0, float(graph.cell), float(graph.cell)])
+    ends = graph.op("Shape", picture, start=2)
+    shape = graph.op("Concat", graph.constant([attention.heads, attention.of_a_head]), ends, axis=0)
+    names = []
+    for place in range(attention.free_shares):
+        x = graph.op("Resize", _sliced(graph, shares, place), "", scales, mode="linear")
+        x = graph.op("Slice", x, graph.constant([0, 0]), ends, graph.constant([2, 3]))
+        names.append(graph.op("Reshape", x, shape))
+    return Matrices(names, attention)
+
+
+def made_of_parts(graph: Graph, sums: Sums) -> tuple[str, list[int | str]]:
+    """Attention matrices that `given` takes, and their shape.
+
+    Args:
+        graph: the graph.
+        sums: of all parts, added up, or of all cells.
+    """
+    attention = sums.attention
+    shares = _shares(graph, sums)
+    if graph.cell is None:
+        channels = len(attention.projection)
+        return _projected(graph, shares, attention), [channels, channels, 1, 1]
+    cells = graph.op("Shape", shares, start=2)
+    shape = graph.op("Concat", graph.constant([1, attention.heads, attention.of_a_head]), cells, axis=0)
+    places = range(attention.free_shares)
+    parts = [graph.op("Reshape", _sliced(graph, shares, place), shape) for place in places]
+    return graph.op("Concat", *parts, axis=0), [len(parts), attention.heads, attention.of_a_head, "rows", "columns"]
+
+
+def _shares(graph: Graph, sums: Sums) -> str:
+    """`Attention.shares` in a graph, of each cell or of the whole picture: (heads d, d, rows, columns)."""
     attention = sums.attention
     heads, d = attention.heads, attention.of_a_head
     of_a_block = attention.heads_of_a_block(CHANNELS_AT_A_TIME)
@@ -98,21 +134,7 @@ def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
     norms = (graph.op("Sqrt", graph.op("Max", y, graph.constant(NORM_EPS**2))) for y in both)
     scores = graph.op("Div", product, graph.op("Mul", *norms))
     scores = graph.op("Mul", scores, graph.constant(np.repeat(attention.temperatures, d * d)[:, None, None]))
-    shares = graph.op("Softmax", graph.op("Reshape", scores, graph.constant([heads * d, d, 0, 0])), axis=1)
-    if graph.cell is None:
-        of_heads = graph.op("Reshape", shares, graph.constant([heads, d, d]))
-        projection = attention.projection.reshape(-1, heads, d).swapaxes(0, 1)
-        x = graph.op("Transpose", graph.op("MatMul", graph.constant(projection), of_heads), perm=[1, 0, 2])
-        return Matrices([graph.op("Reshape", x, graph.constant([heads * d, heads * d, 1, 1]))], attention)
-    scales = graph.constant([1.0, 1.0, float(graph.cell), float(graph.cell)])
-    ends = graph.op("Shape", picture, start=2)
-    shape = graph.op("Concat", graph.constant([heads, d]), ends, axis=0)
-    names = []
-    for place in range(attention.free_shares):
-        x = graph.op("Resize", _sliced(graph, shares, place), "", scales, mode="linear")
-        x = graph.op("Slice", x, graph.constant([0, 0]), ends, graph.constant([2, 3]))
-        names.append(graph.op("Reshape", x, shape))
-    return Matrices(names, attention)
+    return graph.op("Softmax", graph.op("Reshape", scores, graph.constant([heads * d, d, 0, 0])), axis=1)
 
 
 def attended(graph: Graph, values: str, matrices: Matrices) -> str:
@@ -137,6 +159,15 @@ def _cell_pads(graph: Graph, x: str) -> str:
     assert graph.cell is not None
     missing = graph.op("Mod", graph.op("Neg", graph.op("Shape", x, start=2)), graph.constant([graph.cell]))
     return graph.op("Concat", graph.constant([0] * 6), missing, axis=0)
+
+
+def _projected(graph: Graph, shares: str, attention: Attention) -> str:
+    """`Attention.projected` in a graph, of `_shares` of the whole picture."""
+    heads, d = attention.heads, attention.of_a_head
+    of_heads = graph.op("Reshape", shares, graph.constant([heads, d, d]))
+    projection = attention.projection.reshape(-1, heads, d).swapaxes(0, 1)
+    x = graph.op("Transpose", graph.op("MatMul", graph.constant(projection), of_heads), perm=[1, 0, 2])
+    return graph.op("Reshape", x, graph.constant([heads * d, heads * d, 1, 1]))
 
 
 def _sliced(graph: Graph, x: str, place: int) -> str:

@@ -14,7 +14,7 @@ PICTURE_ENDS = (0, 0, 1, 1, 0, 0, 1, 1)
 CHANNELS_AT_A_TIME = 32
 """Channels that are worked on one after the other, so that they stay in the processor's cache until they are used."""
 
-_OPSET, _IR_VERSION = 20, 9
+OPSET, IR_VERSION = 20, 9
 _PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
 
 
@@ -28,6 +28,7 @@ class Graph:
         padding_mode: of the 3 x 3 convolutions.
         cell: side of the cells of the attention, if it has any.
         whole: whether maps are of whole pictures, which end at all sides.
+        pads_first: whether it pads for the first convolution too, whatever the padding mode.
 
     Attributes:
         channels: of each map.
@@ -36,8 +37,9 @@ class Graph:
         pads: for which of these layers it is given what is padded.
     """
 
-    def __init__(self, padding_mode: str, cell: int | None, *, whole: bool) -> None:
+    def __init__(self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False) -> None:
         self.padding_mode, self.cell, self.whole = padding_mode, cell, whole
+        self._pads_first = pads_first or padding_mode == "zeros"
         self.channels: dict[str, int] = {}
         self.depth: dict[str, int] = {}
         self.layers = 0
@@ -130,8 +132,8 @@ class Graph:
         graph = helper.make_graph(
             self._nodes, "refusion", self._inputs, self._outputs, list(self._constants.values()), value_info=maps
         )
-        opsets = [helper.make_opsetid("", _OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="refusion")
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="refusion")
 
     def _keep(self, name: str, channels: int, depth: int, size: str = "") -> str:
         """Keep account of a map: `size` tells those that come after as many 3 x 3 convolutions apart."""
@@ -166,7 +168,7 @@ class Graph:
         return self._keep(name, self.channels[x], self.depth[x] + 1)
 
     def _comes_padded(self, x: str) -> bool:
-        return not self.whole and self.padding_mode != "zeros" and self.depth[x] == 0
+        return not self.whole and not self._pads_first and self.depth[x] == 0
 
     def _pads_at(self, depth: int) -> str:
         if self.whole:

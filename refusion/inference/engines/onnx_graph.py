@@ -17,8 +17,17 @@ from functools import partial, reduce
 import numpy as np
 from onnx import ModelProto
 
+from refusion.images.colour import LUMINANCE
 from refusion.inference.engines.onnx_attention import Attention
-from refusion.inference.engines.onnx_attention_layers import Matrices, Sums, attended, given, made, sums_of
+from refusion.inference.engines.onnx_attention_layers import (
+    Matrices,
+    Sums,
+    attended,
+    given,
+    made,
+    made_of_parts,
+    sums_of,
+)
 from refusion.inference.engines.onnx_builder import CHANNELS_AT_A_TIME, Graph
 from refusion.inference.engines.onnx_weights import Block, Network, Weights
 
@@ -61,21 +70,25 @@ class Pass:
     attended: bool
 
 
-def passes(weights: Weights, padding_mode: str, cell: int | None = None) -> list[Pass]:
+def passes(weights: Weights, padding_mode: str, cell: int | None = None, *, standalone: bool = False) -> list[Pass]:
     """The passes that make a fused picture of two sources, one after the other.
 
     Args:
         weights: of the fusion module.
         padding_mode: what its 3 x 3 convolutions see beyond the border.
         cell: side of the cells that have attention matrices of their own; None for those of the whole picture.
+        standalone: for programs that only cut out tiles: the sources are RGB, (1, 3, h, w), and no part comes padded.
     """
     result: list[Pass] = []
     sums: Sequence[Sums] = ()
-    channels: tuple[int, ...] = (1, 1)
+    channels: tuple[int, ...] = (3, 3) if standalone else (1, 1)
     for head, tail in _stages(Network(weights)):
-        graph = Graph(padding_mode, cell, whole=False)
+        graph = Graph(padding_mode, cell, whole=False, pads_first=standalone)
         matrices = [given(graph, f"attention{i}", one.attention) for i, one in enumerate(sums)]
-        maps = head(graph, [graph.map(f"x{i}", count) for i, count in enumerate(channels)], matrices)
+        inputs = [graph.map(f"x{i}", count) for i, count in enumerate(channels)]
+        if standalone and not result:
+            inputs = [graph.pointwise(x, np.array([LUMINANCE])) for x in inputs]
+        maps = head(graph, inputs, matrices)
         sums, maps = tail(graph, maps)
         for i, name in enumerate(maps):
             graph.output(f"y{i}", name)
@@ -88,6 +101,28 @@ def passes(weights: Weights, padding_mode: str, cell: int | None = None) -> list
             Pass(graph.model(), channels, outputs, graph.layers, left, tuple(graph.pads), attentions, bool(matrices))
         )
         channels = outputs
+    return result
+
+
+def matrix_graphs(weights: Weights, padding_mode: str, cell: int | None = None) -> list[ModelProto]:
+    """Graphs that make the attention matrices that a pass takes, ``attention0`` ..., of ``sums0`` ...
+
+    The sums are those that the pass before gives for parts: added up, or of all cells of the picture, with their rows
+    and columns in front.
+
+    Args:
+        weights: of the fusion module.
+        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        cell: see `passes`.
+    """
+    result = []
+    for one in passes(weights, padding_mode, cell)[:-1]:
+        graph = Graph(padding_mode, cell, whole=True)
+        for i, attention in enumerate(one.attentions):
+            sums = graph.given(f"sums{i}", ["summed_rows", "summed_columns", "blocks", "block", "block"])
+            name, shape = made_of_parts(graph, Sums(sums, attention))
+            graph.output(f"attention{i}", name, shape)
+        result.append(graph.model())
     return result
 
 

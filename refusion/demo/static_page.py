@@ -1,0 +1,114 @@
+"""The static page, which fuses in the visitor's browser, put together from this checkout: see space/static."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from refusion.demo import texts
+from refusion.demo.examples import example_pairs, examples_folder
+from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
+from refusion.hub.errors import ModelError
+from refusion.hub.names import bundled_folder
+from refusion.hub.space import check_empty
+from refusion.inference.engines.onnx_finish import CHOICES
+from refusion.inference.engines.onnx_page import write_finish, write_graphs
+from refusion.models.bundled import bundled_weights
+from refusion.system.resources import resource_folders
+from refusion.tasks import TASKS, Task
+from refusion.version import __version__
+
+_NOT_KEPT = ("README.md", "sw.js", "ort.webgpu", "asyncify")
+"""Parts of the names of files that a browser need not hold in advance."""
+
+
+def assemble_static_page(folder: Path) -> list[str]:
+    """Write everything that the page needs into a folder that any web server can serve.
+
+    Args:
+        folder: made if it is not there; must be empty.
+
+    Returns:
+        The names of the bundled models.
+
+    Raises:
+        ValueError: the folder is not empty, or the page was not built.
+        ModelError: no weights came with this version, or they were changed.
+        OSError: the folder cannot be written.
+    """
+    check_empty(folder)
+    built = next((f for f in resource_folders("space/static/dist") if (f / "index.html").is_file()), None)
+    if built is None:
+        raise ValueError(
+            "The static page is not built here; in a checkout, run `npm ci && npm run build` in space/static first."
+        )
+    tasks = [task for task in TASKS.values() if bundled_folder(task.model) is not None]
+    if not tasks:
+        raise ModelError("No weights came with this version, and a page without any fuses nothing.")
+    shutil.copytree(built, folder, dirs_exist_ok=True)
+    for task in tasks:
+        (folder / "models" / task.model).mkdir(parents=True)
+        config, weights = bundled_weights(task.model)
+        write_graphs(folder / "models" / task.model, weights, config["padding_mode"], config["window"])
+    write_finish(folder / "models")
+    (folder / "examples").mkdir()
+    source = examples_folder()
+    if source is not None:
+        shutil.copyfile(source / "README.md", folder / "examples" / "README.md")
+    for path in (path for task in tasks for pair in example_pairs(task)[:1] for path in pair.paths):
+        shutil.copyfile(path, folder / "examples" / path.name)
+    (folder / "page.json").write_text(json.dumps(_page(tasks)), encoding="utf-8")
+    _list_files(folder)
+    return [task.model for task in tasks]
+
+
+def _page(tasks: list[Task]) -> dict[str, Any]:
+    """What space/static/src/page.ts describes."""
+    return {
+        "version": __version__,
+        "introduction": texts.INTRODUCTION,
+        "tasks": [_task(task) for task in tasks],
+        "method": texts.METHOD.split("\n\n")[1].replace("\n", " ").strip(),
+        "figure": texts.METHOD_FIGURE,
+        "citation": CITATION,
+        "paper": PAPER_URL,
+        "licence": ", ".join(sorted({LICENCES.get(task.licence, task.licence) for task in tasks})),
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    words = {"output_range": texts.RANGES, "anchor": texts.ANCHORS}
+    rules = texts.colour_rules(task)
+    pair = next(iter(example_pairs(task)), None)
+    return {
+        "name": task.name,
+        "title": task.title,
+        "labels": task.labels,
+        "text": texts.describe_task(task).replace("**", ""),
+        "limits": TASK_TEXTS[task.name].limits,
+        "model": task.model,
+        "settings": [
+            {
+                "name": name,
+                "label": texts.SETTINGS[name][0],
+                "info": texts.SETTINGS[name][1],
+                "options": [rules[x] if name == "chroma" else f"{x}: {words[name][x]}" for x in names],
+                "chosen": names.index(getattr(task, name)),
+            }
+            for name, names in CHOICES.items()
+        ],
+        "example": pair and {"title": pair.title, "files": [f"examples/{path.name}" for path in pair.paths]},
+    }
+
+
+def _list_files(folder: Path) -> None:
+    """Write files.js: what the service worker keeps, and a version that changes with it."""
+    kept, digest = [], hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        digest.update(name.encode() + path.read_bytes())
+        if not any(part in name for part in _NOT_KEPT):
+            kept.append(name)
+    text = f"const VERSION = {json.dumps(digest.hexdigest()[:16])};\nconst FILES = {json.dumps(kept)};\n"
+    (folder / "files.js").write_text(text, encoding="utf-8")

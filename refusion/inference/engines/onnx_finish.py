@@ -1,0 +1,346 @@
+"""What follows the network as an ONNX graph: anchor, output range and colour, chosen by its inputs.
+
+It does what `refusion.inference.finishing.finish_pair` does, up to rounding, for programs without NumPy and OpenCV.
+A grey source has no chroma here either: red, green and blue are equal, and their differences from luminance are zero.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, compose, helper, numpy_helper
+
+from refusion.images.colour import CHROMA_EPSILON, LUMINANCE
+from refusion.inference.anchors import (
+    CHOICE_DETAIL,
+    CHOICE_FLOOR,
+    CHOICE_SHARPNESS,
+    CHOICE_WINDOWS,
+    GUIDED_FLOOR,
+    GUIDED_WINDOW,
+    SEAM_SHARPNESS,
+    SEAM_WINDOW,
+)
+from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
+from refusion.inference.output_range import LEAST_SPAN, MIDDLE, OUTLIERS, SHOULDER
+from refusion.tasks import CONTRAST, Anchor, ChromaRule, OutputRange
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "output_range": get_args(OutputRange),
+    "anchor": get_args(Anchor),
+    "chroma": get_args(ChromaRule),
+}
+"""The inputs that choose, by name: each is the place of one of these names, an int64 scalar."""
+
+RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
+"""What Cr and Cb are multiplied by for red and blue less luminance, from ITU-R BT.601."""
+
+
+def finish_graph() -> ModelProto:
+    """The graph for luminance that was fused already.
+
+    It takes ``a`` and ``b``, RGB in [0, 1], (1, 3, height, width), ``fused``, (1, 1, height, width), and `CHOICES`, and
+    gives ``rgb``, (1, 3, height, width), in [0, 1].
+    """
+    graph = _Graph()
+    a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")
+    _finish(graph, a, b, graph.input("fused", [1, 1, *SIDES]))
+    return graph.model()
+
+
+def finished_graph(network: ModelProto) -> ModelProto:
+    """The network and what follows it in one graph, which takes no ``fused`` but is otherwise as `finish_graph`.
+
+    Args:
+        network: the graph of `refusion.inference.engines.onnx_graph.whole`.
+    """
+    graph = _Graph()
+    a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")
+    _finish(graph, a, b, graph.insert(network, {"a": graph.luminance(a), "b": graph.luminance(b)}))
+    return graph.model()
+
+
+class _Graph:
+    """A graph in the making, in which values are called by name."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+        self._inputs: list[ValueInfoProto] = []
+        self._sizes: list[ValueInfoProto] = []
+        self._output = ""
+        self._luminances: dict[str, str] = {}
+
+    def input(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
+        """Something that is given."""
+        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
+        """A constant: float32, or int64 if it is made of whole numbers."""
+        array = np.asarray(value)
+        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        name = f"finish_{self._count}"
+        self._count += 1
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def op(self, kind: str, *inputs: str | float, outputs: int = 1, **attributes: Any) -> Any:
+        """The result of an operation, or a list of its results; numbers stand for constants."""
+        given = [x if isinstance(x, str) else self.constant(float(x)) for x in inputs]
+        names = [f"finish_{self._count + i}" for i in range(outputs)]
+        self._count += outputs
+        self._nodes.append(helper.make_node(kind, given, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def add(self, x: str | float, y: str | float) -> str:
+        """The sum."""
+        return self.op("Add", x, y)
+
+    def subtract(self, x: str | float, y: str | float) -> str:
+        """The difference."""
+        return self.op("Sub", x, y)
+
+    def multiply(self, x: str | float, y: str | float) -> str:
+        """The product."""
+        return self.op("Mul", x, y)
+
+    def divide(self, x: str | float, y: str | float) -> str:
+        """The quotient."""
+        return self.op("Div", x, y)
+
+    def clip(self, x: str) -> str:
+        """The same in [0, 1]."""
+        return self.op("Clip", x, 0, 1)
+
+    def luminance(self, rgb: str) -> str:
+        """Luminance (1, 1, H, W) of RGB."""
+        if rgb not in self._luminances:
+            weights = self.constant(np.array(LUMINANCE).reshape(1, 3, 1, 1))
+            self._luminances[rgb] = self.op("Conv", rgb, weights, kernel_shape=[1, 1])
+        return self._luminances[rgb]
+
+    def means(self, window: int, *maps: str) -> list[str]:
+        """Means of maps (1, 1, H, W) over a window around each pixel; what is at the border is repeated beyond."""
+        x = maps[0] if len(maps) == 1 else self.op("Concat", *maps, axis=1)
+        x = self.op("Pad", x, self.constant([0, 0, *[window // 2] * 2] * 2), mode="edge")
+        x = self.op("AveragePool", x, kernel_shape=[window, 1])
+        x = self.op("AveragePool", x, kernel_shape=[1, window])
+        return [x] if len(maps) == 1 else self.op("Split", x, outputs=len(maps), axis=1, num_outputs=len(maps))
+
+    def is_chosen(self, choice: str, name: str) -> str:
+        """Whether an input is the place of this name."""
+        return self.op("Equal", choice, self.constant(CHOICES[choice].index(name)))
+
+    def either(self, condition: str, first: Callable[[], str], second: Callable[[], str]) -> str:
+        """The first result if the condition holds, else the second; the other one is not computed."""
+        return self.op("If", condition, then_branch=self._branch(first), else_branch=self._branch(second))
+
+    def choose(self, choice: str, results: Mapping[Any, Callable[[], str]]) -> str:
+        """The result that an input chooses; the others are not computed."""
+        (name, first), *others = results.items()
+        if not others:
+            return first()
+        return self.either(self.is_chosen(choice, name), first, lambda: self.choose(choice, dict(others)))
+
+    def insert(self, model: ModelProto, inputs: dict[str, str]) -> str:
+        """Run a model; its only result.
+
+        Args:
+            model: with names that are not used here.
+            inputs: what each of its inputs is.
+        """
+        graph = compose.add_prefix(model, "network_").graph
+        names = {f"network_{name}": value for name, value in inputs.items()}
+        for node in graph.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+        self._nodes += graph.node
+        self._constants += graph.initializer
+        # ONNX Runtime keeps to its own layout where it knows that maps are of one size.
+        self._sizes += graph.value_info
+        return graph.output[0].name
+
+    def output(self, name: str) -> None:
+        """Give something as ``rgb``."""
+        self._output = "rgb"
+        self._nodes.append(helper.make_node("Identity", [name], ["rgb"]))
+
+    def model(self) -> ModelProto:
+        """What was made."""
+        outputs = [helper.make_tensor_value_info(self._output, TensorProto.FLOAT, [1, 3, *SIDES])]
+        graph = helper.make_graph(
+            self._nodes, "refusion", self._inputs, outputs, self._constants, value_info=self._sizes
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="refusion")
+
+    def _branch(self, result: Callable[[], str]) -> GraphProto:
+        outside, self._nodes = self._nodes, []
+        # What a branch gives has to be made in it.
+        name = self.op("Identity", result())
+        graph = helper.make_graph(self._nodes, name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+        self._nodes = outside
+        return graph
+
+
+def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
+    for name in CHOICES:
+        graph.input(name, [], TensorProto.INT64)
+    sources = [graph.luminance(x) for x in (a, b)]
+    chooses = graph.op("Or", graph.is_chosen("anchor", "choice"), graph.is_chosen("chroma", "choice"))
+    shares = graph.either(chooses, lambda: _choice_shares(graph, fused, *sources), lambda: fused)
+    anchors: dict[Anchor, Callable[[], str]] = {
+        "guided": lambda: _between(graph, _guided(graph, fused, *sources), *sources),
+        "choice": lambda: _between(graph, _mixed(graph, shares, *sources), *sources),
+        "bounds": lambda: _between(graph, fused, *sources),
+        "none": lambda: fused,
+    }
+    luminance = graph.choose("anchor", anchors)
+    ranges: dict[OutputRange, Callable[[], str]] = {
+        "sources": lambda: _scaled(graph, luminance, _percentiles(graph, luminance), _common(graph, sources)),
+        "contrast": lambda: _bent(graph, luminance),
+        "robust": lambda: _scaled(graph, luminance, _percentiles(graph, luminance), (0, 1)),
+        "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
+        "network": lambda: luminance,
+    }
+    brought = graph.choose("output_range", ranges)
+    of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
+    rules: dict[ChromaRule, Callable[[], str]] = {
+        "release": lambda: _mean_chroma(graph, of_a, of_b, _distance_of_each),
+        "saturation": lambda: _mean_chroma(graph, of_a, of_b, _distance_of_both),
+        "choice": lambda: _mixed(graph, shares, of_a, of_b),
+        "a": lambda: of_a,
+        "b": lambda: of_b,
+    }
+    graph.output(_coloured(graph, brought, graph.choose("chroma", rules)))
+
+
+def _between(graph: _Graph, x: str, a: str, b: str) -> str:
+    return graph.op("Min", graph.op("Max", x, graph.op("Min", a, b)), graph.op("Max", a, b))
+
+
+def _mixed(graph: _Graph, shares: str, a: str, b: str) -> str:
+    return graph.add(b, graph.multiply(shares, graph.subtract(a, b)))
+
+
+def _guided(graph: _Graph, fused: str, a: str, b: str) -> str:
+    """`refusion.inference.anchors.guided_by_sources`."""
+    products = (graph.multiply(x, y) for x, y in ((a, a), (b, b), (a, b), (a, fused), (b, fused)))
+    mean_fused, mean_a, mean_b, *of_products = graph.means(GUIDED_WINDOW, fused, a, b, *products)
+    means = ((mean_a, mean_a), (mean_b, mean_b), (mean_a, mean_b), (mean_a, mean_fused), (mean_b, mean_fused))
+    a_a, b_b, a_b, a_fused, b_fused = (
+        graph.subtract(product, graph.multiply(x, y)) for product, (x, y) in zip(of_products, means, strict=True)
+    )
+    a_a, b_b = graph.add(a_a, GUIDED_FLOOR), graph.add(b_b, GUIDED_FLOOR)
+
+    def determinant(x: str, y: str, z: str, w: str) -> str:
+        return graph.subtract(graph.multiply(x, y), graph.multiply(z, w))
+
+    whole = determinant(a_a, b_b, a_b, a_b)
+    p = graph.divide(determinant(b_b, a_fused, a_b, b_fused), whole)
+    q = graph.divide(determinant(a_a, b_fused, a_b, a_fused), whole)
+    c = graph.subtract(mean_fused, graph.add(graph.multiply(p, mean_a), graph.multiply(q, mean_b)))
+    p, q, c = graph.means(GUIDED_WINDOW, p, q, c)
+    return graph.add(graph.add(graph.multiply(p, a), graph.multiply(q, b)), c)
+
+
+def _choice_shares(graph: _Graph, fused: str, a: str, b: str) -> str:
+    """`refusion.inference.anchors.choice_shares`."""
+    maps = fused, a, b
+    of_detail = zip(maps, graph.means(CHOICE_DETAIL, *maps), strict=True)
+    fused, a, b = (graph.subtract(x, mean) for x, mean in of_detail)
+    difference = graph.subtract(a, b)
+    squared = graph.multiply(difference, difference)
+    along = graph.subtract(graph.multiply(difference, graph.subtract(fused, b)), graph.multiply(squared, 0.5))
+    weighted = [
+        [graph.multiply(mean, weight) for mean in graph.means(window, along, squared)]
+        for window, weight in CHOICE_WINDOWS.items()
+    ]
+    along, squared = (graph.op("Sum", *means) for means in zip(*weighted, strict=True))
+    share = graph.divide(graph.multiply(along, CHOICE_SHARPNESS), graph.add(squared, CHOICE_FLOOR))
+    (evened,) = graph.means(SEAM_WINDOW, graph.clip(graph.add(share, 0.5)))
+    return graph.clip(graph.add(graph.multiply(graph.subtract(evened, 0.5), SEAM_SHARPNESS), 0.5))
+
+
+def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
+    """`refusion.inference.output_range.ends_of`, each (1)."""
+    flat = graph.op("Reshape", luminance, graph.constant([-1]))
+    last = graph.op("Cast", graph.op("Sub", graph.op("Size", flat), graph.constant(1)), to=TensorProto.FLOAT)
+    place = graph.multiply(last, OUTLIERS / 100)
+    before = graph.op("Floor", place)
+    count = graph.op("Reshape", graph.op("Cast", graph.add(before, 2), to=TensorProto.INT64), graph.constant([1]))
+    first = graph.op("Reshape", graph.op("Cast", before, to=TensorProto.INT64), graph.constant([1]))
+    ends = []
+    for largest in (0, 1):
+        values, _ = graph.op("TopK", flat, count, outputs=2, axis=0, largest=largest, sorted=1)
+        one = graph.op("Gather", values, first)
+        other = graph.op("Gather", values, graph.op("Add", first, graph.constant(1)))
+        ends.append(graph.add(one, graph.multiply(graph.subtract(place, before), graph.subtract(other, one))))
+    low, high = ends
+    return low, high
+
+
+def _extremes(graph: _Graph, luminance: str) -> tuple[str, str]:
+    low, high = (graph.op(kind, luminance, keepdims=0) for kind in ("ReduceMin", "ReduceMax"))
+    return low, high
+
+
+def _common(graph: _Graph, sources: Sequence[str]) -> tuple[str, str]:
+    lows, highs = zip(*(_percentiles(graph, x) for x in sources), strict=True)
+    return graph.op("Min", *lows), graph.op("Max", *highs)
+
+
+def _scaled(graph: _Graph, luminance: str, given: tuple[str, str], wanted: tuple[str | float, str | float]) -> str:
+    """`refusion.inference.output_range.Range.apply`, unless the luminance is constant."""
+    (low, high), (lowest, highest) = given, wanted
+    span = graph.subtract(high, low)
+    share = graph.divide(graph.subtract(luminance, low), graph.op("Max", span, LEAST_SPAN))
+    scaled = graph.clip(graph.add(lowest, graph.multiply(graph.subtract(highest, lowest), share)))
+    return graph.op("Where", graph.op("Less", span, graph.constant(LEAST_SPAN)), luminance, scaled)
+
+
+def _bent(graph: _Graph, luminance: str) -> str:
+    """The output range ``contrast``."""
+    difference = graph.subtract(luminance, MIDDLE)
+    side = graph.op("Where", graph.op("Less", difference, graph.constant(0.0)), graph.constant(MIDDLE), 1 - MIDDLE)
+    share = graph.divide(graph.op("Abs", difference), side)
+    added = graph.op("Pow", share, SHOULDER - 1)
+    slope = graph.subtract(CONTRAST, graph.multiply(added, CONTRAST - 1))
+    return graph.clip(graph.add(graph.multiply(difference, slope), MIDDLE))
+
+
+def _chroma(graph: _Graph, rgb: str, luminance: str) -> str:
+    """Cb and Cr less their neutral value, (1, 2, H, W)."""
+    blue_and_red = graph.op("Gather", rgb, graph.constant([2, 0]), axis=1)
+    scales = graph.constant(np.array([BLUE_DIFFERENCE, RED_DIFFERENCE]).reshape(1, 2, 1, 1))
+    return graph.divide(graph.subtract(blue_and_red, luminance), scales)
+
+
+def _distance_of_each(graph: _Graph, chroma: str) -> str:
+    return graph.op("Abs", chroma)
+
+
+def _distance_of_both(graph: _Graph, chroma: str) -> str:
+    return graph.op("ReduceL2", chroma, graph.constant([1]))
+
+
+def _mean_chroma(graph: _Graph, of_a: str, of_b: str, distance: Callable[[_Graph, str], str]) -> str:
+    """`refusion.images.colour.ChromaMean` of two."""
+    weights = [distance(graph, x) for x in (of_a, of_b)]
+    weighted = (graph.multiply(x, weight) for x, weight in zip((of_a, of_b), weights, strict=True))
+    return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
+
+
+def _coloured(graph: _Graph, luminance: str, chroma: str) -> str:
+    """RGB with as much saturation as there is room for, `refusion.images.colour.fit_chroma`."""
+    of_red, of_green, of_blue = LUMINANCE
+    from_chroma = np.zeros((3, 2, 1, 1))
+    from_chroma[:, 0, 0, 0] = 0, -of_blue * BLUE_DIFFERENCE / of_green, BLUE_DIFFERENCE
+    from_chroma[:, 1, 0, 0] = RED_DIFFERENCE, -of_red * RED_DIFFERENCE / of_green, 0
+    differences = graph.op("Conv", chroma, graph.constant(from_chroma), kernel_shape=[1, 1])
+    above = graph.op("Greater", differences, graph.constant(0.0))
+    room = graph.op("Where", above, graph.subtract(1, luminance), luminance)
+    share = graph.divide(room, graph.op("Max", graph.op("Abs", differences), CHROMA_EPSILON))
+    share = graph.op("Min", graph.op("ReduceMin", share, graph.constant([1])), 1)
+    return graph.clip(graph.add(luminance, graph.multiply(share, differences)))

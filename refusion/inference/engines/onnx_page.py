@@ -1,0 +1,59 @@
+"""The graphs of a model for the static page (space/static), which cuts the tiles and holds the features.
+
+Small images go through ``finished.onnx`` at once. Large ones go through ``pass0.onnx`` ... tile by tile;
+``matrices0.onnx`` ... make the attention matrices of the next pass; ``finish.onnx``, which all models share, does the
+rest. ``passes.json`` says what a pass takes and gives.
+"""
+
+import json
+from pathlib import Path
+
+import onnx
+
+from refusion.inference.engines.onnx_finish import finish_graph, finished_graph
+from refusion.inference.engines.onnx_graph import Weights, matrices, passes, whole
+from refusion.modules.windows import cell_of
+
+FINISH = "finish.onnx"
+"""What all models share."""
+
+
+def write_graphs(folder: Path, weights: Weights, padding_mode: str, window: int | None) -> None:
+    """Write the graphs of a model.
+
+    Args:
+        folder: where; it is there.
+        weights: of its fusion module.
+        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        window: side of the window of its attention; None for the whole image.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    cell = cell_of(window)
+    onnx.save(finished_graph(whole(weights, padding_mode, cell)), folder / "finished.onnx")
+    described = []
+    for index, one in enumerate(passes(weights, padding_mode, cell, standalone=True)):
+        onnx.save(one.model, folder / f"pass{index}.onnx")
+        described.append(
+            {
+                "inputs": one.inputs,
+                "outputs": one.outputs,
+                "layers": one.layers,
+                "left": one.left,
+                "pads": one.pads,
+                "sums": [attention.shape_of_sums for attention in one.attentions],
+            }
+        )
+    for index, model in enumerate(matrices(weights, padding_mode, cell)):
+        onnx.save(model, folder / f"matrices{index}.onnx")
+    (folder / "passes.json").write_text(json.dumps({"cell": cell, "passes": described}), encoding="utf-8")
+
+
+def write_finish(folder: Path) -> None:
+    """Write `FINISH`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    onnx.save(finish_graph(), folder / FINISH)

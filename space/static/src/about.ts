@@ -1,0 +1,44 @@
+import { element } from "./dom";
+import type { Page } from "./page";
+
+/** The About panel. */
+export function about(page: Page): HTMLElement {
+  const tasks = page.tasks.map(({ title, labels, text, limits }) =>
+    element("li", {}, element("strong", {}, `${title} (${labels.join(" and ")}). `), `${text} ${limits}`),
+  );
+  const figure = element("div", { innerHTML: page.figure });
+  const paper = element("a", { href: page.paper, rel: "noreferrer" }, "ReFusion");
+  return element(
+    "section",
+    {},
+    element("h2", {}, "Nothing leaves your computer"),
+    element(
+      "p",
+      {},
+      "Your browser reads the images, and the models run in it. The page asks no other server for anything, and its " +
+        "security policy forbids it. After the first visit it works without a network.",
+    ),
+    element("h2", {}, "The method"),
+    element("p", {}, page.method),
+    figure,
+    element("h2", {}, "What each task is for"),
+    element("ul", {}, ...tasks),
+    element("h2", {}, "Limits"),
+    element(
+      "ul",
+      {},
+      element("li", {}, "The two images must match pixel for pixel; nothing is aligned."),
+      element(
+        "li",
+        {},
+        "A fused image is made for looking at. It is not for diagnosis, nor for anything that somebody's safety " +
+          "depends on.",
+      ),
+      element("li", {}, "Colour profiles are not applied. TIFF is read as grey or RGB of 8 to 16 bits, or as floats."),
+    ),
+    element("h2", {}, "Citation"),
+    element("p", {}, "The method is that of ", paper, "; this is an independent open implementation."),
+    element("pre", {}, page.citation),
+    element("p", {}, `refusion ${page.version}. Code: Apache-2.0. Weights: ${page.licence}.`),
+  );
+}

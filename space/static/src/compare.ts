@@ -1,0 +1,24 @@
+import { element, heading } from "./dom";
+import { paint, type Picture } from "./picture";
+
+/** The fused image with a source laid over its left part, up to where a slider stands. */
+export function compare(name: string, sources: [string, Picture][], fused: HTMLImageElement): HTMLElement {
+  const canvases = sources.map(([label, picture]) => {
+    const canvas = element("canvas", { role: "img", "aria-label": `${heading(label)} source` });
+    paint(canvas, picture);
+    return canvas;
+  });
+  const show = (chosen: number) => canvases.forEach((canvas, i) => (canvas.hidden = i !== chosen));
+  const radios = sources.map(([label], i) => {
+    const radio = element("input", { type: "radio", name: `compare-${name}`, checked: i === 0 });
+    radio.addEventListener("change", () => show(i));
+    return element("label", {}, radio, heading(label));
+  });
+  const slider = element("input", { type: "range", min: "0", max: "100", value: "50", step: "1" });
+  slider.setAttribute("aria-label", "How much of the source covers the fused image, in per cent");
+  const over = element("div", { className: "over" }, fused, ...canvases, slider);
+  slider.addEventListener("input", () => over.style.setProperty("--at", `${slider.value}%`));
+  show(0);
+  const legend = element("legend", {}, "Left of the line");
+  return element("div", { className: "compare" }, element("fieldset", {}, legend, ...radios), over);
+}

@@ -1,0 +1,31 @@
+import { about } from "./about";
+import { element } from "./dom";
+import { Fuser } from "./fuser";
+import { LivePanel } from "./live";
+import { keepOffline } from "./offline";
+import { loadPage } from "./page";
+import { tabs } from "./tabs";
+import { TaskPanel } from "./task";
+
+const main = document.getElementById("page")!;
+const page = await loadPage();
+const fuser = new Fuser();
+const live = new LivePanel(page.tasks, fuser);
+const runsOn = element("span", {}, "…");
+
+main.replaceChildren(
+  element("h1", {}, "ReFusion in your browser"),
+  element("p", {}, page.introduction),
+  element("p", { className: "promise" }, "The images stay on your computer: nothing is uploaded. Fuses on ", runsOn, "."),
+  tabs([
+    ...page.tasks.map((task) => ({ name: task.name, title: task.title, panel: new TaskPanel(task, fuser).root })),
+    { name: "live", title: "Live", panel: live.root, left: () => live.stop() },
+    { name: "about", title: "About", panel: about(page) },
+  ]),
+);
+keepOffline().catch((error: Error) => console.warn(`The page is not kept for use without a network: ${error.message}`));
+try {
+  runsOn.textContent = await fuser.ask({ kind: "start" });
+} catch (error) {
+  runsOn.textContent = (error as Error).message;
+}

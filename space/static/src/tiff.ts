@@ -1,0 +1,64 @@
+import { fromArrayBuffer, type GeoTIFFImage } from "geotiff";
+import { fromLevels } from "./levels";
+import type { Picture } from "./picture";
+import { Refusal } from "./refusal";
+
+const WHITE_IS_ZERO = 0;
+const RGB = 2;
+const FLOAT = 3;
+
+/** Grey or RGB TIFF of 8 to 16 bits, or of floats in 0..1. */
+export async function readTiff(file: File, check: (width: number, height: number) => void): Promise<Picture> {
+  const tiff = await fromArrayBuffer(await file.arrayBuffer());
+  if ((await tiff.getImageCount()) > 1) {
+    throw new Refusal(`${file.name} holds several images; save the one you want by itself.`);
+  }
+  const image = await tiff.getImage();
+  check(image.getWidth(), image.getHeight());
+  const photometric = image.fileDirectory.getValue("PhotometricInterpretation") ?? 1;
+  if (photometric > RGB) {
+    throw new Refusal(`${file.name} is a TIFF with a palette, CMYK or another kind of colour; save it as grey or RGB.`);
+  }
+  const orientation = Number((await image.fileDirectory.loadValue("Orientation")) ?? 1);
+  const { levels, samples } = await upright(image, orientation);
+  const white = whiteOf(image, levels, file.name);
+  if (photometric === WHITE_IS_ZERO) for (let i = 0; i < levels.length; i++) levels[i] = white - levels[i]!;
+  const turned = orientation >= 5;
+  const [width, height] = turned ? [image.getHeight(), image.getWidth()] : [image.getWidth(), image.getHeight()];
+  return fromLevels(file.name, width, height, samples, levels, white);
+}
+
+type Levels = Uint8Array | Uint16Array | Float32Array;
+
+function whiteOf(image: GeoTIFFImage, levels: Levels, name: string): number {
+  if (image.getSampleFormat() !== FLOAT) return 2 ** image.getBitsPerSample() - 1;
+  const outside = levels.find((value) => !(value >= 0 && value <= 1));
+  if (outside === undefined) return 1;
+  throw new Refusal(`${name} has the value ${outside}, but floats must lie in 0 to 1; scale it to that range.`);
+}
+
+/** The pixels, turned as the orientation says; the samples beyond alpha are left out. */
+async function upright(image: GeoTIFFImage, orientation: number): Promise<{ levels: Levels; samples: number }> {
+  const all = image.getSamplesPerPixel();
+  const samples = all > 4 ? 3 : all;
+  const stored = await image.readRasters({ interleave: true, samples: [...Array(samples).keys()] });
+  if (!(stored instanceof Uint8Array || stored instanceof Uint16Array || stored instanceof Float32Array)) {
+    throw new Refusal("This TIFF has more than 16 bits or signed numbers; save it with 8 or 16 bits.");
+  }
+  const levels: Levels = stored;
+  if (orientation <= 1 || orientation > 8) return { levels, samples };
+  const [width, height] = [image.getWidth(), image.getHeight()];
+  const swapped = orientation >= 5;
+  const [columns, rows] = swapped ? [height, width] : [width, height];
+  const mirrored = [2, 3, 6, 7].includes(orientation);
+  const flipped = [3, 4, 7, 8].includes(orientation);
+  const turned = levels.slice();
+  for (let y = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) {
+      const [u, v] = [mirrored ? columns - 1 - x : x, flipped ? rows - 1 - y : y];
+      const from = samples * (swapped ? u * width + v : v * width + u);
+      for (let c = 0; c < samples; c++) turned[samples * (y * columns + x) + c] = levels[from + c]!;
+    }
+  }
+  return { levels: turned, samples };
+}

@@ -1,0 +1,69 @@
+import { fromLevels } from "./levels";
+import type { Answers, Device, Frame, Reply, Request, Task } from "./messages";
+import { fuse } from "./network";
+import { read } from "./read";
+import { Refusal } from "./refusal";
+import { resultPng } from "./result";
+import { runtime } from "./runtime";
+
+/** Reads and fuses, one request after the other, so that the page stays alive. */
+
+let device: Device = null;
+let before: Promise<void> = Promise.resolve();
+
+self.onmessage = ({ data }: MessageEvent<Request | { device: Device }>) => {
+  if ("device" in data) device = data.device;
+  else before = before.then(() => handle(data));
+};
+
+async function handle(request: Request): Promise<void> {
+  try {
+    const value = await answer(request, (progress) => reply({ id: request.id, progress }));
+    reply({ id: request.id, answer: value }, request.kind === "start" ? [] : [buffer(value)]);
+  } catch (error) {
+    reply({ id: request.id, refused: sentence(error) });
+  }
+}
+
+async function answer(task: Task, progress: (share: number) => void): Promise<Answers[Task["kind"]]> {
+  if (task.kind === "read") return read(task.file);
+  const run = await runtime(device);
+  if (task.kind === "start") {
+    const threads = run.threads === 1 ? "one thread" : `${run.threads} threads`;
+    return run.device === "webgpu" ? "WebGPU" : `WebAssembly, ${threads}`;
+  }
+  const folder = `models/${task.model}`;
+  if (task.kind === "fuse") {
+    const rgb = await fuse(run, folder, task.a, task.b, task.choices, progress);
+    return resultPng(rgb, task.a, task.b) as Uint8Array<ArrayBuffer>;
+  }
+  const [a, b] = [task.a, task.b].map(({ width, height, data }) => fromLevels("", width, height, 4, data, 255));
+  return frameOf(await fuse(run, folder, a!, b!, task.choices, progress), task.a);
+}
+
+function frameOf(rgb: Float32Array, { width, height }: Frame): Frame {
+  const pixels = width * height;
+  const data = new Uint8ClampedArray(4 * pixels).fill(255);
+  for (let i = 0; i < pixels; i++) {
+    for (let c = 0; c < 3; c++) data[4 * i + c] = 255 * rgb[c * pixels + i]!;
+  }
+  return { width, height, data };
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof Refusal) return error.message;
+  const reason = error instanceof Error ? error.message : String(error);
+  if (/memory|allocat|buffer size/i.test(reason)) {
+    return "There is not enough memory in this browser for images of this size; scale them down.";
+  }
+  return `This did not work here (${reason.slice(0, 200)}); load the page again, or add ?device=wasm to its address.`;
+}
+
+function buffer(value: Exclude<Answers[Task["kind"]], string> | string): ArrayBuffer {
+  const data = typeof value === "string" ? new Uint8Array() : value instanceof Uint8Array ? value : value.data;
+  return data.buffer as ArrayBuffer;
+}
+
+function reply(message: Reply, transfer: Transferable[] = []): void {
+  self.postMessage(message, { transfer });
+}
