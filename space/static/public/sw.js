@@ -3,10 +3,6 @@ importScripts("files.js"); // VERSION and FILES, written when the page was put t
 
 const cacheName = `refusion-${VERSION}`;
 
-self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(["./", ...FILES])));
-});
-
 self.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
@@ -18,17 +14,32 @@ self.addEventListener("activate", (event) => {
   );
 });
 
+// The page asks for it once it runs: fetched before, it would take long until there are threads.
+self.addEventListener("message", (event) => {
+  event.waitUntil(keepAll().then(() => event.ports[0].postMessage("kept")));
+});
+
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method !== "GET" || new URL(request.url).origin !== location.origin) return;
   event.respondWith(answer(request));
 });
 
-async function answer(request) {
+async function keepAll() {
+  for (const file of ["./", ...FILES]) await kept(new Request(file));
+}
+
+async function kept(request) {
   const cache = await caches.open(cacheName);
   const known = await cache.match(request, { ignoreSearch: true });
-  const response = known ?? (await fetch(request));
-  if (!known && response.ok) await cache.put(request, response.clone());
+  if (known) return known;
+  const response = await fetch(request.url, { cache: "no-cache" });
+  if (response.ok) await cache.put(request.url, response.clone());
+  return response;
+}
+
+async function answer(request) {
+  const response = await kept(request);
   const headers = new Headers(response.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");

@@ -12,20 +12,26 @@ const page = await loadPage();
 const fuser = new Fuser();
 const live = new LivePanel(page.tasks, fuser);
 const runsOn = element("span", {}, "…");
+const kept = element("span");
 
 main.replaceChildren(
   element("h1", {}, "ReFusion in your browser"),
   element("p", {}, page.introduction),
-  element("p", { className: "promise" }, "The images stay on your computer: nothing is uploaded. Fuses on ", runsOn, "."),
+  element("p", { className: "promise" }, "The images stay on your computer: nothing is uploaded. Fuses on ", runsOn, ". ", kept),
   tabs([
     ...page.tasks.map((task) => ({ name: task.name, title: task.title, panel: new TaskPanel(task, fuser).root })),
     { name: "live", title: "Live", panel: live.root, left: () => live.stop() },
     { name: "about", title: "About", panel: about(page) },
   ]),
 );
-keepOffline().catch((error: Error) => console.warn(`The page is not kept for use without a network: ${error.message}`));
 try {
   runsOn.textContent = await fuser.ask({ kind: "start" });
 } catch (error) {
   runsOn.textContent = (error as Error).message;
+}
+try {
+  await keepOffline();
+  kept.textContent = "The page is kept: it works without a network.";
+} catch (error) {
+  console.warn(`The page is not kept for use without a network: ${(error as Error).message}`);
 }

@@ -1,0 +1,403 @@
+"""The static page in a real browser: it fuses as `refusion fuse` does, asks nobody else, and works without a network.
+
+It has to be built: `npm ci && npm run build` in space/static.
+"""
+
+import re
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion
+from support.scenes import EXAMPLES, ROOT, textured
+
+from refusion.hub.names import has_weights
+from refusion.tasks import TASKS
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium"),
+    pytest.mark.skipif(not has_weights("refusion-ir-vis"), reason="the weights refusion-ir-vis are not bundled"),
+    pytest.mark.skipif(
+        not (ROOT / "space/static/dist/index.html").is_file(),
+        reason="the page is not built: npm ci && npm run build in space/static",
+    ),
+]
+
+LONG = 240_000
+"""Milliseconds for what computes, on a machine that does other things too."""
+
+TITLES = {
+    "ir-vis": "A street at dusk",
+    "medical": "A head phantom",
+    "multi-focus": "A cup before a shelf",
+    "multi-exposure": "A room with a window",
+}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """What `python -m http.server` answers with, without its log."""
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("static") / "page"
+    done = refusion("space", "--static", "--to", folder)
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(chromium, url):
+    """One visitor, whose browser keeps the page; every request that leaves the page's server is noted."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
+    context.asked = []
+    context.on("request", lambda request: context.asked.append(request.url))
+    page = context.new_page()
+    page.goto(url)
+    # The service worker takes over, the page is loaded again, and all of it is kept.
+    page.get_by_text("The page is kept: it works without a network.").wait_for(timeout=LONG)
+    assert page.evaluate("crossOriginIsolated")
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context, url):
+    """The page; at the end it may have logged no error, and asked no other server."""
+    complaints = []
+    page = opened(context, url, complaints)
+    yield page
+    page.close()
+    assert complaints == []
+    others = {x for x in context.asked if not x.startswith((url, "blob:")) and urlsplit(x).scheme != "data"}
+    assert others == set()
+
+
+def opened(context, url, complaints=None):
+    page = context.new_page()
+    if complaints is not None:
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.get_by_text(re.compile(r"Fuses on WebAssembly, (\d+ threads|one thread)")).wait_for()
+    return page
+
+
+def panel_of(page, title):
+    page.get_by_role("tab", name=title).click()
+    return page.get_by_role("tabpanel", name=title)
+
+
+def give(panel, *paths):
+    for index, path in enumerate(paths):
+        panel.locator('input[type="file"]').nth(index).set_input_files(path)
+        panel.get_by_text(f"{path.name}: ").nth(0).wait_for()
+
+
+def fused(page, panel, path):
+    """Wait for the result, and download it."""
+    panel.get_by_text(re.compile(r"Fused in .* s\.")).wait_for(timeout=LONG)
+    with page.expect_download() as waiting:
+        panel.get_by_role("link", name="Download as PNG").click()
+    waiting.value.save_as(path)
+    return path
+
+
+def assert_same(path, wanted, level=1):
+    """Within one grey level on 99.9 % of the pixels."""
+    with Image.open(path) as one, Image.open(wanted) as other:
+        assert (one.format, one.mode) == ("PNG", other.mode)
+        difference = np.abs(np.asarray(one, int) - np.asarray(other, int))
+    if difference.ndim == 3:
+        difference = difference.max(axis=2)
+    assert (difference > level).mean() <= 0.001
+
+
+def fuse_here(tmp_path, *arguments):
+    """What the command makes of the same pair."""
+    done = refusion("fuse", *arguments, "-o", tmp_path / "wanted.png")
+    assert done.code == 0, done.err
+    return tmp_path / "wanted.png"
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_an_example_is_fused_as_the_command_does(page, task, tmp_path):
+    panel = panel_of(page, task.title)
+    panel.get_by_role("button", name=TITLES[task.name]).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    pair = [EXAMPLES / f"{task.name}_{name}.png" for name in task.folders]
+    assert_same(got, fuse_here(tmp_path, *pair, "--task", task.name))
+    slider = panel.get_by_role("slider")
+    slider.press("Home")
+    assert slider.input_value() == "0"
+    panel.get_by_role("radio").nth(1).check()
+    assert panel.get_by_role("img", name=re.compile(" source$")).count() == 1
+
+
+@pytest.mark.parametrize("task", ["ir-vis", "multi-focus"])
+def test_what_goes_through_in_tiles_is_the_same(page, task, tmp_path):
+    chosen = TASKS[task]
+    paths = [tmp_path / f"{name}.png" for name in chosen.folders]
+    for name, path in zip(chosen.folders, paths, strict=True):
+        with Image.open(EXAMPLES / f"{task}_{name}.png") as image:
+            image.convert("RGB").resize((683, 517)).save(path)
+    panel = panel_of(page, chosen.title)
+    give(panel, *paths)
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    bar = panel.get_by_role("progressbar")
+    bar.and_(page.locator("[value]")).wait_for(timeout=LONG)
+    assert 0 < float(bar.get_attribute("value")) < 1
+    got = fused(page, panel, tmp_path / "fused.png")
+    assert_same(got, fuse_here(tmp_path, *paths, "--task", task))
+
+
+def test_settings_are_those_of_the_command(page, tmp_path):
+    paths = [tmp_path / "under.png", tmp_path / "over.png"]
+    for seed, path in enumerate(paths):
+        channels = [textured(3 * seed + i, 60, 80) for i in range(3)]
+        Image.fromarray(np.stack(channels, axis=-1)).save(path)
+    panel = panel_of(page, "Multi-exposure")
+    give(panel, *paths)
+    panel.get_by_text("Settings").click()
+    panel.get_by_label("Output range").select_option(label="stretch: from black to white")
+    panel.get_by_label("Anchor").select_option(label="none: not tied to them")
+    panel.get_by_label("Colour").select_option(label="from both, weighted by saturation")
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    wanted = ["--task", "multi-exposure", "--stretch", "--chroma", "saturation"]
+    assert_same(got, fuse_here(tmp_path, *paths, *wanted))
+
+
+def deep_pair(tmp_path, suffix):
+    rng = np.random.default_rng(5)
+    paths = [tmp_path / f"{name}{suffix}" for name in ("ir", "vis")]
+    for seed, path in enumerate(paths):
+        levels = np.linspace(9000, 40_000, 80) + 80 * textured(seed, 60, 80) + rng.integers(0, 200, (60, 80))
+        Image.fromarray(levels.astype(np.uint16)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_go_in_and_come_out(page, suffix, tmp_path):
+    paths = deep_pair(tmp_path, suffix)
+    panel = panel_of(page, "Infrared + visible")
+    give(panel, *paths)
+    assert panel.get_by_text("80 x 60 pixels, grey, 16 bits.").count() == 2
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    # A 16th of a level of 8 bits.
+    assert_same(got, fuse_here(tmp_path, *paths), level=16)
+    with Image.open(got) as image:
+        assert image.mode == "I;16"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_photograph_on_its_side_is_turned_upright(page, suffix, tmp_path):
+    paths = [tmp_path / f"{name}{suffix}" for name in ("ir", "vis")]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for seed, path in enumerate(paths):
+        options = {"quality": 100, "subsampling": 0} if suffix == ".jpg" else {"tiffinfo": exif}
+        image = Image.fromarray(np.stack([textured(3 * seed + i, 60, 80) for i in range(3)], axis=-1))
+        image.save(path, exif=exif, **options)
+    panel = panel_of(page, "Infrared + visible")
+    give(panel, *paths)
+    assert panel.get_by_text("60 x 80 pixels, colour.").count() == 2
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    # Decoders of JPEG differ by a level.
+    assert_same(got, fuse_here(tmp_path, *paths), level=3 if suffix == ".jpg" else 1)
+
+
+def test_alpha_of_both_stays(page, tmp_path):
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for seed, path in enumerate(paths):
+        image = Image.fromarray(textured(seed, 60, 80)).convert("RGBA")
+        image.putalpha(Image.fromarray(np.tile(np.linspace(100, 255, 80).astype(np.uint8), (60, 1))))
+        image.save(path)
+    panel = panel_of(page, "Infrared + visible")
+    give(panel, *paths)
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    assert_same(got, fuse_here(tmp_path, *paths), level=2)
+
+
+def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
+    files = {
+        name: tmp_path / name for name in ("empty.png", "text.png", "torn.png", "tiny.png", "good.png", "other.png")
+    }
+    files["empty.png"].touch()
+    files["text.png"].write_text("no image at all")
+    Image.fromarray(textured(1)).save(files["good.png"])
+    files["torn.png"].write_bytes(files["good.png"].read_bytes()[:300])
+    Image.fromarray(textured(1, 7, 64)).save(files["tiny.png"])
+    Image.fromarray(textured(2, 40, 40)).save(files["other.png"])
+    frames = [Image.fromarray(textured(seed)) for seed in range(2)]
+    frames[0].save(tmp_path / "frames.webp", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
+    Image.fromarray(textured(1).astype(np.float32)).save(tmp_path / "floats.tif")
+    panel = panel_of(page, "Infrared + visible")
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.get_by_role("alert").get_by_text("The infrared image is missing").wait_for()
+    for name, sentence in {
+        "empty.png": "empty.png is an empty file",
+        "text.png": "text.png is not an image that can be read",
+        "torn.png": "torn.png cannot be decoded",
+        "tiny.png": "tiny.png is 64 x 7 pixels; an image is at least 8 x 8",
+        "frames.webp": "frames.webp holds several frames",
+        "pages.tif": "pages.tif holds several images",
+        "floats.tif": "but floats must lie in 0 to 1",
+    }.items():
+        panel.locator('input[type="file"]').first.set_input_files(tmp_path / name)
+        panel.get_by_role("alert").get_by_text(sentence).wait_for()
+    give(panel, files["good.png"], files["other.png"])
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.get_by_role("alert").get_by_text("good.png is 64 x 48 and other.png is 40 x 40: register them").wait_for()
+
+
+def test_cancelling_stops_and_the_page_goes_on(page, tmp_path):
+    large = [tmp_path / "near.png", tmp_path / "far.png"]
+    for seed, path in enumerate(large):
+        Image.fromarray(textured(seed, 1000, 1400)).save(path)
+    panel = panel_of(page, "Multi-focus")
+    give(panel, *large)
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    panel.get_by_role("button", name="Cancel").click()
+    panel.get_by_text("Cancelled; nothing was fused.").wait_for()
+    small = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, path in enumerate(small):
+        Image.fromarray(textured(seed, 60, 80)).save(path)
+    give(panel, *small)
+    panel.get_by_role("button", name="Swap").click()
+    panel.get_by_role("group", name="Near focus").get_by_text("b.png: 80 x 60").wait_for()
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    got = fused(page, panel, tmp_path / "fused.png")
+    assert_same(got, fuse_here(tmp_path, *reversed(small), "--task", "multi-focus"))
+
+
+def test_without_a_network_it_still_fuses(context, page, url):
+    context.set_offline(True)
+    try:
+        page.reload()
+        panel = panel_of(page, "Medical")
+        panel.get_by_role("button", name="A head phantom").click()
+        panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+    finally:
+        context.set_offline(False)
+
+
+def test_no_script_but_its_own_runs(page):
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "document.title = 'changed'";
+            document.body.append(script);
+        }"""
+    )
+    assert page.title() == "ReFusion in your browser"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_every_tab_without_scrolling_sideways(context, page, scheme):
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
+    assert (max(red, green, blue) < 60) == (scheme == "dark")
+    for title in (*(task.title for task in TASKS.values()), "Live", "About"):
+        panel_of(page, title).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375, title
+
+
+def test_keys_alone_are_enough(page):
+    page.get_by_role("tab", name="Infrared + visible").focus()
+    page.keyboard.press("ArrowRight")
+    panel = page.get_by_role("tabpanel", name="Medical")
+    panel.wait_for()
+    example = panel.get_by_role("button", name="A head phantom")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if example.evaluate("e => e === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+    assert panel.get_by_role("status").get_by_text("Fused in").is_visible()
+
+
+def small_videos(tmp_path):
+    av = pytest.importorskip("av")
+    paths = []
+    for seed, name in enumerate(("1-ir.mp4", "2-vis.mp4")):
+        paths.append(tmp_path / name)
+        with av.open(str(paths[-1]), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+            frame = av.VideoFrame.from_ndarray(textured(seed, 120, 160), "gray")
+            for _ in range(500):
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    return paths
+
+
+def test_two_videos_are_fused_live(page, tmp_path):
+    panel = panel_of(page, "Live")
+    panel.get_by_label("Width").select_option("160")
+    panel.locator('input[type="file"]').set_input_files(small_videos(tmp_path))
+    panel.get_by_text(re.compile(r"[\d.]+ frames a second at 160 x 120")).wait_for(timeout=LONG)
+    panel.get_by_role("button", name="Stop").click()
+    assert panel.get_by_role("button", name="Stop").is_disabled()
+    levels = panel.get_by_role("img", name="Fused video").evaluate(
+        "e => [...e.getContext('2d').getImageData(0, 60, 160, 1).data].filter((_, i) => i % 4 === 0)"
+    )
+    assert max(levels) - min(levels) > 50
+
+
+def test_a_camera_that_shows_both_side_by_side_is_fused_live(context, page, url):
+    context.grant_permissions(["camera"], origin=url)
+    panel = panel_of(page, "Live")
+    panel.get_by_label("Width").select_option("160")
+    panel.get_by_role("button", name="Use the camera").click()
+    panel.get_by_text(re.compile(r"[\d.]+ frames a second at 160 x \d+")).wait_for(timeout=LONG)
+    panel_of(page, "About")
+    panel_of(page, "Live").get_by_role("button", name="Stop").wait_for()
+    assert panel.get_by_role("button", name="Stop").is_disabled()
+
+
+def test_the_folder_holds_what_the_page_says(folder):
+    for task in TASKS.values():
+        assert (folder / "models" / task.model / "finished.onnx").is_file()
+    assert {"index.html", "sw.js", "files.js", "page.json", "README.md"} <= {path.name for path in folder.iterdir()}
+    text = (folder / "files.js").read_text()
+    assert "ort/ort-wasm-simd-threaded.wasm" in text
+    assert "asyncify" not in text
