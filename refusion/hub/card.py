@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub.utils import yaml_dump
 
 from refusion.hub.card_texts import (
+    BROWSER,
     CITATION,
     COMMON_LIMITS,
     LIBRARY,
@@ -120,6 +121,8 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
     )
     parts = [_fill(method), f"```python\n{snippet}\n```"]
+    if model.name.rpartition("/")[2] == model.task.model:
+        parts.append(_fill(BROWSER))
     if model.trainable:
         parts.append(
             _fill(

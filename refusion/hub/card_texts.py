@@ -70,6 +70,12 @@ COMMON_LIMITS = (
     "for anything that somebody's safety depends on."
 )
 
+BROWSER = (
+    "It also runs in a browser, where no image leaves the computer: `refusion space ORG/NAME --static` puts that page "
+    "on the Hub, and `refusion space --static --to page` into a folder for any web server."
+)
+"""How to try a bundled model without an installation."""
+
 CITATION = """\
 @article{bai2024refusion,
   title={ReFusion: Learning Image Fusion from Reconstruction with Learnable Loss via Meta-Learning},

@@ -318,7 +318,8 @@ def test_without_a_network_it_still_fuses(context, page, url):
         context.set_offline(False)
 
 
-def test_no_script_but_its_own_runs(page):
+def test_no_script_but_its_own_runs(context, url):
+    page = opened(context, url)
     page.evaluate(
         """() => {
             const script = document.createElement("script");
@@ -327,6 +328,7 @@ def test_no_script_but_its_own_runs(page):
         }"""
     )
     assert page.title() == "ReFusion in your browser"
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,15 +1,19 @@
 """Exported models give what the module gives, at sizes that they were not exported at."""
 
+import json
+
 import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
+from support.scenes import textured
 from typer.testing import CliRunner
 
 from refusion.cli.app import app
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.models.export import ExportError, export
+from refusion.models.finished import export_finished
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
 
@@ -51,6 +55,30 @@ def test_torch_program_at_any_size(folder, tmp_path):
         a, b = torch.rand(2, 1, 1, *size)
         with torch.no_grad():
             torch.testing.assert_close(program(a, b), module(a, b), atol=1e-4, rtol=0)
+
+
+def test_finished_at_any_size(folder, tmp_path):
+    path = tmp_path / "finished.onnx"
+    result = CliRunner().invoke(app, ["export", str(folder), "-o", str(path), "--finished"])
+    assert result.exit_code == 0, result.output
+    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    choices = {name: json.loads(properties[name]) for name in ("output_range", "anchor", "chroma")}
+    model = ReFusion.from_pretrained(folder)
+    assert choices["anchor"]["default"] == model.task.anchor
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    for height, width in SIZES:
+        sources = [np.stack([textured(3 * i + c, height, width) for c in range(3)], axis=-1) for i in range(2)]
+        feed = {name: np.array(entry["choices"].index(entry["default"])) for name, entry in choices.items()}
+        feed |= {n: x.transpose(2, 0, 1)[None] / np.float32(255) for n, x in zip("ab", sources, strict=True)}
+        (rgb,) = session.run(["rgb"], feed)
+        wanted = np.asarray(model.fuse(*sources), int)
+        difference = np.abs(np.rint(255 * rgb[0].transpose(1, 2, 0)) - wanted).max(axis=2)
+        assert (difference > 1).mean() <= 0.001
+
+
+def test_only_onnx_holds_a_finished_model(tmp_path):
+    with pytest.raises(ExportError, match=r"model\.pt2 does not end in \.onnx"):
+        export_finished(ReFusion(), tmp_path / "model.pt2")
 
 
 def test_another_suffix_is_refused_and_nothing_is_written(tmp_path):

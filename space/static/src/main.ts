@@ -8,6 +8,9 @@ import { tabs } from "./tabs";
 import { TaskPanel } from "./task";
 
 const main = document.getElementById("page")!;
+let inUse = false;
+for (const kind of ["click", "keydown", "drop"]) addEventListener(kind, () => (inUse = true), { once: true });
+
 const page = await loadPage();
 const fuser = new Fuser();
 const live = new LivePanel(page.tasks, fuser);
@@ -30,7 +33,7 @@ try {
   runsOn.textContent = (error as Error).message;
 }
 try {
-  await keepOffline();
+  await keepOffline(() => inUse);
   kept.textContent = "The page is kept: it works without a network.";
 } catch (error) {
   console.warn(`The page is not kept for use without a network: ${(error as Error).message}`);

@@ -1,21 +1,33 @@
+const LOADED_AGAIN = "refusion-loaded-again";
+
 /**
- * Keep the page for use without a network; resolves when all of it is kept. Where the server does not send the headers
- * that threads need, the service worker adds them, so the page is loaded once more, unless it is in use already.
+ * Keep the page for use without a network; resolves when all of it is kept.
+ *
+ * @param inUse whether the visitor has done something that loading the page again would undo
  */
-export async function keepOffline(): Promise<void> {
+export async function keepOffline(inUse: () => boolean): Promise<void> {
   if (!("serviceWorker" in navigator)) throw new Error("this browser has no service workers here");
   await navigator.serviceWorker.register("sw.js");
   const { active } = await navigator.serviceWorker.ready;
-  if (!crossOriginIsolated && !navigator.serviceWorker.controller) {
+  if (!navigator.serviceWorker.controller) {
     await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve));
-    if (!navigator.userActivation.hasBeenActive) {
-      location.reload();
-      await new Promise(() => {});
-    }
+  }
+  if (wantsHeaders() && !inUse()) {
+    sessionStorage.setItem(LOADED_AGAIN, "");
+    location.reload();
+    return new Promise(() => {});
   }
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve) => {
     port1.onmessage = resolve;
     active!.postMessage("keep", [port2]);
   });
+}
+
+/**
+ * Whether to load the page once more: where the server does not send the headers that threads need, the service worker
+ * adds them. Not for ever where another page that holds this one forbids threads.
+ */
+function wantsHeaders(): boolean {
+  return !crossOriginIsolated && sessionStorage.getItem(LOADED_AGAIN) === null;
 }
