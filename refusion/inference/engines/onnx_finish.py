@@ -18,6 +18,7 @@ from refusion.inference.anchors import (
     CHOICE_WINDOWS,
     GUIDED_FLOOR,
     GUIDED_WINDOW,
+    LEAST_VARIANCE,
     SEAM_SHARPNESS,
     SEAM_WINDOW,
 )
@@ -226,13 +227,16 @@ def _mixed(graph: _Graph, shares: str, a: str, b: str) -> str:
 
 def _guided(graph: _Graph, fused: str, a: str, b: str) -> str:
     """`refusion.inference.anchors.guided_by_sources`."""
+    floor = _floor(graph, GUIDED_FLOOR, a, b)
+    centre, *of_sources = (_mean(graph, x) for x in (fused, a, b))
+    fused, a, b = (graph.subtract(x, mean) for x, mean in zip((fused, a, b), (centre, *of_sources), strict=True))
     products = (graph.multiply(x, y) for x, y in ((a, a), (b, b), (a, b), (a, fused), (b, fused)))
     mean_fused, mean_a, mean_b, *of_products = graph.means(GUIDED_WINDOW, fused, a, b, *products)
     means = ((mean_a, mean_a), (mean_b, mean_b), (mean_a, mean_b), (mean_a, mean_fused), (mean_b, mean_fused))
     a_a, b_b, a_b, a_fused, b_fused = (
         graph.subtract(product, graph.multiply(x, y)) for product, (x, y) in zip(of_products, means, strict=True)
     )
-    a_a, b_b = graph.add(a_a, GUIDED_FLOOR), graph.add(b_b, GUIDED_FLOOR)
+    a_a, b_b = graph.add(a_a, floor), graph.add(b_b, floor)
 
     def determinant(x: str, y: str, z: str, w: str) -> str:
         return graph.subtract(graph.multiply(x, y), graph.multiply(z, w))
@@ -242,11 +246,12 @@ def _guided(graph: _Graph, fused: str, a: str, b: str) -> str:
     q = graph.divide(determinant(a_a, b_fused, a_b, a_fused), whole)
     c = graph.subtract(mean_fused, graph.add(graph.multiply(p, mean_a), graph.multiply(q, mean_b)))
     p, q, c = graph.means(GUIDED_WINDOW, p, q, c)
-    return graph.add(graph.add(graph.multiply(p, a), graph.multiply(q, b)), c)
+    return graph.op("Sum", graph.multiply(p, a), graph.multiply(q, b), c, centre)
 
 
 def _choice_shares(graph: _Graph, fused: str, a: str, b: str) -> str:
     """`refusion.inference.anchors.choice_shares`."""
+    floor = _floor(graph, CHOICE_FLOOR, a, b)
     maps = fused, a, b
     of_detail = zip(maps, graph.means(CHOICE_DETAIL, *maps), strict=True)
     fused, a, b = (graph.subtract(x, mean) for x, mean in of_detail)
@@ -258,9 +263,20 @@ def _choice_shares(graph: _Graph, fused: str, a: str, b: str) -> str:
         for window, weight in CHOICE_WINDOWS.items()
     ]
     along, squared = (graph.op("Sum", *means) for means in zip(*weighted, strict=True))
-    share = graph.divide(graph.multiply(along, CHOICE_SHARPNESS), graph.add(squared, CHOICE_FLOOR))
+    share = graph.divide(graph.multiply(along, CHOICE_SHARPNESS), graph.add(squared, floor))
     (evened,) = graph.means(SEAM_WINDOW, graph.clip(graph.add(share, 0.5)))
     return graph.clip(graph.add(graph.multiply(graph.subtract(evened, 0.5), SEAM_SHARPNESS), 0.5))
+
+
+def _mean(graph: _Graph, x: str) -> str:
+    return graph.op("ReduceMean", x, keepdims=0)
+
+
+def _floor(graph: _Graph, share: float, a: str, b: str) -> str:
+    """A share of the variance of the pair."""
+    centred = [graph.subtract(x, _mean(graph, x)) for x in (a, b)]
+    variances = [_mean(graph, graph.multiply(x, x)) for x in centred]
+    return graph.multiply(graph.op("Max", graph.multiply(graph.add(*variances), 0.5), LEAST_VARIANCE), share)
 
 
 def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
