@@ -86,6 +86,7 @@ def _task(task: Task) -> dict[str, Any]:
         "title": task.title,
         "labels": task.labels,
         "text": texts.describe_task(task).replace("**", ""),
+        "summary": TASK_TEXTS[task.name].summary,
         "limits": TASK_TEXTS[task.name].limits,
         "model": task.model,
         "settings": [

@@ -3,8 +3,8 @@ import type { Page } from "./page";
 
 /** The About panel. */
 export function about(page: Page): HTMLElement {
-  const tasks = page.tasks.map(({ title, labels, text, limits }) =>
-    element("li", {}, element("strong", {}, `${title} (${labels.join(" and ")}). `), `${text} ${limits}`),
+  const tasks = page.tasks.map(({ title, labels, summary, limits }) =>
+    element("li", {}, element("strong", {}, `${title} (${labels.join(" and ")}). `), `${summary} ${limits}`),
   );
   const figure = element("div", { innerHTML: page.figure });
   const paper = element("a", { href: page.paper, rel: "noreferrer" }, "ReFusion");

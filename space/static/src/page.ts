@@ -14,7 +14,10 @@ export interface TaskText {
   name: string;
   title: string;
   labels: [string, string];
+  /** What the task does, and what kind of pair belongs in its tab. */
   text: string;
+  /** What the task does. */
+  summary: string;
   limits: string;
   model: string;
   settings: Setting[];

@@ -41,7 +41,8 @@ const sessions = new Map<string, Promise<Ort.InferenceSession>>();
 export function session(run: Runtime, path: string, device: "webgpu" | "wasm" = run.device): Promise<Ort.InferenceSession> {
   const known = sessions.get(path + device);
   if (known) return known;
-  const made = run.ort.InferenceSession.create(new URL(path, folderOfPage()).href, { executionProviders: [device] });
+  const options = { executionProviders: [device], logSeverityLevel: 3 } as const;
+  const made = run.ort.InferenceSession.create(new URL(path, folderOfPage()).href, options);
   sessions.set(path + device, made);
   return made;
 }
