@@ -11,7 +11,8 @@ from pathlib import Path
 import onnx
 
 from refusion.inference.engines.onnx_finish import finish_graph, finished_graph
-from refusion.inference.engines.onnx_graph import Weights, matrices, passes, whole
+from refusion.inference.engines.onnx_graph import matrix_graphs, passes, whole
+from refusion.inference.engines.onnx_weights import Weights
 from refusion.modules.windows import cell_of
 
 FINISH = "finish.onnx"
@@ -42,10 +43,10 @@ def write_graphs(folder: Path, weights: Weights, padding_mode: str, window: int 
                 "layers": one.layers,
                 "left": one.left,
                 "pads": one.pads,
-                "sums": [attention.shape_of_sums for attention in one.attentions],
+                "sums": len(one.attentions),
             }
         )
-    for index, model in enumerate(matrices(weights, padding_mode, cell)):
+    for index, model in enumerate(matrix_graphs(weights, padding_mode, cell)):
         onnx.save(model, folder / f"matrices{index}.onnx")
     (folder / "passes.json").write_text(json.dumps({"cell": cell, "passes": described}), encoding="utf-8")
 

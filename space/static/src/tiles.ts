@@ -14,7 +14,7 @@ interface Pass {
   layers: number;
   left: number;
   pads: number[];
-  sums: number[][];
+  sums: number;
 }
 
 interface Model {
@@ -43,7 +43,7 @@ export async function fuseInTiles(
   for (const [index, pass] of passes.entries()) {
     const graph = await session(run, `${folder}/pass${index}.onnx`);
     const made = pass.outputs.map((channels) => new Features(channels, height, width, band));
-    const sums = new Sums(pass.sums, cell, height, width);
+    const sums = new Sums(cell, height, width);
     for (const [i, span] of rows.entries()) {
       for (const [j, across] of columns.entries()) {
         const feed = feedOf(run, pass, cell, given, matrices, height, width, span, across);
@@ -53,7 +53,7 @@ export async function fuseInTiles(
           const [above, before] = [Math.min(pass.left, span[0]), Math.min(pass.left, across[0])];
           map.write(y.data as Float32Array, y.dims, span, across, above, before);
         });
-        pass.sums.forEach((_, k) => sums.add(k, outputs[`sums${k}`]!, span[0], across[0]));
+        for (let k = 0; k < pass.sums; k++) sums.add(k, outputs[`sums${k}`]!, span[0], across[0]);
         for (const output of Object.values(outputs)) output.dispose();
         progress((index + (i + (j + 1) / columns.length) / rows.length) / passes.length);
       }
@@ -61,7 +61,7 @@ export async function fuseInTiles(
       given.forEach((maps) => maps.forget(span[0]));
     }
     given = made;
-    if (pass.sums.length > 0) matrices = await makeMatrices(run, `${folder}/matrices${index}.onnx`, sums);
+    if (pass.sums > 0) matrices = await makeMatrices(run, `${folder}/matrices${index}.onnx`, sums);
   }
   return given[0]!.cut(0, height, 0, width);
 }
@@ -117,7 +117,7 @@ function feedOf(
     matrices.forEach((matrix, i) => (feed[`attention${i}`] = matrix));
     return feed;
   }
-  if (pass.sums.length > 0) {
+  if (pass.sums > 0) {
     const missing = [last - first, right - left].map((length) => Math.ceil(length / cell) * cell - length);
     feed["cell_pads"] = numbers([0, 0, 0, 0, 0, 0, ...missing]);
   }
@@ -129,9 +129,9 @@ function feedOf(
   const shares = transposed(columns.shares, east - west);
   feed["columns"] = new Tensor("float32", shares, [columns.last - columns.first, east - west]);
   matrices.forEach((matrix, i) => {
-    const [heads, d, free, cellRows, cellColumns] = matrix.dims as [number, number, number, number, number];
+    const [free, heads, d, cellRows, cellColumns] = matrix.dims as [number, number, number, number, number];
     const some = cutCells(matrix.data as Float32Array, cellRows, cellColumns, rows, columns);
-    const shape = [heads, d, free, rows.last - rows.first, columns.last - columns.first];
+    const shape = [free, heads, d, rows.last - rows.first, columns.last - columns.first];
     feed[`attention${i}`] = new Tensor("float32", some, shape);
   });
   return feed;
@@ -140,26 +140,26 @@ function feedOf(
 /** What attention matrices are made of: added up over the image, or of each cell. */
 class Sums {
   readonly shape: readonly [number, number];
-  readonly values: Float64Array[];
+  readonly all: { values: Float64Array; each: readonly number[] }[] = [];
 
   constructor(
-    readonly shapes: number[][],
     private readonly cell: number | null,
     height: number,
     width: number,
   ) {
     this.shape = cell === null ? [1, 1] : [Math.ceil(height / cell), Math.ceil(width / cell)];
-    this.values = shapes.map((shape) => new Float64Array(this.shape[0] * this.shape[1] * product(shape)));
   }
 
   add(index: number, sums: Tensor, top: number, left: number): void {
-    const [rows, columns] = sums.dims as [number, number];
-    const numbers = product(this.shapes[index]!);
+    const [rows, columns, ...each] = sums.dims as [number, number, ...number[]];
+    const numbers = each.reduce((x, y) => x * y, 1);
+    this.all[index] ??= { values: new Float64Array(this.shape[0] * this.shape[1] * numbers), each };
+    const { values } = this.all[index];
     const [firstRow, firstColumn] = this.cell === null ? [0, 0] : [top / this.cell, left / this.cell];
     const data = sums.data as Float32Array;
     for (let y = 0; y < rows; y++) {
       const start = ((firstRow + y) * this.shape[1] + firstColumn) * numbers;
-      for (let i = 0; i < columns * numbers; i++) this.values[index]![start + i]! += data[y * columns * numbers + i]!;
+      for (let i = 0; i < columns * numbers; i++) values[start + i]! += data[y * columns * numbers + i]!;
     }
   }
 }
@@ -167,14 +167,9 @@ class Sums {
 async function makeMatrices(run: Runtime, path: string, sums: Sums): Promise<Tensor[]> {
   const graph = await session(run, path, "wasm");
   const feed: Feed = {};
-  sums.values.forEach((values, i) => {
-    const shape = [...sums.shape, ...sums.shapes[i]!];
-    feed[`sums${i}`] = new run.ort.Tensor("float32", Float32Array.from(values), shape);
+  sums.all.forEach(({ values, each }, i) => {
+    feed[`sums${i}`] = new run.ort.Tensor("float32", Float32Array.from(values), [...sums.shape, ...each]);
   });
   const outputs = await graph.run(feed);
-  return sums.values.map((_, i) => outputs[`attention${i}`]!);
-}
-
-function product(numbers: number[]): number {
-  return numbers.reduce((x, y) => x * y, 1);
+  return sums.all.map((_, i) => outputs[`attention${i}`]!);
 }
