@@ -366,7 +366,7 @@ def small_videos(tmp_path):
             stream = container.add_stream("libx264", rate=25)
             stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
             frame = av.VideoFrame.from_ndarray(textured(seed, 120, 160), "gray")
-            for _ in range(500):
+            for _ in range(100):
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
     return paths

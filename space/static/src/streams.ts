@@ -8,7 +8,7 @@ export class Streams {
     private readonly stop: () => void,
   ) {}
 
-  /** The frames that are shown now, so wide; null at the end. */
+  /** The frames that are shown now, so wide; null when a camera has gone. */
   frames(width: number): [Frame, Frame] | null {
     const [a, b = a] = this.videos;
     if (!a || !b || this.videos.some((video) => video.ended)) return null;
@@ -28,7 +28,7 @@ export class Streams {
 export async function fromFiles(files: File[]): Promise<Streams> {
   const addresses = files.map((file) => URL.createObjectURL(file));
   const stop = () => addresses.forEach((address) => URL.revokeObjectURL(address));
-  const videos = addresses.map((src) => Object.assign(document.createElement("video"), { src, muted: true, playsInline: true }));
+  const videos = addresses.map((src) => Object.assign(document.createElement("video"), { src, muted: true, loop: true, playsInline: true }));
   for (const [i, video] of videos.entries()) {
     try {
       await video.play();
