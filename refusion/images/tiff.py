@@ -202,7 +202,7 @@ def _band_names(page: Any, bands: int) -> str:
 
 
 def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
-    values = page.asarray(maxworkers=1)
+    values = _values(page, name)
     if page.axes.startswith("S"):
         values = np.moveaxis(values, 0, -1)
     values = turned(values.astype(values.dtype.newbyteorder("="), copy=False), turn)
@@ -236,6 +236,18 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
         missing=missing,
         notes=tuple(notes),
     )
+
+
+def _values(page: Any, name: str) -> np.ndarray:
+    try:
+        return page.asarray(maxworkers=1)
+    except ValueError as error:
+        if "requires the 'imagecodecs' package" not in str(error):
+            raise
+        kind = getattr(page.compression, "name", page.compression)
+        raise PictureError(
+            f"{name} is compressed as {kind}, which needs imagecodecs: pip install imagecodecs."
+        ) from error
 
 
 def _ends(dtype: np.dtype, bits: int) -> tuple[float, float]:
