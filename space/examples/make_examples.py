@@ -254,8 +254,8 @@ def car(board: Board, lights: Board, x: float, z: float) -> None:
         lights.oval(*at(s * 0.68, 0.62), 0.13 * k, 0.09 * k, (255, 246, 222), 255)
 
 
-def infrared_visible(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A street at dusk: lettering, bricks and road markings in the visible, two people and an engine in infrared."""
+def street(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Infrared and visible of a street at dusk: lettering, bricks and road markings in the visible, two people and an engine in infrared."""
     board, lights = Board(WIDTH, HEIGHT, (70, 84, 116), 26), Board(WIDTH, HEIGHT)
     for y in range(0, 200, 2):  # sky, paler and a little warmer low down
         t = y / 200
@@ -325,13 +325,24 @@ def infrared_visible(rng: np.random.Generator) -> dict[str, np.ndarray]:
     infrared = blur(heat + lamp_heat, 0.9) + 0.25 * blur(np.maximum(heat - 0.7, 0), 5)
     infrared += 0.012 * fractal(rng, (HEIGHT, WIDTH), 20) + 0.011 * noise(rng, (HEIGHT, WIDTH), 1.4)
     infrared += 0.004 * rng.standard_normal(WIDTH)  # fixed pattern of the columns
-    return {"ir-vis_ir": infrared, "ir-vis_vis": visible}
+    return infrared, visible
+
+
+def infrared_visible(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The street, as files."""
+    return dict(zip(("ir-vis_ir", "ir-vis_vis"), street(rng), strict=True))
 
 
 # ------------------------------------------------------------------------------------- medical: a slice of a head
 
 PET_STOPS = [0, 0.14, 0.3, 0.46, 0.62, 0.78, 0.92, 1.1]
 PET_COLOURS = ["000000", "0e084a", "1432aa", "008ca0", "3cb946", "f0dc28", "f05a14", "ffebd7"]
+
+
+def pet_colours(uptake: np.ndarray) -> np.ndarray:
+    """An uptake from 0 to about 1 in false colours, (H, W, 3)."""
+    colours = np.array([list(bytes.fromhex(colour)) for colour in PET_COLOURS]) / 255
+    return np.stack([np.interp(uptake, PET_STOPS, colours[:, k]) for k in range(3)], axis=-1)
 
 
 def ellipse(x: np.ndarray, y: np.ndarray, spec: tuple, edge: float = 2.0) -> np.ndarray:
@@ -403,8 +414,7 @@ def medical(rng: np.random.Generator) -> dict[str, np.ndarray]:
     shape = mri.shape
     mri = np.hypot(mri + 0.018 * noise(rng, shape, 1.3), 0.015 * rng.standard_normal(shape))
     uptake = uptake * (1 + 0.06 * noise(rng, shape, 4)) * 1.25
-    colours = np.array([list(bytes.fromhex(colour)) for colour in PET_COLOURS]) / 255
-    functional = np.stack([np.interp(uptake, PET_STOPS, colours[:, k]) for k in range(3)], axis=-1)
+    functional = pet_colours(uptake)
     inside = head > 0.5
     return {"medical_functional": functional * inside[..., None], "medical_mri": mri * inside}
 
