@@ -14,6 +14,9 @@ from refusion.tasks import Task
 MAX_PAIRS = 50
 """Most pairs in one batch."""
 
+PREVIEW = 720
+"""Longest side in pixels of the images in the gallery."""
+
 FAILED = "failed.txt"
 """File in the archive that lists what could not be fused; not there if everything was."""
 
@@ -24,39 +27,66 @@ class Batch:
 
     Attributes:
         pairs: name and both files of every pair.
-        done: name and fused picture of the pairs that were fused.
+        done: name and fused image of the pairs that were fused.
+        previews: name and a small image of them, to look at.
         failed: name of every pair or file that could not be fused, and why.
     """
 
     pairs: list[tuple[str, tuple[Path, Path]]]
     done: list[tuple[str, Path]] = field(default_factory=list)
+    previews: list[tuple[str, Path]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def match(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
-    """Match two lists of files by name: without the suffix, and without `_ir` or `_vis` and the like at the end.
+def match(firsts: list[Path], seconds: list[Path], task: Task, *, by_place: bool = False) -> Batch:
+    """Match two lists of files.
+
+    Args:
+        firsts: the first image of each pair.
+        seconds: the second ones.
+        task: its labels and the endings of its names.
+        by_place: match the first with the first, the second with the second, and so on; else by name: without the
+            suffix, and without `_ir` or `_vis` and the like at the end.
 
     Raises:
         SourceError: there are more than `MAX_PAIRS` pairs.
     """
+    batch = _by_place(firsts, seconds, task) if by_place else _by_name(firsts, seconds, task)
+    if len(batch.pairs) > MAX_PAIRS:
+        raise SourceError(f"These are {len(batch.pairs)} pairs, but at most {MAX_PAIRS} are taken at once; give fewer.")
+    return batch
+
+
+def _by_place(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
+    batch, used = Batch([]), set()
+    for first, second in zip(firsts, seconds, strict=False):
+        name, count = first.stem, 2
+        while name in used:
+            name, count = f"{first.stem}_{count}", count + 1
+        used.add(name)
+        batch.pairs.append((name, (first, second)))
+    for these, others, label in ((firsts, seconds, task.labels[1]), (seconds, firsts, task.labels[0])):
+        batch.failed += [(file.name, f"There is no {label} image at its place.") for file in these[len(others) :]]
+    return batch
+
+
+def _by_name(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
     named = [
         name_files(((file.stem.removesuffix(f"_{folder}"), file) for file in files), label)
         for files, folder, label in zip((firsts, seconds), task.folders, task.labels, strict=True)
     ]
     matched = match_files(*named)
     failed = [
-        (file.name, f"There are two {files.where} pictures of this name; give each its own.")
+        (file.name, f"There are two {files.where} images of this name; give each its own.")
         for files in named
         for _, file in files.doubles
     ]
     for one in matched.left_out:
         other = task.labels[1] if one.where == task.labels[0] else task.labels[0]
         alone = one.file in (*named[0].by_name.values(), *named[1].by_name.values())
-        told = f"There is no {other} picture of this name; the two of a pair have the same name."
+        told = f"There is no {other} image of this name; the two of a pair have the same name."
         failed.append((one.file.name, told if alone else f"It {one.reason}."))
     batch = Batch([(name, (a, b)) for name, a, b in matched.pairs], failed=failed)
-    if len(batch.pairs) > MAX_PAIRS:
-        raise SourceError(f"These are {len(batch.pairs)} pairs, but at most {MAX_PAIRS} are taken at once; give fewer.")
     return batch
 
 
@@ -89,6 +119,7 @@ def fuse_batch(
             batch.failed.append((name, str(error)))
         else:
             batch.done.append((name, files.save_fused(fused, f"{name}_fused.png")))
+            batch.previews.append((name, files.preview(fused.to_image(8), f"{name}.png", PREVIEW)))
         yield batch
 
 

@@ -1,131 +1,94 @@
 """The tab for many pairs at once."""
 
-from collections.abc import Iterator
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from refusion.demo import notes
-from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.inputs import SUFFIXES, pictures_input
-from refusion.demo.queue import CancelledError
+from refusion.demo.batch import MAX_PAIRS
+from refusion.demo.batch_events import BatchEvents
+from refusion.demo.events import PRIVATE, READING, changes, to_result
+from refusion.demo.inputs import formats, pictures_input
+from refusion.demo.result_panel import status_row
 from refusion.demo.results import ResultFiles
-from refusion.demo.service import Fusing, Settings
-from refusion.demo.task_tab import PRIVATE, session, tell_progress, toast
-from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.errors import ModelError
-from refusion.tasks import TASKS, get_task
+from refusion.demo.service import Fusing
+from refusion.demo.settings_panel import settings_panel
+from refusion.demo.showcase import Showcase
+from refusion.demo.thumbnails import thumbnails_input
+from refusion.tasks import TASKS
 
 
-def batch_tab(fusing: Fusing, files: ResultFiles) -> None:
+def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
     """Fill the tab for many pairs."""
     ready = [task for task in TASKS.values() if fusing.models.ready(task)]
-    gr.Markdown(
-        f"Up to {MAX_PAIRS} pairs of one task at once; the results come as one zip file. The two pictures of a pair "
-        "have the same name: `street.png` and `street.jpg`, or `street_ir.png` and `street_vis.png`. A pair that "
-        "cannot be fused is listed with the reason, and the others go on."
-    )
+    gr.Markdown(f"Up to {MAX_PAIRS} pairs of one task at once; the results come as one zip file.", elem_classes="lead")
     if not ready:
         gr.Markdown("This version comes without weights, so nothing can be fused here yet.")
         return
-    kinds = [", ".join(dict.fromkeys(task.labels[side] for task in ready)) for side in range(2)]
-    task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
-    gr.Markdown(f"First: {kinds[0]}. Second: {kinds[1]}.")
-    with gr.Row():
-        firsts, seconds = (
-            pictures_input(label=f"{ordinal} of each pair", file_types=SUFFIXES, height=200)
-            for ordinal in ("First", "Second")
-        )
-    note = gr.HTML(elem_classes="note-box")
-    with gr.Row(elem_classes="actions"):
-        start = gr.Button("Fuse all", variant="primary", scale=3, min_width=120)
-        cancel = gr.Button("Cancel", scale=1, min_width=90)
-    with gr.Column(visible=False) as result:
-        table = gr.HTML(label="Pairs")
-        download = gr.DownloadButton("Download all as zip", variant="primary", interactive=False)
+    with gr.Row(elem_classes=["work", "batch"]):
+        with gr.Column(scale=5, min_width=300, elem_classes="inputs"):
+            task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
+            by = gr.Radio(
+                [("of the same name", "name"), ("at the same place of both lists", "place")],
+                value="name",
+                label="A pair is two images",
+            )
+            lists, thumbnails = [], []
+            for side, ordinal in enumerate(("First", "Second")):
+                lists.append(pictures_input(label=_label(ordinal, ready[0].labels[side]), height=150))
+                thumbnails.append(thumbnails_input())
+            note = gr.HTML(elem_classes="note-box")
+            with gr.Row(elem_classes="actions"):
+                start = gr.Button("Fuse all", variant="primary", scale=3, min_width=120)
+                fill = gr.Button("Use example pairs", scale=2, min_width=120)
+            panel = settings_panel(None, fusing.models)
+            gr.HTML(
+                '<p class="credit">Names may end in the kind: <code>street_ir.png</code> and '
+                "<code>street_vis.png</code>, or <code>street.png</code> twice. A pair that cannot be fused is listed "
+                f"with the reason, and the others go on. {formats()} are read.</p>",
+                elem_classes="advice",
+            )
+        with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-batch"):
+            status, cancel = status_row()
+            gallery = gr.Gallery(
+                label="Fused images",
+                columns=3,
+                object_fit="contain",
+                height="auto",
+                interactive=False,
+                visible=False,
+                format="png",
+                buttons=["fullscreen"],
+            )
+            download = gr.DownloadButton("Download all as zip", variant="primary", visible=False)
+            table = gr.HTML("")
+    done = gr.State(False)
+    events = BatchEvents(fusing, files, showcase)
 
-    def run(
-        name: Any, a: Any, b: Any, request: gr.Request, progress: gr.Progress = gr.Progress()
-    ) -> Iterator[list[Any]]:
-        """Fuse all pairs, and show how far it is after each."""
-        try:
-            chosen = get_task(str(name))
-            first, second = chosen.labels
-            batch = match(_stored(a, first), _stored(b, second), chosen)
-            settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
-            count = len(batch.pairs)
-
-            def tell(index: int) -> Any:
-                return tell_progress(_part(progress, index, count), f"Pair {index + 1} of {count}")
-
-            yield [notes.good(f"{count} pairs."), gr.Column(visible=True), _table(batch), _no_file()]
-            for state in fuse_batch(batch, session(request), settings, fusing, files, tell):
-                yield [gr.skip(), gr.skip(), _table(state), gr.skip()]
-        except CancelledError:
-            yield [notes.good("Cancelled."), gr.skip(), gr.skip(), gr.skip()]
-            return
-        except (SourceError, ModelError, ValueError) as error:
-            toast(str(error))
-            yield [notes.bad(str(error)), gr.skip(), gr.skip(), gr.skip()]
-            return
-        if not batch.done:
-            message = "No pair could be fused; the list says why."
-            yield [notes.bad(message), gr.skip(), _table(batch), _no_file()]
-            return
-        said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
-        path = archive(batch, files)
-        yield [notes.good(said), gr.skip(), _table(batch), gr.DownloadButton(value=str(path), interactive=True)]
-
-    def stop(request: gr.Request) -> str:
-        """Stop what this visitor has running."""
-        fusing.jobs.cancel(session(request))
-        return notes.good("Cancelled.")
-
-    running = start.click(
-        run,
-        [task, firsts, seconds],
-        [note, result, table, download],
+    inputs = [task, by, *lists]
+    gr.on(
+        changes([*inputs, *panel.inputs]),
+        events.check,
+        [*inputs, done],
+        [note, *thumbnails, status, *lists],
+        trigger_mode="always_last",
+        **READING,
+    )
+    for files_input, row in zip(lists, thumbnails, strict=True):
+        row.move(events.move, files_input, files_input, **READING)
+    fill.click(events.examples, task, [by, *lists], **READING)
+    running: Any = start.click(
+        events.run,
+        [*inputs, *panel.inputs],
+        [note, status, table, gallery, download, done],
         preprocess=False,
-        show_progress_on=note,
+        show_progress_on=status,
         concurrency_id="batch",
         concurrency_limit=1,
+        js=to_result("batch"),
         **PRIVATE,
     )
-    cancel.click(stop, None, note, cancels=[running], queue=False, show_progress="hidden", **PRIVATE)
+    cancel.click(events.cancel, None, status, cancels=[running], queue=False, show_progress="hidden", **PRIVATE)
 
 
-def _stored(uploads: Any, label: str) -> list[Path]:
-    if not isinstance(uploads, list) or not uploads:
-        raise SourceError(f"There are no {label} pictures yet; add both kinds, then fuse all.")
-    if len(uploads) > 2 * MAX_PAIRS:
-        raise SourceError(f"These are {len(uploads)} {label} pictures; at most {MAX_PAIRS} pairs are taken at once.")
-    return [stored_path(upload, label) for upload in uploads]
-
-
-def _part(progress: gr.Progress, index: int, count: int) -> Any:
-    def part(fraction: float, desc: str) -> None:
-        progress((index + fraction) / count, desc=desc)
-
-    return part
-
-
-def _table(batch: Batch) -> str:
-    failed, done = dict(batch.failed), {name for name, _ in batch.done}
-    rows = [
-        *(
-            (name, failed.get(name) or ("fused" if name in done else "waiting"), name in failed)
-            for name, _ in batch.pairs
-        ),
-        *((name, why, True) for name, why in batch.failed if name not in dict(batch.pairs)),
-    ]
-    body = "".join(
-        f'<tr class="{"bad" if bad else ""}"><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>'
-        for name, said, bad in rows
-    )
-    return f'<table class="pairs"><thead><tr><th>pair</th><th>state</th></tr></thead><tbody>{body}</tbody></table>'
-
-
-def _no_file() -> gr.DownloadButton:
-    return gr.DownloadButton(value=None, interactive=False)
+def _label(ordinal: str, label: str) -> str:
+    return f"{ordinal} of each pair: {label}"

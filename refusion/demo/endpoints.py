@@ -5,16 +5,16 @@ from typing import Any
 
 import gradio as gr
 
-from refusion.demo.inputs import picture_input
+from refusion.demo.events import computing, heading, session
+from refusion.demo.inputs import formats, picture_input
+from refusion.demo.link import endpoint
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
-from refusion.demo.task_tab import TaskInputs, heading, session
+from refusion.demo.task_tab import TaskInputs
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.tasks import TASKS, Task, get_task
-
-ON_DEVICE: dict[str, Any] = {"concurrency_id": "fusion", "concurrency_limit": 1, "preprocess": False}
 
 
 def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
@@ -24,8 +24,8 @@ def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultF
         _fuse(task, fusing, files),
         [inputs.a, inputs.b, *inputs.settings.inputs],
         fused,
-        api_name=_name(task),
-        **ON_DEVICE,
+        api_name=endpoint(task),
+        **_on_device(fusing),
     )
 
 
@@ -38,7 +38,7 @@ def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
         [a, b, fused, task],
         gr.JSON(label="Scores", visible=False),
         api_name="evaluate",
-        **ON_DEVICE,
+        **_on_device(fusing),
     )
 
 
@@ -65,13 +65,13 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
     first, second = task.labels
-    fuse.__name__ = _name(task)  # What the tool of the Model Context Protocol is called.
+    fuse.__name__ = endpoint(task)  # What the tool of the Model Context Protocol is called.
     fuse.__doc__ = f"""Fuse two registered pictures of one scene ({first} and {second}) into one, pixel for pixel as
     `refusion fuse --task {task.name}` does.
 
     Args:
-        a: {heading(first)} picture: PNG, JPEG, TIFF, BMP or WebP.
-        b: {heading(second)} picture of the same width and height.
+        a: {heading(first)} image; {formats()} are read.
+        b: {heading(second)} image of the same width and height.
         output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
         anchor: What ties the fused grey levels to the sources: guided, choice, bounds or none.
         chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
@@ -121,8 +121,8 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     return evaluate
 
 
-def _name(task: Task) -> str:
-    return f"fuse_{task.name.replace('-', '_')}"
+def _on_device(fusing: Fusing) -> dict[str, Any]:
+    return computing(fusing.options) | {"api_visibility": "public"}
 
 
 def refusal(error: Exception) -> gr.Error:

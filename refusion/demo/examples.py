@@ -1,60 +1,103 @@
-"""The example pairs, which this project renders itself."""
+"""The example pairs and stacks: rendered, or freely licensed."""
 
+import base64
+import json
 from dataclasses import dataclass
+from functools import cache
+from html import escape
 from pathlib import Path
 
 from refusion.system.resources import resource_folders
-from refusion.tasks import Task
 
-_TITLES = {
-    "ir-vis": "A street at dusk",
-    "medical": "A head phantom",
-    "multi-focus": "A cup before a shelf",
-    "multi-exposure": "A room with a window",
-}
+LIST = "examples.json"
+"""What the folder of the examples holds, with the origin and licence of each."""
 
 
 @dataclass(frozen=True)
-class ExamplePair:
-    """Two files, A first, and what they show."""
+class Example:
+    """Files of one scene, and what is known about them.
 
-    title: str
-    paths: tuple[Path, Path]
+    Attributes:
+        name: unique name, which links use.
+        task: name of its task.
+        title: what it shows.
+        paths: the sources in the order of the task; three or more are a stack.
+        origin: where the images come from.
+        licence: what their use is bound to.
+        thumbnail: a small picture of it, WebP.
+    """
 
-
-@dataclass(frozen=True)
-class ExampleStack:
-    """Files of a stack, the name of its task, and what it shows."""
-
-    title: str
+    name: str
     task: str
+    title: str
     paths: tuple[Path, ...]
+    origin: str
+    licence: str
+    thumbnail: bytes
 
 
-def examples_folder() -> Path | None:
-    """The folder of the examples, or None where this installation has none."""
-    return next((f for f in resource_folders("space/examples", "examples") if any(f.glob("*.png"))), None)
-
-
-def example_pairs(task: Task) -> list[ExamplePair]:
-    """All example pairs of a task: files NAME_A.png and NAME_B.png whose NAME begins with that of the task."""
-    folder = examples_folder()
+@cache
+def all_examples() -> tuple[Example, ...]:
+    """Every example that this installation has; none if it came without them."""
+    folders = resource_folders("space/examples", "examples")
+    folder = next((folder for folder in folders if (folder / LIST).is_file()), None)
     if folder is None:
-        return []
-    first, second = task.folders
-    pairs = []
-    for path in sorted(folder.glob(f"{task.name}*_{first}.png")):
-        name = path.name.removesuffix(f"_{first}.png")
-        other = path.with_name(f"{name}_{second}.png")
-        if other.is_file():
-            pairs.append(ExamplePair(_TITLES.get(name, name), (path, other)))
-    return pairs
+        return ()
+    return tuple(
+        Example(
+            entry["name"],
+            entry["task"],
+            entry["title"],
+            tuple(folder / name for name in entry["files"]),
+            entry["origin"],
+            entry["licence"],
+            (folder / "thumbnails" / f"{entry['name']}.webp").read_bytes(),
+        )
+        for entry in json.loads((folder / LIST).read_text(encoding="utf-8"))
+    )
 
 
-def example_stack() -> ExampleStack | None:
-    """The example for the tab for stacks, or None where this installation has none."""
-    folder = examples_folder()
-    paths = tuple(folder / f"multi-exposure_{name}.png" for name in ("under", "middle", "over")) if folder else ()
-    if not paths or not all(path.is_file() for path in paths):
-        return None
-    return ExampleStack("A room in three exposures", "multi-exposure", paths)
+def example_pairs(task: str) -> list[Example]:
+    """The example pairs of a task."""
+    return [example for example in all_examples() if example.task == task and len(example.paths) == 2]
+
+
+def example_stacks() -> list[Example]:
+    """The examples of three images and more."""
+    return [example for example in all_examples() if len(example.paths) > 2]
+
+
+def thumbnail_address(example: Example) -> str:
+    """The thumbnail as an address that holds all of it."""
+    return f"data:image/webp;base64,{base64.b64encode(example.thumbnail).decode()}"
+
+
+def strip_html(examples: list[Example]) -> str:
+    """Thumbnails as buttons, each with what it shows; ``data-name`` says which was pressed."""
+    buttons = "".join(
+        f'<button type="button" data-name="{escape(example.name)}" '
+        f'title="{escape(f"{example.title}. {example.origin}. {example.licence}.")}">'
+        f'<img src="{thumbnail_address(example)}" alt="" '
+        f'width="200" height="150"><span>{escape(example.title)}</span></button>'
+        for example in examples
+    )
+    return f'<div class="strip" role="group" aria-label="Examples">{buttons}</div>'
+
+
+def poster(examples: list[Example]) -> str:
+    """The thumbnail of the first example, or nothing where there is none."""
+    return thumbnail_address(examples[0]) if examples else ""
+
+
+STRIP_SCRIPT = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-name]');
+  if (button) trigger('click', { name: button.dataset.name });
+});
+"""
+"""Tells the server which thumbnail was pressed."""
+
+
+def credit_html(example: Example) -> str:
+    """Where the images of an example come from, and their licence."""
+    return f'<p class="credit">{escape(example.origin)}. {escape(example.licence)}.</p>'

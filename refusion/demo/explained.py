@@ -1,6 +1,8 @@
 """Scores and explanations as a visitor sees them."""
 
 import math
+from collections.abc import Callable
+from html import escape
 
 from PIL import Image
 
@@ -38,31 +40,44 @@ def _better(figure: str) -> str:
     return f'{arrow} <span class="word">{word}</span>'
 
 
-def explained_pictures(
-    explanation: Explanation, labels: tuple[str, str], names: tuple[str, str], model: str
-) -> dict[str, tuple[Image.Image, str]]:
-    """w, v and both reconstructions, each with a text for those who do not see it."""
+def explained_html(
+    explanation: Explanation,
+    labels: tuple[str, str],
+    names: tuple[str, str],
+    model: str,
+    shrunk: bool,
+    save: Callable[[Image.Image, str], str],
+) -> str:
+    """w, v and both reconstructions with captions, and the figures in sentences.
+
+    Args:
+        explanation: what the learned loss weighed.
+        labels: what the sources are called.
+        names: their file names.
+        model: name of the model.
+        shrunk: whether the pair was shrunk for this.
+        save: writes an image under a name and returns its address.
+    """
     pictures = draw_pictures(explanation, Captions(labels, names, model))
     w, v = weight_figures(explanation.intensity), weight_figures(explanation.gradient)
-    return {
-        "w": (pictures["w.png"], f"Map of w: brightness of {labels[0]} counts {w.mean:.0%} on average"),
-        "v": (pictures["v.png"], f"Map of v: edges of {labels[0]} count {v.mean:.0%} on average"),
-        "reconstruction_a": (pictures["reconstruction_a.png"], f"{labels[0]} as got back out of the fused picture"),
-        "reconstruction_b": (pictures["reconstruction_b.png"], f"{labels[1]} as got back out of the fused picture"),
-    }
-
-
-def explained_text(explanation: Explanation, labels: tuple[str, str], shrunk: bool) -> str:
-    """The figures of an explanation in sentences."""
-    first, second = labels
-    w, v = weight_figures(explanation.intensity), weight_figures(explanation.gradient)
     errors = [_decibels(error_figures(error)) for error in (explanation.error_a, explanation.error_b)]
+    first, second = labels
+    figures = (
+        ("w.png", f"w: whose brightness counts ({first} {w.mean:.0%})", "Map of w"),
+        ("v.png", f"v: whose edges count ({first} {v.mean:.0%})", "Map of v"),
+        ("reconstruction_a.png", f"{first}, reconstructed from the fused image ({errors[0]})", "Reconstruction"),
+        ("reconstruction_b.png", f"{second}, reconstructed from the fused image ({errors[1]})", "Reconstruction"),
+    )
+    shown = "".join(
+        f'<figure><a href="{escape(address)}" target="_blank"><img src="{escape(address)}" alt="{escape(kind)}"></a>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, caption, kind in figures
+        for address in [save(pictures[name], name)]
+    )
     smaller = " The pair was shrunk for this, as it takes much memory." if shrunk else ""
     return (
-        f"Orange: the loss asks for what **{first}** shows there; blue: for what **{second}** shows. "
-        f"On average brightness counts {w.mean:.2f} / {1 - w.mean:.2f} and edges count {v.mean:.2f} / "
-        f"{1 - v.mean:.2f}. Got back out of the fused picture: {first} at {errors[0]}, {second} at {errors[1]} (PSNR)."
-        f"{smaller}"
+        f'<p class="note good">Orange: the loss asks for what the {escape(first)} image shows there; blue: for what '
+        f'the {escape(second)} image shows.{smaller}</p><div class="explained">{shown}</div>'
     )
 
 

@@ -1,17 +1,39 @@
 """The inputs for pictures: files that were uploaded here, and nothing else."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
+from refusion.pairs.files import SUFFIXES
+
+_HEIC = {".heic", ".heif"}
+"""Suffixes that the package pillow-heif reads, which need not be installed."""
+
+_NO_IMAGES = {".dcm"}
+"""Suffixes that browsers do not count among the images, so that only programs can send them."""
+
+_NAMES = {".jpg": "JPEG", ".tif": "TIFF", ".webp": "WebP", ".jpeg": "", ".tiff": "", ".heif": ""}
+"""What formats are called where that is not their suffix in capitals; the second spelling of one has no name."""
+
 REFUSED_ADDRESS = "Give a picture as a file, not as an address: this demo downloads nothing."
 
-SUFFIXES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"]
-"""What the page lets a visitor choose many of."""
-
 Input = TypeVar("Input", gr.Image, gr.File)
+
+
+def suffixes() -> list[str]:
+    """The suffixes of the images that are read here, the best known first."""
+    first = [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
+    known = [*first, *sorted(SUFFIXES - set(first) - _NO_IMAGES)]
+    return [suffix for suffix in known if suffix not in _HEIC or find_spec("pillow_heif")]
+
+
+def formats() -> str:
+    """The formats that are read here, as people call them: ``PNG, JPEG, TIFF, ... and WebP``."""
+    names = [name for suffix in suffixes() if (name := _NAMES.get(suffix, suffix[1:].upper()))]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def picture_input(**options: Any) -> gr.Image:
@@ -30,7 +52,16 @@ def picture_input(**options: Any) -> gr.Image:
 
 def pictures_input(**options: Any) -> gr.File:
     """An input for many pictures."""
-    return _files_only(gr.File(type="filepath", file_count="multiple", interactive=True, **options))
+    return _files_only(
+        gr.File(
+            type="filepath",
+            file_count="multiple",
+            file_types=suffixes(),
+            allow_reordering=True,
+            interactive=True,
+            **options,
+        )
+    )
 
 
 def _files_only(component: Input) -> Input:

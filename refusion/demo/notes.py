@@ -2,14 +2,6 @@
 
 from html import escape
 
-STYLE = """
-.prose .note { margin: 0; padding: 0.375rem 0.75rem; border-radius: var(--radius-md); font-size: var(--text-sm);
-  color: var(--body-text-color); overflow-wrap: anywhere; }
-.prose .note.good { padding: 0 0.25rem; }
-.prose .note.bad { background: var(--error-background-fill); border: 1px solid var(--error-border-color);
-  color: var(--error-text-color); }
-"""
-
 
 def good(text: str) -> str:
     """A fact."""
@@ -19,6 +11,11 @@ def good(text: str) -> str:
 def bad(text: str) -> str:
     """What is wrong, and what to do."""
     return f'<p class="note bad" role="alert">{escape(text)}</p>'
+
+
+def stale(text: str) -> str:
+    """What is on the page is not what the inputs ask for."""
+    return f'<p class="note stale" role="status">{escape(text)}</p>'
 
 
 def seconds(value: float) -> str:

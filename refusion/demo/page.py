@@ -1,17 +1,21 @@
 """The page: a tab for each task, one for many pairs, one about it all."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import gradio as gr
 
 from refusion.demo import texts
 from refusion.demo.batch_tab import batch_tab
 from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
+from refusion.demo.events import READING, session
+from refusion.demo.link import read_query
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
+from refusion.demo.showcase import Showcase
 from refusion.demo.stack_tab import stack_tab
-from refusion.demo.task_tab import session, task_tab
+from refusion.demo.task_tab import task_tab
 from refusion.tasks import TASKS, Task
 
 SECONDS_KEPT = 3600
@@ -31,27 +35,36 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
         ModelError: a model that is asked for in the options cannot be loaded.
     """
     fusing, files = Fusing(options), ResultFiles()
+    showcase = Showcase(fusing, files)
+    if options.load_at_start:
+        showcase.prepare()
     with gr.Blocks(title="ReFusion", analytics_enabled=False, delete_cache=(SECONDS_KEPT // 6, SECONDS_KEPT)) as demo:
         gr.Markdown(f"# ReFusion\n{texts.INTRODUCTION}", elem_classes="top")
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap", elem_classes="tasks") as tabs:
             for task in tasks:
-                with gr.Tab(task.title, id=task.name):
-                    inputs = task_tab(task, fusing, files)
+                with gr.Tab(task.title, id=task.name) as tab:
+                    inputs = task_tab(task, fusing, files, showcase, demo, tab)
                     if inputs is not None:
                         fuse_endpoint(task, inputs, fusing, files)
-            with gr.Tab("Stack", id="stack"):
-                stack_tab(fusing, files)
+            with gr.Tab("Stack", id="stack") as tab:
+                stack_tab(fusing, files, showcase, tab)
             with gr.Tab("Batch", id="batch"):
-                batch_tab(fusing, files)
+                batch_tab(fusing, files, showcase)
             with gr.Tab("About", id="about"):
                 gr.Markdown(texts.METHOD)
                 gr.HTML(texts.METHOD_FIGURE)
                 gr.Markdown(texts.about())
         evaluate_endpoint(fusing, files)
 
+        def arrive(request: gr.Request) -> Any:
+            wanted = dict(request.query_params)
+            return gr.Tabs(selected=read_query(wanted).tab) if wanted else gr.skip()
+
+        demo.load(arrive, None, tabs, **READING)
+
         def leave(request: gr.Request) -> None:
             fusing.jobs.cancel(session(request))
 
         demo.unload(leave)
     demo.temp_file_sets.append(files.written)
-    return demo.queue(max_size=options.queue_size)
+    return demo.queue(max_size=options.queue_size - options.queue_size // 2)

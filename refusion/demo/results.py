@@ -5,18 +5,19 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from refusion.demo.compare import compare_html
-from refusion.demo.options import DemoOptions
-from refusion.demo.service import source_picture
-from refusion.images import save_image
 from refusion.inference.finishing import Fused
+from refusion.demo.service import shown_image
+from refusion.demo.viewer import viewer_html
+from refusion.images import Picture, save_image
 
 PREVIEW_SIDE = 1600
 """Longest side in pixels of a picture that is only looked at."""
+
+SHOWN = 6
+"""How many sources of a stack a result can be compared with."""
 
 
 class ResultFiles:
@@ -40,12 +41,14 @@ class ResultFiles:
         save_image(image, path)
         return path
 
-    def preview(self, image: Image.Image, name: str) -> Path:
-        """Write a picture that is only looked at: shrunk to `PREVIEW_SIDE` if it is larger."""
-        if max(image.size) > PREVIEW_SIDE:
+    def preview(self, image: Image.Image, name: str, side: int = PREVIEW_SIDE) -> Path:
+        """Write a PNG file that is only looked at: shrunk to this longest side if it is larger."""
+        if max(image.size) > side:
             image = image.copy()
-            image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        return self.save(image, name)
+            image.thumbnail((side, side))
+        path = self._new(name)
+        image.save(path, compress_level=1)  # Written fast, and without loss.
+        return path
 
     def zip(self, files: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]], name: str) -> Path:
         """Write an archive of files and texts, given by their names in it."""
@@ -71,21 +74,23 @@ class ResultFiles:
 
 
 def comparison(
-    group: str, labelled: Sequence[tuple[str, Path]], fused: Fused, files: ResultFiles, options: DemoOptions
+    group: str, labelled: Sequence[tuple[str, Picture]], fused: Fused, saved: Path, files: ResultFiles
 ) -> str:
-    """The fused picture and its sources, one over the other, as HTML; see `refusion.demo.compare.compare_html`."""
-    shown = files.preview(fused.to_image(8), "fused.png")
-    sources = [
-        (label, file_address(files.preview(source_picture(path, options), "source.png"))) for label, path in labelled
-    ]
-    return compare_html(group, sources, file_address(shown), fused.size)
+    """The viewer of a fused image and its sources; see `refusion.demo.viewer.viewer_html`.
+
+    Args:
+        group: name of the choice between the sources, unique on the page.
+        labelled: label and image of each source.
+        fused: what is shown.
+        saved: its file.
+        files: where what is only looked at is written.
+    """
+    small = max(fused.size) <= PREVIEW_SIDE
+    shown = saved if small else files.preview(fused.to_image(8), "fused.png")
+    sources = [(label, file_address(files.preview(shown_image(picture), "source.png"))) for label, picture in labelled]
+    return viewer_html(group, sources, file_address(shown), fused.size)
 
 
 def file_address(path: Path) -> str:
     """Address of a file in the folder for uploads, relative to the page."""
     return f"gradio_api/file={path}"
-
-
-def update_image(path: Path, alt_text: str) -> gr.Image:
-    """What an image component becomes."""
-    return gr.Image(value=str(path), alt_text=alt_text)

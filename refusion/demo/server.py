@@ -126,6 +126,7 @@ def serve(
         enable_monitoring=False,
         footer_links=["api", "settings"],
         mcp_server=mcp,
+        max_threads=40 + options.queue_size,
         max_file_size=options.max_file_mb * 1_000_000,
     )
     if wait:

@@ -1,7 +1,7 @@
 """From two uploads to a fused picture, its scores, and where the learned loss looked."""
 
 import math
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ from PIL import Image
 from refusion import api
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
-from refusion.demo.queue import JobQueue
-from refusion.demo.uploads import SourceError, read_stack, read_upload, read_uploads
+from refusion.demo.queue import JobQueue, Tick
+from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads
 from refusion.explanation.maps import Explanation, explain
-from refusion.images import Picture, to_image
+from refusion.images import Picture, PictureSource, to_image
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import figures_of, levels
 from refusion.metrics.fusion import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
@@ -29,8 +29,8 @@ MAX_EXPLAINED_MEGAPIXELS = 0.2
 MAX_SCORED_MEGAPIXELS = 8.0
 """Larger results are not scored here; the metrics take about 0.3 GB for each megapixel."""
 
-OnTick = Callable[[float, float], None]
-"""Told the seconds since a job began, and how many it takes in all, as earlier ones did."""
+OnTick = Callable[[Tick], None]
+"""Told how far a job is, a few times a second."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,13 @@ class Settings:
     output_range: OutputRange | None
     anchor: Anchor | None
     chroma: ChromaRule | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for settings that fuse a pair in the same way."""
+        task = self.task
+        own = (self.output_range or task.output_range, self.anchor or task.anchor, self.chroma or task.chroma)
+        return (task.name, self.model, *own)
 
     @classmethod
     def checked(
@@ -82,8 +89,10 @@ class Fusing:
 
     def __init__(self, options: DemoOptions) -> None:
         self.options = options
+        self.uploads = Uploads(options)
         self.models = Models(options)
         self.jobs = JobQueue(options.device)
+        self._examples = threading.Lock()
         # Decorated functions may run in another process: they take and return only what can be sent there.
         self._fuse = options.on_device(self._fuse_here)
 
@@ -96,25 +105,32 @@ class Fusing:
             ValueError: the task or a setting does not go with a stack.
             CancelledError: the visitor cancelled.
         """
-        size = (read_uploads(paths, self.options)[0] if len(paths) == 2 else read_stack(paths, self.options)).size
+        sources = self._sources(paths)
         self.models.fusion(settings.model)
-        megapixels = size[0] * size[1] / 1e6 * (len(paths) - 1)
-        expected = self.jobs.estimate(megapixels)
-        start: list[float] = []
+        megapixels = self.uploads.facts(paths[0]).megapixels * (len(paths) - 1)
+        return self.jobs.run(session, self._fuse, sources, settings, megapixels=megapixels, on_tick=on_tick)
 
-        def tick(seconds: float) -> None:
-            if seconds and not start:
-                start.append(time.monotonic() - seconds)
-            on_tick(seconds, expected)
+    def fuse_on_cpu(self, paths: tuple[Path, ...], task: Task) -> api.Fused:
+        """Fuse an example with the settings of its task, beside the queue: it takes less than a second.
 
-        fused = self.jobs.run(session, self._fuse, paths, settings, on_tick=tick)
-        if start:
-            self.jobs.learn(megapixels, time.monotonic() - start[0])
-        return fused
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        with self._examples:
+            return api.fuse(paths, task=task.name, model=self.models.own(task), device="cpu")
 
-    def _fuse_here(self, paths: tuple[Path, ...], settings: Settings) -> api.Fused:
+    def _sources(self, paths: tuple[Path, ...]) -> tuple[PictureSource, ...]:
+        """Decoded images, or the paths of a stack that is too large to be held decoded as a whole."""
+        if len(paths) == 2:
+            return self.uploads.read_pair(paths)
+        facts = self.uploads.check_stack(paths)
+        if facts.megapixels * len(paths) > KEPT_MEGAPIXELS:
+            return paths
+        return tuple(self.uploads.read(path) for path in paths)
+
+    def _fuse_here(self, sources: tuple[PictureSource, ...], settings: Settings) -> api.Fused:
         return api.fuse(
-            paths,
+            sources,
             task=settings.task.name,
             model=self.models.fusion(settings.model),
             output_range=settings.output_range,
@@ -131,8 +147,8 @@ class Fusing:
                 `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
-        first, second = read_uploads(sources, self.options)
-        result = read_upload(fused, self.options)
+        first, second = self.uploads.read_pair(sources)
+        result = self.uploads.read(fused)
         if result.size != first.size:
             raise SourceError(
                 f"The fused picture is {result.size[0]} x {result.size[1]} pixels, but its sources are "
@@ -148,13 +164,13 @@ class Fusing:
             SourceError: a picture cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
-        picture = read_upload(fused, self.options)
+        picture = self.uploads.read(fused)
         _check_scored(picture)
         result = levels(picture.luminance)
 
         def frames() -> Iterator[np.ndarray]:
             for path in sources:
-                yield levels(read_upload(path, self.options).luminance)
+                yield levels(self.uploads.read(path).luminance)
 
         return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
 
@@ -166,7 +182,7 @@ class Fusing:
             ModelError: the model has only the fusion module.
             CancelledError: the visitor cancelled.
         """
-        pictures = read_uploads(sources, self.options)
+        pictures = self.uploads.read_pair(sources)
         trained = self.models.trained(model)
         arrays = [picture.luminance for picture in pictures]
         factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / _megapixels(pictures[0]))
@@ -190,9 +206,8 @@ def chroma_rules() -> tuple[str, ...]:
     return get_args(ChromaRule)
 
 
-def source_picture(path: Path, options: DemoOptions) -> Image.Image:
-    """An upload as a picture that every browser shows: what the fusion saw of it, 8 bits deep."""
-    picture = read_upload(path, options)
+def shown_image(picture: Picture) -> Image.Image:
+    """An image that every browser shows: what the fusion saw of a source, 8 bits deep."""
     return to_image(picture.luminance, picture.chroma, picture.icc_profile)
 
 

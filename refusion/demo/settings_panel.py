@@ -1,4 +1,4 @@
-"""The folded settings of a tab."""
+"""The settings of a tab."""
 
 from dataclasses import dataclass
 
@@ -26,40 +26,39 @@ class SettingsPanel:
         return [self.output_range, self.anchor, self.chroma, self.model, self.revision]
 
 
-def settings_panel(task: Task, models: Models) -> SettingsPanel:
-    """Add the settings, folded, with what suits the task chosen."""
-    rules = texts.colour_rules(task)
-    with gr.Accordion("Settings", open=False):
-        with gr.Row():
-            output_range = gr.Dropdown(
-                [(f"{name}: {texts.RANGES.get(name, '')}", name) for name in output_ranges()],
-                value=task.output_range,
-                label=texts.SETTINGS["output_range"][0],
-                info=texts.SETTINGS["output_range"][1],
-            )
-            anchor = gr.Dropdown(
-                [(f"{name}: {texts.ANCHORS.get(name, '')}", name) for name in anchors()],
-                value=task.anchor,
-                label=texts.SETTINGS["anchor"][0],
-                info=texts.SETTINGS["anchor"][1],
-            )
-            chroma = gr.Dropdown(
-                [(rules.get(name, name), name) for name in chroma_rules()],
-                value=task.chroma,
-                label=texts.SETTINGS["chroma"][0],
-                info=texts.SETTINGS["chroma"][1],
-            )
+def settings_panel(task: Task | None, models: Models) -> SettingsPanel:
+    """Add the settings, folded, with what suits the task chosen; what suits any task is chosen as such."""
+    rules = texts.colour_rules(task.labels if task else ("first", "second"))
+    own = [] if task else [("What suits the task", "")]
+    with gr.Accordion("Settings", open=False, elem_classes="settings"):
+        output_range = gr.Dropdown(
+            own + [(texts.RANGES[name], name) for name in output_ranges()],
+            value=task.output_range if task else "",
+            label=texts.SETTINGS["output_range"][0],
+            info=texts.SETTINGS["output_range"][1],
+        )
+        anchor = gr.Dropdown(
+            own + [(texts.ANCHORS[name], name) for name in anchors()],
+            value=task.anchor if task else "",
+            label=texts.SETTINGS["anchor"][0],
+            info=texts.SETTINGS["anchor"][1],
+        )
+        chroma = gr.Dropdown(
+            own + [(rules[name], name) for name in chroma_rules()],
+            value=task.chroma if task else "",
+            label=texts.SETTINGS["chroma"][0],
+            info=texts.SETTINGS["chroma"][1],
+        )
         with gr.Row():
             model = gr.Dropdown(
-                models.names,
-                value=models.own(task),
+                own + [(name, name) for name in models.names],
+                value=models.own(task) if task else "",
                 label="Model",
-                info="A bundled model, or OWNER/NAME of a public one on the Hub."
-                if models.hub_models
-                else "A bundled model.",
+                info="A bundled model, or OWNER/NAME on the Hub." if models.hub_models else "A bundled model.",
                 allow_custom_value=models.hub_models,
+                min_width=160,
             )
             revision = gr.Textbox(
-                value="", label="Revision", info="Branch, tag or commit of a model on the Hub.", max_lines=1
+                value="", label="Revision", info="Branch, tag or commit on the Hub.", max_lines=1, min_width=120
             )
     return SettingsPanel(output_range, anchor, chroma, model, revision)

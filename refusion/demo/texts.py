@@ -1,42 +1,46 @@
 """What the demo says: the tasks, the settings, the figures, and the About tab."""
 
+from refusion.demo.inputs import formats
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
 
-INTRODUCTION = (
-    "Two registered pictures of one scene in, one picture out that keeps what matters of both. "
-    "The loss that decides what matters was itself learned."
-)
+INTRODUCTION = "Two aligned images of one scene in, one image out that keeps what matters in both."
 
 SETTINGS = {
-    "output_range": ("Output range", "What the grey levels are brought to."),
-    "anchor": ("Anchor", "What ties the fused grey levels to the sources."),
-    "chroma": ("Colour", "Where the colour comes from."),
+    "output_range": ("Range of the grey levels", "How dark and how bright the fused image gets."),
+    "anchor": ("Tie to the sources", "How closely its grey levels follow the sources."),
+    "chroma": ("Colour", "Where its colour comes from."),
 }
 """The label of each setting and what it is about."""
 
 RANGES = {
-    "sources": "range of the sources",
-    "contrast": f"contrast times {CONTRAST}",
-    "robust": "full, outliers clipped",
-    "stretch": "from black to white",
-    "network": "as it comes",
+    "sources": "Keep the range of the sources",
+    "contrast": f"Raise the contrast ({CONTRAST:g} times)",
+    "robust": "Full range, except for outliers",
+    "stretch": "Stretch from black to white",
+    "network": "Leave as the network gives it",
 }
 
 ANCHORS = {
-    "guided": "locally made of both",
-    "choice": "pixels of either source",
-    "bounds": "between the two",
-    "none": "not tied to them",
+    "guided": "Follow both sources locally",
+    "choice": "Choose one source per pixel",
+    "bounds": "Keep between the sources",
+    "none": "Do not tie it to the sources",
 }
 
-_PAIRS = {
-    "ir-vis": "Take a thermal or near-infrared picture and an ordinary photograph from the same spot.",
+_LEADS = {
+    "ir-vis": "People and hot objects from the infrared, texture and lettering from the visible.",
+    "medical": "What CT, PET or SPECT shows, on the tissue of the MRI. Not for diagnosis.",
+    "multi-focus": "One photograph focused near, one focused far: sharp in both.",
+    "multi-exposure": "A dark photograph that keeps the lights, a bright one that keeps the shadows: detail in both.",
+}
+
+_ADVICE = {
+    "ir-vis": "Take a thermal or near-infrared image and an ordinary photograph from the same spot.",
     "medical": "Take two registered slices of one patient: a CT, PET or SPECT slice and an MRI slice.",
-    "multi-focus": "Take two photographs from a tripod: one focused on what is near, one on what is far.",
-    "multi-exposure": "Take two photographs from a tripod: a dark one that keeps the lights, and a bright one that "
-    "keeps the shadows.",
+    "multi-focus": "Take both photographs from a tripod. For three and more there is the tab Stack.",
+    "multi-exposure": "Take both photographs from a tripod. For three and more there is the tab Stack.",
 }
 
 _FIGURES = {
@@ -60,25 +64,26 @@ _FIGURES = {
 }
 
 
-def colour_rules(task: Task) -> dict[str, str]:
-    """The colour rules of a task, in words."""
-    first, second = task.labels
+def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
+    """The colour rules in words, for what the two sources are called."""
+    first, second = labels
     return {
-        "a": f"from the {first} picture",
-        "b": f"from the {second} picture",
-        "release": "from both; the stronger colour counts more",
-        "saturation": "from both, weighted by saturation",
-        "choice": "from the source that each pixel was chosen from",
+        "a": f"From the {first} image",
+        "b": f"From the {second} image",
+        "release": "From both, the stronger colour first",
+        "saturation": "From both, by saturation",
+        "choice": "From the source chosen per pixel",
     }
 
 
-def describe_task(task: Task) -> str:
-    """What kind of pair belongs in the tab of a task, as Markdown."""
-    first, second = task.labels
-    return (
-        f"{_summary(task)} {_PAIRS.get(task.name, '')} The two must match pixel for pixel: **{first}** on one side, "
-        f"**{second}** on the other. PNG, JPEG, TIFF, BMP and WebP are read."
-    )
+def lead(task: Task) -> str:
+    """What a task is for, in a sentence."""
+    return _LEADS[task.name]
+
+
+def advice(task: Task) -> str:
+    """What to give, as HTML."""
+    return f'<p class="credit">{_ADVICE[task.name]} The two must match pixel for pixel. {formats()} are read.</p>'
 
 
 def meaning(figure: str) -> str:
@@ -100,15 +105,20 @@ def about() -> str:
 
 ## Limits
 
-- The two pictures must match pixel for pixel; nothing is aligned.
-- A fused picture is made for looking at. It is not for diagnosis, nor for anything that somebody's safety depends on.
+- The two images must match pixel for pixel; nothing is aligned.
+- A fused image is made for looking at. It is not for diagnosis, nor for anything that somebody's safety depends on.
 - Scores tell how much of the sources is kept by one definition or another; none of them sees as a person does.
 - Uploads and results are removed after an hour, and nobody else is shown them.
 
 ## From a program
 
-The footer's *Use via API* has an example for each endpoint. On a machine of your own, `refusion fuse` writes the same
-picture, pixel for pixel, without these limits on size.
+Below each result stands the program that makes it. The footer's *Use via API* lists the endpoints. On a machine of
+your own, `refusion fuse` writes the same image, pixel for pixel, without these limits on size.
+
+## Examples
+
+They are rendered for this project, or freely licensed; below the thumbnails stand the origin and licence of the one
+that is shown.
 
 ## Citation
 
@@ -126,20 +136,20 @@ refusion {__version__}. Code: Apache-2.0. Weights: {licence}.
 METHOD = """
 ## The method
 
-Two sources go through a fusion network that keeps every pixel in its place. What
-the fused picture is asked for is not fixed by hand: a second network proposes, at every pixel, how much the brightness
-(w) and the edges (v) of each source count. A third network gets both sources back out of the fused picture, and how
-well it can is the measure by which the proposals are learned. All three take turns in training; only the fusion network
-is needed afterwards.
+Two sources go through a fusion network that keeps every pixel in its place. What the fused image should keep is not
+fixed by hand: a second network proposes, at every pixel, how much the brightness (w) and the edges (v) of each source
+count. A third network reconstructs both sources from the fused image, and how well it does is the measure by which the
+proposals are learned. All three are trained in turns; afterwards only the fusion network is needed.
 """
 
-# Drawn in the colour of the text, so that it is right in the light and in the dark.
-METHOD_FIGURE = """
-<figure class="method" tabindex="0"><svg viewBox="0 0 760 262" role="img" aria-labelledby="method-title" fill="none"
- stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15">
-<title id="method-title">Sources A and B go into the fusion network, which gives the fused picture, and into the loss
+# Drawn in the colour of the text, so that it is right in the light and in the dark; once wide and once tall.
+_DRAWN = 'fill="none" stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15"'
+
+METHOD_FIGURE = f"""
+<figure class="method"><svg class="wide" viewBox="0 0 760 262" role="img" aria-labelledby="method-title" {_DRAWN}>
+<title id="method-title">Sources A and B go into the fusion network, which gives the fused image, and into the loss
 proposal network, which gives the weights w and v of the loss that the fusion network is trained with. The
-reconstruction network gets A and B back out of the fused picture, and how well it can teaches the loss proposal
+reconstruction network reconstructs A and B from the fused image, and how well it can teaches the loss proposal
 network.</title>
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
 <path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker></defs>
@@ -156,6 +166,20 @@ network.</title>
 <text x="215" y="65">fusion</text><text x="411" y="65">fused</text><text x="585" y="65">reconstruction</text>
 <text x="718" y="42">A again</text><text x="718" y="88">B again</text><text x="215" y="185">loss proposal</text>
 <text x="411" y="185">w and v</text><text x="470" y="124">the loss</text><text x="400" y="236">teaches</text></g>
+</svg><svg class="tall" viewBox="0 0 340 400" role="img" aria-labelledby="method-title" {_DRAWN}>
+<g><rect x="20" y="4" width="60" height="34" rx="6"/><rect x="100" y="4" width="60" height="34" rx="6"/>
+<rect x="20" y="84" width="140" height="48" rx="8"/><rect x="40" y="178" width="100" height="44" rx="6"/>
+<rect x="20" y="272" width="140" height="48" rx="8"/><rect x="8" y="362" width="76" height="34" rx="6"/>
+<rect x="96" y="362" width="76" height="34" rx="6"/><rect x="206" y="84" width="126" height="48" rx="8"/>
+<rect x="219" y="178" width="100" height="44" rx="6"/></g>
+<g marker-end="url(#tip)"><path d="M50 38V84"/><path d="M130 38V84"/><path d="M90 132V178"/><path d="M90 222V272"/>
+<path d="M46 320V362"/><path d="M134 320V362"/><path d="M160 21H269V84"/><path d="M269 132V178"/>
+<path d="M219 200H140"/></g><path d="M160 296H334V108" stroke-dasharray="5 4"/>
+<path d="M334 108H332" marker-end="url(#tip)"/>
+<g fill="currentColor" stroke="none" text-anchor="middle"><text x="50" y="26">A</text><text x="130" y="26">B</text>
+<text x="90" y="113">fusion</text><text x="90" y="205">fused</text><text x="90" y="301">reconstruction</text>
+<text x="46" y="384">A again</text><text x="134" y="384">B again</text><text x="269" y="113">loss proposal</text>
+<text x="269" y="205">w and v</text><text x="180" y="246">the loss</text><text x="250" y="288">teaches</text></g>
 </svg>
 <figcaption>Solid: what is computed from A and B. Dashed: what the loss proposal learns from.</figcaption></figure>
 """

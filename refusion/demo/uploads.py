@@ -1,8 +1,9 @@
 """What visitors upload: checked before it is decoded, read, and refused in sentences."""
 
 import filecmp
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ from refusion.images import Picture, PictureError, read_picture
 _HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 """Formats whose header is looked at here for the size; `read_picture` decides what is read."""
 
-_NOT_SHOWN = (".tif", ".tiff")
-"""What browsers do not show."""
+_SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
+"""What browsers show."""
+
+KEPT_MEGAPIXELS = 16.0
+"""How much of what was decoded last is kept; about 12 MB for each megapixel in colour."""
+
+KEPT_FACTS = 1000
+"""Of how many uploads the size is remembered."""
 
 
 class SourceError(PictureError):
@@ -66,12 +73,80 @@ def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
     return path
 
 
-def read_upload(path: Path, options: DemoOptions, side: int | None = None) -> Picture:
-    """Read a stored upload; size in bytes and pixels are checked before it is decoded.
+class Uploads:
+    """Reads stored uploads; the last ones are kept decoded, so that looking at one and fusing it decodes it once.
 
-    Raises:
-        SourceError: it is too large, or no picture that can be read.
+    Args:
+        options: the limits.
     """
+
+    def __init__(self, options: DemoOptions) -> None:
+        self.options = options
+        self._lock = threading.Lock()
+        # The folder that a file is stored in is named by its content, so a path stands for the same image for ever.
+        self._pictures: OrderedDict[Path, Picture] = OrderedDict()
+        self._facts: OrderedDict[Path, Facts] = OrderedDict()
+
+    def read(self, path: Path, side: int | None = None) -> Picture:
+        """Read a stored upload; size in bytes and pixels are checked before it is decoded.
+
+        Raises:
+            SourceError: it is too large, or no image that can be read.
+            FileNotFoundError: it was removed meanwhile.
+        """
+        with self._lock:
+            if path in self._pictures:
+                self._pictures.move_to_end(path)
+                return self._pictures[path]
+            picture = _decode(path, self.options, side)
+            self._pictures[path] = picture
+            self._facts[path] = Facts(picture.size, picture.chroma is not None)
+            while len(self._pictures) > 1 and sum(map(_megapixels, self._pictures.values())) > KEPT_MEGAPIXELS:
+                self._pictures.popitem(last=False)
+            while len(self._facts) > KEPT_FACTS:
+                self._facts.popitem(last=False)
+            return picture
+
+    def read_pair(self, paths: tuple[Path, Path]) -> tuple[Picture, Picture]:
+        """Read a pair and check that its images belong together.
+
+        Raises:
+            SourceError: an image cannot be read, the sizes differ, or both are the same file.
+        """
+        first, second = (self.read(path, side) for side, path in enumerate(paths))
+        check_together(paths, (first.size, second.size))
+        return first, second
+
+    def facts(self, path: Path, side: int | None = None) -> Facts:
+        """What is said about a stored upload next to its input.
+
+        Raises:
+            SourceError: it is too large, or no image that can be read.
+        """
+        with self._lock:
+            found = self._facts.get(path)
+        if found is None:
+            picture = self.read(path, side)
+            found = Facts(picture.size, picture.chroma is not None)
+        return found
+
+    def check_stack(self, paths: tuple[Path, ...]) -> Facts:
+        """Check that all images of a stack can be read and have one size, and return the facts of the first.
+
+        Raises:
+            SourceError: an image cannot be read, or has another size than the first.
+        """
+        first = self.facts(paths[0])
+        for path in paths[1:]:
+            if (size := self.facts(path).size) != first.size:
+                raise SourceError(
+                    f"The images of a stack must match pixel for pixel, but {paths[0].name} is {first.size[0]} x "
+                    f"{first.size[1]} and {path.name} is {size[0]} x {size[1]} (width x height)."
+                )
+        return first
+
+
+def _decode(path: Path, options: DemoOptions, side: int | None) -> Picture:
     if path.stat().st_size > options.max_file_mb * 1_000_000:
         raise SourceError(
             f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb}; "
@@ -85,31 +160,8 @@ def read_upload(path: Path, options: DemoOptions, side: int | None = None) -> Pi
         raise SourceError(str(error), side) from error
 
 
-def read_uploads(paths: tuple[Path, Path], options: DemoOptions) -> tuple[Picture, Picture]:
-    """Read a pair and check that its pictures belong together.
-
-    Raises:
-        SourceError: a picture cannot be read, the sizes differ, or both are the same file.
-    """
-    first, second = (read_upload(path, options, side) for side, path in enumerate(paths))
-    check_together(paths, (first.size, second.size))
-    return first, second
-
-
-def read_stack(paths: tuple[Path, ...], options: DemoOptions) -> Picture:
-    """Read all pictures of a stack, one after the other, and return the first.
-
-    Raises:
-        SourceError: a picture cannot be read, or one has another size than the first.
-    """
-    first = read_upload(paths[0], options)
-    for path in paths[1:]:
-        if (size := read_upload(path, options).size) != first.size:
-            raise SourceError(
-                f"The pictures of a stack must match pixel for pixel, but {paths[0].name} is {first.size[0]} x "
-                f"{first.size[1]} and {path.name} is {size[0]} x {size[1]} (width x height)."
-            )
-    return first
+def _megapixels(picture: Picture) -> float:
+    return picture.size[0] * picture.size[1] / 1e6
 
 
 def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
@@ -132,25 +184,13 @@ def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple
         )
 
 
-def describe_upload(path: Path, options: DemoOptions) -> tuple[Facts, str]:
-    """Facts about a stored upload, and what to say about it.
-
-    Raises:
-        SourceError: it is too large, or no picture that can be read.
-    """
-    facts = _facts(path, options)
+def describe(path: Path, facts: Facts) -> str:
+    """What to say about an upload."""
     width, height = facts.size
     said = f"{path.name}: {width} x {height} pixels, {'colour' if facts.colour else 'grey'}."
-    if path.suffix.lower() in _NOT_SHOWN:
-        said += " Browsers do not show TIFF; it is fused all the same."
-    return facts, said
-
-
-# The folder that a file is stored in is named by its content, so a path stands for the same picture for ever.
-@lru_cache(maxsize=256)
-def _facts(path: Path, options: DemoOptions) -> Facts:
-    picture = read_upload(path, options)
-    return Facts(picture.size, picture.chroma is not None)
+    if path.suffix.lower() not in _SHOWN:
+        said += " Browsers do not show this format; it is fused all the same."
+    return said
 
 
 _ELSEWHERE = "use `refusion fuse` on a machine of your own"

@@ -1,0 +1,33 @@
+// The order of the thumbnails in `element`, changed by dragging one onto another's place, or by its two buttons.
+const items = () => [...element.querySelectorAll('li[data-index]')];
+const tell = (list) => trigger('move', { order: list.map((item) => Number(item.dataset.index)) });
+
+function move(from, to) {
+  const list = items();
+  if (to < 0 || to >= list.length || from === to) return;
+  list.splice(to, 0, ...list.splice(from, 1));
+  tell(list);
+}
+
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-move]');
+  if (!button) return;
+  const from = items().indexOf(button.closest('li'));
+  move(from, from + Number(button.dataset.move));
+});
+
+let dragged = null;
+element.addEventListener('dragstart', (event) => {
+  dragged = event.target.closest('li[data-index]');
+  if (dragged) event.dataTransfer.effectAllowed = 'move';
+});
+element.addEventListener('dragover', (event) => {
+  if (dragged && event.target.closest('li[data-index]')) event.preventDefault();
+});
+element.addEventListener('drop', (event) => {
+  const target = event.target.closest('li[data-index]');
+  if (!dragged || !target) return;
+  event.preventDefault();
+  move(items().indexOf(dragged), items().indexOf(target));
+  dragged = null;
+});

@@ -1,0 +1,177 @@
+"""What happens in the tab for many pairs."""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from refusion.demo import notes
+from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
+from refusion.demo.events import CANCELLED, session, tell_progress, toast
+from refusion.demo.examples import example_pairs
+from refusion.demo.queue import CancelledError
+from refusion.demo.results import ResultFiles
+from refusion.demo.service import Fusing, Settings
+from refusion.demo.showcase import Showcase
+from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.uploads import SourceError, stored_path
+from refusion.hub.errors import ModelError
+from refusion.tasks import get_task
+
+
+class BatchEvents:
+    """The handlers of the tab for many pairs."""
+
+    def __init__(self, fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
+        self._fusing, self._files, self._showcase = fusing, files, showcase
+
+    def check(self, task: Any, by: Any, a: Any, b: Any, done: bool) -> list[Any]:
+        """Say which pairs there are: note, thumbnails of both lists, status, and the labels of both lists."""
+        try:
+            chosen = get_task(str(task))
+        except ValueError as error:
+            return [notes.bad(str(error)), *[gr.skip()] * 5]
+        labels = [
+            gr.File(label=f"{ordinal} of each pair: {label}")
+            for ordinal, label in zip(("First", "Second"), chosen.labels, strict=True)
+        ]
+        status: Any = gr.skip()
+        if done:
+            status = notes.stale("These results are from before your last change. Press Fuse all for new ones.")
+        try:
+            firsts, seconds = (
+                [stored_path(upload, label) for upload in uploads or []]
+                for uploads, label in zip((a, b), chosen.labels, strict=True)
+            )
+            shown = [thumbnails_html(paths, self._fusing.uploads) for paths in (firsts, seconds)]
+            if not (firsts and seconds):
+                return ["", *shown, status, *labels]
+            return [self._said(match(firsts, seconds, chosen, by_place=by == "place")), *shown, status, *labels]
+        except SourceError as error:
+            return [notes.bad(str(error)), "", "", status, *labels]
+
+    def examples(self, task: Any) -> list[Any]:
+        """The example pairs of a task: how they are matched, and both lists."""
+        pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
+        return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
+
+    def move(self, uploads: Any, event: gr.EventData) -> list[str]:
+        """A list in the order that the visitor gave it."""
+        return moved(uploads, event._data.get("order"))
+
+    def run(
+        self,
+        task: Any,
+        by: Any,
+        a: Any,
+        b: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+    ) -> Iterator[list[Any]]:
+        """Fuse all pairs, and show how far it is after each: note, status, table, gallery, archive."""
+        batch = None
+        try:
+            chosen = get_task(str(task))
+            first, second = chosen.labels
+            batch = match(_stored(a, first), _stored(b, second), chosen, by_place=by == "place")
+            settings = Settings.checked(self._fusing.models, chosen, output_range, anchor, chroma, model, revision)
+            count = len(batch.pairs)
+
+            def tell(index: int) -> Any:
+                return tell_progress(_part(progress, index, count), f"Pair {index + 1} of {count}")
+
+            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), False]
+            for state in fuse_batch(batch, session(request), settings, self._fusing, self._files, tell):
+                yield [self._said(state), gr.skip(), _table(state), _gallery(state), gr.skip(), gr.skip()]
+        except CancelledError:
+            yield [gr.skip(), notes.stale(CANCELLED), *[gr.skip()] * 4]
+            return
+        except (SourceError, ModelError, ValueError) as error:
+            toast(str(error))
+            yield [notes.bad(str(error)), notes.stale("Nothing was fused; the note says why."), *[gr.skip()] * 4]
+            return
+        if not batch.done:
+            yield [
+                gr.skip(),
+                notes.stale("No pair could be fused; the list says why."),
+                _table(batch),
+                *[gr.skip()] * 3,
+            ]
+            return
+        said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
+        path = archive(batch, self._files)
+        yield [
+            gr.skip(),
+            notes.good(said),
+            _table(batch),
+            _gallery(batch),
+            gr.DownloadButton(value=str(path), visible=True),
+            True,
+        ]
+
+    def cancel(self, request: gr.Request) -> str:
+        """Stop what this visitor has running."""
+        self._fusing.jobs.cancel(session(request))
+        return notes.stale(CANCELLED)
+
+    def _said(self, batch: Batch) -> str:
+        """How many pairs there are, and the first that cannot be fused."""
+        said = [notes.good(f"{len(batch.pairs)} pairs.")]
+        if batch.failed:
+            name, why = batch.failed[0]
+            others = f" (and {len(batch.failed) - 1} more)" if len(batch.failed) > 1 else ""
+            said.append(notes.bad(f"{name}: {why}{others}"))
+        return "".join(said)
+
+
+def _stored(uploads: Any, label: str) -> list[Path]:
+    if not isinstance(uploads, list) or not uploads:
+        raise SourceError(f"There are no {label} images yet; add both kinds, then fuse all.")
+    if len(uploads) > 2 * MAX_PAIRS:
+        raise SourceError(f"These are {len(uploads)} {label} images; at most {MAX_PAIRS} pairs are taken at once.")
+    return [stored_path(upload, label) for upload in uploads]
+
+
+def _part(progress: gr.Progress, index: int, count: int) -> Any:
+    def part(fraction: float, desc: str) -> None:
+        progress((index + fraction) / count, desc=desc)
+
+    return part
+
+
+def _table(batch: Batch) -> str:
+    failed, done = dict(batch.failed), {name for name, _ in batch.done}
+    rows = [
+        *(
+            (name, failed.get(name) or ("fused" if name in done else "waiting"), name in failed)
+            for name, _ in batch.pairs
+        ),
+        *((name, why, True) for name, why in batch.failed if name not in dict(batch.pairs)),
+    ]
+    body = "".join(
+        f'<tr class="{"bad" if bad else ""}"><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>'
+        for name, said, bad in rows
+    )
+    return (
+        '<table class="pairs"><thead><tr><th scope="col">pair</th><th scope="col">state</th></tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _gallery(batch: Batch) -> gr.Gallery:
+    return gr.Gallery(value=[(str(path), name) for name, path in batch.previews], visible=bool(batch.previews))
+
+
+def _no_gallery() -> gr.Gallery:
+    return gr.Gallery(value=[], visible=False)
+
+
+def _no_file() -> gr.DownloadButton:
+    return gr.DownloadButton(value=None, visible=False)

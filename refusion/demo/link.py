@@ -1,0 +1,84 @@
+"""An address that leads back to a result, and the program that makes it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from refusion.demo.examples import Example, all_examples
+from refusion.demo.service import Settings
+from refusion.tasks import TASKS, Task
+
+_SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "model": "model", "revision": "revision"}
+"""Keys of an address, and the settings that they stand for."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What an address asks for.
+
+    Attributes:
+        tab: the name of a task, or ``stack``, ``batch`` or ``about``.
+        example: the example to show.
+        settings: the settings that are not the task's own, by the names of `Settings.checked`.
+    """
+
+    tab: str
+    example: Example | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def changed_settings(settings: Settings, own_model: str) -> dict[str, str]:
+    """The settings that are not the task's own, by the names that the endpoints use."""
+    task = settings.task
+    given = {
+        "output_range": (settings.output_range, task.output_range),
+        "anchor": (settings.anchor, task.anchor),
+        "chroma": (settings.chroma, task.chroma),
+        "model": (settings.model.name, own_model),
+        "revision": (settings.model.revision, None),
+    }
+    return {name: value for name, (value, own) in given.items() if value is not None and value != own}
+
+
+def query(tab: str, example: Example | None, settings: Settings, own_model: str) -> str:
+    """The part of the address behind the question mark, with it."""
+    changed = changed_settings(settings, own_model)
+    parts = {"task": tab} | ({"example": example.name} if example else {})
+    return "?" + urlencode(parts | {key: changed[name] for key, name in _SETTINGS.items() if name in changed})
+
+
+def read_query(parameters: Mapping[str, str]) -> Link:
+    """What an address asks for; what it does not know is left out."""
+    example = next((e for e in all_examples() if e.name == parameters.get("example")), None)
+    tab = parameters.get("task", "")
+    if not tab and example is not None:
+        tab = example.task if len(example.paths) == 2 else "stack"
+    if tab not in (*TASKS, "stack", "batch", "about"):
+        tab = next(iter(TASKS))
+    settings = {name: parameters[key][:200] for key, name in _SETTINGS.items() if parameters.get(key)}
+    return Link(tab, example, settings)
+
+
+def program(url: str, names: tuple[str, str], settings: Settings, own_model: str) -> str:
+    """A Python program that makes the same result through the endpoint of the task."""
+    options = "".join(
+        f"    {name}={json.dumps(value)},\n" for name, value in changed_settings(settings, own_model).items()
+    )
+    first, second = names
+    return (
+        "from gradio_client import Client, handle_file\n\n"
+        f"client = Client({json.dumps(url)})\n"
+        "fused = client.predict(\n"
+        f"    handle_file({json.dumps(first)}),\n"
+        f"    handle_file({json.dumps(second)}),\n"
+        f"{options}"
+        f'    api_name="/{endpoint(settings.task)}",\n'
+        ")\n"
+        "print(fused)  # the path of the fused image"
+    )
+
+
+def endpoint(task: Task) -> str:
+    """Name of the endpoint of a task."""
+    return f"fuse_{task.name.replace('-', '_')}"

@@ -1,0 +1,183 @@
+"""What happens in the tab for stacks."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from refusion.demo import link, notes
+from refusion.demo.events import CANCELLED, STALE, expired, session, tell_progress, toast
+from refusion.demo.examples import Example, credit_html, example_stacks
+from refusion.demo.explained import STACK_NOTE, scores_table
+from refusion.demo.queue import CancelledError
+from refusion.demo.result_panel import ResultPanel, Shown
+from refusion.demo.results import SHOWN, ResultFiles, comparison
+from refusion.demo.service import Fusing, Settings
+from refusion.demo.showcase import Showcase
+from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.uploads import SourceError, stored_path
+from refusion.hub.errors import ModelError
+from refusion.inference.stack import MAX_FRAMES
+from refusion.tasks import get_task
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What the last fusion of a visitor came from and went to."""
+
+    paths: tuple[Path, ...]
+    fused: Path
+    settings: Settings
+    token: str
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for results that look the same."""
+        return (self.paths, self.settings.key)
+
+
+class StackEvents:
+    """The handlers of the tab for stacks."""
+
+    def __init__(self, fusing: Fusing, files: ResultFiles, showcase: Showcase, panel: ResultPanel) -> None:
+        self._fusing, self._files, self._showcase, self._panel = fusing, files, showcase, panel
+        self._examples = {example.name: example for example in example_stacks()}
+
+    def check(self, task: Any, stack: Any, *settings_and_result: Any) -> list[Any]:
+        """Say what is known of the stack, and whether the result is still its own: note, thumbnails, status."""
+        *settings, result = settings_and_result
+        try:
+            paths = [stored_path(upload, "uploaded") for upload in stack or []]
+        except SourceError as error:
+            return [notes.bad(str(error)), "", gr.skip()]
+        shown = thumbnails_html(paths, self._fusing.uploads)
+        status = notes.stale(STALE) if result is not None else gr.skip()
+        if not paths:
+            return ["", shown, status]
+        try:
+            frames = _checked(tuple(paths))
+            facts = self._fusing.uploads.check_stack(frames)
+            chosen = self._settings(task, settings)
+        except (SourceError, ValueError) as error:
+            return [notes.bad(str(error)), shown, status]
+        if result is not None and result.key == (frames, chosen.key):
+            status = _status(result)
+        expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(frames) - 1))
+        width, height = facts.size
+        said = f"{len(frames)} images of {width} x {height} pixels. Fusing takes {notes.seconds(expected)}."
+        return [notes.good(said), shown, status]
+
+    def move(self, stack: Any, event: gr.EventData) -> list[str]:
+        """The stack in the order that the visitor gave it."""
+        return moved(stack, event._data.get("order"))
+
+    def fuse(
+        self,
+        task: Any,
+        stack: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        open_tab: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+    ) -> list[Any]:
+        """Fuse the stack and show it; returns the note and the panel."""
+        try:
+            paths = _checked(tuple(stored_path(upload, "uploaded") for upload in stack or []))
+            settings = self._settings(task, [output_range, anchor, chroma, model, revision])
+            progress(0, desc="Reading the images")
+            fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
+        except CancelledError:
+            return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
+        except (SourceError, ModelError, ValueError) as error:
+            toast(str(error))
+            return [notes.bad(str(error)), *self._panel.keep(notes.stale("Nothing was fused; the note says why."))]
+        progress(0.98, desc="Saving")
+        saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
+        labelled = [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
+        viewer = comparison("compare-stack", labelled, fused, saved, self._files)
+        result = StackResult(paths, saved, settings, secrets.token_hex(8))
+        example = self._showcase.example_of(paths)
+        shown = Shown(_status(result, *fused.notes), viewer, saved, self._details(result, fused.size, example), result)
+        return [gr.skip(), *self._panel.show(shown, open_tab)]
+
+    def cancel(self, request: gr.Request) -> str:
+        """Stop what this visitor has running."""
+        self._fusing.jobs.cancel(session(request))
+        return notes.stale(CANCELLED)
+
+    def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
+        """The example that was pressed, with its result."""
+        return self._example(self._examples.get(str(event._data.get("name"))), open_tab)
+
+    def opened(self, result: StackResult | None, open_tab: str) -> list[Any]:
+        """The first example when the tab is opened, unless there is a result."""
+        return self._example(next(iter(self._examples.values()), None) if result is None else None, open_tab)
+
+    def scores(self, result: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+        """The scores of the last result, as a table."""
+        if result is None:
+            return notes.good("Fuse a stack first.")
+        progress(0, desc="Scoring")
+        try:
+            return scores_table(self._fusing.stack_scores(session(request), result.paths, result.fused), STACK_NOTE)
+        except CancelledError:
+            return notes.good("Cancelled.")
+        except (SourceError, ValueError, FileNotFoundError) as error:
+            return notes.bad(expired(error))
+
+    def _example(self, example: Example | None, open_tab: str) -> list[Any]:
+        if example is None:
+            return [gr.skip()] * (9 + len(self._panel.outputs))
+        try:
+            finished = self._showcase.finished(example)
+            settings = self._settings(example.task, [None] * 5)
+        except (ModelError, ValueError) as error:
+            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep()]
+        result = StackResult(finished.paths, finished.fused, settings, secrets.token_hex(8))
+        shown = Shown(
+            _status(result),
+            finished.viewer,
+            finished.fused,
+            self._details(result, finished.size, example),
+            result,
+        )
+        return [
+            example.task,
+            list(map(str, finished.paths)),
+            *[""] * 5,
+            gr.skip(),
+            credit_html(example),
+            *self._panel.show(shown, open_tab),
+        ]
+
+    def _settings(self, task: Any, settings: list[Any]) -> Settings:
+        return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
+
+    def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
+        changed = link.changed_settings(result.settings, self._fusing.models.own(result.settings.task))
+        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of stacks"
+        there = f" [Link to this example](?task=stack&example={example.name})" if example else ""
+        return (
+            f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
+            f"settings: {settings}.{there}"
+        )
+
+
+def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if len(paths) < 3:
+        raise SourceError("A stack has three images or more; add them here, or use the tab of the task for two.")
+    if len(paths) > MAX_FRAMES:
+        raise SourceError(f"These are {len(paths)} images, but a stack has at most {MAX_FRAMES}; choose fewer.")
+    if len(set(paths)) < len(paths):
+        raise SourceError("The same file is in the stack twice; remove one of the two.")
+    return paths
+
+
+def _status(result: StackResult, *more: str) -> str:
+    return notes.good(" ".join([f"Result of {len(result.paths)} images, {result.paths[0].name} first.", *more]))

@@ -1,0 +1,309 @@
+"""What happens in the tab of one task."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import gradio as gr
+
+from refusion.demo import link, notes
+from refusion.demo.events import CANCELLED, STALE, expired, heading, session, tell_progress, toast
+from refusion.demo.examples import Example, credit_html, example_pairs
+from refusion.demo.explained import explained_html, scores_table
+from refusion.demo.queue import CancelledError
+from refusion.demo.result_panel import ResultPanel, Shown
+from refusion.demo.results import ResultFiles, comparison, file_address
+from refusion.demo.service import Fusing, Settings
+from refusion.demo.showcase import Showcase
+from refusion.demo.uploads import SourceError, check_together, describe, stored_path
+from refusion.hub.errors import ModelError
+from refusion.tasks import TASKS, Task
+
+QUICK = 2.0
+"""Seconds up to which a pair is fused again by itself when something changes."""
+
+LONG = 5.0
+"""Seconds from which on the time is told before a visitor starts."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the last fusion of a visitor came from and went to.
+
+    Attributes:
+        paths: the sources.
+        fused: the file of the fused image.
+        settings: how it was fused.
+        token: another one for every result.
+    """
+
+    paths: tuple[Path, Path]
+    fused: Path
+    settings: Settings
+    token: str
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for results that look the same."""
+        return (self.paths, self.settings.key)
+
+
+class TaskEvents:
+    """The handlers of the tab of one task."""
+
+    def __init__(self, task: Task, fusing: Fusing, files: ResultFiles, showcase: Showcase, panel: ResultPanel) -> None:
+        self._task, self._fusing, self._files = task, fusing, files
+        self._showcase, self._panel = showcase, panel
+        self._examples = {example.name: example for example in example_pairs(task.name)}
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def check(
+        self,
+        a: Any,
+        b: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        result: Result | None,
+    ) -> list[Any]:
+        """Say what is known of the inputs, and whether the result on the page is still theirs.
+
+        Returns:
+            Note, status, and what is to be fused without being asked for.
+        """
+        said, found = [], []
+        for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True)):
+            if not upload:
+                continue
+            try:
+                path = stored_path(upload, label, side)
+                facts = self._fusing.uploads.facts(path, side)
+            except SourceError as error:
+                said.append(notes.bad(str(error)))
+                continue
+            said.append(notes.good(describe(path, facts)))
+            found.append((path, facts))
+        if len(found) < 2:
+            return ["".join(said), self._stale(result, False), gr.skip()]
+        (path_a, facts_a), (path_b, facts_b) = found
+        try:
+            check_together((path_a, path_b), (facts_a.size, facts_b.size))
+            settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
+        except (SourceError, ValueError) as error:
+            return ["".join([*said, notes.bad(str(error))]), self._stale(result, False), gr.skip()]
+        key = ((path_a, path_b), settings.key)
+        if result is not None and result.key == key:
+            return ["".join(said), _status(result), gr.skip()]
+        expected = self._fusing.jobs.estimate_with_line(facts_a.megapixels)
+        if expected < QUICK and settings.model.name in self._fusing.models.names:
+            token = result.token if result else ""
+            return ["".join(said), self._stale(result, True), f"{hash(key)} {token}"]
+        if expected >= LONG:
+            said.append(notes.good(f"Fusing takes {notes.seconds(expected)}."))
+        return ["".join(said), self._stale(result, False), gr.skip()]
+
+    def _stale(self, result: Result | None, soon: bool) -> str:
+        if result is None:
+            return notes.good("Nothing is fused yet.")
+        if soon:
+            return notes.stale("Fusing again, because something has changed …")
+        return notes.stale(STALE)
+
+    # ------------------------------------------------------------------------------------------------ fusing
+
+    def fuse(
+        self,
+        a: Any,
+        b: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        open_tab: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+    ) -> list[Any]:
+        """Fuse and show; returns the note and the panel."""
+        try:
+            first, second = self._task.labels
+            paths = stored_path(a, first, 0), stored_path(b, second, 1)
+            settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
+            progress(0, desc="Reading the images")
+            fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
+            pictures = self._fusing.uploads.read_pair(paths)
+        except CancelledError:
+            return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
+        except (SourceError, ModelError, ValueError) as error:
+            toast(str(error))
+            return [notes.bad(str(error)), *self._panel.keep(notes.stale("Nothing was fused; the note says why."))]
+        progress(0.98, desc="Saving")
+        saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
+        labelled = [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]
+        viewer = comparison(f"compare-{self._task.name}", labelled, fused, saved, self._files)
+        result = Result(paths, saved, settings, secrets.token_hex(8))
+        example = self._showcase.example_of(paths)
+        shown = Shown(
+            _status(result, *fused.notes),
+            viewer,
+            saved,
+            self._details(result, fused.size, example, request),
+            result,
+            link.query(self._task.name, example, settings, self._own),
+        )
+        return [gr.skip(), *self._panel.show(shown, open_tab)]
+
+    def fuse_wanted(
+        self,
+        a: Any,
+        b: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        open_tab: str,
+        result: Result | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+    ) -> list[Any]:
+        """Fuse without being asked for, unless the result is that of the inputs already."""
+        settings = (output_range, anchor, chroma, model, revision)
+        try:
+            paths = stored_path(a, self._task.labels[0], 0), stored_path(b, self._task.labels[1], 1)
+            key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key)
+        except (SourceError, ValueError):
+            return [gr.skip(), *self._panel.keep()]  # The note says what is wrong.
+        if result is not None and result.key == key:
+            return [gr.skip(), *self._panel.keep()]
+        return self.fuse(a, b, *settings, open_tab, request, progress)
+
+    def cancel(self, request: gr.Request) -> str:
+        """Stop what this visitor has running."""
+        self._fusing.jobs.cancel(session(request))
+        return notes.stale(CANCELLED)
+
+    # ------------------------------------------------------------------------------------------------ examples
+
+    def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
+        """The example that was pressed, with its result."""
+        example = self._examples.get(str(event._data.get("name")))
+        return self._example(example, {}, open_tab, request, address=True)
+
+    def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
+        """The first example when the tab is opened, unless there is a result or `arrived` sees to it."""
+        asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
+        first = (
+            None if asked.tab == self._task.name or result is not None else next(iter(self._examples.values()), None)
+        )
+        # The first tab is opened before a link to another one is followed, and must not replace it.
+        elsewhere = bool(address) and self._task.name == next(iter(TASKS))
+        return self._example(first, {}, open_tab, request, address=not elsewhere)
+
+    def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
+        """What the address of the page asks for, or the first example, if the page opens with this tab."""
+        asked = link.read_query(dict(request.query_params))
+        if asked.tab != self._task.name:
+            return self._example(None, {}, open_tab, request, address=False)
+        example = self._examples.get(asked.example.name) if asked.example else None
+        example = example or next(iter(self._examples.values()), None)
+        return self._example(example, asked.settings, open_tab, request, address=True)
+
+    def _example(
+        self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request, *, address: bool
+    ) -> list[Any]:
+        """Sources, settings, note, credit, panel and what to fuse for an example; nothing changes if it is None."""
+        if example is None:
+            return [gr.skip()] * (10 + len(self._panel.outputs))
+        task = self._task
+        values: dict[str, str] = {"output_range": task.output_range, "anchor": task.anchor, "chroma": task.chroma}
+        values |= {"model": self._own, "revision": ""}
+        try:
+            finished = self._showcase.finished(example)
+            settings = Settings.checked(self._fusing.models, task, *values.values())
+            said = [
+                notes.good(describe(path, self._fusing.uploads.facts(path, side)))
+                for side, path in enumerate(finished.paths)
+            ]
+        except (ModelError, ValueError) as error:
+            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
+        result = Result((finished.paths[0], finished.paths[1]), finished.fused, settings, secrets.token_hex(8))
+        shown = Shown(
+            _status(result),
+            finished.viewer,
+            finished.fused,
+            self._details(result, finished.size, example, request),
+            result,
+            link.query(task.name, example, settings, self._own) if address and not changed else "",
+        )
+        return [
+            *map(str, finished.paths),
+            *(values | changed).values(),
+            "".join(said),
+            credit_html(example),
+            *self._panel.show(shown, open_tab),
+            f"link {result.token}" if changed else gr.skip(),
+        ]
+
+    @property
+    def _own(self) -> str:
+        return self._fusing.models.own(self._task)
+
+    def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:
+        """What the result is, a link to it, and the program for it, as Markdown."""
+        address = link.query(self._task.name, example, result.settings, self._own)
+        what = "Link to this result" if example else "Link to these settings (your images are not in it)"
+        names = (result.paths[0].name, result.paths[1].name)
+        root = str(request.headers.get("origin") or "http://127.0.0.1:7860")
+        changed = link.changed_settings(result.settings, self._own)
+        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of the task"
+        return (
+            f"{size[0]} x {size[1]} pixels, model `{result.settings.model.name}`, settings: {settings}. "
+            f"[{what}]({address})\n\n"
+            f"The same from a program:\n\n```python\n{link.program(root, names, result.settings, self._own)}\n```"
+        )
+
+    # ------------------------------------------------------------------------------------------------ below
+
+    def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+        """The scores of the last result, as a table."""
+        if result is None:
+            return notes.good("Fuse a pair first.")
+        progress(0, desc="Scoring")
+        try:
+            return scores_table(self._fusing.scores(session(request), self._task, result.paths, result.fused))
+        except CancelledError:
+            return notes.good("Cancelled.")
+        except (SourceError, ValueError, FileNotFoundError) as error:
+            return notes.bad(expired(error))
+
+    def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+        """What the learned loss weighed in the last result."""
+        if result is None:
+            return notes.good("Fuse a pair first.")
+        progress(0, desc="Asking the learned loss")
+        try:
+            explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths)
+        except CancelledError:
+            return notes.good("Cancelled.")
+        except (SourceError, ModelError, ValueError, FileNotFoundError) as error:
+            return notes.bad(expired(error))
+        names = (result.paths[0].name, result.paths[1].name)
+        return explained_html(
+            explanation,
+            self._task.labels,
+            names,
+            result.settings.model.name,
+            shrunk,
+            lambda image, name: file_address(self._files.save(image, name)),
+        )
+
+
+def _status(result: Result, *more: str) -> str:
+    first, second = result.paths
+    return notes.good(" ".join([f"Result of {first.name} and {second.name}.", *more]))

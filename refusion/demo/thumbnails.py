@@ -1,0 +1,74 @@
+"""Small pictures of many uploads, whose order can be changed by dragging, by touch and by keys."""
+
+import base64
+import io
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from refusion.demo.service import shown_image
+from refusion.demo.theme import asset
+from refusion.demo.uploads import SourceError, Uploads
+
+SIDE = 120
+"""Longest side of a thumbnail in pixels."""
+
+MOST = 24
+"""How many are drawn; more would take long to decode."""
+
+
+def thumbnails_input() -> gr.HTML:
+    """A row of thumbnails; its event ``move`` carries ``order``, the old indices in the new order."""
+    return gr.HTML("", js_on_load=asset("thumbnails.js"), elem_classes="thumbnails-box")
+
+
+def thumbnails_html(paths: list[Path], uploads: Uploads) -> str:
+    """The thumbnails as HTML; one that cannot be read says so."""
+    if not paths:
+        return ""
+    items = "".join(_item(index, path, len(paths), uploads) for index, path in enumerate(paths[:MOST]))
+    more = f'<li class="more">and {len(paths) - MOST} more</li>' if len(paths) > MOST else ""
+    return f'<ol class="thumbnails" data-count="{len(paths)}">{items}{more}</ol>'
+
+
+def moved(uploads: Any, order: Any) -> list[str]:
+    """The paths of uploads in a new order.
+
+    Args:
+        uploads: the files as the browser sends them.
+        order: the old indices in the new order; what is none of them is left out, and what is missing stays last.
+    """
+    files = [upload["path"] for upload in uploads or [] if isinstance(upload, dict) and upload.get("path")]
+    wanted = [i for i in order if isinstance(i, int) and 0 <= i < len(files)] if isinstance(order, list) else []
+    indices = list(dict.fromkeys(wanted))
+    return [files[i] for i in [*indices, *(i for i in range(len(files)) if i not in indices)]]
+
+
+def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
+    try:
+        picture = f'<img src="{_address(path, uploads)}" alt="" draggable="false">'
+    except SourceError:
+        picture = '<span class="broken">cannot be read</span>'
+    name = escape(path.name)
+    buttons = "".join(
+        f'<button type="button" data-move="{step}" aria-label="Move {name} {where}"{" disabled" if stop else ""}>{sign}'
+        "</button>"
+        for step, where, sign, stop in ((-1, "back", "&lsaquo;", index == 0), (1, "on", "&rsaquo;", index == count - 1))
+    )
+    return (
+        f'<li draggable="true" data-index="{index}">{picture}<span class="name" title="{name}">{index + 1}. {name}'
+        f'</span><span class="moves">{buttons}</span></li>'
+    )
+
+
+@lru_cache(maxsize=512)
+def _address(path: Path, uploads: Uploads) -> str:
+    image = shown_image(uploads.read(path)).convert("RGB")
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=75)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

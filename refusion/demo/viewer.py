@@ -1,0 +1,53 @@
+"""The viewer: a fused image and its sources, one over the other, with a divider between them.
+
+Gradio's ImageSlider moves with a pointer only and shows one source; here keys move the divider too, the source can be
+chosen, and both images are enlarged in step. What it does in the browser is in assets/viewer.js.
+"""
+
+from html import escape
+
+
+def empty_viewer(poster: str) -> str:
+    """What is in the place of the viewer until there is a result: a small image, or only a sentence."""
+    image = f'<img src="{escape(poster)}" alt="">' if poster else ""
+    return f'<div class="viewer empty">{image}<p>The fused image comes here.</p></div>'
+
+
+def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tuple[int, int]) -> str:
+    """The viewer as HTML.
+
+    Args:
+        group: name of the choice between the sources, unique on the page.
+        sources: label and address of each source.
+        fused: address of the fused image.
+        size: width and height in pixels, so that nothing jumps when the images arrive.
+    """
+    width, height = size
+    images = "".join(
+        f'<img class="{"shown" if side == 0 else ""}" src="{escape(address)}" alt="{escape(label)} source" '
+        f'width="{width}" height="{height}" draggable="false">'
+        for side, (label, address) in enumerate(sources)
+    )
+    choices = "".join(
+        f'<label><input type="radio" name="{escape(group)}" value="{side}" data-label="{escape(label)}"'
+        f"{' checked' if side == 0 else ''}>{escape(label)}</label>"
+        for side, (label, _) in enumerate(sources)
+    )
+    return (
+        f'<div class="viewer"><div class="stage" '
+        f'style="--ratio: {width} / {height}; --at: 50%; --zoom: 1; --x: 0px; --y: 0px">'
+        f'<div class="layer"><img src="{escape(fused)}" alt="Fused image" width="{width}" height="{height}" '
+        f'draggable="false"></div><div class="layer source-layer">{images}</div>'
+        f'<span class="tag source">{escape(sources[0][0])}</span><span class="tag fused">Fused</span>'
+        '<div class="divider"></div><input type="range" min="0" max="100" step="1" value="50" '
+        'aria-label="Divider between source and fused image, in per cent from the left"></div>'
+        f'<div class="tools"><div class="choices" role="radiogroup" aria-label="Source to compare with">'
+        f"<span>Compare with</span>{choices}</div>"
+        '<div class="buttons"><button type="button" data-do="swap">Swap sides</button>'
+        '<button type="button" data-do="further" aria-label="Zoom out">&minus;</button>'
+        '<output aria-label="Zoom">100 %</output>'
+        '<button type="button" data-do="closer" aria-label="Zoom in">+</button>'
+        '<button type="button" data-do="full" aria-label="Full screen">'
+        '<svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" stroke-width="1.8">'
+        '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/></svg></button></div></div></div>'
+    )
