@@ -8,10 +8,10 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from refusion.inference.finishing import Fused
 from refusion.demo.service import shown_image
 from refusion.demo.viewer import viewer_html
 from refusion.images import Picture, save_image
+from refusion.inference.finishing import Fused
 
 PREVIEW_SIDE = 1600
 """Longest side in pixels of a picture that is only looked at."""

@@ -1,12 +1,17 @@
 """`python app.py`: the flags, and serving."""
 
 import argparse
+import errno
 import signal
+import socket
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
+from gradio.utils import get_upload_folder
 
 from refusion.demo.options import Decorator, DemoOptions
 from refusion.demo.page import build_demo
@@ -40,15 +45,53 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
             load_at_start=load_at_start,
             on_device=on_device or _DEFAULTS.on_device,
         )
+        check_address(args.host, args.port)
+        check_upload_folder()
         serve(args.host, args.port, options=options, share=args.share, mcp=args.mcp)
-    except OSError:
-        port = "7860 to 7959 (all taken)" if args.port is None else args.port
-        print(f"The demo cannot listen on {args.host}, port {port}; choose others by --host, --port.", file=sys.stderr)
+    except OSError as error:
+        print(f"The demo cannot start: {error}.", file=sys.stderr)
         return 2
     except (ModelError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Check that there is an address to listen on, as the error of the server would not say what is wrong.
+
+    Raises:
+        ValueError: the host is not this machine, or the port is taken or not for everybody.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    ports = range(7860, 7960) if port is None else [port]
+    for number in ports:
+        try:
+            with socket.create_server((host, number), family=family):
+                return
+        except OSError as error:
+            cause = error.strerror or str(error)
+            if error.errno != errno.EADDRINUSE:
+                break
+    given = "7860 to 7959" if port is None else str(port)
+    raise ValueError(f"The demo cannot listen on {host}, port {given}: {cause}; choose others by --host, --port.")
+
+
+def check_upload_folder() -> None:
+    """Check that there is a folder for uploads that can be written.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(get_upload_folder())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"The folder for uploads, {folder}, cannot be used: {error.strerror}; name another in the environment "
+            "variable GRADIO_TEMP_DIR."
+        ) from error
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ def files(folder: Path) -> list[Path]:
 
 def visitors_files(folder: Path) -> list[Path]:
     """Everything below a folder for uploads but the examples, which the demo keeps there."""
-    examples = {path.name for path in (ROOT / "space/examples").glob("*.png")}
+    examples = {path.name for path in (ROOT / "space/examples").iterdir()}
     return [path for path in files(folder) if path.name not in examples]
 
 
