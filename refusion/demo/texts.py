@@ -78,12 +78,12 @@ def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
 
 def lead(task: Task) -> str:
     """What a task is for, in a sentence."""
-    return _LEADS[task.name]
+    return _LEADS.get(task.name, "")
 
 
 def advice(task: Task) -> str:
     """What to give, as HTML."""
-    return f'<p class="credit">{_ADVICE[task.name]} The two must match pixel for pixel. {formats()} are read.</p>'
+    return f'<p class="credit">{_ADVICE.get(task.name, '')} The two must match pixel for pixel. {formats()} are read.</p>'
 
 
 def meaning(figure: str) -> str:

@@ -9,6 +9,7 @@ import sys
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl
 
 import httpx
 import numpy as np
@@ -21,12 +22,13 @@ from support.demo_server import ROOT, Server, files, free_port, visitors_files
 from support.scenes import textured
 
 import refusion.cli.app
-from refusion.demo import build_demo, main, serve
+from refusion.demo import build_demo, link, main, serve
 from refusion.demo.batch import archive, fuse_batch, match
+from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
-from refusion.demo.uploads import SourceError
+from refusion.demo.uploads import SourceError, Uploads
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.metrics.figures import figures_of
@@ -347,13 +349,68 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
         assert zipped.testzip() is None
         failed = zipped.read("failed.txt").decode()
         zipped.extractall(tmp_path / "out")
-    assert "alone.png: There is no visible picture of this name" in failed
+    assert "alone.png: There is no visible image of this name" in failed
     assert "torn: torn.png cannot be decoded" in failed
     assert_same_picture(
         tmp_path / "out/street_fused.png",
         by_command(tmp_path, tmp_path / "ir/street_ir.png", tmp_path / "vis/street_vis.png"),
     )
-    assert files(tmp_path / "temp") == [archived]
+    previews = [path for _, path in batch.previews]
+    assert sorted(files(tmp_path / "temp")) == sorted([archived, *previews])
+
+
+def test_a_batch_matches_by_place(tmp_path):
+    firsts = [tmp_path / name for name in ("a.png", "b/a.png", "c.png")]
+    seconds = [tmp_path / name for name in ("z.png", "y.png")]
+    batch = match(firsts, seconds, TASKS["medical"], by_place=True)
+    assert batch.pairs == [("a", (firsts[0], seconds[0])), ("a_2", (firsts[1], seconds[1]))]
+    assert batch.failed == [("c.png", "There is no MRI image at its place.")]
+
+
+@needs_weights
+def test_an_upload_is_decoded_once_for_all_that_is_done_with_it(tmp_path):
+    paths = (tmp_path / "a.png", tmp_path / "b.png")
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed)).save(path)
+    fusing = Fusing(DemoOptions())
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"], None, None, None, None, None)
+    assert fusing.uploads.facts(paths[0]).size == (64, 48)
+    fused = fusing.fuse("me", paths, settings, lambda _: None)
+    fused.save(tmp_path / "fused.png")
+    for path in paths:
+        path.write_bytes(b"gone")  # What is not read again does not miss it.
+    assert fusing.scores("me", TASKS["ir-vis"], paths, tmp_path / "fused.png")["EN"] is not None
+    assert fusing.uploads.read(paths[1]).size == (64, 48)
+
+
+def test_what_is_kept_decoded_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("refusion.demo.uploads.KEPT_MEGAPIXELS", 0.007)
+    uploads = Uploads(DemoOptions())
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed)).save(path)
+        uploads.read(path)
+        path.write_bytes(b"gone")
+    assert uploads.read(paths[1]).size == uploads.read(paths[2]).size == (64, 48)
+    with pytest.raises(SourceError, match=r"0\.png is not a picture"):
+        uploads.read(paths[0])
+
+
+def test_a_link_says_what_is_not_the_tasks_own_and_is_read_back():
+    models = Fusing(DemoOptions()).models
+    settings = Settings.checked(models, TASKS["multi-focus"], "stretch", "choice", None, None, None)
+    example = next(e for e in all_examples() if e.name == "multi-focus-coffee")
+    address = link.query("multi-focus", example, settings, "refusion-multi-focus")
+    assert address == "?task=multi-focus&example=multi-focus-coffee&range=stretch"
+    asked = link.read_query(dict(parse_qsl(address[1:])))
+    assert asked == link.Link("multi-focus", example, {"output_range": "stretch"})
+
+
+@pytest.mark.parametrize("address", ["", "task=nothing", "example=../../etc/passwd&task=%00", "range=" + "x" * 9999])
+def test_a_link_that_is_wrong_leads_to_the_first_tab(address):
+    asked = link.read_query(dict(parse_qsl(address)))
+    assert (asked.tab, asked.example) == ("ir-vis", None)
+    assert all(len(value) <= 200 for value in asked.settings.values())
 
 
 def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_path, monkeypatch):
@@ -410,6 +467,20 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence(capsys):
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 2
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+
+
+def test_a_host_that_is_not_this_machine_is_refused_with_the_cause(capsys):
+    assert main(["--host", "203.0.113.7"]) == 2
+    assert "cannot listen on 203.0.113.7, port 7860 to 7959: Cannot assign requested" in capsys.readouterr().err
+
+
+def test_a_folder_for_uploads_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gradio").write_text("a file in its place")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert f"The folder for uploads, {tmp_path / 'gradio'}, cannot be used: File exists" in said
+    assert "port" not in said
 
 
 @pytest.mark.parametrize(

@@ -37,29 +37,34 @@ def test_a_running_job_is_cancelled_and_the_next_one_runs():
     assert jobs.run("me", lambda: torch.ones(2).sum().item()) == 2
 
 
-def test_a_waiting_job_is_cancelled_without_being_started():
+def test_a_waiting_job_is_told_its_place_and_cancelled_without_being_started():
     jobs, started, ran = JobQueue("cpu"), threading.Event(), []
-    caught = []
+    caught, ticks, ticked = [], [], threading.Event()
 
-    def visit(session, function, *args):
+    def tick(now):
+        ticks.append(now)
+        ticked.set()
+
+    def visit(session, function, *args, **options):
         try:
-            jobs.run(session, function, *args)
+            jobs.run(session, function, *args, **options)
         except CancelledError:
             caught.append(session)
 
-    first = threading.Thread(target=visit, args=("first", endless, started))
+    first = threading.Thread(target=visit, args=("first", endless, started), kwargs={"megapixels": 5.0})
     first.start()
     started.wait(10)
-    second = threading.Thread(target=visit, args=("second", ran.append, 1))
+    second = threading.Thread(target=visit, args=("second", ran.append, 1), kwargs={"megapixels": 1.0, "on_tick": tick})
     second.start()
-    while "second" not in jobs._cancels:
-        time.sleep(0.01)
+    assert ticked.wait(10)
     jobs.cancel("second")
     second.join(10)
     jobs.cancel("first")
     first.join(10)
     assert caught == ["second", "first"]
     assert ran == []
+    assert {now.place for now in ticks} == {1}
+    assert jobs.estimate(1.0) < ticks[0].left <= jobs.estimate(5.0) + jobs.estimate(1.0)
 
 
 def test_jobs_run_one_at_a_time():
@@ -82,8 +87,17 @@ def test_jobs_run_one_at_a_time():
 def test_the_time_is_told_while_a_job_computes():
     ticks = []
     JobQueue("cpu").run("me", time.sleep, 0.8, on_tick=ticks.append)
-    assert ticks == sorted(ticks)
-    assert ticks[-1] > 0
+    elapsed, left = ([getattr(tick, name) for tick in ticks] for name in ("elapsed", "left"))
+    assert elapsed == sorted(elapsed)
+    assert left == sorted(left, reverse=True)
+    assert {tick.place for tick in ticks} == {0}
+
+
+def test_a_job_is_learnt_from():
+    jobs = JobQueue("cpu")
+    before = jobs.estimate(1.0)
+    jobs.run("me", lambda: None, megapixels=1.0)
+    assert jobs.estimate(1.0) < before
 
 
 def test_estimates_follow_what_was_measured():
