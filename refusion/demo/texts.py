@@ -83,7 +83,8 @@ def lead(task: Task) -> str:
 
 def advice(task: Task) -> str:
     """What to give, as HTML."""
-    return f'<p class="credit">{_ADVICE.get(task.name, '')} The two must match pixel for pixel. {formats()} are read.</p>'
+    how = _ADVICE.get(task.name, "")
+    return f'<p class="credit">{how} The two must match pixel for pixel. {formats()} are read.</p>'
 
 
 def meaning(figure: str) -> str:
