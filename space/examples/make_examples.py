@@ -255,7 +255,7 @@ def car(board: Board, lights: Board, x: float, z: float) -> None:
 
 
 def street(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Infrared and visible of a street at dusk: lettering, bricks and road markings in the visible, two people and an engine in infrared."""
+    """A street at dusk in infrared and visible: two people and an engine; lettering, bricks and road markings."""
     board, lights = Board(WIDTH, HEIGHT, (70, 84, 116), 26), Board(WIDTH, HEIGHT)
     for y in range(0, 200, 2):  # sky, paler and a little warmer low down
         t = y / 200

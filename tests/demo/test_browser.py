@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(not has_weights("refusion-ir-vis"), reason="the weights refusion-ir-vis are not bundled"),
 ]
 
-LONG = 120_000
+LONG = 240_000
 """Milliseconds for what computes, on a machine that does other things too."""
 
 TITLES = (*(task.title for task in TASKS.values()), "Stack", "Batch", "About")
@@ -73,7 +73,7 @@ def visit(server, chromium):
 
     def open_page(size=WIDE, address="", **options):
         context = chromium.new_context(viewport=size, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(90_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -177,14 +177,12 @@ def test_the_first_screen_has_a_finished_example_and_every_tab(visit, size):
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
-@widths
-def test_every_tab_of_a_task_opens_with_its_first_example_fused(visit, size):
-    page = visit(size)
+def test_every_tab_of_a_task_opens_with_its_first_example_fused(visit):
+    page = visit()
     for task in TASKS.values():
         panel = panel_of(page, task.title)
         wait_for_status(panel, f"Result of {example_pairs(task.name)[0].paths[0].name}")
         assert panel.locator(".stage").count() == 1
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 @widths
@@ -253,9 +251,8 @@ def test_an_example_is_compared_and_downloaded(visit, tmp_path):
     assert_same(path, ReFusion.from_pretrained("refusion-ir-vis").fuse(*pair))
 
 
-@widths
-def test_scores_and_explanation_are_in_tabs_below(visit, size, small_pair):
-    page = visit(size)
+def test_scores_and_explanation_are_in_tabs_below(visit):
+    page = visit()
     panel = shown_in(page)
     panel.get_by_role("tab", name="Scores").click()
     row = panel.get_by_role("row", name=re.compile("^Qabf"))
@@ -268,7 +265,6 @@ def test_scores_and_explanation_are_in_tabs_below(visit, size, small_pair):
     panel.get_by_role("tab", name="Learned loss").click()
     panel.get_by_alt_text("Map of w").wait_for(timeout=LONG)
     assert panel.locator(".explained figcaption").count() == 4
-    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 def test_another_visitor_sees_nothing_of_the_first(visit, small_pair):
@@ -282,9 +278,8 @@ def test_another_visitor_sees_nothing_of_the_first(visit, small_pair):
 # ------------------------------------------------------------------------------------------------ never stale
 
 
-@widths
-def test_a_small_pair_is_fused_again_by_itself(visit, size, small_pair):
-    page = visit(size)
+def test_a_small_pair_is_fused_again_by_itself(visit, small_pair):
+    page = visit()
     panel = shown_in(page)
     give(panel, small_pair)
     wait_for_status(panel, "Result of small1.png and small2.png.")
@@ -307,9 +302,7 @@ def test_a_large_pair_is_marked_as_from_before(visit, size, large_pair):
     give(panel, large_pair)
     panel.get_by_text(re.compile("^Fusing takes about")).wait_for()
     wait_for_status(panel, "This result is from before your last change.")
-    assert "saturate" in panel.locator(".stage").evaluate("e => getComputedStyle(e).filter") or "grayscale" in (
-        panel.locator(".stage").evaluate("e => getComputedStyle(e).filter")
-    )
+    assert "grayscale" in panel.locator(".stage").evaluate("e => getComputedStyle(e).filter")
     press_example(panel, "A street at dusk")
     wait_for_status(panel, "Result of ir-vis_ir.png")
     assert panel.locator(".stage").evaluate("e => getComputedStyle(e).filter") == "none"
@@ -581,8 +574,7 @@ def test_inputs_are_announced_with_their_names(visit):
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix tests")
-@pytest.mark.parametrize("look", ["light", "dark"])
-@widths
+@pytest.mark.parametrize(("size", "look"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide light", "phone dark"])
 def test_axe_finds_nothing_serious_on_any_tab(visit, size, look):
     page = visit(size, color_scheme=look)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
