@@ -9,7 +9,7 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.events import CANCELLED, session, tell_progress, toast
+from refusion.demo.events import CANCELLED, session, tell_progress, toast, told
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
@@ -57,9 +57,12 @@ class BatchEvents:
         pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
         return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
 
-    def move(self, uploads: Any, event: gr.EventData) -> list[str]:
+    def move(self, uploads: Any, event: gr.EventData) -> Any:
         """A list in the order that the visitor gave it."""
-        return moved(uploads, event._data.get("order"))
+        try:
+            return moved(uploads, told(event, "order"))
+        except SourceError:
+            return gr.skip()  # The note says which file is missing.
 
     def run(
         self,

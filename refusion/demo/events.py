@@ -64,6 +64,11 @@ def session(request: gr.Request | None) -> str:
     return (request.session_hash if request else None) or "nobody"
 
 
+def told(event: gr.EventData, what: str) -> Any:
+    """What a script of the page sends along with its event; a client may send anything."""
+    return event._data.get(what) if isinstance(event._data, dict) else None
+
+
 def toast(message: str) -> None:
     """Show an error over the page."""
     gr.Warning(notes.escape(message), duration=10, title="This cannot be fused")

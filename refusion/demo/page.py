@@ -35,7 +35,7 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
         ModelError: a model that is asked for in the options cannot be loaded.
     """
     fusing, files = Fusing(options), ResultFiles()
-    showcase = Showcase(fusing, files)
+    showcase = Showcase(fusing)
     if options.load_at_start:
         showcase.prepare()
     with gr.Blocks(title="ReFusion", analytics_enabled=False, delete_cache=(SECONDS_KEPT // 6, SECONDS_KEPT)) as demo:
@@ -66,5 +66,5 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
             fusing.jobs.cancel(session(request))
 
         demo.unload(leave)
-    demo.temp_file_sets.append(files.written)
+    demo.temp_file_sets += [files.written, showcase.files.written]
     return demo.queue(max_size=options.queue_size - options.queue_size // 2)

@@ -84,23 +84,26 @@ class ResultPanel:
         """Values of the outputs: the last result stays, perhaps with another status."""
         return [gr.skip() if status is None else status, *[gr.skip()] * (len(self.outputs) - 1)]
 
-    def fill(self, functions: dict[str, Callable[..., Any]], computing: dict[str, Any]) -> None:
+    def fill(self, functions: dict[str, Callable[..., Any]], computing: dict[str, Any]) -> list[Any]:
         """Fill the tabs below the result when they are opened, and when there is a new result meanwhile.
 
         Args:
             functions: for each tab, what takes the result, a request and a progress, and returns HTML.
             computing: see `refusion.demo.events.computing`.
+
+        Returns:
+            The events, to cancel them.
         """
-        self.tabs["details"].select(
-            lambda: "details", None, self.open_tab, queue=False, show_progress="hidden", **PRIVATE
-        )
+        opened: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
+        self.tabs["details"].select(lambda: "details", None, self.open_tab, **opened)
+        events: list[Any] = []
         for name, function in functions.items():
             output = self.filled[name]
-            self.tabs[name].select(_constant(name), None, self.open_tab, queue=False, show_progress="hidden", **PRIVATE)
-            self.tabs[name].select(function, self.result, output, show_progress_on=output, **computing)
-            self.to_fill.change(
-                _only(name, function), [self.to_fill, self.result], output, show_progress_on=output, **computing
-            )
+            filling = {"outputs": output, "show_progress_on": output, **computing}
+            self.tabs[name].select(_constant(name), None, self.open_tab, **opened)
+            events.append(self.tabs[name].select(function, self.result, **filling))
+            events.append(self.to_fill.change(_only(name, function), [self.to_fill, self.result], **filling))
+        return events
 
 
 def result_panel(name: str, filled: dict[str, str], poster: str = "") -> ResultPanel:

@@ -35,8 +35,9 @@ class Finished:
 class Showcase:
     """Fuses each example once, with the settings of its task."""
 
-    def __init__(self, fusing: Fusing, files: ResultFiles) -> None:
-        self._fusing, self._files = fusing, files
+    def __init__(self, fusing: Fusing) -> None:
+        self.files = ResultFiles()
+        self._fusing = fusing
         self._lock = threading.Lock()
         self._finished: dict[str, tuple[Finished, list[Path], Example]] = {}
 
@@ -44,7 +45,7 @@ class Showcase:
         """The sources of an example, copied to where uploads lie."""
         folder = str(get_upload_folder())
         copies = tuple(Path(save_file_to_cache(path, folder)) for path in example.paths)
-        self._files.written.update(map(str, copies))
+        self.files.written.update(map(str, copies))
         return copies
 
     def example_of(self, paths: tuple[Path, ...]) -> Example | None:
@@ -77,15 +78,15 @@ class Showcase:
                 for file in known[1]:
                     os.utime(file)  # Files are removed when they are old.
                 return known[0]
-            before = set(self._files.written)
+            before = set(self.files.written)
             task = get_task(example.task)
             fused = self._fusing.fuse_on_cpu(paths, task)
-            saved = self._files.save_fused(fused, f"{example.name}_fused.png")
+            saved = self.files.save_fused(fused, f"{example.name}_fused.png")
             names = [heading(label) for label in task.labels] if len(paths) == 2 else [path.name for path in paths]
             labelled = [(name, self._fusing.uploads.read(path)) for name, path in zip(names, paths, strict=True)]
             group = task.name if len(paths) == 2 else "stack"
-            viewer = comparison(f"compare-{group}", labelled[:SHOWN], fused, saved, self._files)
+            viewer = comparison(f"compare-{group}", labelled[:SHOWN], fused, saved, self.files)
             finished = Finished(paths, saved, viewer, fused.size)
-            written = [Path(name) for name in set(self._files.written) - before]
+            written = [Path(name) for name in set(self.files.written) - before]
             self._finished[example.name] = (finished, written, example)
             return finished

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes
-from refusion.demo.events import CANCELLED, STALE, expired, session, tell_progress, toast
+from refusion.demo.events import CANCELLED, STALE, expired, session, tell_progress, toast, told
 from refusion.demo.examples import Example, credit_html, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.queue import CancelledError
@@ -31,6 +31,7 @@ class StackResult:
     fused: Path
     settings: Settings
     token: str
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -69,9 +70,12 @@ class StackEvents:
         said = f"{len(frames)} images of {width} x {height} pixels. Fusing takes {notes.seconds(expected)}."
         return [notes.good(said), shown, status]
 
-    def move(self, stack: Any, event: gr.EventData) -> list[str]:
+    def move(self, stack: Any, event: gr.EventData) -> Any:
         """The stack in the order that the visitor gave it."""
-        return moved(stack, event._data.get("order"))
+        try:
+            return moved(stack, told(event, "order"))
+        except SourceError:
+            return gr.skip()  # The note says which file is missing.
 
     def fuse(
         self,
@@ -101,19 +105,31 @@ class StackEvents:
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
         viewer = comparison("compare-stack", labelled, fused, saved, self._files)
-        result = StackResult(paths, saved, settings, secrets.token_hex(8))
+        result = StackResult(paths, saved, settings, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
-        shown = Shown(_status(result, *fused.notes), viewer, saved, self._details(result, fused.size, example), result)
+        shown = Shown(_status(result), viewer, saved, self._details(result, fused.size, example), result)
         return [gr.skip(), *self._panel.show(shown, open_tab)]
 
-    def cancel(self, request: gr.Request) -> str:
-        """Stop what this visitor has running."""
+    def cancel(
+        self,
+        task: Any,
+        stack: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        result: StackResult | None,
+        request: gr.Request,
+    ) -> str:
+        """Stop what this visitor has running; returns the status."""
         self._fusing.jobs.cancel(session(request))
-        return notes.stale(CANCELLED)
+        status = self.check(task, stack, output_range, anchor, chroma, model, revision, result)[2]
+        return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
     def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
         """The example that was pressed, with its result."""
-        return self._example(self._examples.get(str(event._data.get("name"))), open_tab)
+        return self._example(self._examples.get(str(told(event, "name"))), open_tab)
 
     def opened(self, result: StackResult | None, open_tab: str) -> list[Any]:
         """The first example when the tab is opened, unless there is a result."""
@@ -179,5 +195,5 @@ def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return paths
 
 
-def _status(result: StackResult, *more: str) -> str:
-    return notes.good(" ".join([f"Result of {len(result.paths)} images, {result.paths[0].name} first.", *more]))
+def _status(result: StackResult) -> str:
+    return notes.good(" ".join([f"Result of {len(result.paths)} images, {result.paths[0].name} first.", *result.notes]))

@@ -68,7 +68,14 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab], outputs, **reading)
     shown.address.change(None, shown.address, None, js=TO_RESULT, **PRIVATE)
-    shown.fill({"scores": events.scores}, computing(fusing.options))
+    below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(
-        events.cancel, None, shown.status, cancels=[asked, chosen], queue=False, show_progress="hidden", **PRIVATE
+        events.cancel,
+        [*inputs, shown.result],
+        shown.status,
+        cancels=[asked, chosen, *below],
+        preprocess=False,
+        queue=False,
+        show_progress="hidden",
+        **PRIVATE,
     )

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from refusion.demo import link, notes
-from refusion.demo.events import CANCELLED, STALE, expired, heading, session, tell_progress, toast
+from refusion.demo.events import CANCELLED, STALE, expired, heading, session, tell_progress, toast, told
 from refusion.demo.examples import Example, credit_html, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.queue import CancelledError
@@ -37,12 +37,14 @@ class Result:
         fused: the file of the fused image.
         settings: how it was fused.
         token: another one for every result.
+        notes: what a person should know about it, as sentences.
     """
 
     paths: tuple[Path, Path]
     fused: Path
     settings: Settings
     token: str
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -146,10 +148,10 @@ class TaskEvents:
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]
         viewer = comparison(f"compare-{self._task.name}", labelled, fused, saved, self._files)
-        result = Result(paths, saved, settings, secrets.token_hex(8))
+        result = Result(paths, saved, settings, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         shown = Shown(
-            _status(result, *fused.notes),
+            _status(result),
             viewer,
             saved,
             self._details(result, fused.size, example, request),
@@ -183,16 +185,28 @@ class TaskEvents:
             return [gr.skip(), *self._panel.keep()]
         return self.fuse(a, b, *settings, open_tab, request, progress)
 
-    def cancel(self, request: gr.Request) -> str:
-        """Stop what this visitor has running."""
+    def cancel(
+        self,
+        a: Any,
+        b: Any,
+        output_range: Any,
+        anchor: Any,
+        chroma: Any,
+        model: Any,
+        revision: Any,
+        result: Result | None,
+        request: gr.Request,
+    ) -> str:
+        """Stop what this visitor has running; returns the status."""
         self._fusing.jobs.cancel(session(request))
-        return notes.stale(CANCELLED)
+        status = self.check(a, b, output_range, anchor, chroma, model, revision, result)[1]
+        return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
     # ------------------------------------------------------------------------------------------------ examples
 
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """The example that was pressed, with its result."""
-        example = self._examples.get(str(event._data.get("name")))
+        example = self._examples.get(str(told(event, "name")))
         return self._example(example, {}, open_tab, request, address=True)
 
     def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
@@ -304,6 +318,6 @@ class TaskEvents:
         )
 
 
-def _status(result: Result, *more: str) -> str:
+def _status(result: Result) -> str:
     first, second = result.paths
-    return notes.good(" ".join([f"Result of {first.name} and {second.name}.", *more]))
+    return notes.good(" ".join([f"Result of {first.name} and {second.name}.", *result.notes]))

@@ -95,9 +95,16 @@ def task_tab(
     tab.select(None, shown.address, None, js=TO_RESULT, **PRIVATE)
     demo.load(events.arrived, [shown.open_tab], example_outputs, **reading)
     shown.address.change(None, shown.address, None, js=TO_RESULT, **PRIVATE)
-    shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
-    running: list[Any] = [asked, by_itself, chosen]
+    below = shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
+    running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(
-        events.cancel, None, shown.status, cancels=running, queue=False, show_progress="hidden", **PRIVATE
+        events.cancel,
+        [*inputs, shown.result],
+        shown.status,
+        cancels=running,
+        preprocess=False,
+        queue=False,
+        show_progress="hidden",
+        **PRIVATE,
     )
     return TaskInputs(images[0], images[1], panel)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refusion.demo.service import shown_image
 from refusion.demo.theme import asset
-from refusion.demo.uploads import SourceError, Uploads
+from refusion.demo.uploads import SourceError, Uploads, stored_path
 
 SIDE = 120
 """Longest side of a thumbnail in pixels."""
@@ -41,8 +41,11 @@ def moved(uploads: Any, order: Any) -> list[str]:
     Args:
         uploads: the files as the browser sends them.
         order: the old indices in the new order; what is none of them is left out, and what is missing stays last.
+
+    Raises:
+        SourceError: one of them is not an upload.
     """
-    files = [upload["path"] for upload in uploads or [] if isinstance(upload, dict) and upload.get("path")]
+    files = [str(stored_path(upload, "uploaded")) for upload in uploads or []]
     wanted = [i for i in order if isinstance(i, int) and 0 <= i < len(files)] if isinstance(order, list) else []
     indices = list(dict.fromkeys(wanted))
     return [files[i] for i in [*indices, *(i for i in range(len(files)) if i not in indices)]]
