@@ -28,6 +28,7 @@ from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
+from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
@@ -560,3 +561,13 @@ def test_old_files_are_removed_while_it_runs(tmp_path, monkeypatch):
     assert not path.is_file()
     assert written.written == set()
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+
+
+def test_a_file_that_was_not_uploaded_cannot_be_reordered_into_a_list(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    paths = [ResultFiles().save(Image.new("L", (8, 8)), f"{name}.png") for name in "abc"]
+    uploads = [{"path": str(path)} for path in paths]
+    assert moved(uploads, [2, 0, 1]) == [str(paths[2]), str(paths[0]), str(paths[1])]
+    assert moved(uploads, [1, 1, 9, "x"]) == [str(paths[1]), str(paths[0]), str(paths[2])]
+    with pytest.raises(SourceError, match="not among the files that were uploaded here"):
+        moved([{"path": str(ROOT / "README.md")}], [0])
