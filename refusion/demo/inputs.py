@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
-from refusion.pairs.files import SUFFIXES
+from refusion.pairs.matching import SUFFIXES
 
 _HEIC = {".heic", ".heif"}
 """Suffixes that the package pillow-heif reads, which need not be installed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refusion.demo import texts
-from refusion.demo.examples import example_pairs, examples_folder
+from refusion.demo.examples import example_pairs
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.hub.errors import ModelError
 from refusion.hub.names import bundled_folder
@@ -53,11 +53,9 @@ def assemble_static_page(folder: Path) -> list[str]:
         write_graphs(folder / "models" / task.model, weights, config["padding_mode"], config["window"])
     write_finish(folder / "models")
     (folder / "examples").mkdir()
-    source = examples_folder()
-    if source is not None:
-        shutil.copyfile(source / "README.md", folder / "examples" / "README.md")
-    for path in (path for task in tasks for pair in example_pairs(task)[:1] for path in pair.paths):
+    for path in (path for task in tasks for pair in example_pairs(task.name)[:1] for path in pair.paths):
         shutil.copyfile(path, folder / "examples" / path.name)
+        shutil.copyfile(path.with_name("README.md"), folder / "examples" / "README.md")
     (folder / "page.json").write_text(json.dumps(_page(tasks)), encoding="utf-8")
     _list_files(folder)
     return [task.model for task in tasks]
@@ -79,13 +77,13 @@ def _page(tasks: list[Task]) -> dict[str, Any]:
 
 def _task(task: Task) -> dict[str, Any]:
     words = {"output_range": texts.RANGES, "anchor": texts.ANCHORS}
-    rules = texts.colour_rules(task)
-    pair = next(iter(example_pairs(task)), None)
+    rules = texts.colour_rules(task.labels)
+    pair = next(iter(example_pairs(task.name)), None)
     return {
         "name": task.name,
         "title": task.title,
         "labels": task.labels,
-        "text": texts.describe_task(task).replace("**", ""),
+        "text": texts.lead(task),
         "summary": TASK_TEXTS[task.name].summary,
         "limits": TASK_TEXTS[task.name].limits,
         "model": task.model,
@@ -94,7 +92,7 @@ def _task(task: Task) -> dict[str, Any]:
                 "name": name,
                 "label": texts.SETTINGS[name][0],
                 "info": texts.SETTINGS[name][1],
-                "options": [rules[x] if name == "chroma" else f"{x}: {words[name][x]}" for x in names],
+                "options": [rules[x] if name == "chroma" else words[name][x] for x in names],
                 "chosen": names.index(getattr(task, name)),
             }
             for name, names in CHOICES.items()
