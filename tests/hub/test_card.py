@@ -118,7 +118,7 @@ def test_a_training_module_with_another_checksum_is_not_passed_on(tmp_path):
     shutil.copytree(bundled_folder(BUNDLED[0]), tmp_path / "source")
     (tmp_path / "source" / "loss_proposal.safetensors").write_bytes(b"swapped")
     model = ReFusion.from_pretrained(tmp_path / "source")
-    with pytest.raises(ModelError, match=r"loss_proposal\.safetensors is not the file"):
+    with pytest.raises(ModelError, match=r"loss_proposal\.safetensors does not match SHA256SUMS"):
         model.save_pretrained(tmp_path / "copy")
 
 

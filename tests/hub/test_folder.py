@@ -140,13 +140,13 @@ def test_checksums_are_verified_where_there_are_any(saved):
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config + " ")
-    with pytest.raises(ModelError, match=r"config\.json is not the file that SHA256SUMS tells of"):
+    with pytest.raises(ModelError, match=r"config\.json does not match SHA256SUMS"):
         ReFusion.from_pretrained(folder)
     (folder / "config.json").write_text(config)
     weights = load_file(folder / "model.safetensors")
     weights["project_in_1.weight"] += 1
     save_file(weights, folder / "model.safetensors")
-    with pytest.raises(ModelError, match=r"model\.safetensors is not the file that SHA256SUMS tells of"):
+    with pytest.raises(ModelError, match=r"model\.safetensors does not match SHA256SUMS"):
         ReFusion.from_pretrained(folder)
     (folder / "SHA256SUMS").write_text(lines[0] + "\n")
     with pytest.raises(ModelError, match=r"SHA256SUMS has no line for model\.safetensors"):
