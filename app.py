@@ -2,7 +2,7 @@
 
 import sys
 
-from refusion.demo import main
+from refusion.demo.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from refusion.training.run import main
+from refusion.training.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

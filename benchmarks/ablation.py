@@ -25,11 +25,11 @@ from refusion.modules.loss_proposal import LossProposalModule
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.system.files import write_text
 from refusion.tasks import TASKS, get_task
+from refusion.training.command import main as train
 from refusion.training.crops import exchange
 from refusion.training.fixed_losses import FIXED_LOSSES
 from refusion.training.flags import make_parser, settings_from
 from refusion.training.preview import PREVIEW_SIDE, middle
-from refusion.training.run import main as train
 from refusion.training.run_folder import CHECKPOINT, load_checkpoint
 from refusion.training.settings import DEFAULT_PRESET, TrainingSettings
 from refusion.training.updates import loss_weights

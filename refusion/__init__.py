@@ -7,6 +7,7 @@ torch is imported when something needs it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from refusion.system.extras import need
 from refusion.tasks import TASKS, Task
 from refusion.version import __version__
 
@@ -38,6 +39,8 @@ _PUBLIC = {
 }
 """What completion shows, and the modules that are imported when it is first asked for."""
 
+_EXTRAS = {"ReFusion": "torch", "explain": "torch", "fuse_dataset": "bulk"}
+
 _OTHERS = {"Fused": "refusion.inference.finishing"}
 
 __all__ = [
@@ -65,6 +68,8 @@ def __getattr__(name: str) -> Any:
     module = _PUBLIC.get(name) or _OTHERS.get(name)
     if module is None:
         raise AttributeError(f"module 'refusion' has no attribute {name!r}")
+    if name in _EXTRAS:
+        need(_EXTRAS[name], f"refusion.{name}")
     return getattr(import_module(module), name)
 
 

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from typing import Annotated
 
 import typer
 
@@ -17,7 +18,10 @@ from refusion.cli.models import models
 from refusion.cli.push import push
 from refusion.cli.reproduce import reproduce
 from refusion.cli.space import space
+from refusion.cli.train import train
+from refusion.system.extras import MissingExtraError
 from refusion.system.output import keep_working_whoever_reads
+from refusion.version import __version__
 
 _COLLECT_AFTER = 100_000
 """New objects after which Python looks for garbage."""
@@ -41,7 +45,7 @@ def main() -> None:
     keep_working_whoever_reads()
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         typer.echo(f"refusion: {error}", err=True)
         raise SystemExit(2) from error
     except MemoryError as error:
@@ -53,6 +57,20 @@ def main() -> None:
         raise SystemExit(2) from error
 
 
+# argparse reads the flags, --help among them.
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"refusion {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Fuse registered pictures of one scene into one."""

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from refusion.system.extras import need
+
 
 def card(
     folder: Annotated[Path, typer.Argument(help="A model folder, such as runs/ir-vis or hub_configs/refusion-ir-vis.")],
@@ -20,12 +22,15 @@ def card(
 
     Without training.json, the settings of the run are used.
     """
-    from refusion.hub.folder import CARD, save_checksums
     from refusion.hub.names import bare_name, locate
+
+    located = Path(locate(folder))
+    need("torch", "refusion card")
+
+    from refusion.hub.folder import CARD, save_checksums
     from refusion.models.model import ReFusion
     from refusion.system.files import write_text
 
-    located = Path(locate(folder))
     if output is None:
         # First, since weights that were put here by hand do not have the checksums of those before.
         save_checksums(located)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from refusion.cli.options import TaskOption
+from refusion.cli.options import QuietOption, TaskOption, check_folder, check_there
+from refusion.system.extras import need
 from refusion.tasks import get_task
 
 
@@ -15,9 +16,13 @@ def convert(
     ],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write config.json and model.safetensors into.")],
     task: TaskOption = "ir-vis",
+    quiet: QuietOption = False,
 ) -> None:
     """Turn a checkpoint of the authors' release into a folder that `--model` accepts."""
+    check_there(checkpoint)
+    check_folder(out_dir)
     chosen = get_task(task)
+    need("torch", "refusion convert")
 
     from refusion.hub.folder import save_model
     from refusion.models.release import convert_checkpoint
@@ -25,3 +30,5 @@ def convert(
     model = convert_checkpoint(checkpoint, chosen.name)
     out_dir.mkdir(parents=True, exist_ok=True)
     save_model(out_dir, model, model.config)
+    if not quiet:
+        typer.echo(f"Written to {out_dir}; use it with --model {out_dir if out_dir.is_absolute() else f'./{out_dir}'}.")

@@ -20,8 +20,13 @@ from refusion.cli.options import (
     WindowOption,
     asked_for,
     asked_windows,
+    check_model,
+    check_there,
+    check_writable,
     print_notes,
 )
+from refusion.pairs.files import check_source
+from refusion.system.extras import need
 from refusion.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -89,8 +94,13 @@ def evaluate(
     first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
     chosen = get_task(task)
+    check_source(data, chosen)
+    check_there(*(fused or []), what="folder")
+    for name in model or []:
+        check_model(name)
     for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
-        _check_writable(path)
+        check_writable(path)
+    need("bulk", "refusion evaluate")
 
     from rich.console import Console
 
@@ -151,16 +161,6 @@ def _make_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"{path.name} cannot be made: there is no folder {path.parent.name}; create it first.")
     path.mkdir(exist_ok=True)
-
-
-def _check_writable(path: Path | None) -> None:
-    """Find out before the scoring, which takes long, that a report has no place to go to."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
 
 
 def _sources(task: Task, models: list[str], folders: list[Path], options: "Options") -> "dict[str, Fused]":

@@ -8,14 +8,20 @@ import typer
 from refusion.cli.options import (
     NodataOption,
     OwnRangeOption,
+    QuietOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
     WindowOption,
     asked_windows,
+    check_folder,
+    check_model,
+    check_there,
     print_notes,
     refuse_overwriting,
 )
+from refusion.cli.progress import working
+from refusion.system.extras import need
 from refusion.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ def explain(
     max_megapixels: Annotated[
         float, typer.Option(help="Largest picture accepted; a megapixel takes about 3 GB of memory.")
     ] = 1.0,
+    quiet: QuietOption = False,
     window: WindowOption = None,
     window_a: WindowAOption = None,
     window_b: WindowBOption = None,
@@ -54,11 +61,14 @@ def explain(
 
     overview.png in the folder shows everything at once; explain.json has the figures.
     """
+    check_there(a, b)
     name = model or get_task(task or "ir-vis").model
     chosen = get_task(task) if task else None
+    check_model(model, quiet)
     folder = output or Path(f"{a.stem}_explained")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"The output {folder.name} is a file, but a folder to write into is needed; choose another.")
+    check_folder(folder)
+
+    need("torch", "refusion explain")
 
     from refusion.explanation.maps import explain, load_trained
     from refusion.explanation.pictures import FILES, OVERVIEW, Captions, save_explanation
@@ -68,11 +78,14 @@ def explain(
     trained = load_trained(name)
     labels = (chosen or trained.fusion.task).labels
     windows = asked_windows(window, window_a, window_b, own_range)
-    explanation = explain(
-        trained, a, b, max_megapixels=max_megapixels, window=windows, temperatures=temperatures, nodata=nodata
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    save_explanation(folder, explanation, Captions(labels, (a.name, b.name), Path(name).resolve().name))
+    with working("Explaining", quiet=quiet):
+        explanation = explain(
+            trained, a, b, max_megapixels=max_megapixels, window=windows, temperatures=temperatures, nodata=nodata
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        save_explanation(folder, explanation, Captions(labels, (a.name, b.name), Path(name).resolve().name))
+    if quiet:
+        return
     _print_figures(explanation, labels)
     print_notes(explanation.notes)
     typer.echo(f"Written to {folder}; open {folder / OVERVIEW}.")

@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from refusion.cli.options import QuietOption, check_model, check_writable
+from refusion.cli.progress import working
+from refusion.system.extras import need
+
 
 def export(
     model: Annotated[str, typer.Argument(help="Bare name, folder or OWNER/NAME on the Hub.")],
@@ -23,27 +27,40 @@ def export(
     finished: Annotated[
         bool, typer.Option("--finished", help="With anchor, output range and colour: RGB in, RGB out (.onnx).")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write a model as ONNX or as a torch.export program, for pairs of any size or one, and check it."""
+    from refusion.models.export_formats import check_export
+
+    check_model(model, quiet)
+    check_export(output)
+    check_writable(output)
+    need("torch", "refusion export")
     if finished:
         if opset is not None or size is not None:
             raise ValueError("A finished model has operators of version 20 and any size; leave --opset and --size out.")
-        _finished(model, output)
+        _finished(model, output, quiet)
         return
     from refusion.models.export import checked_sizes, export
     from refusion.models.model import ReFusion
 
     sides = (size[1], size[0]) if size else None
-    difference = export(ReFusion.from_pretrained(model), output, opset=opset, size=sides)
+    with working("Exporting", quiet=quiet):
+        difference = export(ReFusion.from_pretrained(model), output, opset=opset, size=sides)
+    if quiet:
+        return
     sizes = ", ".join(f"{width} x {height}" for height, width in checked_sizes(sides))
-    typer.echo(f"{output.name}: differs from the model by at most {difference:.1e} at {sizes}.")
+    typer.echo(f"Written to {output}: differs from the model by at most {difference:.1e} at {sizes}.")
 
 
-def _finished(model: str, output: Path) -> None:
+def _finished(model: str, output: Path, quiet: bool) -> None:
     from refusion.models.export import CHECKED_SIZES
     from refusion.models.finished import export_finished
     from refusion.models.model import ReFusion
 
-    share = export_finished(ReFusion.from_pretrained(model), output)
+    with working("Exporting", quiet=quiet):
+        share = export_finished(ReFusion.from_pretrained(model), output)
+    if quiet:
+        return
     sizes = ", ".join(f"{width} x {height}" for height, width in CHECKED_SIZES)
-    typer.echo(f"{output.name}: within one grey level of the model on {1 - share:.2%} of the pixels at {sizes}.")
+    typer.echo(f"Written to {output}: within one grey level of the model on {1 - share:.2%} of the pixels at {sizes}.")

@@ -1,7 +1,5 @@
 """refusion fuse"""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +10,7 @@ from refusion.cli.options import (
     AnchorOption,
     NodataOption,
     OwnRangeOption,
+    QuietOption,
     RangeOption,
     StretchOption,
     TemperaturesOption,
@@ -20,9 +19,15 @@ from refusion.cli.options import (
     WindowOption,
     asked_for,
     asked_windows,
+    check_folder,
+    check_model,
+    check_there,
+    check_writable,
     refuse_overwriting,
 )
-from refusion.tasks import TASKS, ChromaRule, check_choice, get_task
+from refusion.cli.progress import progress_bar, working
+from refusion.system.devices import check_device
+from refusion.tasks import TASKS, ChromaRule, Engine, check_choice, get_task
 
 if TYPE_CHECKING:
     from refusion.pairs.files import Jobs
@@ -97,10 +102,16 @@ def fuse(
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="One video that shows the first source left, the second right.")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fuse a pair, a stack, folders or a list of pairs, or videos."""
+    check_there(*sources)
     if task is not None:
         get_task(task)
+    check_model(model, quiet)
+    check_device(device)
+    if engine is not None:
+        check_choice("engine", engine, Engine)
     if chroma is not None:
         check_choice("chroma rule", chroma, ChromaRule)
     from refusion.inference.alignment import Motion
@@ -139,15 +150,15 @@ def fuse(
         typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; see --help for what is for what.", err=True)
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         wanted["batch_size"] = batch_size
-        _fuse_pairs(_jobs(sources, output, suffix, match), wanted, bits, overwrite=overwrite)
+        _fuse_pairs(_jobs(sources, output, suffix, match), output, wanted, bits, overwrite=overwrite, quiet=quiet)
     elif batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     elif "folder" in kinds or "list" in kinds:
         raise ValueError("Give two folders, one list of pairs, or pictures, not a mixture.")
     elif kinds == {"video"}:
-        _fuse_videos(sources, output, wanted, side_by_side=side_by_side)
+        _fuse_videos(sources, output, wanted, side_by_side=side_by_side, quiet=quiet)
     else:
-        _fuse_pictures(sources, output, wanted, bits)
+        _fuse_pictures(sources, output, wanted, bits, quiet=quiet)
 
 
 def _kind(source: Path) -> str:
@@ -160,10 +171,11 @@ def _kind(source: Path) -> str:
     return "list" if suffix in LISTS else "video" if suffix in VIDEO_SUFFIXES else "picture"
 
 
-def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bits: int | None) -> None:
+def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bits: int | None, *, quiet: bool) -> None:
     from refusion.images.writing import check_output
 
     check_output(output, bits)
+    check_writable(output)
     refuse_overwriting(output, tuple(sources))
     if len(sources) < 2:
         raise ValueError("Fusion needs two pictures or more, but one was given; give its partner, too.")
@@ -171,20 +183,24 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
     from refusion.api import fuse
 
     if len(sources) == 2:
-        fused = fuse(sources, **wanted)
+        with working("Fusing", quiet=quiet):
+            fused = fuse(sources, **wanted)
+            fused.save(output, bits)
     else:
-        with _progress_bar() as report:
+        with progress_bar("Fusing", quiet=quiet) as report:
             fused = fuse(sources, **wanted, progress=report)
-    fused.save(output, bits)
-    for note in fused.notes:
-        typer.echo(f"Note: {note}", err=True)
+            fused.save(output, bits)
+    if not quiet:
+        for note in fused.notes:
+            typer.echo(f"Note: {note}", err=True)
+        width, height = fused.size
+        typer.echo(f"Written to {output}: {width} x {height} pixels.")
 
 
 def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":
     from refusion.pairs.files import match_folders, read_list
 
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"The output {output.name} is a file, but a folder is needed; choose another.")
+    check_folder(output)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if not sources[0].is_dir():
         return read_list(sources[0], output, suffix)
@@ -193,7 +209,9 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
 
 
-def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overwrite: bool) -> None:
+def _fuse_pairs(
+    jobs: "Jobs", output: Path, wanted: dict[str, Any], bits: int | None, *, overwrite: bool, quiet: bool
+) -> None:
     from refusion.api import fuse_many
     from refusion.images.writing import check_output
     from refusion.inference.folders import fuse_jobs, left_to_do
@@ -207,16 +225,18 @@ def _fuse_pairs(jobs: "Jobs", wanted: dict[str, Any], bits: int | None, *, overw
         typer.echo(f"Note: {note}", err=True)
     if to_do:
         wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"])
-        with _progress_bar() as report:
+        with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):
                 if error is not None:
                     failed.append(f"{job.name}: {error}")
-                for note in notes:
+                for note in () if quiet else notes:
                     typer.echo(f"Note: {note}", err=True)
                 report(done, len(to_do))
     skipped = len(jobs.pairs) - len(to_do)
-    typer.echo(f"{len(to_do) - len(failed)} fused, {skipped} already there, {len(failed)} failed.")
+    if not quiet:
+        fused = len(to_do) - len(failed)
+        typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
     _list("Failed", failed)
     _list("Left out", jobs.unmatched)
     if failed or jobs.unmatched:
@@ -233,31 +253,21 @@ def _list(title: str, lines: list[str]) -> None:
         typer.echo(f"  and {len(lines) - _FEW_LISTED} more", err=True)
 
 
-def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, side_by_side: bool) -> None:
+def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, side_by_side: bool, quiet: bool) -> None:
     if (len(sources) == 1) != side_by_side or len(sources) > 2:
         raise ValueError("Give two videos, or one with --side-by-side.")
     for option in ("align", "window", "temperatures", "nodata"):
         if wanted.pop(option) not in (None, False):
             raise ValueError(f"Videos are fused as they are; leave --{option} out.")
     del wanted["align_border"]
+    check_writable(output)
     refuse_overwriting(output, tuple(sources))
 
     from refusion.api import fuse_videos
 
-    with _progress_bar() as report:
+    with progress_bar("Fusing frames", quiet=quiet) as report:
         notes = fuse_videos(sources, output, **wanted, progress=report)
-    for note in notes:
-        typer.echo(f"Note: {note}", err=True)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, if a person watches; gives a function of done and total."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("fuse", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if not quiet:
+        for note in notes:
+            typer.echo(f"Note: {note}", err=True)
+        typer.echo(f"Written to {output}.")

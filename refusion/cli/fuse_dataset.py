@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import has_magic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +19,12 @@ from refusion.cli.options import (
     WindowOption,
     asked_for,
     asked_windows,
+    check_model,
 )
-from refusion.tasks import TASKS
+from refusion.pairs.files import check_source
+from refusion.system.devices import check_device
+from refusion.system.extras import need
+from refusion.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from refusion.bulk.run import BulkSummary
@@ -117,6 +122,12 @@ def fuse_dataset(
         "ray": ray,
         "retry_failed": retry_failed,
     }
+    if "://" not in str(source) and not has_magic(str(source)):
+        check_source(source, get_task(task or "ir-vis"))
+    check_model(model)
+    check_device(device)
+    need("bulk", "refusion fuse-dataset")
+
     from refusion.bulk.run import fuse_dataset
 
     try:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from refusion.hub.folder import CONFIG
+from refusion.hub.names import locate
 from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice
 
 if TYPE_CHECKING:
@@ -69,6 +71,66 @@ NodataOption = Annotated[
         help="Stored value that stands for none, beside what the file declares; nan for NaN and infinite values.",
     ),
 ]
+
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def check_there(*paths: Path, what: str | None = None) -> None:
+    """Refuse paths that are not there; before anything that takes long.
+
+    Args:
+        *paths: files or folders.
+        what: which of both; a file if it has a suffix, else either, if not given.
+
+    Raises:
+        ValueError: the first one that is missing, by its name.
+    """
+    for path in paths:
+        if not path.exists():
+            kind = what or ("file" if path.suffix else "file or folder")
+            raise ValueError(f"There is no {kind} {path.name} in {path.parent}; check the path.")
+
+
+def check_writable(path: Path | None) -> None:
+    """Refuse a file that has no place to go to; before anything that takes long.
+
+    Raises:
+        ValueError: it is a folder, or its folder is not there.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder to write into that is a file; before anything that takes long.
+
+    Raises:
+        ValueError: it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"The output {path.name} is a file, but a folder is needed; choose another.")
+
+
+def check_model(name: str | None, quiet: bool = False) -> None:
+    """Refuse a model that is not there, and tell which one it is where a name could stand for two.
+
+    Raises:
+        ModelError: it is neither bundled, nor a folder, nor OWNER/NAME.
+    """
+    if name is None:
+        return
+    folder = Path(locate(name))
+    if quiet or not (Path(name) / CONFIG).is_file() or name != Path(name).name:
+        return
+    if folder == Path(name).resolve():
+        typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would say so.", err=True)
+    else:
+        typer.echo(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
 
 
 def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:

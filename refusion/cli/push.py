@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from refusion.cli.options import check_model
+from refusion.system.extras import need
 from refusion.tasks import TASKS
 
 
@@ -26,6 +28,8 @@ def push(
     """
     if all_to is not None and (model or repository):
         raise ValueError("Give either what to push and where to, or --all OWNER, not both.")
+    check_model(model)
+    need("torch", "refusion push")
     if all_to is not None:
         _push_all(all_to, tag, message, private)
     elif model and repository:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from refusion.system.extras import need
+
 
 def reproduce(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run of train.py.")],
@@ -18,15 +20,17 @@ def reproduce(
     from refusion.system.processes import rank_here
     from refusion.training import reproduction
     from refusion.training.flags import make_parser
-    from refusion.training.run import start
 
     folder = run_folder.resolve()
     run = reproduction.read_run(folder)
+    need("train", "refusion reproduce")
     out = (out or folder.with_name(f"{folder.name}-again")).resolve()
     if out == folder:
         raise ValueError(f"{folder.name} is the run itself; give another folder as --out.")
     flags = ["--data", data or run["arguments"]["data"], "--out", str(out)]
     args = make_parser().parse_args(flags, reproduction.arguments_of(run))
+    from refusion.training.run import start
+
     code = start(args, announce=lambda processes: reproduction.differences(run, processes.count))
     if code == 0 and rank_here() == 0:
         typer.echo(reproduction.comparison(folder, out))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from refusion.system.extras import need
+
 _NO_PLACE = "Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`."
 
 
@@ -23,6 +25,8 @@ def space(
 
     Log in before with `hf auth login`, or set HF_TOKEN.
     """
+    need("torch", "refusion space")
+
     import tempfile
 
     from refusion.hub.space import assemble_space, upload_space

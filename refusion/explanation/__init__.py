@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from refusion.system.extras import need
+
 if TYPE_CHECKING:
     from refusion.explanation.maps import Explanation, explain, load_trained
 
@@ -11,6 +13,7 @@ __all__ = ["Explanation", "explain", "load_trained"]
 def __getattr__(name: str) -> Any:
     # The pictures are also drawn where torch is not wanted.
     if name in __all__:
+        need("torch", f"refusion.explanation.{name}")
         from refusion.explanation import maps
 
         return getattr(maps, name)

@@ -13,6 +13,7 @@ from refusion.hub.names import local_folder, locate
 from refusion.images import Picture, PictureError, PictureSource, Reading, Windows
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
+from refusion.inference.engines.dispatch import run_network
 from refusion.models.model import ReFusion
 from refusion.models.training_modules import load_training_modules
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exchange_equivariant, weights_from_logits
@@ -174,7 +175,7 @@ def explain(
     batches = [torch.from_numpy(x.luminance)[None, None].to(parameter.device, parameter.dtype) for x in (first, second)]
     with torch.inference_mode():
         weights = _weights(trained.proposal, *batches)
-        fused = trained.fusion(*batches)
+        fused = run_network(trained.fusion, batches[0], batches[1])
         again_a, again_b = trained.reconstruction(fused)
     return Explanation(
         a=first.luminance,

@@ -1,9 +1,8 @@
 """Model folders: their files, and strict loading from them. torch is imported only where weights are touched."""
 
-import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from refusion.hub.checksums import CHECKSUMS, read_verified, write_checksums
 from refusion.hub.errors import ModelError, NoWeightsError
@@ -28,6 +27,17 @@ LOADED = (CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS)
 FACTS = (TRAINING, SCORES, HISTORY)
 """What the card is made from, besides config.json."""
 
+CONFIG_TYPES: dict[str, tuple[type, ...]] = {
+    "task": (str,),
+    "channels": (int,),
+    "heads": (int,),
+    "expansion": (int,),
+    "blocks": (int,),
+    "padding_mode": (str,),
+    "window": (int, type(None)),
+}
+"""What config.json holds: the arguments of `refusion.ReFusion`."""
+
 PUBLISHED = (CARD, *LOADED, *FACTS, CHECKSUMS)
 """Everything that a model repository of this library holds."""
 
@@ -41,8 +51,8 @@ def display_name(folder: Path) -> str:
     return folder.name
 
 
-def read_config(folder: Path, model_class: type) -> dict[str, Any]:
-    """Constructor arguments from config.json.
+def read_config(folder: Path) -> dict[str, Any]:
+    """Arguments of `refusion.ReFusion` from config.json.
 
     Raises:
         ModelError: the file is missing, damaged or not JSON, lacks the task, or holds a key or a type that the
@@ -59,14 +69,14 @@ def read_config(folder: Path, model_class: type) -> dict[str, Any]:
         raise ModelError(f"{CONFIG} in {name} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{CONFIG} in {name} is not an object with the constructor arguments.")
-    init = model_class.__init__  # type: ignore[misc]  # Not the class: the mixin's __new__ hides the arguments.
-    known = {k: p.annotation for k, p in inspect.signature(init).parameters.items() if k != "self"}
-    if unknown := sorted(config.keys() - known.keys()):
-        raise ModelError(f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(known)}.")
+    if unknown := sorted(config.keys() - CONFIG_TYPES.keys()):
+        raise ModelError(
+            f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(CONFIG_TYPES)}."
+        )
     if "task" not in config:
         raise ModelError(f"{CONFIG} in {name} lacks the key task, one of {', '.join(TASKS)}.")
     for key, value in config.items():
-        accepted = get_args(known[key]) or (known[key],)
+        accepted = CONFIG_TYPES[key]
         if type(value) not in accepted:
             told = " or ".join("null" if kind is type(None) else kind.__name__ for kind in accepted)
             raise ModelError(f"{key} in {CONFIG} of {name} is {value!r}; it must be of type {told}.")

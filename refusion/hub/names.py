@@ -7,7 +7,7 @@ from typing import Any
 
 from refusion.hub.checksums import CHECKSUMS
 from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
-from refusion.hub.folder import FACTS, LOADED, WEIGHTS
+from refusion.hub.folder import CONFIG, FACTS, LOADED, WEIGHTS
 from refusion.system.resources import resource_folders
 from refusion.tasks import TASKS
 from refusion.version import __version__
@@ -17,6 +17,8 @@ ORGANISATION = "REFUSION_HUB_ORG"
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 """What the id of a Hub repository looks like."""
+
+_FILES = frozenset({".ckpt", ".csv", ".json", ".jsonl", ".onnx", ".parquet", ".pt", ".pt2", ".pth", ".safetensors"})
 
 LIBRARY: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
 """What requests to the Hub say of their sender."""
@@ -49,14 +51,14 @@ def is_path(name: str) -> bool:
     if name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name or not HUB_ID.fullmatch(name):
         return True
     # Whoever has a folder of this name means something in it.
-    return Path(name).parent.is_dir()
+    return Path(name).parent.exists() or Path(name).suffix in _FILES
 
 
 def locate(name: str | Path) -> str:
     """Where a model is to be loaded from: the absolute path of a folder, or the id of a Hub repository.
 
-    A bare name is always a bundled model, or one of the organisation that REFUSION_HUB_ORG names, even where the
-    working directory holds a folder of that name.
+    The bare name of a bundled model is always that, or one of the organisation that REFUSION_HUB_ORG names, even where
+    the working directory holds a folder of that name. Any other bare name is a folder in it.
 
     Raises:
         UnknownModelError: the bare name is not known, or there is no such folder.
@@ -75,6 +77,8 @@ def locate(name: str | Path) -> str:
         return name
     known = [task.model for task in TASKS.values()]
     if name not in known:
+        if (Path(name) / CONFIG).is_file():
+            return str(Path(name).resolve())
         raise UnknownModelError(
             f"There is no model {name!r}. Bundled: {', '.join(known)}. A folder is given as a path (./{name}), "
             "a Hub repository as OWNER/NAME."

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from PIL import Image, features
@@ -25,10 +25,11 @@ from refusion.images.pillow import (
     stored_pixels,
     turned,
 )
+from refusion.images.sources import SupportsArray, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 
-PictureSource: TypeAlias = str | os.PathLike | BinaryIO | Image.Image | np.ndarray | Picture
+PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | Picture
 """What an image can be read from."""
 
 MAX_PIXELS = 100_000_000
@@ -141,7 +142,8 @@ def read_picture(
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
     scaled by the largest value of the type) or of floats in [0, 1]. They are copied. What a masked array masks is
-    transparent. Whatever NumPy makes an array of is taken as that array.
+    transparent. Whatever NumPy makes an array of is taken as that array. Tensors of torch have their
+    channels first: (H, W), (C, H, W) or (1, C, H, W). Bytes are those of a file.
 
     Transparent pixels hold no content: alpha is composited over black, where fusion finds nothing to take.
 
@@ -165,6 +167,7 @@ def read_picture(
             transparent everywhere.
     """
     check_window(window)
+    source = plain_source(source)
     if isinstance(source, Picture):
         check_size(source.name, source.size, max_pixels)
         return source
@@ -179,11 +182,12 @@ def read_picture(
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fsdecode(source)), reading, window)
     if hasattr(source, "read") and hasattr(source, "seek"):
+        source = cast(BinaryIO, source)
         given = getattr(source, "name", None)
         name = _name(Path(given)) if isinstance(given, str) else "the open file"
         return _from_open_file(source, name, reading, window)
     raise PictureError(
-        "A picture is a path, a file open for reading bytes, a Pillow image or a NumPy array, "
+        "A picture is a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
         f"but {type(source).__name__} was given."
     )
 

@@ -1,10 +1,12 @@
 """What fusing can be asked for, and the defaults of a task."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from refusion.images.levels import Windows
-from refusion.images.reading import MAX_PIXELS, Reading
+from refusion.images.reading import MAX_PIXELS, PictureSource, Reading
+from refusion.images.sources import plain_source
 from refusion.inference.alignment import Border, Motion
 from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
 
@@ -25,6 +27,8 @@ class OptionValues(TypedDict, total=False):
     max_pixels: int
     engine: Engine | None
     temperatures: bool
+    channels_first: bool
+    urls: bool
     nodata: float | None
 
 
@@ -49,6 +53,8 @@ class Options:
         max_pixels: most pixels accepted.
         engine: how the network runs, see `refusion.tasks.Engine`.
         temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.
+        channels_first: arrays are (C, H, W) or (1, C, H, W), as tensors always are.
+        urls: download sources whose names begin with http:// or https://.
         nodata: value that stands for none, see `refusion.images.read_picture`.
 
     Raises:
@@ -65,6 +71,8 @@ class Options:
     max_pixels: int = MAX_PIXELS
     engine: Engine | None = None
     temperatures: bool = False
+    channels_first: bool = False
+    urls: bool = False
     nodata: float | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +92,14 @@ class Options:
     def motion(self) -> Motion | None:
         """The motion to align by, if any."""
         return "euclidean" if self.align is True else self.align or None
+
+    def plain(self, sources: Sequence[PictureSource]) -> list[PictureSource]:
+        """The sources as `refusion.images.read_picture` takes them, downloaded where that is asked for.
+
+        Raises:
+            PictureError: one cannot be had.
+        """
+        return [plain_source(source, channels_first=self.channels_first, urls=self.urls) for source in sources]
 
     def reading(self, task: Task) -> Reading:
         """How the sources are read."""

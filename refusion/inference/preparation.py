@@ -45,7 +45,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
     reading = options.reading(task)
-    a, b = reading.all(pair)
+    a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
     if options.motion and task.name == "medical" and a.chroma is not None:
         raise PictureError(

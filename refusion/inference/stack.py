@@ -74,6 +74,7 @@ def fuse_stack(
 
     step()
     reading = options.reading(task)
+    sources = options.plain(sources)
     read = _StackReader(sources, options, reading, reading.windows(sources))
     frames: list[_Frame] = []
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from refusion.metrics.conventions import MEFB, PRESETS, REFUSION, VIFB, Conventions
+from refusion.system.extras import need
 
 if TYPE_CHECKING:
     from refusion.metrics.fusion import (
@@ -78,6 +79,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Reports are also written where torch is not wanted.
     if name in __all__:
+        need("torch", f"refusion.metrics.{name}")
         from refusion.metrics import fusion
 
         return getattr(fusion, name)

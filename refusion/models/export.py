@@ -15,6 +15,7 @@ from refusion.inference.engines.dispatch import as_arrays
 from refusion.inference.engines.onnx_builder import SIDES
 from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from refusion.models.export_formats import ExportError, check_export
 from refusion.models.onnx_changes import OPSETS, with_opset, with_own_constants, with_size
 from refusion.modules.fusion import FusionModule
 from refusion.modules.windows import cell_of
@@ -28,10 +29,6 @@ MAX_SIDE = 1 << 14
 
 TOLERANCE = 1e-4
 """Largest difference, of luminance in [0, 1], that the comparison lets pass."""
-
-
-class ExportError(ValueError):
-    """A model cannot be exported; the message is a sentence for people."""
 
 
 def export(module: FusionModule, path: Path, *, opset: int | None = None, size: tuple[int, int] | None = None) -> float:
@@ -55,11 +52,9 @@ def export(module: FusionModule, path: Path, *, opset: int | None = None, size: 
             another format, or the file differs from the module.
         OSError: the file cannot be written.
     """
+    check_export(path)
     writers: dict[str, Callable[[FusionModule, Path], Callable[[Tensor, Tensor], Tensor]]]
     writers = {".onnx": partial(_write_onnx, opset=opset or OPSETS[-1], size=size), ".pt2": _write_program}
-    if path.suffix not in writers:
-        given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
-        raise ExportError(f"{path.name} {given}; a model is exported as one of {', '.join(writers)}.")
     if path.suffix != ".onnx" and (opset or size):
         raise ExportError(f"An opset and a fixed size are for .onnx files, but {path.name} was given.")
     if opset is not None and opset not in OPSETS:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from refusion.hub.checksums import read_verified
 from refusion.hub.folder import CONFIG, WEIGHTS
-from refusion.hub.names import bundled_folder
+from refusion.hub.names import bundled_folder, locate
 from refusion.inference.network import Network
 from refusion.models.bundled import BundledModel, is_bundled, load_bundled
 from refusion.system.devices import choose_device, runs_on_cpu
+from refusion.system.extras import need
 from refusion.tasks import Engine, Task, get_task
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def load(task: str | None, model: Model | None, device: str | None = None, engin
 
     Raises:
         ModelError: it cannot be loaded.
+        MissingExtraError: this takes torch, which is not installed.
         ValueError: there is no such task or device.
     """
     chosen = get_task(task or "ir-vis")
@@ -43,6 +45,10 @@ def load(task: str | None, model: Model | None, device: str | None = None, engin
             return wanted
         if isinstance(wanted, str) and is_bundled(wanted):
             return load_bundled(wanted)
+    if isinstance(wanted, str | Path):
+        locate(wanted)
+        asked = f"The model {wanted}" if not is_bundled(wanted) else f"The device {device}"
+        need("torch", asked if engine in (None, "onnx") else f"The engine {engine}")
     return load_module(wanted, device)
 
 

@@ -36,6 +36,7 @@ from refusion.inference.fuse import fuse_sources
 from refusion.inference.options import Options, OptionValues
 from refusion.inference.stack import fuse_stack
 from refusion.modules.fusion import FusionModule
+from refusion.system.devices import choose_device
 from refusion.system.files import replacing
 from refusion.tasks import Engine, get_task
 
@@ -150,6 +151,8 @@ class ReFusion(
         local_files_only: bool = False,
         map_location: str | torch.device = "cpu",
         strict: bool = True,
+        torch_dtype: str | torch.dtype | None = None,
+        device_map: str | torch.device | None = None,
     ) -> "ReFusion":
         """Load a model: bundled weights by bare name, a folder by path, or OWNER/NAME from the Hub.
 
@@ -164,6 +167,8 @@ class ReFusion(
             local_files_only: open no connection.
             map_location: device of the model.
             strict: always True; weights are never left random.
+            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; float32 if not given.
+            device_map: the device of the whole model, as in `map_location`, or ``auto`` for a GPU if there is one.
 
         Returns:
             The model in evaluation mode.
@@ -174,6 +179,9 @@ class ReFusion(
         """
         if not strict:
             raise ModelError("Weights are always loaded strictly; leave strict out.")
+        dtype = _dtype(torch_dtype)
+        if device_map is not None:
+            map_location = _device(device_map)
         folder = local_folder(
             locate(pretrained_model_name_or_path),
             revision=revision,
@@ -183,13 +191,14 @@ class ReFusion(
             local_files_only=local_files_only,
         )
         # The mixin would do without a config.json, and pass over keys that it does not know.
-        read_config(folder, cls)
-        return super().from_pretrained(str(folder), map_location=map_location)
+        read_config(folder)
+        model = super().from_pretrained(str(folder), map_location=map_location)
+        return model if dtype is None else model.to(dtype)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str | torch.device = "cpu", **_: Any) -> "ReFusion":
         folder = Path(model_id)
-        config = read_config(folder, cls)
+        config = read_config(folder)
         try:
             model = cls(**config)
         except ValueError as error:
@@ -325,6 +334,21 @@ class ReFusion(
 
     def _origin_name(self) -> str:
         return (bare_name(self._origin) or display_name(self._origin)) if self._origin else ""
+
+
+def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
+    dtype = getattr(torch, given.removeprefix("torch."), None) if isinstance(given, str) else given
+    if given == "auto" or (dtype is None and given is None):
+        return None
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"torch_dtype is {given!r}; give a floating-point type, such as torch.float16 or 'float16'.")
+    return dtype
+
+
+def _device(given: object) -> torch.device:
+    if not isinstance(given, str | torch.device):
+        raise ValueError(f"device_map is {given!r}, but the model is small and lies on one device: give its name.")
+    return choose_device(str(given))
 
 
 def _copy_beside(source: Path, destination: Path) -> None:

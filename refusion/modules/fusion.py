@@ -105,6 +105,11 @@ class FusionModule(nn.Module):
         Raises:
             ValueError: the shapes differ, are not (N, 1, H, W), or are smaller than 8 x 8.
         """
+        if torch.onnx.is_in_onnx_export() and torch.jit.is_tracing():
+            raise RuntimeError(
+                "torch.onnx.export(dynamo=False) cannot trace this model; use refusion.models.export.export, or on the "
+                "command line: refusion export MODEL -o model.onnx."
+            )
         check_sources(a, b)
         # The layer norms of every block are contiguous, and so cheap, in this memory format only.
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))

@@ -13,11 +13,10 @@ import datasets
 import numpy as np
 from datasets.distributed import split_dataset_by_node
 
-from refusion.hub.names import is_path
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
-from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, refuse_doubles
+from refusion.pairs.files import LISTS, DataError, check_source, list_rows, listed_file, refuse_doubles
 from refusion.pairs.matching import files_of, match
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
@@ -86,12 +85,8 @@ def load_pairs(
         DataError: nothing usable there, unmatched names, unequal sizes or unreadable files.
     """
     path = Path(source)
+    check_source(source, task)
     if not path.exists():
-        if is_path(str(source)) or path.suffix.lower() in (".parquet", *LISTS):
-            raise DataError(
-                f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} "
-                "in it, an imagefolder, a list, a Parquet file, or OWNER/NAME of a data set on the Hub."
-            )
         pairs = Pairs(_with_names(_from_hub(str(source), split, streaming)))
     elif path.suffix.lower() in LISTS and path.is_file():
         pairs = _listed(path, ("a", "b"))

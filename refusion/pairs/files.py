@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refusion.hub.names import is_path
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output
 from refusion.pairs.matching import Files, files_of, match
+from refusion.tasks import Task
 
 LISTS = frozenset({".csv", ".jsonl"})
 """Suffixes of lists of pairs."""
@@ -16,6 +18,24 @@ LISTS = frozenset({".csv", ".jsonl"})
 
 class DataError(ValueError):
     """The data set cannot be used; the message names the files and what to do."""
+
+
+def check_source(source: str | Path, task: Task) -> None:
+    """Refuse a data set that is neither here nor the name of one on the Hub.
+
+    Args:
+        source: a path, or OWNER/NAME.
+        task: the task, which names the two folders.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    named = is_path(str(source)) or Path(source).suffix.lower() in (".parquet", *LISTS)
+    if not Path(source).exists() and named:
+        raise DataError(
+            f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, an "
+            "imagefolder, a list, Parquet, or OWNER/NAME of a data set on the Hub."
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from refusion.system.extras import is_installed
 from refusion.system.memory import free_for_process
 
 if TYPE_CHECKING:
@@ -17,13 +18,35 @@ _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/dxg
 """What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, Jetson's, WSL's, AMD's."""
 
 
+_KINDS = ("auto", "cpu", "cuda", "hip", "hpu", "ipu", "maia", "mps", "mtia", "npu", "vulkan", "xla", "xpu")
+
+
 def runs_on_cpu(name: str | None) -> bool:
-    """Whether `choose_device` gives the CPU, as far as can be told without importing torch; False if it may not."""
+    """Whether `choose_device` gives the CPU, as far as can be told without importing torch; False if it may not.
+
+    Without torch nothing else can be had, and ``auto`` is the CPU.
+    """
     if name not in (None, "auto"):
         return name == "cpu"
+    return not is_installed("torch") or not _has_driver()
+
+
+def _has_driver() -> bool:
+    """Whether a driver of a GPU is here; True if that cannot be told."""
     if sys.platform == "win32":
-        return ctypes.util.find_library("nvcuda") is None
-    return not any(map(os.path.exists, _GPU_DRIVERS))
+        return ctypes.util.find_library("nvcuda") is not None
+    return any(map(os.path.exists, _GPU_DRIVERS))
+
+
+def check_device(name: str | None) -> None:
+    """Refuse, without importing torch, what is clearly no device of this machine.
+
+    Raises:
+        ValueError: torch knows none of this kind, or it is a CUDA GPU and no driver of one is here.
+    """
+    kind = (name or "auto").partition(":")[0]
+    if kind not in _KINDS or (kind == "cuda" and not _has_driver()):
+        raise ValueError(f"There is no device {name!r} here that torch can use; choose cpu.")
 
 
 def choose_device(name: str | None) -> "torch.device":
@@ -36,6 +59,7 @@ def choose_device(name: str | None) -> "torch.device":
     Raises:
         ValueError: this machine has none of that name.
     """
+    check_device(name)
     import torch
 
     if name in (None, "auto"):

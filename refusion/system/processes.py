@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What torchrun and accelerate set, and the starters of MPI.
 _COUNT_VARIABLES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -48,7 +49,7 @@ class Processes:
         share = length // self.count
         return range(self.rank * share, (self.rank + 1) * share)
 
-    def average(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def average(self, tensors: "Sequence[Tensor]") -> "list[Tensor]":
         """Mean of each tensor over the processes, in one flat buffer; the tensors themselves where one is alone.
 
         Raises:
@@ -56,6 +57,7 @@ class Processes:
         """
         if self.count == 1 or not tensors:
             return list(tensors)
+        import torch
         from accelerate.utils import reduce
 
         with _together():
@@ -67,6 +69,8 @@ class Processes:
         """The same of plain numbers."""
         if self.count == 1:
             return list(numbers)
+        import torch
+
         (mean,) = self.average([torch.tensor(numbers, dtype=torch.float64, device=self.device)])
         return mean.tolist()
 
@@ -76,7 +80,11 @@ class Processes:
         Raises:
             LostProcessError: another process is gone.
         """
-        return list(numbers) if self.count == 1 else self._gather(torch.tensor(numbers)).tolist()
+        if self.count == 1:
+            return list(numbers)
+        import torch
+
+        return self._gather(torch.tensor(numbers)).tolist()
 
     def gather_bytes(self, content: bytes) -> list[bytes]:
         """One string of bytes of every process, in their order.
@@ -86,6 +94,8 @@ class Processes:
         """
         if self.count == 1:
             return [content]
+        import torch
+
         sizes = self.gather([len(content)])
         longest = max(1, *sizes)
         flat = self._gather(torch.frombuffer(bytearray(content.ljust(longest, b"\0")), dtype=torch.uint8))
@@ -99,7 +109,7 @@ class Processes:
         """
         self.gather([0])
 
-    def _gather(self, tensor: Tensor) -> Tensor:
+    def _gather(self, tensor: "Tensor") -> "Tensor":
         from accelerate.utils import gather
 
         with _together():

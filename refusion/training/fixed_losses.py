@@ -9,8 +9,7 @@ from torch import Tensor
 
 from refusion.modules.gradients import image_gradient
 from refusion.modules.loss_proposal import LossWeights
-
-FIXED_LOSSES = ("average", "max-gradient", "max-intensity", "max-both")
+from refusion.training.settings import FIXED_LOSSES
 
 
 def trust_larger(a: Tensor, b: Tensor) -> Tensor:

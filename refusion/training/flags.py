@@ -1,24 +1,24 @@
-"""The flags of train.py."""
+"""The flags of train.py and `refusion train`. Nothing heavy is imported for them."""
 
 import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from refusion.hub.folder import read_config
 from refusion.images import Reading, Windows
-from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task, get_task
-from refusion.training.record import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The argument parser: data, budget, and a flag for each hyperparameter."""
+def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
+    """The argument parser: data, budget, and a flag for each hyperparameter.
+
+    Args:
+        prog: what the program is called.
+    """
     parser = argparse.ArgumentParser(
-        prog="train.py",
+        prog=prog,
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
     )
     parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--deterministic", action="store_true", help="refuse torch operations that may differ from run to run"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or another of torch's (default: a GPU if there is)")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
     parser.add_argument("--split", default="train", help="split of a Hub data set")
@@ -115,7 +115,7 @@ def reading_from(args: argparse.Namespace, task: Task) -> Reading:
 def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
     """Whether the gains of the model to start from are kept: it has the same task, and no gains are given."""
     given = [args.intensity_brightness, args.intensity_contrast, args.gradient_contrast]
-    return given == [None] * 3 and read_config(start, ReFusion)["task"] == args.task
+    return given == [None] * 3 and read_config(start)["task"] == args.task
 
 
 def check_start(args: argparse.Namespace, base: Path | None) -> None:
@@ -124,6 +124,8 @@ def check_start(args: argparse.Namespace, base: Path | None) -> None:
     Raises:
         ValueError: what does not fit.
     """
+    if args.minutes is not None and not args.minutes > 0:
+        raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
     if base is None:
         if args.new_proposal:
             raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
@@ -133,8 +135,12 @@ def check_start(args: argparse.Namespace, base: Path | None) -> None:
             raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
         return
     if args.task is None:
-        args.task = get_task(read_config(base, ReFusion)["task"]).name
-    if args.expected_start is not None and (found := start_digest(base)) != args.expected_start:
+        args.task = get_task(read_config(base)["task"]).name
+    if args.expected_start is None:
+        return
+    from refusion.training.record import start_digest
+
+    if (found := start_digest(base)) != args.expected_start:
         raise ValueError(
             f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "
             f"{found[:12]}, not {args.expected_start[:12]}."

@@ -4,14 +4,14 @@ import platform
 import subprocess
 from importlib.metadata import version
 
-import torch
-
 from refusion.system.resources import PACKAGE
 from refusion.version import __version__
 
 
 def versions() -> dict[str, str]:
     """Versions by name."""
+    import torch
+
     packages = {name: version(name) for name in ("numpy", "pillow", "timm")}
     return {"refusion": __version__, "torch": torch.__version__, **packages, "python": platform.python_version()}
 

@@ -5,13 +5,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
 from refusion.pairs.files import DataError
 from refusion.training.provenance import git_revision, versions
-from refusion.training.run_folder import load_checkpoint
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -70,6 +66,11 @@ def differences(run: dict[str, Any], processes: int) -> list[str]:
 
 def comparison(first: Path, second: Path) -> str:
     """A sentence that says how the weights of two run folders differ."""
+    import torch
+    from safetensors.torch import load_file
+
+    from refusion.training.run_folder import load_checkpoint
+
     steps = [load_checkpoint(folder)["step"] for folder in (first, second)]
     if steps[0] != steps[1]:
         return f"{first.name} is at step {steps[0]}, {second.name} at step {steps[1]}: the weights are not compared."

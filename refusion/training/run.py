@@ -1,4 +1,4 @@
-"""Run a training: the program behind train.py."""
+"""A training run, from its flags to its folder."""
 
 import argparse
 import json
@@ -18,17 +18,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 from refusion.hub.folder import read_config
 from refusion.hub.names import local_folder, locate
-from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
 from refusion.pairs.files import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
-from refusion.system.output import keep_working_whoever_reads
 from refusion.system.processes import LostProcessError, Processes, join_processes, rank_here
 from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
-from refusion.training.flags import check_start, keeps_gains, make_parser, reading_from, settings_from
+from refusion.training.flags import check_start, keeps_gains, reading_from, settings_from
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import check_same_pairs, description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
@@ -39,12 +37,6 @@ from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
 
 HISTORY_STEPS = 10
 PRINT_SECONDS = 30
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Train; returns the exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user."""
-    keep_working_whoever_reads()
-    return start(make_parser().parse_args(argv))
 
 
 def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] = lambda _: []) -> int:
@@ -99,12 +91,13 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
     check_start(args, base)
     settings = settings_from(args)
     if base is not None and args.window is None:
-        settings = replace(settings, window=read_config(base, ReFusion).get("window") or 0)
+        settings = replace(settings, window=read_config(base).get("window") or 0)
     if args.minutes is None and args.steps is None and args.rounds is None:
         args.minutes = PRESET_MINUTES.get(args.preset)
-    if args.minutes is not None and not args.minutes > 0:
-        raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
-    if choose_device(args.device).type == "cpu":
+    device = choose_device(args.device)
+    if args.device == "auto":
+        args.device = device.type
+    if device.type == "cpu":
         keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -174,6 +167,10 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
         if processes.first:
             console.print(f"Stopped by {stop.received} and saved; add --resume to continue.", highlight=False)
         return 130
+    if processes.first:
+        path = args.out if args.out.is_absolute() else f"./{args.out}"
+        done = f"Done after {trainer.step} steps. Written to {args.out}; fuse with --model {path}."
+        console.print(done, markup=False, highlight=False, soft_wrap=True)
     if scored is not None and base is not None and processes.first:
         show_scores(base, args.out, scored, task)
     return 0
@@ -261,6 +258,8 @@ def train(
                 save_models(args.out, trainer, args.task)
                 save_record(args.out, described)
                 saved = now
+        if not stop.received:
+            bar.update(row, completed=1.0)
     save_checkpoint(args.out, trainer)
     save_models(args.out, trainer, args.task)
     save_record(args.out, described)

@@ -21,7 +21,7 @@ from refusion.hub.folder import (
 from refusion.models.model import ReFusion
 from refusion.system.checkpoints import CheckpointError, load_plain
 from refusion.system.files import remove_leftovers, write_bytes, write_text
-from refusion.training.fixed_losses import FIXED_LOSSES
+from refusion.training.settings import FIXED_LOSSES
 from refusion.training.trainer import MetaTrainer, Progress
 
 CHECKPOINT = "checkpoint.pt"

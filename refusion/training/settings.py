@@ -5,7 +5,9 @@ from typing import Any
 
 from refusion.modules.windows import cell_of
 from refusion.training.augmentation import NO_AUGMENTATION, Augmentation
-from refusion.training.fixed_losses import FIXED_LOSSES
+
+FIXED_LOSSES = ("average", "max-gradient", "max-intensity", "max-both")
+"""Losses that follow from the sources by a rule, see `refusion.training.fixed_losses.fixed_weights`."""
 
 
 def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:

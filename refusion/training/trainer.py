@@ -21,9 +21,8 @@ from refusion.pairs.dataset import Pairs
 from refusion.system.checkpoints import CheckpointError
 from refusion.system.processes import ALONE, Processes
 from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
-from refusion.training.fixed_losses import FIXED_LOSSES
 from refusion.training.losses import alpha_at
-from refusion.training.settings import TrainingSettings
+from refusion.training.settings import FIXED_LOSSES, TrainingSettings
 from refusion.training.updates import (
     Batch,
     MetaOptions,

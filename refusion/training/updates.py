@@ -20,8 +20,9 @@ from refusion.modules.loss_proposal import (
 )
 from refusion.modules.reconstruction import ReconstructionModule
 from refusion.system.processes import ALONE, Processes
-from refusion.training.fixed_losses import FIXED_LOSSES, fixed_weights
+from refusion.training.fixed_losses import fixed_weights
 from refusion.training.losses import proposed_fusion_loss, reconstruction_loss
+from refusion.training.settings import FIXED_LOSSES
 
 Parameters = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -49,7 +50,7 @@ class MetaOptions:
         image_space: the inner update moves the fused picture instead of the fusion module's parameters.
         generator: where the noise comes from; on the device of the batch.
         loss: ``learned`` or ``direct``: the loss proposal module weighs the sources; else one of
-            `refusion.training.fixed_losses.FIXED_LOSSES`.
+            `refusion.training.settings.FIXED_LOSSES`.
         inner_reconstruction: the inner update also moves the reconstruction module; without it theta_R' = theta_R.
         signed_gradient: the gradient term compares derivatives with their signs; see `proposed_fusion_loss`.
         processes: those that share each batch. Losses are means over the batch and no module mixes its pictures, so the

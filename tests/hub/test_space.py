@@ -90,8 +90,10 @@ print(json.dumps(sorted({distribution.lower() for top in tops for distribution i
     done = subprocess.run([sys.executable, "-c", code], cwd=space, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     imported = set(json.loads(done.stdout.splitlines()[-1]))
-    named = {re.split(r"[<>=]", line)[0].lower() for line in (space / "requirements.txt").read_text().split()}
-    own = {re.split(r"[<>=]", line)[0].lower() for line in (ROOT / "requirements.txt").read_text().split()}
+    named, own = (
+        {re.split(r"[<>=]", line)[0].lower() for line in file.read_text().splitlines() if not line.startswith("#")}
+        for file in (space / "requirements.txt", ROOT / "requirements.txt")
+    )
     assert {name for name in imported & own if name != "gradio"} <= named
     assert "gradio" not in named  # The Space installs the version of its front matter.
 

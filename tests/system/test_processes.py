@@ -21,8 +21,8 @@ from refusion.models.model import ReFusion
 from refusion.pairs.dataset import fingerprint, load_pairs
 from refusion.system.processes import Processes, join_processes
 from refusion.tasks import get_task
+from refusion.training.command import main
 from refusion.training.crops import CropBatches, CropTransform, PairReader
-from refusion.training.run import main
 from refusion.training.run_folder import load_checkpoint
 from refusion.training.settings import TrainingSettings
 from refusion.training.trainer import MetaTrainer

@@ -15,8 +15,8 @@ from support.scenes import ROOT, textured
 from refusion.pairs.dataset import load_pairs
 from refusion.pairs.files import DataError
 from refusion.tasks import get_task
+from refusion.training.command import main
 from refusion.training.fine_tuning import hold_out
-from refusion.training.run import main
 from refusion.training.run_folder import load_checkpoint
 
 FLAGS = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]

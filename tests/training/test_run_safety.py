@@ -16,7 +16,7 @@ from support.scenes import ROOT
 from refusion.pairs.dataset import load_pairs
 from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import get_task
-from refusion.training.run import main
+from refusion.training.command import main
 from refusion.training.run_folder import load_checkpoint, resume, save_checkpoint, tidy
 from refusion.training.settings import TrainingSettings
 from refusion.training.trainer import MetaTrainer

@@ -20,8 +20,8 @@ from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs
 from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import TASKS, get_task
+from refusion.training.command import main
 from refusion.training.flags import make_parser, settings_from
-from refusion.training.run import main
 from refusion.training.run_folder import load_checkpoint, save_checkpoint
 from refusion.training.settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 from refusion.training.trainer import MetaTrainer, TrainingError, with_steps

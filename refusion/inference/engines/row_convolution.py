@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refusion.modules.blocks import LayerNorm2d
+from refusion.modules.blocks import LayerNorm2d, depthwise_products, is_slow
 
 _HELD = 2
 """Input rows that the next output rows still need."""
@@ -130,7 +130,11 @@ class RowConvolution:
             return slice(self.done, self.done), rows.new_empty(0, width, len(self.weight))
         start, stop = self._pad_rows(window, start, stop, first, last)
         x = window[None, start:stop].permute(0, 3, 1, 2)
-        x = F.conv2d(x, self.weight, self.bias, padding=(0, 1) if self.room else 0, groups=self.groups)
+        if self.groups > 1 and is_slow(x):
+            x = depthwise_products(F.pad(x, (1, 1)) if self.room else x, self.weight)
+            x = x if self.bias is None else x + self.bias[:, None, None]
+        else:
+            x = F.conv2d(x, self.weight, self.bias, padding=(0, 1) if self.room else 0, groups=self.groups)
         x = x.permute(0, 2, 3, 1)[0]
         before, self.done = self.done, self.done + len(x)
         return slice(before, self.done), x

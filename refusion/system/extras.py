@@ -1,0 +1,37 @@
+"""Packages that only a part of refusion needs, and the extras that install them."""
+
+from importlib.util import find_spec
+
+EXTRAS = {
+    "torch": ("huggingface_hub", "torch"),
+    "bulk": ("accelerate", "datasets", "huggingface_hub", "torch"),
+    "train": ("accelerate", "datasets", "huggingface_hub", "tensorboard", "timm", "torch"),
+    "demo": ("gradio", "huggingface_hub", "torch"),
+}
+"""What an extra of more than one purpose is for, by the names that are imported."""
+
+
+class MissingExtraError(ImportError):
+    """A package is not installed; the message is a sentence with the command that installs it."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; it is not."""
+    return find_spec(package) is not None
+
+
+def need(extra: str, what: str) -> None:
+    """Check that the packages of an extra are there, without importing them.
+
+    Args:
+        extra: one of `EXTRAS`.
+        what: the subject of the sentence, such as ``refusion explain``.
+
+    Raises:
+        MissingExtraError: a package is missing.
+    """
+    missing = [package for package in EXTRAS[extra] if not is_installed(package)]
+    if missing:
+        *others, last = missing
+        named = f"{', '.join(others)} and {last}" if others else last
+        raise MissingExtraError(f"{what} needs {named}: pip install 'refusion[{extra}]'.")

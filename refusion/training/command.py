@@ -1,0 +1,54 @@
+"""The command line of train.py and `refusion train`. What is wrong with it is said before torch is imported."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from refusion.hub.names import locate
+from refusion.pairs.files import check_source
+from refusion.system.devices import check_device
+from refusion.system.extras import MissingExtraError, need
+from refusion.system.output import keep_working_whoever_reads
+from refusion.system.processes import rank_here
+from refusion.tasks import get_task
+from refusion.training.flags import check_start, make_parser, settings_from
+
+
+def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
+    """Train.
+
+    Args:
+        argv: flags; those of the process if not given.
+        prog: what the program is called.
+
+    Returns:
+        The exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user.
+    """
+    keep_working_whoever_reads()
+    args = make_parser(prog).parse_args(argv)
+    try:
+        need("train", prog)
+        check(args)
+    except (ValueError, MissingExtraError) as error:
+        print(f"Process {rank_here() + 1}: {error}" if rank_here() else error, file=sys.stderr)
+        return 2
+    from refusion.training.run import start
+
+    return start(args)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what can be refused without torch, without a network and without reading an image.
+
+    Raises:
+        ValueError: what is wrong.
+    """
+    base = locate(args.start) if args.start else None
+    if base is not None and not Path(base).is_absolute():
+        return
+    check_start(args, Path(base) if base else None)
+    check_device(args.device)
+    settings_from(args)
+    for source in (args.data, args.val):
+        if source is not None:
+            check_source(source, get_task(args.task))

@@ -1,0 +1,133 @@
+"""What is installed with what: the base without torch, the extras, requirements.txt."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.scenes import EXAMPLES, ROOT
+from support.without import HEAVY, without
+
+tomllib = pytest.importorskip("tomllib")
+
+PAIR = (EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def listed(file: str) -> set[str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def packages_of(project: dict, *extras: str) -> set[str]:
+    """What extras install, those that they name included."""
+    found = set()
+    for extra in extras:
+        for package in project["optional-dependencies"][extra]:
+            inner = re.fullmatch(r"refusion\[(.*)\]", package)
+            found |= packages_of(project, *inner.group(1).split(",")) if inner else {package}
+    return found
+
+
+def test_requirements_are_the_base_and_what_the_two_programs_need(project):
+    assert listed("requirements.txt") == set(project["dependencies"]) | packages_of(project, "demo", "train")
+
+
+def test_the_extra_all_has_every_other(project):
+    others = set(project["optional-dependencies"]) - {"all"}
+    assert packages_of(project, "all") == packages_of(project, *others)
+
+
+def test_tests_have_the_optional_formats(project):
+    for extra in ("dicom", "heic", "thermal", "video"):
+        names = {re.split(r"[<>=]", package)[0] for package in packages_of(project, extra)}
+        assert names <= listed("tests/requirements.txt")
+
+
+COMMAND = "from refusion.cli.app import main; main()"
+
+
+def test_fusing_imports_nothing_of_the_extras(tmp_path):
+    done = without(HEAVY, COMMAND, "fuse", *PAIR, "-o", tmp_path / "fused.png")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "fused.png").size == Image.open(PAIR[0]).size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["explain", *PAIR], "torch"),
+        (["export", "refusion-ir-vis", "-o", "model.onnx"], "torch"),
+        (["evaluate", "--data", EXAMPLES], "bulk"),
+        (["fuse-dataset", EXAMPLES, "out"], "bulk"),
+        (["fuse", *PAIR, "-o", "fused.png", "--engine", "strips"], "torch"),
+        (["fuse", *PAIR, "-o", "fused.png", "--device", "mps"], "torch"),
+    ],
+)
+def test_what_needs_an_extra_says_which(arguments, extra, tmp_path):
+    done = without(HEAVY, COMMAND, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"pip install 'refusion[{extra}]'" in done.stderr
+
+
+def test_python_names_that_need_an_extra_say_which():
+    program = """
+import refusion
+for name in ("ReFusion", "explain", "fuse_dataset"):
+    try:
+        getattr(refusion, name)
+    except ImportError as error:
+        print(error)
+"""
+    done = without(HEAVY, program)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert [re.search(r"refusion\[(\w+)\]", line).group(1) for line in said] == ["torch", "torch", "bulk"]
+    assert [line.split()[0] for line in said] == ["refusion.ReFusion", "refusion.explain", "refusion.fuse_dataset"]
+
+
+@pytest.mark.slow
+def test_the_base_alone_fuses_in_a_fresh_environment(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", ROOT], check=True)
+    packages = json.loads(subprocess.check_output([python, "-m", "pip", "list", "--format=json"]))
+    assert not {package["name"] for package in packages} & {*HEAVY, "triton", "sympy", "scipy"}
+
+    def refusion(*arguments: object) -> subprocess.CompletedProcess:
+        command = [tmp_path / "env" / "bin" / "refusion", *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    for folder, source in zip(("a", "b"), PAIR, strict=True):
+        (tmp_path / folder).mkdir()
+        Image.open(source).save(tmp_path / folder / "scene.png")
+    stack = [EXAMPLES / f"multi-exposure_{name}.png" for name in ("under", "middle", "over")]
+    for arguments in (
+        ["fuse", *PAIR, "-o", "pair.png"],
+        ["fuse", "a", "b", "-o", "folder"],
+        ["fuse", *stack, "-o", "stack.png", "--task", "multi-exposure"],
+        ["models"],
+        ["info"],
+    ):
+        done = refusion(*arguments)
+        assert done.returncode == 0, done.stderr
+    refused = refusion("explain", *PAIR)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith("pip install 'refusion[torch]'.")
+    from refusion import fuse
+
+    here = np.asarray(fuse(*PAIR), dtype=int)
+    for written in ("pair.png", "folder/scene.png"):
+        there = np.asarray(Image.open(Path(tmp_path, written)), dtype=int)
+        assert np.abs(there - here).max() <= 1
