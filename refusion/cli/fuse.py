@@ -23,6 +23,7 @@ from refusion.cli.options import (
     check_model,
     check_there,
     check_writable,
+    expanded,
     refuse_overwriting,
 )
 from refusion.cli.progress import progress_bar, working
@@ -88,8 +89,12 @@ def fuse(
         bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")
     ] = False,
     motion: Annotated[
-        str, typer.Option(help="With --align: translation, euclidean, affine or homography.")
-    ] = "euclidean",
+        str | None,
+        typer.Option(
+            help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
+            "not given, similarity for multi-focus, else euclidean."
+        ),
+    ] = None,
     crop: Annotated[
         bool, typer.Option("--crop", help="With --align: cut to what both show, instead of filling.")
     ] = False,
@@ -105,6 +110,7 @@ def fuse(
     quiet: QuietOption = False,
 ) -> None:
     """Fuse a pair, a stack, folders or a list of pairs, or videos."""
+    sources = expanded(sources)
     check_there(*sources)
     if task is not None:
         get_task(task)
@@ -117,7 +123,8 @@ def fuse(
     from refusion.inference.alignment import Motion
     from refusion.inference.options import Resize
 
-    check_choice("motion", motion, Motion)
+    if motion is not None:
+        check_choice("motion", motion, Motion)
     if resize is not None:
         check_choice("resize rule", resize, Resize)
     if batch_size < 1:
@@ -135,10 +142,10 @@ def fuse(
         "resize": resize,
         "engine": engine,
         "device": device,
-        "align": motion if align else False,
+        "align": (motion or True) if align else False,
         "align_border": "crop" if crop else "fill",
     }
-    if not align and (crop or motion != "euclidean"):
+    if not align and (crop or motion is not None):
         typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
     kinds = {_kind(source) for source in sources}
     of_folders = {"--match": match is not None, "--suffix": suffix != ".png", "--overwrite": overwrite}
@@ -178,7 +185,10 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
     if len(sources) < 2:
-        raise ValueError("Fusion needs two pictures or more, but one was given; give its partner, too.")
+        raise ValueError(
+            f"Fusion needs two images or more, but only {sources[0].name} was given; give its partner or the rest of "
+            "its stack, too."
+        )
 
     from refusion.api import fuse
 
@@ -206,6 +216,12 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
         return read_list(sources[0], output, suffix)
     if len(sources) > 2:
         raise ValueError(f"Give two folders, or one with --match; {len(sources)} were given.")
+    if len(sources) == 1 and match is None:
+        folder = sources[0].name
+        raise ValueError(
+            f"{folder} is one folder. To fuse all images in it as one stack, name them ('{folder}/*.png', with --task "
+            "multi-focus or multi-exposure); to fuse pairs in it, tell them apart by --match '*_ir.*' '*_vis.*'."
+        )
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
 
 

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -131,6 +132,24 @@ def check_model(name: str | None, quiet: bool = False) -> None:
         typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would say so.", err=True)
     else:
         typer.echo(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
+
+
+def expanded(sources: list[Path]) -> list[Path]:
+    """The same, with patterns such as frame*.jpg replaced by the files that fit, where the shell has not done it.
+
+    Raises:
+        ValueError: no file fits.
+    """
+    found: list[Path] = []
+    for source in sources:
+        if source.exists() or not has_magic(source.name):
+            found.append(source)
+            continue
+        fitting = sorted(path for path in source.parent.glob(source.name) if not path.name.startswith("."))
+        if not fitting:
+            raise ValueError(f"No file fits {source.name}; check the pattern and the folder before it.")
+        found += fitting
+    return found
 
 
 def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:

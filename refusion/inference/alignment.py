@@ -3,11 +3,12 @@
 Grey levels of infrared and visible, or of two exposures, disagree; their edges do not. So both are turned into maps of
 edge strength first, relative to what is around (gradients of the logarithm), and these are matched by ECC (Evangelidis
 and Psarakis, TPAMI 2008), from coarse to fine. An estimate is believed if the way back gives the same, if the edges
-match better than they do a little off, and if they match well.
+match better than they do a little off, and if they match well. An image is moved if that makes its edges agree clearly
+better with those of the other, and is left alone otherwise.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,14 +18,24 @@ from refusion.tasks import check_choice
 if TYPE_CHECKING:
     from types import ModuleType
 
-Motion = Literal["translation", "euclidean", "affine", "homography"]
-"""What the second source may have gone through: a shift; shift and rotation; any linear map; perspective."""
+Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
+"""What the second source may have gone through: a shift; shift and rotation; these and a change of size, as by focus
+breathing; any linear map; perspective."""
 
 Border = Literal["fill", "crop"]
 """What becomes of the pixels that only the first source shows: filled with it, or cut off."""
 
 SURE = 0.4
 """Least confidence for which a picture is moved."""
+
+LEAST_GAIN = 0.12
+"""Share of what is missing from full agreement of the edges by which a move must bring them nearer, to be made."""
+
+SMALL_SHIFT, LEAST_SMALL_GAIN = 0.015, 0.4
+"""Share of the long side below which a shift may as well come from parallax or a lens, and what it must gain."""
+
+LEAST_LINK_GAIN = 0.1
+"""The same between neighbours in a stack, each of which lies only a little off the other."""
 
 CLEAR_SHIFT = 0.015
 """Share of the long side from which an offset of two sources is worth a note."""
@@ -45,17 +56,35 @@ class Alignment:
         motion: the kind of motion.
         shift: length of the longest way that a corner or the middle goes, in pixels of the first source.
         confidence: 0 to 1, see `SURE`.
+        gain: share of the way to full agreement of the edges that the move brings them nearer; not known if not moved.
     """
 
     matrix: np.ndarray
     motion: Motion
     shift: float
     confidence: float
+    gain: float | None = None
 
     @property
     def sure(self) -> bool:
         """Whether the estimate is good enough to move a picture by."""
         return self.confidence >= SURE
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything is to be moved."""
+        return self.shift > 0
+
+    def note(self, name: str, onto: str) -> str:
+        """What a person should know.
+
+        Args:
+            name: of the image that is moved, or not.
+            onto: of the other.
+        """
+        if self.moves:
+            return f"{name} was moved onto {onto}: {self}."
+        return f"{name} was left where it is, since no move makes its edges agree clearly better with those of {onto}."
 
     def __str__(self) -> str:
         x, y = self.matrix[:2, 2] / self.matrix[2, 2]
@@ -83,16 +112,16 @@ def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean
         return Alignment(np.eye(3), motion, 0, 0)
     size = max(a.shape)
     # Both ways one after the other should lead home; in pixels of the level where it was measured.
-    error = _length(there @ back, a.shape) * min(1, longest / size)
+    error = shift_of(there @ back, a.shape) * min(1, longest / size)
     match, peak = _match(a, b, there)
     confidence = min(1, max(0, match) / _MATCH) * max(0, 1 - error) if peak else 0
-    return Alignment(there, motion, _length(there, a.shape), float(confidence))
+    return Alignment(there, motion, shift_of(there, a.shape), float(confidence))
 
 
 def align(
     a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill"
 ) -> tuple[Picture, Picture, Alignment]:
-    """Move B onto A.
+    """Move B onto A, if that helps.
 
     Args:
         a: first source.
@@ -109,7 +138,9 @@ def align(
         ValueError: there is no such motion or border.
     """
     check_choice("border", border, Border)
-    found = sure_alignment(a, b, motion)
+    found = helpful_alignment(a, b, motion)
+    if not found.moves:
+        return a, b, found
     moved, shown = move(b, found, a)
     if border == "crop":
         rows, columns = _shown_part(shown)
@@ -117,8 +148,17 @@ def align(
     return a, moved, found
 
 
-def sure_alignment(a: Picture, b: Picture, motion: Motion) -> Alignment:
-    """Estimate where B lies on A, or refuse.
+def helpful_alignment(
+    a: Picture, b: Picture, motion: Motion, least_gain: float | None = None, *, alike: bool = False
+) -> Alignment:
+    """Estimate where B lies on A; where moving it would not help by `least_gain`, it lies where it is.
+
+    Args:
+        a: first source.
+        b: second source, of the same size.
+        motion: what B may have gone through.
+        least_gain: see `LEAST_GAIN`; that or `LEAST_SMALL_GAIN` if not given.
+        alike: whether both show the same grey levels, which then have to agree better instead of the edges.
 
     Raises:
         PictureError: the estimate is not sure.
@@ -130,7 +170,36 @@ def sure_alignment(a: Picture, b: Picture, motion: Motion) -> Alignment:
             f"Where {b.name} lies on {a.name} cannot be told (confidence {found.confidence:.2f}, needed {SURE}), so "
             "it is not moved; register them by hand, try another motion, or fuse them without aligning."
         )
-    return found
+    before, after = agreements(a.luminance, b.luminance, found.matrix, alike=alike)
+    gain = (after - before) / max(1 - before, 1e-6)
+    if least_gain is None:
+        least_gain = LEAST_GAIN if found.shift >= SMALL_SHIFT * max(a.size) else LEAST_SMALL_GAIN
+    if gain < least_gain:
+        return Alignment(np.eye(3), motion, 0, found.confidence)
+    return replace(found, gain=gain)
+
+
+def agreements(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, *, alike: bool = False) -> tuple[float, float]:
+    """Correlation of the edges of A with those of B as it is, and moved; over what both then show.
+
+    Args:
+        a: luminance of the first source, float32 (H, W) in [0, 1].
+        b: luminance of the second source, the same shape.
+        matrix: where B lies on A, see `Alignment`.
+        alike: correlate blurred grey levels instead.
+    """
+    cv2 = _cv2()
+    scale = min(1, _LEVELS[-1] / max(a.shape))
+    small_a, small_b = _small(a, scale), _small(b, scale)
+    flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, small_a.shape[::-1]
+    here = _rescaled(matrix, scale)
+    moved, shown = (cv2.warpPerspective(values, here, size, flags=flags) for values in (small_b, np.ones_like(small_b)))
+    inside = cv2.erode((shown > 0.99).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    kept, blur = (lambda x: x, 2) if alike else (_edges, 1)
+    edges, still, gone = (cv2.GaussianBlur(kept(x), (0, 0), blur)[inside] for x in (small_a, small_b, moved))
+    if min(len(edges), edges.std(), still.std(), gone.std()) == 0:
+        return 0, 0
+    return float(np.corrcoef(edges, still)[0, 1]), float(np.corrcoef(edges, gone)[0, 1])
 
 
 def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndarray]:
@@ -160,7 +229,7 @@ def offset_note(a: Picture, b: Picture) -> str | None:
     """A sentence if two sources are clearly not registered, from a quick look at a small copy."""
     there = _estimate(a.luminance, b.luminance, "translation", _LEVELS[1])
     # Most pairs are registered, and need no second look.
-    if there is None or _length(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
+    if there is None or shift_of(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
         return None
     found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
     if not found.sure:
@@ -188,6 +257,7 @@ def _edges(luminance: np.ndarray) -> np.ndarray:
 
 def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.ndarray | None:
     """The matrix, or None where ECC finds nothing in common."""
+    cv2 = _cv2()
     matrix = np.eye(3)
     for step, level in enumerate(side for side in _LEVELS if side <= longest):
         scale = min(1, level / max(a.shape))
@@ -203,29 +273,57 @@ def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.
             correlation, here = _ecc(edges_a, edges_b, here, coarse, 5)
             if correlation < 0:
                 return None
+        if motion == "similarity" and (scale == 1 or 2 * level > longest):
+            # Sources of one camera agree in grey levels, too. Their edges seem to move as they become blurred.
+            greys = [cv2.GaussianBlur(_small(x, scale), (0, 0), 2) for x in (a, b)]
+            refined = _ecc(greys[0], greys[1], here, motion, 5, (100, 1e-7))
+            here = refined[1] if refined[0] > 0 else here
         matrix = _rescaled(here, 1 / scale)
         if scale == 1:
             break
     return matrix / matrix[2, 2]
 
 
-def _ecc(a: np.ndarray, b: np.ndarray, start: np.ndarray, motion: Motion, blur: int) -> tuple[float, np.ndarray]:
+def _ecc(
+    a: np.ndarray,
+    b: np.ndarray,
+    start: np.ndarray,
+    motion: Motion,
+    blur: int,
+    until: tuple[int, float] = (60, 1e-5),
+) -> tuple[float, np.ndarray]:
     """Correlation and matrix that ECC reaches from a start; correlation -1 where it does not get anywhere."""
+    if motion == "similarity":
+        correlation, matrix = _ecc(a, b, start, "affine", blur, until)
+        return correlation, _nearest_similarity(matrix, a.shape)
     cv2 = _cv2()
     rows = 3 if motion == "homography" else 2
-    kind = (cv2.MOTION_TRANSLATION, cv2.MOTION_EUCLIDEAN, cv2.MOTION_AFFINE, cv2.MOTION_HOMOGRAPHY)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+    kind = {
+        "translation": cv2.MOTION_TRANSLATION,
+        "euclidean": cv2.MOTION_EUCLIDEAN,
+        "affine": cv2.MOTION_AFFINE,
+        "homography": cv2.MOTION_HOMOGRAPHY,
+    }
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, *until)
     initial = (start / start[2, 2])[:rows].astype(np.float32)
     try:
-        correlation, found = cv2.findTransformECC(
-            a, b, initial, kind[get_args(Motion).index(motion)], criteria, None, blur
-        )
+        correlation, found = cv2.findTransformECC(a, b, initial, kind[motion], criteria, None, blur)
     except cv2.error:
         # ECC gives up by raising where the pictures have nothing in common.
         return -1, start
     matrix = np.eye(3)
     matrix[:rows] = found
     return float(correlation), matrix
+
+
+def _nearest_similarity(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Shift, rotation and size that come nearest to a linear map all over an image, and agree with it in the middle."""
+    along = (matrix[0, 0] + matrix[1, 1]) / 2
+    across = (matrix[1, 0] - matrix[0, 1]) / 2
+    nearest = np.array([[along, -across, 0], [across, along, 0], [0, 0, 1]])
+    middle = np.array([shape[1] / 2, shape[0] / 2, 1])
+    nearest[:2, 2] = (matrix @ middle - nearest @ middle)[:2]
+    return nearest
 
 
 def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -281,7 +379,13 @@ def _rescaled(matrix: np.ndarray, scale: float) -> np.ndarray:
     return zoom @ matrix @ np.linalg.inv(zoom)
 
 
-def _length(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
+def shift_of(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Length of the longest way that a corner or the middle of an image goes, in pixels.
+
+    Args:
+        matrix: (3, 3), takes places to places.
+        shape: height and width.
+    """
     height, width = shape[:2]
     places = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1], [width / 2, height / 2, 1]]).T
     moved = matrix @ places

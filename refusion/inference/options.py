@@ -48,7 +48,8 @@ class Options:
             a sequence with one for each source. In a stack and for sources of one camera (multi-focus,
             multi-exposure), ``own`` is the range of all together.
         resize: the size that both sources get if theirs differ; in a stack only ``a``, that of the first image.
-        align: the motion to align by, or True for ``euclidean``, see `refusion.inference.alignment.align`.
+        align: the motion to align by, see `refusion.inference.alignment.align`; or True for ``similarity`` in a focus
+            stack of three and more, where lenses change the size of the image, and ``euclidean`` otherwise.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`; in a stack only ``fill``.
         max_pixels: most pixels accepted.
         engine: how the network runs, see `refusion.tasks.Engine`.
@@ -81,17 +82,18 @@ class Options:
             ("anchor", self.anchor, Anchor),
             ("chroma rule", self.chroma, ChromaRule),
             ("resize rule", self.resize, Resize),
-            ("motion", self.motion, Motion),
+            ("motion", None if isinstance(self.align, bool) else self.align, Motion),
             ("border", self.align_border, Border),
             ("engine", self.engine, Engine),
         ):
             if name is not None:
                 check_choice(what, name, choices)
 
-    @property
-    def motion(self) -> Motion | None:
-        """The motion to align by, if any."""
-        return "euclidean" if self.align is True else self.align or None
+    def motion(self, task: Task, count: int = 2) -> Motion | None:
+        """The motion to align so many sources by, if any."""
+        if self.align is True:
+            return "similarity" if task.name == "multi-focus" and count > 2 else "euclidean"
+        return self.align or None
 
     def plain(self, sources: Sequence[PictureSource]) -> list[PictureSource]:
         """The sources as `refusion.images.read_picture` takes them, downloaded where that is asked for.

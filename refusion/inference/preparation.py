@@ -47,7 +47,8 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
     reading = options.reading(task)
     a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
-    if options.motion and task.name == "medical" and a.chroma is not None:
+    motion = options.motion(task)
+    if motion and task.name == "medical" and a.chroma is not None:
         raise PictureError(
             f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
             "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
@@ -56,7 +57,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         a,
         b,
         resize=options.resize,
-        motion=options.motion,
+        motion=motion,
         border=options.align_border,
         # Where metabolism is high there need not be an edge in the MRI.
         check_offset=task.name != "medical",
@@ -101,9 +102,10 @@ def prepare_pair(
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border)
-        # Where B was is no longer where it is; cropping moves the corner of A, too.
-        a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())
-        notes.append(f"{b.name} was moved onto {a.name}: {alignment}.")
+        if alignment.moves:
+            # Where B was is no longer where it is; cropping moves the corner of A, too.
+            a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())
+        notes.append(alignment.note(b.name, a.name))
     elif check_offset and (note := offset_note(a, b)):
         notes.append(note)
     return Prepared(a, b, tuple(notes), alignment)

@@ -15,7 +15,15 @@ from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, Reading
-from refusion.inference.alignment import Alignment, move, sure_alignment
+from refusion.inference.alignment import (
+    LEAST_LINK_GAIN,
+    Alignment,
+    Motion,
+    helpful_alignment,
+    move,
+    offset_note,
+    shift_of,
+)
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import Options
@@ -73,19 +81,23 @@ def fuse_stack(
             progress(next(counter), steps)
 
     step()
+    motion = options.motion(task, count)
+    looks = _Looks(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
-    read = _StackReader(sources, options, reading, reading.windows(sources))
+    read = _StackReader(sources, options, reading, reading.windows(sources), motion)
     frames: list[_Frame] = []
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
         picture = read(index)
         _check_size(picture, frames[0].facts if frames else picture)
+        looks.at(picture)
         if colour is not None:
             colour.add(picture.chroma)
         alpha.add(picture.alpha)
         frames.append(_Frame.of(index, picture))
         step()
+    notes = [*looks.notes, *_odd_ones(frames)]
     frames.sort(key=lambda frame: frame.place)
 
     def load(frame: _Frame) -> Layer:
@@ -101,37 +113,100 @@ def fuse_stack(
     luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range)
     chosen = fused.chroma if colour is None else colour.chroma()
     picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
-    return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *read.notes))
+    return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
+
+
+@dataclass
+class _Looks:
+    """Looks whether each frame lies on the one before it, unless they are aligned anyway."""
+
+    motion: Motion | None
+    _last: Picture | None = None
+    _found: list[str] = field(default_factory=list)
+
+    def at(self, picture: Picture) -> None:
+        if self.motion is not None:
+            return
+        small = replace(picture, chroma=None, alpha=None)
+        if self._last is not None and (note := offset_note(self._last, small)):
+            self._found.append(note)
+        self._last = small
+
+    @property
+    def notes(self) -> list[str]:
+        if len(self._found) < 2:
+            return self._found
+        return [self._found[0], f"{len(self._found) - 1} more images seem to lie off the one before them."]
+
+
+def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
+    """What looks as if it were there by mistake."""
+    notes = []
+    first: dict[bytes, str] = {}
+    for frame in frames:
+        content, name = frame.place[1], frame.facts.name
+        if content in first:
+            notes.append(f"{first[content]} and {name} are the same picture; it counts twice.")
+        first.setdefault(content, name)
+    coloured = [frame.facts.chroma is not None for frame in frames]
+    few = sum(coloured) * 2 < len(coloured)
+    odd = [frame.facts.name for frame, colour in zip(frames, coloured, strict=True) if colour == few]
+    if odd and len(frames) > 2 and any(coloured):
+        kinds = ("in colour", "grey") if few else ("grey", "in colour")
+        notes.append(f"{odd[0]} is {kinds[0]} and the others are {kinds[1]}; look whether it belongs to the stack.")
+    return notes
 
 
 @dataclass
 class _StackReader:
-    """Reads an image of a stack by its index, resized and moved onto the first as asked for."""
+    """Reads an image of a stack by its index, resized and moved onto the first as asked for.
+
+    They must be read in their order at first: each is aligned to the one before it, which is focused or exposed nearly
+    alike, and so through all of these to the first.
+    """
 
     sources: Sequence[PictureSource]
     options: Options
     reading: Reading
     windows: Sequence[Window | None]
+    motion: Motion | None
     notes: list[str] = field(default_factory=list)
     _first: Picture | None = None
+    _last: Picture | None = None
     _moves: dict[int, Alignment] = field(default_factory=dict)
 
     def __call__(self, index: int) -> Picture:
         picture = self.reading.one(self.sources[index], self.windows[index])
         if index == 0 or self._first is None:
-            self._first = picture
+            self._first = self._last = picture
             return picture
         picture, note = share_profile(picture, self._first)
         if note and note not in self.notes:
             self.notes.append(note)
         if self.options.resize and picture.size != self._first.size:
             picture = resize_pair(self._first, picture, self.options.resize)[1]
-        if self.options.motion is None or picture.size != self._first.size:
+        if self.motion is None or picture.size != self._first.size:
             return picture
         if index not in self._moves:
-            self._moves[index] = sure_alignment(self._first, picture, self.options.motion)
-            self.notes.append(f"{picture.name} was moved onto {self._first.name}: {self._moves[index]}.")
-        return replace(move(picture, self._moves[index], self._first)[0], geo=())
+            self._moves[index] = self._chained(index, picture, self.motion)
+            self.notes.append(self._moves[index].note(picture.name, self._first.name))
+        found = self._moves[index]
+        return replace(move(picture, found, self._first)[0], geo=()) if found.moves else picture
+
+    def _chained(self, index: int, picture: Picture, motion: Motion) -> Alignment:
+        """Where an image lies on the first."""
+        assert self._first is not None
+        assert self._last is not None
+        link = helpful_alignment(self._last, picture, motion, LEAST_LINK_GAIN, alike=motion == "similarity")
+        self._last = replace(picture, chroma=None, alpha=None)
+        before = self._moves.get(index - 1)
+        if before is None or not before.moves:
+            return link
+        if not link.moves:
+            return before
+        matrix = link.matrix @ before.matrix
+        shift = shift_of(matrix, picture.luminance.shape)
+        return Alignment(matrix, motion, shift, min(link.confidence, before.confidence), link.gain)
 
 
 @dataclass(frozen=True)
@@ -188,11 +263,17 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
             f"The task {task.name} fuses two pictures of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
-        raise ValueError(f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given.")
+        way = (
+            f" Fuse up to {MAX_FRAMES} neighbours at a time, then the results; ask for the output range network each "
+            "time (--output-range network), so that no contrast is added again and again."
+        )
+        raise ValueError(
+            f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given.{way if count > MAX_FRAMES else ''}"
+        )
     accepted = ("choice", "release", "saturation") if task.name == "multi-focus" else ("release", "saturation")
     if chroma not in accepted:
         raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
     if options.resize not in (None, "a"):
         raise ValueError(f"A stack is resized to its first image only (a), but {options.resize} was asked for.")
-    if options.motion and options.align_border != "fill":
+    if options.align and options.align_border != "fill":
         raise ValueError("In a stack, what a moved image does not show is filled; cropping is for pairs.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from refusion.images.colour import choose_chroma
+from refusion.images.picture import PictureError
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.exposure_blend import blend
 from refusion.tasks import Anchor
@@ -35,8 +36,18 @@ class Layer:
         return float(self.luminance.mean(dtype=np.float64))
 
     def store(self, path: Path) -> "Loader":
-        """Write it to a file; the result reads it."""
-        np.savez(path, *[x for x in (self.luminance, self.chroma) if x is not None])
+        """Write it to a file; the result reads it.
+
+        Raises:
+            PictureError: it cannot be written.
+        """
+        try:
+            np.savez(path, *[x for x in (self.luminance, self.chroma) if x is not None])
+        except OSError as error:
+            raise PictureError(
+                f"What was fused so far cannot be kept in the folder for temporary files, {path.parent.parent} "
+                f"({error.strerror or error}); make room there, or name another folder in TMPDIR."
+            ) from error
         return partial(_stored, path)
 
 

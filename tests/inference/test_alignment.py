@@ -9,12 +9,13 @@ from support.scenes import textured
 
 from refusion import fuse
 from refusion.images import Picture, PictureError, read_picture
-from refusion.inference.alignment import align, estimate_alignment, offset_note
+from refusion.inference.alignment import agreements, align, estimate_alignment, offset_note
 from refusion.models.model import ReFusion
 
 KNOWN = {
     "translation": np.array([[1, 0, 9.0], [0, 1, -6.5], [0, 0, 1]]),
     "euclidean": np.array([[0.9998, -0.0196, 8.0], [0.0196, 0.9998, -7.0], [0, 0, 1]]),
+    "similarity": np.array([[1.02, -0.004, 3.0], [0.004, 1.02, -5.0], [0, 0, 1]]),
     "affine": np.array([[1.01, -0.012, 6.0], [0.015, 0.992, -5.0], [0, 0, 1]]),
     "homography": np.array([[1.005, -0.01, 6.0], [0.012, 0.998, -5.0], [1.5e-5, -1e-5, 1]]),
 }
@@ -65,7 +66,7 @@ def test_known_motions_of_real_pairs_are_recovered(shared, task, motion):
         assert found.shift == pytest.approx(np.hypot(9, 6.5), abs=8)
 
 
-@pytest.mark.parametrize("motion", ["affine", "homography"])
+@pytest.mark.parametrize("motion", ["similarity", "affine", "homography"])
 def test_more_general_motions_are_recovered(shared, motion):
     folder = shared / "data" / "multi_focus" / "val"
     a, b = (read_picture(folder / side / "lytro3_04_ab.jpg") for side in ("near", "far"))
@@ -152,3 +153,92 @@ def test_pet_and_spect_are_not_aligned_but_ct_is(tmp_path):
     assert fuse([a, b], model=model, align=True).alignment.shift == pytest.approx(5, abs=0.5)
     with pytest.raises(PictureError, match="as PET and SPECT are"):
         fuse([np.stack([a, a / 2, a / 3], axis=-1), b], model=model, align=True)
+
+
+SPLITS = {
+    "ir_vis": ("ir", "vis"),
+    "medical": ("functional", "mri"),
+    "multi_focus": ("near", "far"),
+    "multi_exposure": ("under", "over"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", SPLITS)
+def test_registered_pairs_stay_where_they_are(shared, task):
+    folder = shared / "data" / task / "val"
+    for path in sorted((folder / SPLITS[task][0]).iterdir()):
+        a, b = read_picture(path), read_picture(folder / SPLITS[task][1] / path.name)
+        try:
+            _, moved, found = align(a, b)
+        except PictureError:
+            continue
+        assert found.shift <= 1, path.name
+        if not found.moves:
+            assert moved is b
+
+
+def test_a_move_that_does_not_help_is_not_made_and_said():
+    a = blocks(1)
+    rng = np.random.default_rng(0)
+    noisy = read_picture(np.clip(a.luminance + rng.normal(0, 0.01, a.luminance.shape), 0, 1).astype(np.float32))
+    first, second, found = align(a, noisy, "euclidean", "crop")
+    assert (first, second, found.moves) == (a, noisy, False)
+    assert "b.png was left where it is" in found.note("b.png", "a.png")
+
+
+def test_a_move_that_is_made_brings_the_edges_nearer():
+    a, b = blocks(1), blocks(1, 5)
+    _, moved, found = align(a, b, "translation")
+    before, after = agreements(a.luminance, b.luminance, found.matrix)
+    assert found.moves
+    assert after > before + 0.1
+    assert agreements(a.luminance, moved.luminance, np.eye(3))[0] > before + 0.1
+
+
+def breathing_stack(count: int, growth: float) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """A sharp scene, frames focused from its top to its bottom that grow by a share in all, and where each lies."""
+    height, width = 144, 192
+    rng = np.random.default_rng(0)
+    sharp = cv2.GaussianBlur(rng.random((height, width)).astype(np.float32), (0, 0), 1.2)
+    sharp = 0.1 + 0.8 * (sharp - sharp.min()) / np.ptp(sharp)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 2)
+    depth = np.linspace(0, 1, height)[:, None]
+    frames, places = [], []
+    for focus in np.linspace(0, 1, count):
+        share = np.clip(1.5 * np.abs(depth - focus), 0, 1).astype(np.float32)
+        size = 1 + growth * focus
+        matrix = np.array([[size, 0, (1 - size) * width / 2], [0, size, (1 - size) * height / 2], [0, 0, 1]])
+        frame = cv2.warpPerspective(
+            sharp * (1 - share) + blurred * share,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        frames.append(np.clip(frame, 0, 1))
+        places.append(matrix)
+    return sharp, frames, places
+
+
+def test_a_lens_that_breathes_is_followed_from_frame_to_frame():
+    sharp, frames, _ = breathing_stack(5, 0.04)
+    model = ReFusion.from_pretrained("refusion-multi-focus")
+
+    def error(**options) -> float:
+        fused = model.fuse_stack(frames, output_range="network", **options)
+        return float(np.sqrt(((fused.picture.luminance - sharp) ** 2).mean()))
+
+    assert error(align=True) < 0.5 * error()
+    notes = model.fuse_stack(frames, align=True).notes
+    assert len(notes) == 4
+    assert all("similarity" in note for note in notes)
+
+
+def test_frames_that_lie_on_each_other_are_not_moved():
+    _, frames, _ = breathing_stack(3, 0)
+    model = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+    fused = model.fuse_stack(frames, align=True)
+    assert len(fused.notes) == 2
+    assert all("was left where it is" in note for note in fused.notes)
+    np.testing.assert_array_equal(np.asarray(fused), np.asarray(model.fuse_stack(frames)))

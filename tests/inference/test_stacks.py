@@ -11,6 +11,7 @@ from support.scenes import textured
 
 from refusion.images import PictureError
 from refusion.inference.stack import MAX_FRAMES
+from refusion.inference.stack_layers import Layer
 from refusion.models.model import ReFusion
 
 FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
@@ -65,7 +66,7 @@ def test_sixteen_bits_are_kept():
 def test_what_is_no_stack_is_refused(tmp_path):
     with pytest.raises(ValueError, match="2 to 50 pictures, but 1"):
         FOCUS.fuse_stack(frames(1))
-    with pytest.raises(ValueError, match="but 51 were given"):
+    with pytest.raises(ValueError, match=r"but 51 were given.*--output-range network"):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))
     with pytest.raises(ValueError, match="ir-vis fuses two pictures of different kinds"):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
@@ -124,3 +125,58 @@ def test_the_colour_of_a_focus_stack_is_as_sharp_as_its_luminance():
         for x in (sharp, model.fuse_stack(frames_in_focus), model.fuse_stack(frames_in_focus, chroma="release"))
     )
     assert np.abs(follows - truth).mean() < 0.5 * np.abs(mixed - truth).mean()
+
+
+def scene(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    smooth = cv2.GaussianBlur(rng.random((120, 160)).astype(np.float32), (0, 0), 2)
+    return (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+
+
+def test_what_a_pair_is_told_a_stack_is_told():
+    near, far = scene(), cv2.GaussianBlur(scene(), (0, 0), 1)
+    apart = FOCUS.fuse_stack([near, np.roll(far, 12, 1), far]).notes
+    assert any("pixels off" in note for note in apart)
+    assert any("more images seem to lie off" in note for note in apart)
+    twice = FOCUS.fuse_stack([near, far, near]).notes
+    assert any("are the same picture" in note for note in twice)
+    assert FOCUS.fuse_stack([near, far, cv2.GaussianBlur(scene(), (0, 0), 2)]).notes == ()
+    red = np.stack([near, near // 2, near // 3], axis=-1)
+    odd = FOCUS.fuse_stack([red, cv2.GaussianBlur(red, (0, 0), 1), far]).notes
+    assert any("is grey and the others are in colour" in note for note in odd)
+
+
+def test_slabs_as_the_sentence_says_add_no_contrast():
+    stack = [np.clip(frame.astype(float) * 0.5 + 60, 0, 255).astype(np.uint8) for frame in frames(8)]
+    stack = [cv2.GaussianBlur(stack[0], (0, 0), 0.3 + 0.2 * step) for step in range(8)]
+    for task in ("multi-focus", "multi-exposure"):
+        model = ReFusion.from_pretrained(f"refusion-{task}")
+        level = stack
+        while len(level) > 1:
+            slabs = [level[i : i + 2] for i in range(0, len(level), 2)]
+            level = [model.fuse_stack(slab, output_range="network").to_array() for slab in slabs]
+        assert level[0].std() < 1.2 * model.fuse_stack(stack).to_array().std()
+
+
+def test_a_stack_is_asked_for_in_every_way_that_people_type(tmp_path, monkeypatch):
+    for number, frame in enumerate(frames(3)):
+        Image.fromarray(frame).save(tmp_path / f"frame{number}.png")
+    monkeypatch.chdir(tmp_path)
+    command = ("-o", tmp_path / "f.png", "--task", "multi-focus")
+    assert refusion("fuse", tmp_path / "frame*.png", *command).code == 0
+    (tmp_path / "f.png").unlink()
+    for given, words in (
+        (["shot*.png"], "No file fits shot*.png"),
+        (["."], "To fuse all images in it as one stack, name them"),
+        (["frame0.png"], "only frame0.png was given"),
+        (["frame0.png", "frame1.png", "frame9.png"], "There is no file frame9.png"),
+    ):
+        result = refusion("fuse", *given, *command)
+        assert result.code == 2
+        assert words in result.err
+
+
+def test_a_full_folder_for_temporary_files_is_the_reason_that_is_given(tmp_path):
+    path = tmp_path / "gone" / "0.npz"
+    with pytest.raises(PictureError, match=r"folder for temporary files.*TMPDIR"):
+        Layer(np.zeros((8, 8), np.float32), None).store(path)
