@@ -9,14 +9,16 @@ from gradio_client.utils import is_http_url_like
 
 from refusion.pairs.matching import SUFFIXES
 
-_HEIC = {".heic", ".heif"}
+_HEIC = {".heic", ".heif", ".hif"}
 """Suffixes that the package pillow-heif reads, which need not be installed."""
 
-_NO_IMAGES = {".dcm"}
+_NO_IMAGES = {".dcm", ".dicom", ".ima"}
 """Suffixes that browsers do not count among the images, so that only programs can send them."""
 
-_NAMES = {".jpg": "JPEG", ".tif": "TIFF", ".webp": "WebP", ".jpeg": "", ".tiff": "", ".heif": ""}
-"""What formats are called where that is not their suffix in capitals; the second spelling of one has no name."""
+_NAMES = {
+    ".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WebP", ".avif": "AVIF", ".heic": "HEIC",
+}  # fmt: skip
+"""What formats are called; other spellings of a suffix are not listed again."""
 
 REFUSED_ADDRESS = "Give a picture as a file, not as an address: this demo downloads nothing."
 
@@ -32,7 +34,7 @@ def suffixes() -> list[str]:
 
 def formats() -> str:
     """The formats that are read here, as people call them: ``PNG, JPEG, TIFF, ... and WebP``."""
-    names = [name for suffix in suffixes() if (name := _NAMES.get(suffix, suffix[1:].upper()))]
+    names = [_NAMES[suffix] for suffix in suffixes() if suffix in _NAMES]
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
