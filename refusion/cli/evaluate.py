@@ -25,7 +25,6 @@ from refusion.cli.options import (
     check_writable,
     print_notes,
 )
-from refusion.pairs.files import check_source
 from refusion.system.extras import need
 from refusion.tasks import Task, get_task
 
@@ -94,6 +93,8 @@ def evaluate(
     first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
     chosen = get_task(task)
+    from refusion.pairs.files import check_source
+
     check_source(data, chosen)
     check_there(*(fused or []), what="folder")
     for name in model or []:

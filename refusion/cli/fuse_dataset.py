@@ -21,7 +21,6 @@ from refusion.cli.options import (
     asked_windows,
     check_model,
 )
-from refusion.pairs.files import check_source
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.tasks import TASKS, get_task
@@ -123,6 +122,8 @@ def fuse_dataset(
         "retry_failed": retry_failed,
     }
     if "://" not in str(source) and not has_magic(str(source)):
+        from refusion.pairs.files import check_source
+
         check_source(source, get_task(task or "ir-vis"))
     check_model(model)
     check_device(device)

@@ -36,7 +36,7 @@ def plain_source(source: Any, *, channels_first: bool = False, urls: bool = Fals
         PictureError: an address, where `urls` is not given, or what is there cannot be had; or several images at once.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        return _open("the bytes", bytes(source))
+        return _open("The file in memory", bytes(source))
     if is_tensor(source):
         tensor = source.detach().cpu()
         # NumPy has no bfloat16.

@@ -215,11 +215,13 @@ def test_a_file_that_is_no_picture_is_refused_without_a_path(server, client, pai
 
 
 @needs_weights
-@pytest.mark.parametrize("kind", ["gif", "pdf", "eps", "ppm"])
-def test_formats_that_are_not_listed_are_not_decoded(client, pair, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "said"), [("gif", "a GIF"), ("pdf", "a PDF"), ("eps", "not a picture"), ("ppm", "a Netpbm image")]
+)
+def test_formats_that_are_not_listed_are_not_decoded(client, pair, tmp_path, kind, said):
     Image.new("RGB", (64, 48)).save(tmp_path / f"picture.{kind}")
     (tmp_path / f"picture.{kind}").rename(tmp_path / "picture.png")
-    assert "picture.png is not a picture that can be read" in refusal(client, tmp_path / "picture.png", pair[1])
+    assert f"picture.png is {said}" in refusal(client, tmp_path / "picture.png", pair[1])
 
 
 @needs_weights
@@ -344,7 +346,7 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
     batch = match(paths["ir"], paths["vis"], task)
     settings = Settings.checked(fusing.models, task, None, None, None, None, None)
     states = [len(b.done) for b in fuse_batch(batch, "me", settings, fusing, written, lambda _: lambda *_: None)]
-    assert states == [1, 2, 2]
+    assert states == [1, 1, 2]
     archived = archive(batch, written)
     with zipfile.ZipFile(archived) as zipped:
         assert zipped.namelist() == ["street_fused.png", "yard_fused.png", "failed.txt"]

@@ -245,11 +245,17 @@ def test_refused_arrays(array, parts):
     sentence(caught, *parts)
 
 
-@pytest.mark.parametrize("source", [None, 3, b"a.png", [[0.5] * 8] * 8])
+@pytest.mark.parametrize("source", [None, 3, [[0.5] * 8] * 8])
 def test_refused_sources(source):
     with pytest.raises(PictureError) as caught:
         read_picture(source)
     sentence(caught, type(source).__name__, "path", "NumPy array")
+
+
+def test_bytes_are_the_content_of_a_file_and_not_its_name():
+    with pytest.raises(PictureError) as caught:
+        read_picture(b"a.png")
+    sentence(caught, "The file in memory is not", "PNG")
 
 
 # Files: formats and modes

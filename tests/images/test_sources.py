@@ -85,7 +85,7 @@ def test_bytes_are_those_of_a_file():
     content = PAIR[1].read_bytes()
     assert same(content, PAIR[1])
     assert same(memoryview(content), PAIR[1])
-    with pytest.raises(PictureError, match="the bytes"):
+    with pytest.raises(PictureError, match="The file in memory"):
         read_picture(b"no image")
 
 
