@@ -73,7 +73,7 @@ def test_patterns_pair_files_of_one_folder(model, tmp_path):
     assert fused_names(tmp_path / "out") == ["x.tif", "y.tif"]
     result = refusion(*command)
     assert result.code == 2
-    assert "two patterns" in result.err
+    assert "--match" in result.err
 
 
 def test_folders_that_do_not_fit_are_refused(pair_folder, tmp_path):

@@ -84,7 +84,7 @@ def test_another_device_may_need_torch():
 
 def test_a_pair_is_fused_without_torch(tmp_path):
     arguments = [str(EXAMPLES / f"ir-vis_{name}.png") for name in ("ir", "vis")]
-    arguments = ["fuse", *arguments, "-o", str(tmp_path / "fused.png"), "--device", "cpu"]
+    arguments = ["fuse", *arguments, "-o", str(tmp_path / "fused.png"), "--device", "cpu", "--quiet"]
     code = (
         f"import sys; sys.argv = ['refusion', *{arguments!r}]\n"
         "from refusion.cli.app import app\n"
