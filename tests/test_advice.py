@@ -22,8 +22,9 @@ OF_OTHERS = {
     "accelerate": {"--cpu", "--multi-gpu", "--num-processes"},
     "torchrun": {"--nproc-per-node"},
     "git": {"--error-unmatch", "--porcelain", "--untracked-files"},
-    # `refusion info` tells of the commands beside it.
-    "fuse": {"--engine"},
+    "refusion": {"--version"},
+    # `refusion info`, `convert` and a training name what `refusion fuse` takes.
+    "fuse": {"--engine", "--model"},
 }
 
 
