@@ -58,7 +58,14 @@ def environment(tmp_path) -> dict[str, str]:
     (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
     path = f"{tmp_path / 'env' / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REFUSION_", "HF_"))}
-    return {**own, "PATH": path, "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+    return {
+        **own,
+        "PATH": path,
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_TOKEN": TOKEN,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def serve_until_it_answers(line: str, checkout: Path, environment: dict[str, str], log: Path) -> None:
