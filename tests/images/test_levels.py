@@ -11,8 +11,8 @@ from support.scenes import textured
 
 from refusion.images import PictureError, Reading, read_pair, read_picture
 from refusion.models.model import ReFusion
-from refusion.training.flags import make_parser, reading_from
 from refusion.training.command import main as train
+from refusion.training.flags import make_parser, reading_from
 
 MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
 FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
