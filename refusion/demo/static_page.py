@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refusion.demo import texts
-from refusion.demo.examples import example_pairs
+from refusion.demo.examples import Example, example_pairs
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.hub.errors import ModelError
 from refusion.hub.names import bundled_folder
@@ -53,12 +53,17 @@ def assemble_static_page(folder: Path) -> list[str]:
         write_graphs(folder / "models" / task.model, weights, config["padding_mode"], config["window"])
     write_finish(folder / "models")
     (folder / "examples").mkdir()
-    for path in (path for task in tasks for pair in example_pairs(task.name)[:1] for path in pair.paths):
+    for path in (path for task in tasks for pair in _rendered(task) for path in pair.paths):
         shutil.copyfile(path, folder / "examples" / path.name)
         shutil.copyfile(path.with_name("README.md"), folder / "examples" / "README.md")
     (folder / "page.json").write_text(json.dumps(_page(tasks)), encoding="utf-8")
     _list_files(folder)
     return [task.model for task in tasks]
+
+
+def _rendered(task: Task) -> list[Example]:
+    """The example of a task that this project renders itself, if it came along."""
+    return [example for example in example_pairs(task.name) if example.name == task.name]
 
 
 def _page(tasks: list[Task]) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def _page(tasks: list[Task]) -> dict[str, Any]:
 def _task(task: Task) -> dict[str, Any]:
     words = {"output_range": texts.RANGES, "anchor": texts.ANCHORS}
     rules = texts.colour_rules(task.labels)
-    pair = next(iter(example_pairs(task.name)), None)
+    pair = next(iter(_rendered(task)), None)
     return {
         "name": task.name,
         "title": task.title,
