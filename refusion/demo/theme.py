@@ -35,6 +35,8 @@ THEME = gr.themes.Soft(
     body_background_fill="*neutral_100",
     block_border_width="1px",
     block_border_width_dark="1px",
+    checkbox_label_background_fill_selected="*primary_600",
+    checkbox_label_background_fill_selected_dark="*primary_600",
     checkbox_border_color="*neutral_500",
     checkbox_border_color_dark="*neutral_400",
 )
