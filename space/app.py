@@ -9,7 +9,7 @@ try:
 except ImportError:
     ON_DEVICE = None
 
-from refusion.demo import main
+from refusion.demo.command import main
 
 if __name__ == "__main__":
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")

@@ -22,11 +22,14 @@ from support.demo_server import ROOT, Server, files, free_port, visitors_files
 from support.scenes import textured
 
 import refusion.cli.app
-from refusion.demo import build_demo, link, main, serve
+from refusion.demo import link
 from refusion.demo.batch import archive, fuse_batch, match
+from refusion.demo.command import main
 from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
+from refusion.demo.page import build_demo
 from refusion.demo.results import ResultFiles
+from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads
@@ -450,7 +453,7 @@ def hook(event, args):
     elif event == "socket.getaddrinfo":
         called.add(args[0])
 sys.addaudithook(hook)
-from refusion.demo import serve
+from refusion.demo.server import serve
 demo = serve(wait=False)
 demo.close()
 from refusion.models.model import ReFusion
