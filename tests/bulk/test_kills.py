@@ -75,10 +75,18 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_sentence(uninterrupted, tmp
     source, whole = uninterrupted
     out = tmp_path / "out"
 
+    def is_worker(process: psutil.Process) -> bool:
+        try:
+            return "LokyProcess" in " ".join(process.cmdline())
+        except psutil.NoSuchProcess:  # it has ended, as one of an earlier test may have
+            return False
+
+    killed: list[psutil.Process] = []
+
     def kill_a_worker(done: int, _: int) -> None:
-        if done:
-            workers = [p for p in psutil.Process().children(recursive=True) if "LokyProcess" in " ".join(p.cmdline())]
-            os.kill(workers[0].pid, signal.SIGKILL)
+        if done and not killed:
+            killed.extend(p for p in psutil.Process().children(recursive=True) if is_worker(p))
+            os.kill(killed[0].pid, signal.SIGKILL)
 
     with pytest.raises(ChildProcessError, match="the same command goes on"):
         package.fuse_dataset(source, out, model=MODEL, rows_per_shard=2, workers=2, progress=kill_a_worker)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, features
+from support.networks import small_network
 from support.scenes import textured
 
 from refusion.images import NEUTRAL, Picture, PictureError, fuse_chroma, read_picture, save_picture, to_array
-from refusion.models.model import ReFusion
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 DEEP = np.random.default_rng(2).integers(0, 65536, (16, 24, 3), dtype=np.uint16)
 DEEP_ALPHA = np.random.default_rng(3).integers(1, 65536, (16, 24), dtype=np.uint16)
 

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 from support.command import refusion, small_model
+from support.networks import small_network
 from support.scenes import textured
 
 from refusion.images import PictureError, Reading, read_pair, read_picture
@@ -14,7 +15,7 @@ from refusion.models.model import ReFusion
 from refusion.training.command import main as train
 from refusion.training.flags import make_parser, reading_from
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
 UNIT = textured(3) / 255
 COUNTS = (7300 + 600 * UNIT).astype(np.uint16)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from support.networks import small_network
 
 from refusion.images import PictureError, read_picture, to_array, to_image
-from refusion.models.model import ReFusion
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 
 settings.register_profile("refusion", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("refusion")

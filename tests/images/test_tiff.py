@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from support.networks import small_network
 
 from refusion.images import PictureError, read_picture, save_picture, to_array
-from refusion.models.model import ReFusion
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 RNG = np.random.default_rng(0)
 SCENE = np.add.outer(np.linspace(0, 0.6, 48), 0.4 * np.sin(np.arange(64) / 7) ** 2)
 COLOUR = np.stack([SCENE, SCENE[::-1], SCENE[:, ::-1]], axis=-1)

@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image
+from support.networks import small_network
 from support.scenes import textured
 
 from refusion.images import NEUTRAL, PictureError, to_array
@@ -14,7 +15,7 @@ from refusion.inference.output_range import CONTRAST, MIDDLE, OUTLIERS, bring_to
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, OutputRange
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 
 
 def unit(seed: int) -> np.ndarray:

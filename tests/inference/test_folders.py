@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import refusion, small_model
+from support.networks import small_network
 from support.scenes import textured
 
 import refusion as package
@@ -19,7 +20,7 @@ from refusion.images import PictureError, read_picture
 from refusion.models.model import ReFusion
 from refusion.pairs.files import match_folders, read_list
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import refusion, small_model
+from support.networks import small_network
 from support.scenes import textured
 
 from refusion.api import fuse_videos
 from refusion.images import PictureError
 from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
-from refusion.models.model import ReFusion
 
 av = pytest.importorskip("av")
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 RATE = 25
 
 

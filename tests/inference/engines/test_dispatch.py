@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from support.command import refusion, small_model
+from support.networks import small_network
 from support.scenes import ROOT, textured
 
 import refusion as package
@@ -22,7 +23,7 @@ from refusion.modules.fusion import FusionModule
 from refusion.system.devices import choose_device, full_float32
 from refusion.tasks import TASKS
 
-MODEL = ReFusion(channels=8, heads=4, blocks=1).eval()
+MODEL = small_network()
 GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")]
 DEVICES = [
     "cpu",
