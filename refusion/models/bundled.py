@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,34 @@ def load_bundled(name: str) -> BundledModel:
         ModelError: a file was changed since it was published.
         KeyError: there is none of this name.
     """
-    config, weights = bundled_weights(name)
-    return BundledModel(name, get_task(config["task"]), OnnxNetwork(weights, config["padding_mode"], config["window"]))
+    config, weights = _files(name)
+    return BundledModel(name, get_task(json.loads(config)["task"]), _network(config, weights))
 
 
 def bundled_weights(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The configuration and the state dict of a bundled model, see `load_bundled`."""
-    from safetensors.numpy import load
+    return _parsed(*_files(name))
 
+
+def _files(name: str) -> tuple[bytes, bytes]:
+    """Configuration and weights as they are stored."""
     folder = _folder(name)
     if folder is None:
         raise KeyError(name)
-    config = json.loads(read_verified(folder / CONFIG))
-    return config, load(read_verified(folder / WEIGHTS))
+    return read_verified(folder / CONFIG), read_verified(folder / WEIGHTS)
+
+
+def _parsed(config: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors.numpy import load
+
+    return json.loads(config), load(weights)
+
+
+@lru_cache(maxsize=4)
+def _network(config: bytes, weights: bytes) -> OnnxNetwork:
+    """Made once for the same files, however often a function of the package names the model."""
+    parsed, state = _parsed(config, weights)
+    return OnnxNetwork(state, parsed["padding_mode"], parsed["window"])
 
 
 def _folder(name: str) -> Path | None:

@@ -75,6 +75,12 @@ def test_a_file_that_was_changed_is_refused(tmp_path, monkeypatch):
         load_bundled("refusion-ir-vis")
 
 
+def test_the_network_of_a_name_is_made_once():
+    first, second = (load("medical", None, "cpu") for _ in range(2))
+    assert first.network is second.network
+    assert load("ir-vis", None, "cpu").network is not first.network
+
+
 def test_another_device_may_need_torch():
     assert runs_on_cpu("cpu")
     assert not runs_on_cpu("cuda")
