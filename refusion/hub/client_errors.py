@@ -77,7 +77,7 @@ def _bad_token(where: str) -> str:
 
 
 def _not_cached(error: BaseException, repo_id: str, revision: str | None, where: str) -> str:
-    absent = f"{where} is not in the cache, or only a part of it"
+    absent = f"There is no folder {repo_id} here, and {where} is not in the cache, or only a part of it"
     command = f"hf download {repo_id}" + (f" --revision {revision}" if revision else "")
     if isinstance(error.__cause__, OfflineModeIsEnabled):
         return f"{absent}, and HF_HUB_OFFLINE forbids to download it; unset HF_HUB_OFFLINE, or run `{command}` before."
