@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
-from refusion import ReFusion
 from refusion.explanation import explain
+from refusion.explanation.maps import load_trained
 from refusion.explanation.pictures import overlay
 from refusion.system.files import write_bytes
 
@@ -23,9 +23,8 @@ CAPTION, MARGIN = 18, 6
 def row(example: dict) -> dict[str, Image.Image]:
     """The images of one pair by their captions."""
     a, b = (EXAMPLES / name for name in example["files"])
-    name = f"refusion-{example['task']}"
-    model = ReFusion.from_pretrained(name)
-    explanation = explain(name, a, b)
+    trained = load_trained(f"refusion-{example['task']}")
+    model, explanation = trained.fusion, explain(trained, a, b)
     return {
         example["title"]: Image.open(a),
         "second source": Image.open(b),
