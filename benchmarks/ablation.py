@@ -2,9 +2,12 @@
 
     python benchmarks/ablation.py --data TRAIN --val VAL --out runs/ablation --markdown ablation.md --json ablation.json
 
-Every variant is the `cpu-90min` preset with a few flags over it, in a run folder of its own under --out. One that is
-finished is not trained again, so that the same command goes on after an interruption. --flags='...' changes all of them
-alike, such as the outer learning rate.
+Every variant is the preset with a few flags over it, in a run folder of its own under --out. One that is finished is
+not trained again, so that the same command resumes after an interruption, and scores other pairs with another --val.
+--flags='...' changes all of them alike, such as the outer learning rate.
+
+--proposal MODEL adds a variant: the loss proposal module of that model, frozen, with new fusion and reconstruction
+modules. It says what a loss that was learned to its end is worth, at the budget of the other variants.
 """
 
 import argparse
@@ -18,10 +21,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refusion.hub.folder import PROPOSAL_WEIGHTS, load_weights
+from refusion.hub.folder import (
+    PROPOSAL_WEIGHTS,
+    RECONSTRUCTION_WEIGHTS,
+    load_weights,
+    read_config,
+    save_model,
+    save_weights,
+)
+from refusion.hub.names import local_folder, locate
 from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule
+from refusion.modules.reconstruction import ReconstructionModule
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.system.files import write_text
 from refusion.tasks import TASKS, get_task
@@ -31,11 +43,12 @@ from refusion.training.fixed_losses import FIXED_LOSSES
 from refusion.training.flags import make_parser, settings_from
 from refusion.training.preview import PREVIEW_SIDE, middle
 from refusion.training.run_folder import CHECKPOINT, load_checkpoint
-from refusion.training.settings import DEFAULT_PRESET, TrainingSettings
+from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings
 from refusion.training.updates import loss_weights
 
 VARIANTS: dict[str, str] = {
-    "cpu-90min": "",
+    "learned": "",
+    "starting-gains": "--meta-after 1",
     "magnitude-gradient": "--no-signed-gradient",
     "no-starting-gains": "--intensity-brightness 0 --intensity-contrast 0 --gradient-contrast 0",
     "average": "--loss average",
@@ -50,6 +63,7 @@ VARIANTS: dict[str, str] = {
     "parameter-space": "--inner-image-until 0",
     "direct": "--loss direct",
 }
+PROPOSAL = "frozen-proposal"
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
 RESULT = "result.json"
 DEFINITIONS = (
@@ -111,6 +125,8 @@ def make_argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--val", required=True, help="pairs to score")
     parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="names with commas between (default: all)")
+    parser.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"default: {DEFAULT_PRESET}")
+    parser.add_argument("--proposal", help=f"model whose loss proposal module `{PROPOSAL}` keeps")
     parser.add_argument("--flags", default="", help="flags of train.py that every variant gets, before its own")
     parser.add_argument("--steps", type=int, default=400, help="fusion updates of each variant (default: 400)")
     parser.add_argument("--seed", type=int, default=0)
@@ -120,6 +136,28 @@ def make_argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     parser.add_argument("--json", type=Path, help="also write the table and the scores of each pair to this file")
     return parser
+
+
+def new_modules_with(proposal: Path, folder: Path, task: str, seed: int) -> Path:
+    """Write a model folder with the loss proposal module of a model and new fusion and reconstruction modules."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    window = read_config(proposal).get("window")
+    model = ReFusion(task=task, window=window)
+    save_model(folder, model, model.config)
+    save_weights(ReconstructionModule(window=window), folder / RECONSTRUCTION_WEIGHTS)
+    module = LossProposalModule()
+    load_weights(module, proposal / PROPOSAL_WEIGHTS)
+    save_weights(module, folder / PROPOSAL_WEIGHTS)
+    return folder
+
+
+def flags_of(name: str, args: argparse.Namespace) -> str:
+    """The flags of train.py that make a variant."""
+    if name != PROPOSAL:
+        return VARIANTS[name]
+    start = new_modules_with(local_folder(locate(args.proposal)), args.out / "start", args.task, args.seed)
+    return f"--from {start} --hold-out 0 --meta-after 1"
 
 
 def chosen_variants(names: str) -> list[str]:
@@ -178,7 +216,7 @@ def train_arguments(args: argparse.Namespace, folder: Path, asked: Asked) -> lis
         "--out",
         str(folder),
         "--preset",
-        DEFAULT_PRESET,
+        args.preset,
         *asked.flags.split(),
     ]
     numbers = {"steps": asked.steps, "seed": asked.seed, "crop": asked.crop, "threads": args.threads}
@@ -270,13 +308,13 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 1:
         raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
     torch.set_num_threads(args.threads)
-    names = chosen_variants(args.variants)
+    names = chosen_variants(args.variants) + ([PROPOSAL] if args.proposal else [])
     pairs = validation_pairs(args)
     args.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Result] = {}
     for name in names:
         folder = args.out / name
-        flags = f"{args.flags} {VARIANTS[name]}".strip()
+        flags = f"{args.flags} {flags_of(name, args)}".strip()
         asked = Asked(args.task, flags, args.steps, args.seed, args.crop)
         result = earlier_result(folder, asked)
         arguments = train_arguments(args, folder, asked)
