@@ -72,7 +72,9 @@ def explain(
 
     from refusion.explanation.maps import explain, load_trained
     from refusion.explanation.pictures import FILES, OVERVIEW, Captions, save_explanation
+    from refusion.system.allocator import keep_freed_memory
 
+    keep_freed_memory()
     for file in FILES:
         refuse_overwriting(folder / file, (a, b))
     trained = load_trained(name)
