@@ -1,7 +1,7 @@
 """What the fused luminance is brought to, after the network and the anchor.
 
-Every output range takes two values of the fused luminance to two others, along a straight line or one that bends at its
-ends: found by `find_range`, carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
+Every output range takes two values of the fused luminance to two others, along a straight line or a curve: found by
+`find_range`, carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ LEAST_SPAN = 1e-4
 
 @dataclass(frozen=True)
 class Range:
-    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1], or bent to stay there.
+    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1], or a curve through both.
 
     Attributes:
         low: value of the fused luminance that becomes `lowest`.
@@ -43,13 +43,18 @@ class Range:
     lowest: float
     highest: float
     bent: bool = False
+    spares_highlights: bool = False
 
     def apply(self, luminance: np.ndarray) -> np.ndarray:
         """Bring luminance (H, W) to the range; float32 in [0, 1], the same shape."""
         if self.bent:
             return self._bend(luminance)
-        scaled = self.lowest + (self.highest - self.lowest) * ((luminance - self.low) / (self.high - self.low))
-        return np.clip(scaled, 0, 1).astype(np.float32)
+        given, wanted = self.high - self.low, self.highest - self.lowest
+        share = (luminance - self.low) / given
+        if self.spares_highlights and wanted > given:
+            inside = np.clip(share, 0, 1)
+            share = share + (1 - given / wanted) * (inside * (1 - inside) - np.abs(share - inside))
+        return np.clip(self.lowest + wanted * share, 0, 1).astype(np.float32)
 
     def _bend(self, luminance: np.ndarray) -> np.ndarray:
         middle = (self.low + self.high) / 2
@@ -96,7 +101,7 @@ def find_range(
         return None
     if output_range == "sources":
         lows, highs = zip(*source_ends, strict=True)
-        return Range(low, high, min(lows), max(highs))
+        return Range(low, high, min(lows), max(highs), spares_highlights=True)
     return Range(low, high, 0, 1)
 
 

@@ -91,6 +91,20 @@ def test_the_range_of_the_sources_spans_what_the_sources_span():
     assert np.percentile(matched, high) == pytest.approx(np.percentile(b, high), abs=1e-4)
 
 
+def test_the_range_of_the_sources_spares_highlights():
+    levels = np.linspace(0.4, 1, 601, dtype=np.float32).reshape(1, -1)
+    a, b = np.linspace(0, 1, 601, dtype=np.float32).reshape(1, -1), levels
+    matched = in_range("sources", levels, a, b)[0]
+    slopes = np.diff(matched) / np.diff(levels[0])
+    # At the upper end differences are as large as before; what is added goes to the dark end.
+    assert slopes[-1] == pytest.approx(1, abs=0.01)
+    assert (slopes[1:] >= 0.98).all()
+    assert (np.diff(slopes[1:]) < 1e-3).all()
+    assert slopes[300] == pytest.approx(1 / 0.6, abs=0.02)
+    # A line through the same ends would darken this bright level to 0.83.
+    assert matched[levels[0] >= 0.9][0] > 0.87
+
+
 def test_the_range_of_the_sources_leaves_a_copy_of_the_sources_alone():
     np.testing.assert_allclose(in_range("sources", unit(1), unit(1), unit(1)), unit(1), atol=1e-6)
 

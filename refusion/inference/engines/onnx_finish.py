@@ -199,7 +199,9 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
     }
     luminance = graph.choose("anchor", anchors)
     ranges: dict[OutputRange, Callable[[], str]] = {
-        "sources": lambda: _scaled(graph, luminance, _percentiles(graph, luminance), _common(graph, sources)),
+        "sources": lambda: _scaled(
+            graph, luminance, _percentiles(graph, luminance), _common(graph, sources), spares_highlights=True
+        ),
         "contrast": lambda: _bent(graph, luminance),
         "robust": lambda: _scaled(graph, luminance, _percentiles(graph, luminance), (0, 1)),
         "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
@@ -307,11 +309,24 @@ def _common(graph: _Graph, sources: Sequence[str]) -> tuple[str, str]:
     return graph.op("Min", *lows), graph.op("Max", *highs)
 
 
-def _scaled(graph: _Graph, luminance: str, given: tuple[str, str], wanted: tuple[str | float, str | float]) -> str:
+def _scaled(
+    graph: _Graph,
+    luminance: str,
+    given: tuple[str, str],
+    wanted: tuple[str | float, str | float],
+    spares_highlights: bool = False,
+) -> str:
     """`refusion.inference.output_range.Range.apply`, unless the luminance is constant."""
     (low, high), (lowest, highest) = given, wanted
     span = graph.subtract(high, low)
     share = graph.divide(graph.subtract(luminance, low), graph.op("Max", span, LEAST_SPAN))
+    if spares_highlights:
+        inverse = graph.divide(span, graph.op("Max", graph.subtract(highest, lowest), LEAST_SPAN))
+        bend = graph.op("Max", graph.subtract(1, inverse), 0)
+        inside = graph.clip(share)
+        added = graph.multiply(inside, graph.subtract(1, inside))
+        added = graph.subtract(added, graph.op("Abs", graph.subtract(share, inside)))
+        share = graph.add(share, graph.multiply(bend, added))
     scaled = graph.clip(graph.add(lowest, graph.multiply(graph.subtract(highest, lowest), share)))
     return graph.op("Where", graph.op("Less", span, graph.constant(LEAST_SPAN)), luminance, scaled)
 
