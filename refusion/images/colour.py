@@ -58,6 +58,11 @@ def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return NEUTRAL + share * (chroma - NEUTRAL)
 
 
+def colour_excess(chroma: np.ndarray) -> np.ndarray:
+    """Strongest of red, green and blue less luminance, (H, W); it fits where the luminance is at most 1 less it."""
+    return np.maximum.reduce(list(_from_luminance(chroma)))
+
+
 def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
     """Red, green and blue less luminance, of chroma (2, H, W)."""
     blue_difference, red_difference = chroma - NEUTRAL

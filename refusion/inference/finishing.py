@@ -82,9 +82,9 @@ def finish_pair(luminance: np.ndarray, pair: Prepared, options: FinishOptions) -
     uses_shares = "choice" in (options.anchor, options.chroma)
     shares = choice_shares(luminance, a.luminance, b.luminance) if uses_shares else None
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, options.anchor, shares)
-    luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), options.output_range)
-    alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
     colour = fuse_chroma(a, b, options.chroma, shares)
+    luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), options.output_range, colour)
+    alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
     return Fused(fused_picture(luminance, colour, alpha, (a, b), options.chroma), pair.notes, pair.alignment)
 
 

@@ -4,11 +4,13 @@ Every output range takes two values of the fused luminance to two others, along 
 `find_range`, carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from refusion.images.colour import colour_excess
 from refusion.tasks import CONTRAST, OutputRange, check_choice
 
 # Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
@@ -20,6 +22,9 @@ MIDDLE = 0.4
 
 SHOULDER = 6
 """Power with which added contrast bends towards black and white; at 6 and 1.16 their slope is still 0.2."""
+
+COLOURED = 0.1
+"""Excess of the strongest channel over the luminance from which a pixel counts as coloured."""
 
 LEAST_SPAN = 1e-4
 """Span of luminance below which a picture is called constant: rounding errors are not stretched to a picture."""
@@ -73,7 +78,10 @@ def ends_of(luminance: np.ndarray) -> tuple[float, float]:
 
 
 def find_range(
-    luminance: np.ndarray, source_ends: Iterable[tuple[float, float]], output_range: OutputRange
+    luminance: np.ndarray,
+    source_ends: Iterable[tuple[float, float]],
+    output_range: OutputRange,
+    chroma: np.ndarray | None = None,
 ) -> Range | None:
     """The range that a fused picture is brought to.
 
@@ -81,6 +89,8 @@ def find_range(
         luminance: fused luminance, (H, W).
         source_ends: `ends_of` each source; only ``sources`` takes them from the iterable.
         output_range: which range.
+        chroma: fused chroma, (2, H, W), on the scale of `Picture`; ``robust`` brightens no further than half of the
+            coloured pixels keep their saturation.
 
     Returns:
         The range, or None where nothing is to be done: for ``network``, and for a constant picture.
@@ -102,12 +112,27 @@ def find_range(
     if output_range == "sources":
         lows, highs = zip(*source_ends, strict=True)
         return Range(low, high, min(lows), max(highs), spares_highlights=True)
+    if output_range == "robust" and chroma is not None:
+        return Range(low, high, 0, min(1.0, (high - low) * max(1.0, _gain_for_colour(luminance - low, chroma))))
     return Range(low, high, 0, 1)
 
 
+def _gain_for_colour(luminance: np.ndarray, chroma: np.ndarray) -> float:
+    """What luminance can be multiplied by for half of the coloured pixels to keep their saturation."""
+    excess = colour_excess(chroma)
+    coloured = excess > COLOURED
+    if not coloured.any():
+        return math.inf
+    gains = (1 - excess[coloured]) / np.maximum(luminance[coloured], LEAST_SPAN)
+    return float(np.percentile(gains, 50, method="lower"))
+
+
 def bring_to_range(
-    luminance: np.ndarray, source_ends: Iterable[tuple[float, float]], output_range: OutputRange
+    luminance: np.ndarray,
+    source_ends: Iterable[tuple[float, float]],
+    output_range: OutputRange,
+    chroma: np.ndarray | None = None,
 ) -> np.ndarray:
     """Bring fused luminance to its output range; see `find_range`."""
-    found = find_range(luminance, source_ends, output_range)
+    found = find_range(luminance, source_ends, output_range, chroma)
     return luminance if found is None else found.apply(luminance)

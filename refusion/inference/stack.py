@@ -110,8 +110,8 @@ def fuse_stack(
     with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
         merge = blend_pairs if blended else merge_in_pairs
         fused = merge(fuse, loaders, Path(folder), step)
-    luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range)
     chosen = fused.chroma if colour is None else colour.chroma()
+    luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range, chosen)
     picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
 

@@ -42,9 +42,9 @@ class RangeSmoother:
         self._keep = float(np.exp(-1 / (frames_per_second * seconds))) if seconds > 0 else 0.0
         self._range: Range | None = None
 
-    def __call__(self, luminance: np.ndarray, *sources: np.ndarray) -> np.ndarray:
-        """Bring the fused luminance of the next frame to the range; arrays (H, W)."""
-        found = find_range(luminance, (ends_of(source) for source in sources), self._output_range)
+    def __call__(self, luminance: np.ndarray, *sources: np.ndarray, chroma: np.ndarray | None = None) -> np.ndarray:
+        """Bring the fused luminance of the next frame to the range; arrays (H, W), and its chroma (2, H, W)."""
+        found = find_range(luminance, (ends_of(source) for source in sources), self._output_range, chroma)
         if found is not None:
             self._range = found if self._range is None else _between(found, self._range, self._keep)
         return luminance if self._range is None else self._range.apply(luminance)
@@ -127,8 +127,8 @@ def _fuse_frame(
     chooses = "choice" in (finish.anchor, finish.chroma)
     shares = choice_shares(luminance, a.luminance, b.luminance) if chooses else None
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, finish.anchor, shares)
-    luminance = smooth(luminance, a.luminance, b.luminance)
     colour = fuse_chroma(a, b, finish.chroma, shares)
+    luminance = smooth(luminance, a.luminance, b.luminance, chroma=colour)
     return fused_picture(luminance, colour, None, (a, b), finish.chroma)
 
 

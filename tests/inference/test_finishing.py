@@ -83,6 +83,21 @@ def test_a_robust_stretch_is_not_set_by_one_hot_pixel():
     assert in_range("stretch", hot).mean() < 0.5 * robust.mean()
 
 
+def test_a_robust_stretch_leaves_room_for_colours():
+    dim = np.linspace(0, 0.6, 64 * 64, dtype=np.float32).reshape(64, 64)
+    chroma = np.full((2, 64, 64), NEUTRAL, np.float32)
+    np.testing.assert_array_equal(bring_to_range(dim, (), "robust", chroma), bring_to_range(dim, (), "robust"))
+    # A quarter of the pixels, around a luminance of 0.5, is coloured, and fits up to one of 0.7.
+    coloured = np.abs(dim - 0.5) < 0.075
+    chroma[0, coloured] += 0.3 / 1.772
+    brought = bring_to_range(dim, (), "robust", chroma)
+    assert np.median(brought[coloured]) == pytest.approx(0.7, abs=0.01)
+    assert brought.max() == pytest.approx(0.6 / 0.5 * 0.7, abs=0.01)
+    # Colours that do not fit as it is are not a reason to make it darker.
+    chroma[0, coloured] += 0.3 / 1.772
+    assert bring_to_range(dim, (), "robust", chroma).max() == pytest.approx(0.6, abs=0.01)
+
+
 def test_the_range_of_the_sources_spans_what_the_sources_span():
     a, b = 0.2 + 0.1 * unit(1), 0.5 + 0.4 * unit(2)
     matched = in_range("sources", (a + b) / 2, a, b)

@@ -23,7 +23,7 @@ from refusion.inference.anchors import (
     SEAM_WINDOW,
 )
 from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
-from refusion.inference.output_range import LEAST_SPAN, MIDDLE, OUTLIERS, SHOULDER
+from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, OUTLIERS, SHOULDER
 from refusion.tasks import CONTRAST, Anchor, ChromaRule, OutputRange
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -198,16 +198,6 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
         "none": lambda: fused,
     }
     luminance = graph.choose("anchor", anchors)
-    ranges: dict[OutputRange, Callable[[], str]] = {
-        "sources": lambda: _scaled(
-            graph, luminance, _percentiles(graph, luminance), _common(graph, sources), spares_highlights=True
-        ),
-        "contrast": lambda: _bent(graph, luminance),
-        "robust": lambda: _scaled(graph, luminance, _percentiles(graph, luminance), (0, 1)),
-        "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
-        "network": lambda: luminance,
-    }
-    brought = graph.choose("output_range", ranges)
     of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
     rules: dict[ChromaRule, Callable[[], str]] = {
         "release": lambda: _mean_chroma(graph, of_a, of_b, _distance_of_each),
@@ -216,7 +206,18 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
         "a": lambda: of_a,
         "b": lambda: of_b,
     }
-    graph.output(_coloured(graph, brought, graph.choose("chroma", rules)))
+    differences = _differences(graph, graph.choose("chroma", rules))
+    ranges: dict[OutputRange, Callable[[], str]] = {
+        "sources": lambda: _scaled(
+            graph, luminance, _percentiles(graph, luminance), _common(graph, sources), spares_highlights=True
+        ),
+        "contrast": lambda: _bent(graph, luminance),
+        "robust": lambda: _robust(graph, luminance, differences),
+        "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
+        "network": lambda: luminance,
+    }
+    brought = graph.choose("output_range", ranges)
+    graph.output(_coloured(graph, brought, differences))
 
 
 def _between(graph: _Graph, x: str, a: str, b: str) -> str:
@@ -331,6 +332,23 @@ def _scaled(
     return graph.op("Where", graph.op("Less", span, graph.constant(LEAST_SPAN)), luminance, scaled)
 
 
+def _robust(graph: _Graph, luminance: str, differences: str) -> str:
+    """The output range ``robust``; see `refusion.inference.output_range.find_range`."""
+    low, high = _percentiles(graph, luminance)
+    excess = graph.op("ReduceMax", differences, graph.constant([1]))
+    coloured = graph.op("Greater", excess, graph.constant(COLOURED))
+    brightness = graph.op("Max", graph.subtract(luminance, low), LEAST_SPAN)
+    gains = graph.op("Where", coloured, graph.divide(graph.subtract(1, excess), brightness), graph.constant(np.inf))
+    count = graph.op("ReduceSum", graph.op("Cast", coloured, to=TensorProto.INT64), keepdims=0)
+    count = graph.op("Div", graph.op("Add", count, graph.constant(1)), graph.constant(2))
+    count = graph.op("Reshape", graph.op("Max", count, graph.constant(1)), graph.constant([1]))
+    flat = graph.op("Reshape", gains, graph.constant([-1]))
+    smallest, _ = graph.op("TopK", flat, count, outputs=2, axis=0, largest=0, sorted=1)
+    gain = graph.op("Max", graph.op("Gather", smallest, graph.op("Sub", count, graph.constant(1))), 1)
+    highest = graph.op("Min", graph.multiply(graph.subtract(high, low), gain), 1)
+    return _scaled(graph, luminance, (low, high), (0, highest))
+
+
 def _bent(graph: _Graph, luminance: str) -> str:
     """The output range ``contrast``."""
     difference = graph.subtract(luminance, MIDDLE)
@@ -363,13 +381,17 @@ def _mean_chroma(graph: _Graph, of_a: str, of_b: str, distance: Callable[[_Graph
     return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
 
 
-def _coloured(graph: _Graph, luminance: str, chroma: str) -> str:
-    """RGB with as much saturation as there is room for, `refusion.images.colour.fit_chroma`."""
+def _differences(graph: _Graph, chroma: str) -> str:
+    """Red, green and blue less luminance, (1, 3, H, W)."""
     of_red, of_green, of_blue = LUMINANCE
     from_chroma = np.zeros((3, 2, 1, 1))
     from_chroma[:, 0, 0, 0] = 0, -of_blue * BLUE_DIFFERENCE / of_green, BLUE_DIFFERENCE
     from_chroma[:, 1, 0, 0] = RED_DIFFERENCE, -of_red * RED_DIFFERENCE / of_green, 0
-    differences = graph.op("Conv", chroma, graph.constant(from_chroma), kernel_shape=[1, 1])
+    return graph.op("Conv", chroma, graph.constant(from_chroma), kernel_shape=[1, 1])
+
+
+def _coloured(graph: _Graph, luminance: str, differences: str) -> str:
+    """RGB with as much saturation as there is room for, `refusion.images.colour.fit_chroma`."""
     above = graph.op("Greater", differences, graph.constant(0.0))
     room = graph.op("Where", above, graph.subtract(1, luminance), luminance)
     share = graph.divide(room, graph.op("Max", graph.op("Abs", differences), CHROMA_EPSILON))
