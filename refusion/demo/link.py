@@ -1,7 +1,8 @@
-"""An address that leads back to a result, and the program that makes it."""
+"""An address that leads back to a result, and the program or command that makes it."""
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -77,6 +78,21 @@ def program(url: str, names: tuple[str, str], settings: Settings, own_model: str
         ")\n"
         "print(fused)  # the path of the fused image"
     )
+
+
+def command(names: Sequence[str], settings: Settings, own_model: str) -> str:
+    """A command line that makes the same result from files of these names."""
+    given = {
+        "task": settings.task.name,
+        "output-range": settings.output_range,
+        "anchor": settings.anchor,
+        "chroma": settings.chroma,
+        "model": settings.model.name if settings.model.name != own_model else None,
+    }
+    options = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    # A file may have a name that starts like an option.
+    files = [f"./{name}" if name.startswith("-") else name for name in names]
+    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *options])
 
 
 def endpoint(task: Task) -> str:

@@ -176,12 +176,15 @@ class StackEvents:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
     def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
-        changed = link.changed_settings(result.settings, self._fusing.models.own(result.settings.task))
+        own = self._fusing.models.own(result.settings.task)
+        changed = link.changed_settings(result.settings, own)
         settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of stacks"
         there = f" [Link to this example](?task=stack&example={example.name})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
-            f"settings: {settings}.{there}"
+            f"settings: {settings}.{there}\n\n"
+            "The same on a machine of your own:\n\n"
+            f"```sh\n{link.command([path.name for path in result.paths], result.settings, own)}\n```"
         )
 
 

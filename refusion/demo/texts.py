@@ -113,8 +113,9 @@ def about() -> str:
 
 ## From a program
 
-Below each result stands the program that makes it. The footer's *Use via API* lists the endpoints. On a machine of
-your own, `refusion fuse` writes the same image, pixel for pixel, without these limits on size.
+Below the result of a pair stands the program that makes it, below that of a stack the command. The footer's *Use via
+API* lists the endpoints. On a machine of your own, `refusion fuse` writes the same image, pixel for pixel, without
+these limits on size; with two folders in place of two files it fuses a batch.
 
 ## Examples
 

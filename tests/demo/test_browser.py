@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -492,6 +493,22 @@ def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_pa
     page.wait_for_url("**/?task=medical&example=medical-axial")
     page.get_by_role("tab", name="Multi-focus", exact=True).click()
     page.wait_for_url("**range=stretch&anchor=none")
+
+
+def test_the_command_below_a_stack_makes_it(visit, tmp_path, monkeypatch):
+    page = visit()
+    panel = panel_of(page, "Stack")
+    wait_for_status(panel, "Result of 3 images, multi-exposure_under.png first.")
+    path = downloaded(page, panel, "Download in full quality", tmp_path / "downloaded.png")
+    program, *words = shlex.split(panel.locator("pre code").inner_text())
+    assert program == "refusion"
+    for example in EXAMPLES.glob("multi-exposure_*.png"):
+        shutil.copy(example, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = refusion(*words)
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "fused.png") as wanted:
+        assert_same(path, wanted)
 
 
 def test_a_model_on_the_hub_is_named_in_the_settings(visit, hub, tmp_path):
