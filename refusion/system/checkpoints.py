@@ -1,4 +1,4 @@
-"""Reading files that torch.save wrote, without running any code that they may hold."""
+"""Load files written by torch.save without running code that they may contain."""
 
 import pickle
 from pathlib import Path
@@ -8,20 +8,20 @@ import torch
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message is a sentence for people."""
+    """A checkpoint cannot be used; the message is a sentence for the user."""
 
 
 def load_plain(path: Path) -> Any:
-    """Load tensors and plain values.
+    """Load a file of tensors and plain values.
 
     Raises:
-        CheckpointError: there is no such file, or it is damaged, or it holds anything but tensors and plain values.
+        CheckpointError: the file does not exist, is damaged, or holds anything but tensors and plain values.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no file {path.name}.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    # On bytes that are no pickle, the restricted unpickler stumbles in any of these ways.
+    # The restricted unpickler raises any of these on bytes that are not a pickle.
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -34,7 +34,7 @@ def load_plain(path: Path) -> Any:
         AssertionError,
         OverflowError,
     ) as error:
-        # The unpickler's own text advises to load the file unsafely, so it is not passed on.
+        # The unpickler's own message suggests loading the file unsafely, so it is not shown.
         raise CheckpointError(
-            f"{path.name} is damaged, or holds something else than tensors and plain values; it was not loaded."
+            f"{path.name} is damaged, or holds something other than tensors and plain values; it was not loaded."
         ) from error

@@ -1,4 +1,4 @@
-"""The device that the network runs on: choosing it, its free memory, and full float32 on it."""
+"""Choose the device that the network runs on, measure its free memory, and switch off TF32."""
 
 import ctypes.util
 import os
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     import torch
 
 _GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
-"""What lies on a Linux system with a GPU that torch may use: NVIDIA's driver, Jetson's, WSL's, AMD's."""
+"""Paths on Linux that show a GPU that torch may use: the drivers of NVIDIA, Jetson, WSL and AMD."""
 
 
 _KINDS = ("auto", "cpu", "cuda", "hip", "hpu", "ipu", "maia", "mps", "mtia", "npu", "vulkan", "xla", "xpu")
 
 
 def runs_on_cpu(name: str | None) -> bool:
-    """Whether `choose_device` gives the CPU, as far as can be told without importing torch; False if it may not.
+    """Whether `choose_device` is sure to return the CPU, decided without importing torch.
 
-    Without torch nothing else can be had, and ``auto`` is the CPU.
+    If torch is not installed, ``auto`` is the CPU.
     """
     if name not in (None, "auto"):
         return name == "cpu"
@@ -32,17 +32,17 @@ def runs_on_cpu(name: str | None) -> bool:
 
 
 def _has_driver() -> bool:
-    """Whether a driver of a GPU is here; True if that cannot be told."""
+    """Whether the driver of a GPU is installed."""
     if sys.platform == "win32":
         return ctypes.util.find_library("nvcuda") is not None
     return any(map(os.path.exists, _GPU_DRIVERS))
 
 
 def check_device(name: str | None) -> None:
-    """Refuse, without importing torch, what is clearly no device of this machine.
+    """Reject a device that this machine clearly does not have, without importing torch.
 
     Raises:
-        ValueError: torch knows none of this kind, or it is a CUDA GPU and no driver of one is here.
+        ValueError: torch has no such kind of device, or it is a CUDA GPU and no GPU driver is installed.
     """
     kind = (name or "auto").partition(":")[0]
     if kind not in _KINDS or (kind == "cuda" and not _has_driver()):
@@ -50,14 +50,14 @@ def check_device(name: str | None) -> None:
 
 
 def choose_device(name: str | None) -> "torch.device":
-    """The device that was asked for.
+    """Return the requested device.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` and so on, as torch names it; ``auto`` or None: a CUDA GPU if there
-            is one, else the CPU.
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` and so on, as in torch; ``auto`` or None: a CUDA GPU if there is
+            one, else the CPU.
 
     Raises:
-        ValueError: this machine has none of that name.
+        ValueError: this machine has no such device.
     """
     check_device(name)
     import torch
@@ -71,14 +71,14 @@ def choose_device(name: str | None) -> "torch.device":
 
 
 def all_devices(name: str | None, count: int | None = None) -> list[str]:
-    """A device for each of several processes: all GPUs in turn, or the CPU for each core.
+    """Return a device for each worker process: the GPUs in turn, or the CPU once per core.
 
     Args:
-        name: ``cpu`` or ``cuda``; GPUs if there are any, when not given.
-        count: processes; one for each GPU or core if not given.
+        name: ``cpu`` or ``cuda``; by default GPUs if there are any.
+        count: number of processes; by default one for each GPU or core.
 
     Raises:
-        ValueError: there is no GPU.
+        ValueError: this machine has no such device.
     """
     if runs_on_cpu(name) or choose_device(name).type == "cpu":
         from loky import cpu_count
@@ -91,7 +91,7 @@ def all_devices(name: str | None, count: int | None = None) -> list[str]:
 
 
 def free_memory(device: "torch.device") -> int:
-    """Bytes that can be had: of a CUDA GPU its own, also what torch keeps of it unused; else those of this process."""
+    """Free memory in bytes: of a CUDA GPU, including what torch has reserved but not used; else of this process."""
     if device.type != "cuda":
         return free_for_process()
     import torch
@@ -107,9 +107,9 @@ _restore = ExitStack()
 
 @contextmanager
 def full_float32(device: "torch.device") -> Iterator[None]:
-    """Keep cuDNN from rounding what convolutions are given to ten bits (TF32), as it does unless told otherwise.
+    """Keep cuDNN from rounding the inputs of convolutions to ten bits of mantissa (TF32), its default.
 
-    The setting is one for the process: it is set back when the last of several threads leaves.
+    The setting is global to the process: it is restored when the last of several threads leaves.
     """
     global _users
     if device.type != "cuda":

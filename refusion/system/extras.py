@@ -1,4 +1,4 @@
-"""Packages that only a part of refusion needs, and the extras that install them."""
+"""Optional packages, and the extras that install them."""
 
 from importlib.util import find_spec
 
@@ -8,7 +8,7 @@ EXTRAS = {
     "train": ("accelerate", "datasets", "huggingface_hub", "tensorboard", "timm", "torch"),
     "demo": ("gradio", "huggingface_hub", "torch"),
 }
-"""What an extra of more than one purpose is for, by the names that are imported."""
+"""Import names of the packages that an extra provides; extras with a single use are not listed."""
 
 
 class MissingExtraError(ImportError):
@@ -16,19 +16,19 @@ class MissingExtraError(ImportError):
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported; it is not."""
+    """Whether a package can be imported, without importing it."""
     return find_spec(package) is not None
 
 
 def need(extra: str, what: str) -> None:
-    """Check that the packages of an extra are there, without importing them.
+    """Check that the packages of an extra are installed, without importing them.
 
     Args:
         extra: one of `EXTRAS`.
-        what: the subject of the sentence, such as ``refusion explain``.
+        what: the subject of the message, such as ``refusion explain``.
 
     Raises:
-        MissingExtraError: a package is missing.
+        MissingExtraError: a package is not installed.
     """
     missing = [package for package in EXTRAS[extra] if not is_installed(package)]
     if missing:

@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half there."""
+"""Atomic file writes."""
 
 import errno
 import glob
@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What file systems answer that cannot tell when a file is on disk."""
+"""Errors of file systems that do not support fsync."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when the block ends well.
+    """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
-    If the block fails, the temporary file is removed and an earlier `path` stays as it was. Where the file system does
-    not rename (some network shares and mounted object stores), the content is copied instead. If that fails, too, the
+    If the block fails, the temporary file is removed and an existing `path` is unchanged. Where the file system cannot
+    rename (some network shares and mounted object stores), the content is copied instead. If that fails too, the
     temporary file is kept.
 
     Raises:
-        OSError: the folder is missing or cannot be written.
+        OSError: the folder is missing or not writable.
     """
-    # Made with the permissions of an ordinary new file: there are file systems on which they cannot be changed.
+    # Created with the permissions of an ordinary new file: some file systems do not allow changing them later.
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
             if keep:
                 raise OSError(
                     error.errno,
-                    f"{error.strerror or error}; what was to be written is kept as {temporary.name}",
+                    f"{error.strerror or error}; the new content is kept as {temporary.name}",
                     str(path),
                 ) from error
     finally:
@@ -59,7 +59,7 @@ def _copied(source: Path, target: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and down to the disk, so that not even a power cut leaves half of it."""
+    """Write a file atomically and flush it to disk, so that not even a power failure leaves half of it."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -71,12 +71,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `replacing` that killed processes left; none may be writing `path` now."""
+    """Remove temporary files of `replacing` left by killed processes; no process may be writing `path`."""
     for file in path.parent.glob(f".{glob.escape(path.stem[:40])}-????????{path.suffix}"):
         file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; bars and line breaks in cells are escaped."""
+    """A Markdown table; pipes and line breaks in cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines)
 
 
 def escape(text: str) -> str:
-    """Text as Markdown shows it in a cell: bars would end the cell, line breaks the row."""
+    """Escape the text of a table cell: pipes would end the cell, line breaks the row."""
     return " ".join(text.replace("|", "\\|").split())

@@ -1,4 +1,4 @@
-"""Memory that this process can have, looked at before it is asked for."""
+"""Free memory of this process, to check before allocating."""
 
 import sys
 from collections.abc import Iterator
@@ -7,24 +7,24 @@ from pathlib import Path
 import psutil
 
 _RESERVED = 256 << 20
-"""Addresses that allocators and the stacks of threads reserve beside what they use; they count for limits of these."""
+"""Address space that allocators and thread stacks reserve without using it; limits of address space count it."""
 
 _NO_LIMIT = 1 << 60
-"""From here on a limit stands for none."""
+"""A limit of at least this means that there is none."""
 
 
 def free_for_process() -> int:
-    """Bytes that this process can still have: of the machine, of its container (cgroup), and of its limits (ulimit)."""
+    """Bytes that this process can still allocate: on the machine, in its container (cgroup), under its ulimits."""
     found = [int(psutil.virtual_memory().available), *free_in_cgroups(), *_free_under_limits()]
     return max(0, min(found))
 
 
 def free_in_cgroups(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """What each group that this process is in, and each one above it, may still have.
+    """Free bytes of each cgroup that this process is in, and of each parent group.
 
     Args:
-        root: where the groups of version 1 or 2 are mounted.
-        of: the file that says which groups this process is in.
+        root: where cgroups (version 1 or 2) are mounted.
+        of: the file that lists the cgroups of this process.
     """
     try:
         lines = of.read_text(encoding="utf-8").splitlines()
@@ -44,7 +44,7 @@ def free_in_cgroups(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/
             base = root / "memory"
         else:
             continue
-        # Within a container the path may be that outside of it: then the group itself is mounted as the root.
+        # In a container, the path may be that on the host; the group itself is then mounted as the root.
         folder = base / path.lstrip("/")
         for group in (folder, *folder.parents):
             if (free := _free_in(group, *names)) is not None:
@@ -61,7 +61,7 @@ def _free_in(group: Path, limit: str, usage: str, caches: tuple[str, ...]) -> in
         return None
     if not most.isdecimal() or int(most) >= _NO_LIMIT:
         return None
-    # Pages of files are given up when memory is needed.
+    # The page cache is freed when memory is needed.
     return int(most) - used + sum(int(stat.get(name, 0)) for name in caches)
 
 

@@ -1,12 +1,12 @@
-"""Standard output and error that cost no work: nobody may be reading, or not all characters be known."""
+"""Standard output and error that never stop the program: the reader may be gone, or an encoding lack characters."""
 
 import io
 import sys
 from typing import Any
 
 
-class _Patient(io.FileIO):
-    """Writes to whoever reads; once nobody does, what is written is lost, and the work goes on."""
+class _PipeTolerantFile(io.FileIO):
+    """A file that discards what is written once the reader has closed the pipe, instead of raising."""
 
     def write(self, data: Any) -> int:
         try:
@@ -16,18 +16,19 @@ class _Patient(io.FileIO):
 
 
 def keep_working_whoever_reads() -> None:
-    """Let this program's output be cut off by its reader, or be in a character set without some of the characters.
+    """Keep the program running when its output is cut off by the reader, or cannot be encoded.
 
-    What has no character is replaced by ``?``. Streams that somebody else has put in place are left alone.
+    Characters that cannot be encoded become ``?``, or escapes on standard error. Streams that were already replaced
+    (by a notebook or a test) are left alone.
     """
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _patient(sys.stdout)
+        sys.stdout = _tolerant(sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _patient(sys.stderr)
+        sys.stderr = _tolerant(sys.stderr)
 
 
-def _patient(stream: Any) -> Any:
-    # There may be none (pythonw), or one of somebody's own.
+def _tolerant(stream: Any) -> Any:
+    # It may be None (pythonw), or not a text file.
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     errors = stream.errors if stream.errors == "backslashreplace" else "replace"
@@ -36,6 +37,6 @@ def _patient(stream: Any) -> Any:
         stream.reconfigure(errors=errors)
         return stream
     stream.flush()
-    buffer = io.BufferedWriter(_Patient(stream.fileno(), "wb", closefd=False))
+    buffer = io.BufferedWriter(_PipeTolerantFile(stream.fileno(), "wb", closefd=False))
     at_once = stream.line_buffering or stream.write_through
     return io.TextIOWrapper(buffer, stream.encoding, errors, line_buffering=at_once)

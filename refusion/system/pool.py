@@ -1,4 +1,4 @@
-"""Processes of this machine that work side by side."""
+"""Run a function on many items in several processes of this machine."""
 
 import os
 import threading
@@ -21,17 +21,17 @@ _work: Callable[[Any], Any] | None = None
 
 
 def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item]) -> Iterator[Result]:
-    """Do one thing to many items in several processes, which end when this one does, however that ends.
+    """Process items in several worker processes, which end when this process ends, even if it is killed.
 
     Args:
-        works: what each of the processes does; all can be pickled.
-        items: what it is done to.
+        works: one function for each worker process; they must be picklable.
+        items: their arguments.
 
     Yields:
-        The results, as they come.
+        The results, in the order of completion.
 
     Raises:
-        ChildProcessError: a process was killed.
+        ChildProcessError: a worker process was killed.
     """
     free = get_context("loky").SimpleQueue()
     for number in range(len(works)):
@@ -44,8 +44,8 @@ def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item
             yield future.result()
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "A worker process was killed, perhaps for want of memory. What was written is kept, and the same command "
-            "goes on; --workers asks for fewer processes."
+            "A worker process was killed, perhaps because memory ran out. Finished results are kept: run the same "
+            "command again to resume, with fewer --workers."
         ) from error
     finally:
         pool.shutdown(kill_workers=True)

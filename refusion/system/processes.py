@@ -1,4 +1,4 @@
-"""The processes that train together, over Hugging Face Accelerate; a process alone needs nothing of it."""
+"""The processes of distributed training, with Hugging Face Accelerate; a single process does not need it."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What torchrun and accelerate set, and the starters of MPI.
+# Set by torchrun, by accelerate, and by the launchers of MPI.
 _COUNT_VARIABLES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def rank_here() -> int:
-    """Number of this process as its starter says, before anything is connected; 0 if it is the only one."""
+    """Rank of this process as set by its launcher, before anything is connected; 0 if it is the only one."""
     return int(os.environ.get("RANK") or os.environ.get("PMI_RANK") or os.environ.get("OMPI_COMM_WORLD_RANK") or 0)
 
 
 class LostProcessError(RuntimeError):
-    """Another process of the run ended or cannot be reached; the message is a sentence for people."""
+    """Another process of the run ended or cannot be reached; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together. Every one of them makes the same calls in the same order.
+    """This process in a distributed run. All processes must make the same calls in the same order.
 
     Attributes:
-        rank: number of this process, from 0; the process 0 writes what is written.
-        count: how many there are.
-        device: where tensors lie that go from one to the other.
+        rank: rank of this process, from 0; process 0 writes the files.
+        count: number of processes.
+        device: device of the tensors that are exchanged.
     """
 
     rank: int = 0
@@ -38,19 +38,19 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process that writes the files."""
         return self.rank == 0
 
     def __str__(self) -> str:
         return f"process {self.rank + 1} of {self.count}"
 
     def part(self, length: int) -> range:
-        """Places of this process's part in a batch of `length`, which `count` divides."""
+        """Indices of this process's part of a batch of `length`, a multiple of `count`."""
         share = length // self.count
         return range(self.rank * share, (self.rank + 1) * share)
 
     def average(self, tensors: "Sequence[Tensor]") -> "list[Tensor]":
-        """Mean of each tensor over the processes, in one flat buffer; the tensors themselves where one is alone.
+        """Mean of each tensor over the processes, in one flat buffer; a single process gets its own tensors.
 
         Raises:
             LostProcessError: another process is gone.
@@ -66,7 +66,7 @@ class Processes:
         return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
 
     def average_numbers(self, numbers: Sequence[float]) -> list[float]:
-        """The same of plain numbers."""
+        """Mean of each number over the processes; see `average`."""
         if self.count == 1:
             return list(numbers)
         import torch
@@ -75,7 +75,7 @@ class Processes:
         return mean.tolist()
 
     def gather(self, numbers: Sequence[int]) -> list[int]:
-        """Whole numbers of all processes, in their order; every process gives equally many.
+        """The integers of all processes, in the order of their ranks; all must give the same number of integers.
 
         Raises:
             LostProcessError: another process is gone.
@@ -87,7 +87,7 @@ class Processes:
         return self._gather(torch.tensor(numbers)).tolist()
 
     def gather_bytes(self, content: bytes) -> list[bytes]:
-        """One string of bytes of every process, in their order.
+        """The bytes of every process, in the order of their ranks.
 
         Raises:
             LostProcessError: another process is gone.
@@ -102,7 +102,7 @@ class Processes:
         return [part.cpu().numpy().tobytes()[:size] for part, size in zip(flat.split(longest), sizes, strict=True)]
 
     def wait(self) -> None:
-        """Wait until every process has come here.
+        """Wait until every process has reached this call.
 
         Raises:
             LostProcessError: another process is gone.
@@ -116,7 +116,7 @@ class Processes:
             return gather(tensor.to(self.device))
 
     def leave(self) -> None:
-        """End the connections; nothing may be exchanged afterwards."""
+        """Close the connections; nothing can be exchanged afterwards."""
         if self.count > 1:
             from accelerate import PartialState
 
@@ -127,17 +127,17 @@ ALONE = Processes()
 
 
 def join_processes(cpu: bool) -> Processes:
-    """Connect to the other processes that torchrun or accelerate started; `ALONE` if this is the only one.
+    """Connect to the other processes started by torchrun or accelerate; `ALONE` if this is the only one.
 
     Args:
-        cpu: train on CPUs even where there are GPUs.
+        cpu: train on CPUs even if there are GPUs.
 
     Raises:
-        ValueError: accelerate was asked for several processes and started one.
+        ValueError: accelerate was asked for several processes but started one.
         LostProcessError: the others cannot be reached.
     """
     if all(os.environ.get(name, "1") == "1" for name in _COUNT_VARIABLES):
-        # `accelerate launch --cpu --num_processes 2` starts one process and sets these for a second that never comes.
+        # `accelerate launch --cpu --num_processes 2` sets these variables but starts only one process.
         if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ and "RANK" not in os.environ:
             raise ValueError(
                 "accelerate was asked for several processes but started one, as it does with --cpu. On CPUs, use "
@@ -156,10 +156,10 @@ def join_processes(cpu: bool) -> Processes:
 def _together() -> Iterator[None]:
     try:
         yield
-    # What torch raises for a lost connection depends on the backend; all of it is a RuntimeError.
+    # The error for a lost connection depends on torch's backend, but is always a RuntimeError.
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise LostProcessError(
             "Another process of the run has ended or cannot be reached, so this one stops too. The last checkpoint is "
-            f"intact; add --resume to go on from it, with any number of processes that divides the batch. ({reason})"
+            f"intact; add --resume to continue from it, with any number of processes that divides the batch. ({reason})"
         ) from error

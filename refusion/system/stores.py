@@ -1,4 +1,4 @@
-"""Folders on a disk or in an object store (``s3://``, ``gs://``, ``abfs://``, ``hf://``, as pyarrow opens them)."""
+"""Folders on disk or in an object store that pyarrow supports (``s3://``, ``gs://``, ``abfs://``, ``hf://``)."""
 
 import os
 import tempfile
@@ -16,11 +16,11 @@ _UNFINISHED = ".unfinished"
 
 @dataclass(frozen=True)
 class Store:
-    """A folder and all that is below it; it can be pickled.
+    """A folder and everything below it; can be pickled.
 
     Attributes:
-        filesystem: where it is.
-        root: its path there.
+        filesystem: the file system that holds it.
+        root: its path in this file system.
     """
 
     filesystem: fs.FileSystem
@@ -28,7 +28,7 @@ class Store:
 
     @classmethod
     def at(cls, where: str | Path) -> "Store":
-        """The folder at a path or URI; nothing is made.
+        """Return the folder at a path or URI; nothing is created.
 
         Raises:
             ValueError: the URI cannot be opened.
@@ -43,58 +43,58 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last component of its path."""
         return self.root.rpartition("/")[2] or self.root
 
     @property
     def path(self) -> Path | None:
-        """Its path if it is on a disk."""
+        """Its path if it is on disk, else None."""
         return Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
     def files(self, below: str = "") -> dict[str, int]:
-        """Sizes of the files in it, sorted by name; none if there is no such folder.
+        """Sizes in bytes of the files in it and below, sorted by name; empty if the folder does not exist.
 
         Args:
-            below: a folder in it.
+            below: list only this subfolder.
 
         Raises:
-            OSError: it cannot be listed.
+            OSError: the folder cannot be listed.
         """
         selector = fs.FileSelector(f"{self.root}/{below}".rstrip("/"), allow_not_found=True, recursive=True)
         found = {info.path: info.size for info in self.filesystem.get_file_info(selector) if info.is_file}
         return {path.removeprefix(self.root).lstrip("/"): found[path] for path in sorted(found)}
 
     def names(self) -> list[str]:
-        """Names of what lies in it, not below; none if there is no such folder."""
+        """Names of the files and folders directly in it; empty if the folder does not exist."""
         found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
         return sorted(info.base_name for info in found)
 
     def read(self, name: str) -> bytes:
-        """Content of a file.
+        """Read a file.
 
         Raises:
-            OSError: it is missing, or cannot be read.
+            OSError: the file is missing or cannot be read.
         """
         with self.filesystem.open_input_file(f"{self.root}/{name}") as file:
             return file.readall()
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether there is a file with this name."""
         return self.filesystem.get_file_info(f"{self.root}/{name}").type == fs.FileType.File
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file whole or not at all; see `finishing`."""
+        """Write a UTF-8 text file atomically; see `finishing`."""
         with self.finishing(name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
     @contextmanager
     def finishing(self, name: str) -> Iterator[Path]:
-        """Give a path on a disk to write to; when the block ends well and all is kept, the file gets its name.
+        """Yield a path on disk to write to; the file gets its name when the block succeeds and its content is stored.
 
-        Until then it is out of the way of patterns such as ``*.parquet``. Two processes may write the same file.
+        Until then, patterns such as ``*.parquet`` do not match it. Two processes may write the same file.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         if self.path is None:
             with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ class Store:
                 _sync(unfinished)
                 unfinished.replace(target)
             except FileNotFoundError:
-                # Another process has just finished the same file, and cleaned up.
+                # Another process has just finished the same file and cleaned up.
                 if not target.exists():
                     raise
             _sync(target.parent)
@@ -122,7 +122,7 @@ class Store:
 
 
 def without_secrets(uri: str) -> str:
-    """A URI without user, password and query; a path as it is."""
+    """A URI without its user, password and query; a path unchanged."""
     if "://" not in uri:
         return uri
     scheme, _, rest = uri.partition("?")[0].partition("://")
@@ -130,7 +130,7 @@ def without_secrets(uri: str) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Threads of ours that work side by side, and can be interrupted."""
+"""Run functions in worker threads that the caller can interrupt."""
 
 import os
 import sys
@@ -16,17 +16,17 @@ import psutil
 T = TypeVar("T")
 
 _TICK = 0.1
-"""Seconds between two looks of the calling thread at its work."""
+"""Seconds between two checks of the workers by the calling thread."""
 
 _interruption: ContextVar[Callable[[], None] | None] = ContextVar("interruption", default=None)
 
 
 @contextmanager
 def interruptible(look: Callable[[], None]) -> Iterator[None]:
-    """Have `side_by_side` and `interruption_point` look, a few times a second, whether it is to go on.
+    """Make `side_by_side` and `interruption_point` check, a few times a second, whether to stop.
 
     Args:
-        look: raises what the computation is to end with.
+        look: the check; raises an exception to stop the computation with it.
     """
     token = _interruption.set(look)
     try:
@@ -36,16 +36,16 @@ def interruptible(look: Callable[[], None]) -> Iterator[None]:
 
 
 def interruption_point() -> None:
-    """Look whether to go on, for a computation of many short calls of `side_by_side`; see `interruptible`."""
+    """Check whether to stop, in a computation of many short calls of `side_by_side`; see `interruptible`."""
     look = _interruption.get()
     if look is not None:
         look()
 
 
 def cpu_threads() -> int:
-    """Threads that a computation takes: as many as torch's, or would be if it were imported."""
+    """Number of threads for a computation: that of torch, or what it would be if torch were imported."""
     torch = sys.modules.get("torch")
-    # Another thread may just be importing it.
+    # Another thread may be importing it right now.
     if torch is not None and hasattr(torch, "get_num_threads"):
         return torch.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -55,14 +55,14 @@ def cpu_threads() -> int:
 
 
 def side_by_side(functions: Sequence[Callable[[threading.Event], None]]) -> None:
-    """Call functions, each in a thread of its own.
+    """Call each function in its own thread.
 
     Args:
-        functions: each takes an event, and ends soon after it is set: another one has failed, or the calling thread
-            was interrupted.
+        functions: each takes an event and returns soon after it is set, which means that another function failed or
+            that the calling thread was interrupted.
 
     Raises:
-        Exception: what a function raised, or what was given to `interruptible`.
+        Exception: any exception of a function, or of the check given to `interruptible`.
     """
     stop, look = threading.Event(), _interruption.get()
     pool = _threads(len(functions), os.getpid())
@@ -81,14 +81,14 @@ def side_by_side(functions: Sequence[Callable[[threading.Event], None]]) -> None
 
 
 def in_order(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> Generator[T]:
-    """Call a function with each of the arguments on as many cores as a computation takes, and yield in their order.
+    """Call a function with each tuple of arguments in `cpu_threads` threads, and yield the results in order.
 
-    Arguments are taken in the calling thread, at most twice as many ahead as there are cores. torch runs with one
-    thread in each of ours.
+    Arguments are taken in the calling thread, at most twice as many ahead as there are threads. torch uses one thread
+    in each of them.
 
     Args:
-        function: takes the items of one of the arguments; what it raises is raised here, and ends the rest.
-        arguments: tuples.
+        function: takes the items of one tuple; its exceptions are raised here and cancel the rest.
+        arguments: tuples of arguments.
     """
     count = cpu_threads()
     if count == 1:
@@ -107,18 +107,18 @@ def in_order(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -
     finally:
         pool.shutdown(cancel_futures=True)
         if torch is not None:
-            # Threads that begin later take the number that was set last.
+            # New threads use the number that was set last.
             torch.set_num_threads(count)
 
 
 @cache
 def _threads(count: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay; a forked process has its own."""
+    """A thread pool that is kept for reuse; a forked process has its own."""
     return ThreadPoolExecutor(count, thread_name_prefix="refusion")
 
 
 def _compute_alone() -> None:
-    """Let torch use one thread in a forked process: it would wait for its parent's forever."""
+    """Limit torch to one thread in a forked process: it would wait forever for the threads of its parent."""
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(1)
