@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 SIZES = ((96, 128), (120, 90), (64, 200), (150, 150))
 BAD = {
     "sizes": "must match pixel for pixel",
-    "no picture": "is not a picture that can be read",
+    "no picture": "is not an image that can be read",
     "torn": "cannot be decoded",
     "bomb": "megapixels), but this demo takes at most",
     "twice": "Both pictures are the same file",

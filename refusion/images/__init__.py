@@ -1,6 +1,6 @@
-"""Pictures in, arrays out, and back: everything about pictures under one name.
+"""Read images into luminance and chroma, and write them: the functions and classes for images, in one place.
 
-Reading is in `refusion.images.reading`, depth and range in `refusion.images.levels`, luminance and chroma in
+Reading is in `refusion.images.reading`, bit depth and range in `refusion.images.levels`, luminance and chroma in
 `refusion.images.colour`, writing in `refusion.images.writing`.
 """
 

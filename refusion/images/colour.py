@@ -1,4 +1,4 @@
-"""Colour in and out of luminance and chroma, and the chroma of the fused picture."""
+"""Convert between RGB and luminance with chroma, and fuse the chroma of two sources."""
 
 from collections.abc import Iterable, Iterator
 from typing import get_args
@@ -9,14 +9,14 @@ from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.tasks import ChromaRule
 
 LUMINANCE = (0.299, 0.587, 0.114)
-"""How much red, green and blue count in the luminance, from ITU-R BT.601."""
+"""Weights of red, green and blue in the luminance, from ITU-R BT.601."""
 
 CHROMA_EPSILON = 1e-4 / 255
-"""What keeps means of chroma, and shares of saturation, from a division by nothing."""
+"""Keeps weighted means of chroma, and ratios of saturation, from a division by zero."""
 
 
 def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Luminance and chroma of RGB values.
+    """Split RGB values into luminance and chroma.
 
     Args:
         rgb: float32 (H, W, 3) in [0, 1].
@@ -34,22 +34,22 @@ def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def join_colour(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-    """RGB values (H, W, 3) of luminance (H, W) and chroma (2, H, W), not clipped."""
+    """Combine luminance (H, W) and chroma (2, H, W) into RGB values (H, W, 3), not clipped."""
     return np.stack([luminance + difference for difference in _from_luminance(chroma)], axis=-1)
 
 
 def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """Lower the saturation where red, green or blue would leave [0, 1], and only there.
 
-    Clipping them, as the authors' release does, changes brightness and hue: what was fused is lost where a bright
-    detail of one source meets the strong colour of the other.
+    Clipping them, as the authors' release does, changes brightness and hue: fused detail is lost where a bright detail
+    of one source meets a strong colour of the other.
 
     Args:
         luminance: (H, W) in [0, 1].
         chroma: float32 (2, H, W), on the scale of `Picture`.
 
     Returns:
-        Chroma of the same shape and hue, with which `join_colour` stays in [0, 1].
+        Chroma of the same shape and hue, for which `join_colour` stays in [0, 1].
     """
     share = np.ones_like(luminance)
     for difference in _from_luminance(chroma):
@@ -64,41 +64,41 @@ def colour_excess(chroma: np.ndarray) -> np.ndarray:
 
 
 def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
-    """Red, green and blue less luminance, of chroma (2, H, W)."""
+    """Red, green and blue, each minus luminance, from chroma (2, H, W)."""
     blue_difference, red_difference = chroma - NEUTRAL
     red, blue = 1.402 * red_difference, 1.772 * blue_difference
     yield from (red, (0.299 * red + 0.114 * blue) / -0.587, blue)
 
 
 def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | None = None) -> np.ndarray | None:
-    """Return the chroma of the fused picture, float32 (2, H, W) on the scale of `Picture`, or None for grey.
+    """Return the chroma of the fused image, float32 (2, H, W) on the scale of `Picture`, or None for grey.
 
-    Rule "a" or "b" takes that source's chroma as it is (the array is not copied). Rule "release" is that of
-    the authors' release: grey if both sources are grey, the chroma of the coloured one if one is grey, and if
+    Rules "a" and "b" return the chroma of that source unchanged (not copied). Rule "release" is that of the
+    authors' release: grey if both sources are grey, the chroma of the coloured source if one is grey, and if
     both are coloured their mean weighted by distance from neutral. The release computes
     (Ca |Ca - n| + Cb |Cb - n|) / (|Ca - n| + |Cb - n| + 1e-4), which is 0, a strong green, where both
     sources are neutral. Here the same mean is taken of the differences from neutral d = C - n, as
     n + (da |da| + db |db|) / (|da| + |db| + eps), which is n there; eps is 1e-4 on the scale 0..255. The two
-    differ by about n eps / (|da| + |db| + eps), where eps is the release's: if that stands on the scale
-    0..255 too, by 0.013 of an 8-bit level where |da| + |db| is one level and less above; if it stands on
-    0..1, by less than a level where |da| + |db| is four levels or more. Rule "saturation" weighs both channels of
-    a pixel by one weight, its distance from neutral sqrt(dCb^2 + dCr^2), so that a hue is kept where one source
-    has colour, and grey is as good as a grey source. Rule "choice" takes from each source as much of its colour as of
-    its luminance, by `shares`, so that colour is as sharp as luminance.
+    differ by about n eps / (|da| + |db| + eps), where eps is the release's: if the release uses the scale
+    0..255 too, by 0.013 of an 8-bit level where |da| + |db| is one level, and less above; if it uses 0..1,
+    by less than a level where |da| + |db| is four levels or more. Rule "saturation" weights both channels of
+    a pixel by its distance from neutral, sqrt(dCb^2 + dCr^2), so that the hue is kept where only one source has
+    colour, and a grey pixel counts like one of a grey source. Rule "choice" takes as much of each source's colour
+    as of its luminance, given by `shares`, so that colour is as sharp as luminance.
 
     Args:
         a: first source.
         b: second source.
         rule: "a", "b", "release", "saturation" or "choice".
-        shares: for "choice": how much of each pixel is the first source, (H, W),
+        shares: for "choice", the weight of the first source at each pixel, (H, W) in [0, 1]; see
             `refusion.inference.anchors.choice_shares`.
 
     Raises:
         PictureError: the sizes differ.
-        ValueError: there is no such chroma rule, or "choice" is given no shares.
+        ValueError: the rule is unknown, or it is "choice" and `shares` is missing.
     """
     if a.size != b.size:
-        raise PictureError(f"Chroma can be fused only at one size, but A is {by(a.size)} and B is {by(b.size)}.")
+        raise PictureError(f"Chroma needs two sources of one size, but A is {by(a.size)} and B is {by(b.size)}.")
     if rule == "a":
         return a.chroma
     if rule == "b":
@@ -117,9 +117,9 @@ def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray
     """Rule "choice" of `fuse_chroma`.
 
     Args:
-        a: chroma of the first source, float32 (2, H, W), or None for a grey one.
+        a: chroma of the first source, float32 (2, H, W), or None if it is grey.
         b: chroma of the second source, likewise.
-        shares: how much of each pixel is the first source, (H, W) in [0, 1].
+        shares: weight of the first source at each pixel, (H, W) in [0, 1].
     """
     if a is None and b is None:
         return None
@@ -128,10 +128,10 @@ def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray
 
 
 class ChromaMean:
-    """Rules "release" and "saturation" of `fuse_chroma` for any number of sources, one by one, in any order.
+    """Rules "release" and "saturation" of `fuse_chroma` for any number of sources, added one by one in any order.
 
     Raises:
-        ValueError: there is no such chroma rule, or it takes the chroma of one source.
+        ValueError: the rule is not one of these two.
     """
 
     def __init__(self, rule: ChromaRule) -> None:
@@ -143,7 +143,7 @@ class ChromaMean:
         self._weight: np.ndarray | None = None
 
     def add(self, chroma: np.ndarray | None) -> None:
-        """Add a source's chroma, float32 (2, H, W), or None for a grey one."""
+        """Add the chroma of a source, float32 (2, H, W), or None if it is grey."""
         if chroma is None:
             return
         if self._only is None and self._weight is None:
@@ -157,7 +157,7 @@ class ChromaMean:
         self._weighted, self._weight = self._weighted + weighted, self._weight + weight
 
     def chroma(self) -> np.ndarray | None:
-        """The mean so far, float32 (2, H, W), or None if all sources are grey."""
+        """Return the mean so far, float32 (2, H, W), or None if all sources are grey."""
         if self._weight is None or self._weighted is None:
             return self._only
         return NEUTRAL + self._weighted / (self._weight + CHROMA_EPSILON)
@@ -171,9 +171,9 @@ class ChromaMean:
 
 
 def colour_source(pictures: Iterable[Picture], rule: ChromaRule) -> Picture:
-    """The source that the fused picture's metadata come from: that of its colour.
+    """Return the source that the metadata of the fused image are taken from: the source of its colour.
 
-    With rules "release", "saturation" and "choice" the first coloured one, or the first if all are grey.
+    With rules "release", "saturation" and "choice" this is the first coloured source, or the first if all are grey.
     """
     pictures = list(pictures)
     if rule == "b":

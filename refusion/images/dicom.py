@@ -1,4 +1,4 @@
-"""One frame of a DICOM file as stored values; needs the extra ``dicom`` (pydicom)."""
+"""Read the stored values of a single-frame DICOM file; needs the extra ``dicom`` (pydicom)."""
 
 import struct
 from typing import Any, BinaryIO
@@ -11,7 +11,7 @@ from refusion.images.picture import PictureError
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file begins as DICOM does: with a preamble, or right with a data element of group 2 or 8."""
+    """Whether a file starts like DICOM: with a preamble, or directly with a data element of group 2 or 8."""
     if start[128:132] == b"DICM":
         return True
     if len(start) < 16 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3:4] != b"\0":
@@ -22,19 +22,19 @@ def is_dicom(start: bytes) -> bool:
 
 
 def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = False) -> Stored:
-    """Read the pixels of a DICOM file with its modality transform (Hounsfield units of a CT), black being low.
+    """Read the pixels of a DICOM file with its modality transform (Hounsfield units of a CT); low values are black.
 
-    Palettes become RGB (PS3.3 C.7.6.3.1.5). The window is the first that the file names (C.11.2.1.2); a VOI lookup
-    table or a sigmoid is applied. Padding (C.7.5.1.1.2) is black, and does not count for the picture's own range.
+    Palettes become RGB (PS3.3 C.7.6.3.1.5). The window is the first one in the file (C.11.2.1.2); a VOI lookup table or
+    a sigmoid is applied. Padding (C.7.5.1.1.2) is black and does not count in the image's own range.
 
     Args:
         file: open for reading bytes.
-        name: for messages.
-        max_pixels: most pixels accepted; checked before anything is decoded.
-        windowed: whether a window will be applied, so that the file's own lookup table is not.
+        name: used in messages.
+        max_pixels: maximum number of pixels; checked before anything is decoded.
+        windowed: whether the caller applies a window; the file's own lookup table is then not applied.
 
     Raises:
-        PictureError: pydicom is not there, or the file is damaged, has several frames, or is compressed in a way that
+        PictureError: pydicom is not installed, or the file is damaged, has several frames, or has a compression that
             needs more packages.
     """
     try:
@@ -44,12 +44,12 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
             f"{name} is a DICOM file, which needs one more package: pip install 'refusion[dicom]'."
         ) from error
     try:
-        # Files without a preamble are read only by force.
+        # Without force, pydicom rejects files that have no preamble.
         dataset = pydicom.dcmread(file, force=True)
         frames = int(dataset.get("NumberOfFrames") or 1)
         check_size(name, (int(dataset.Columns), int(dataset.Rows)), max_pixels)
         if frames > 1:
-            raise PictureError(f"{name} holds {frames} frames, but a picture has one; export the one you want.")
+            raise PictureError(f"{name} holds {frames} frames, but only one can be read; export the frame you want.")
         if "TransferSyntaxUID" not in dataset.file_meta:
             _guess_syntax(dataset)
         if int(dataset.SamplesPerPixel) > 1:
@@ -65,7 +65,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
 
 
 def _guess_syntax(dataset: Any) -> None:
-    """A file without the group that names its encoding is not compressed."""
+    """Set the encoding of a file without file meta information, which is not compressed."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     implicit, little = dataset.original_encoding
@@ -80,7 +80,7 @@ def _colour(dataset: Any, name: str) -> Stored:
     kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
     if bits > 16 or (bits > 8 and kind != "RGB"):
         raise PictureError(
-            f"{name} has colour of the kind {kind} in {bits} bits, which is not read; export it as 16-bit PNG."
+            f"{name} has {kind} colour with {bits} bits, which is not supported; export it as 16-bit PNG."
         )
     values = pixel_array(dataset)
     if values.dtype == np.uint8:
@@ -92,7 +92,7 @@ def _palette(dataset: Any) -> Stored:
     from pydicom.pixels import apply_color_lut, pixel_array
 
     values = apply_color_lut(pixel_array(dataset), dataset)
-    # An 8-bit palette may be stored in 16 bits, in either of its bytes' places.
+    # An 8-bit palette may be stored in 16 bits, in the low or in the high byte.
     stated = int(dataset.RedPaletteColorLookupTableDescriptor[2])
     if stated == 8 or values.dtype == np.uint8:
         return Stored(values.astype(np.uint8), (0, 255))
@@ -134,12 +134,12 @@ def _padding(dataset: Any, raw: np.ndarray) -> np.ndarray | None:
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((_as_stored(value, raw), _as_stored(value if limit is None else limit, raw)))
     padding = (raw >= low) & (raw <= high)
-    # A file that is padding everywhere has a wrong tag.
+    # If every pixel is padding, the tag is wrong.
     return padding if padding.any() and not padding.all() else None
 
 
 def _as_stored(value: Any, raw: np.ndarray) -> int:
-    """A value that was written with the wrong sign (US for SS), as the pixels hold it."""
+    """Convert a value that may be written with the wrong sign (US for SS) to the type of the pixels."""
     number = int(value)
     span = 1 << 8 * raw.dtype.itemsize
     if raw.dtype.kind == "i" and number >= span // 2:
@@ -148,14 +148,14 @@ def _as_stored(value: Any, raw: np.ndarray) -> int:
 
 
 def _has_curve(dataset: Any) -> bool:
-    """Whether the picture is to be shown by a table or a curve and not by a window."""
+    """Whether the image is displayed through a lookup table or a sigmoid and not a linear window."""
     return bool(dataset.get("VOILUTSequence")) or (
         dataset.get("VOILUTFunction") == "SIGMOID" and _first(dataset.get("WindowWidth")) is not None
     )
 
 
 def _window(dataset: Any) -> tuple[float, float] | None:
-    """The first window of a file, as its ends."""
+    """The lower and upper end of the first window in the file."""
     center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if center is None or width is None or width <= 0:
         return None

@@ -1,4 +1,4 @@
-"""What of a picture's EXIF data belongs on the fused picture."""
+"""Select the EXIF data of a source that also hold for the fused image."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ _KEPT = (
     ExifTags.Base.Copyright,
 )
 
-# The size may be that before turning; maker notes hold offsets into the file they were in.
+# The size may be that before rotation; maker notes hold offsets into their original file.
 _NO_LONGER_TRUE = (
     ExifTags.Base.MakerNote,
     ExifTags.Base.ExifImageWidth,
@@ -28,15 +28,15 @@ _NO_LONGER_TRUE = (
 
 
 def kept_exif(image: Image.Image) -> bytes | None:
-    """EXIF data of an image that stay true of the fused picture: shot, camera, place, author; as Pillow writes them.
+    """Return the EXIF data that also hold for the fused image: exposure, camera, place, author; as Pillow writes them.
 
-    Orientation, size, thumbnail and maker notes are left out. Data that cannot be read are None.
+    Orientation, size, thumbnail and maker notes are left out. Returns None if there are none that can be read.
     """
     return kept_exif_of(image.getexif)
 
 
 def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
-    """The same of EXIF data that are yet to be read."""
+    """Like `kept_exif`, for EXIF data returned by a function, whose decoding errors give None too."""
     try:
         given = read()
         kept = Image.Exif()

@@ -1,4 +1,4 @@
-"""What libraries raise on bad pictures, as sentences."""
+"""Turn the exceptions of image libraries into error messages."""
 
 import lzma
 import struct
@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from refusion.images.picture import MIN_SIDE, PictureError, by
 
 READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP"
-"""The formats that are named where something else was given."""
+"""The accepted formats, for messages about other files."""
 
 DECODING_ERRORS = (
     ArithmeticError,
@@ -29,47 +29,47 @@ DECODING_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What the libraries raise on damaged files."""
+"""Exceptions that the libraries raise on damaged files."""
 
 
 def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
-    """Refuse what is too large or too small.
+    """Check that an image is neither too large nor too small.
 
     Raises:
-        PictureError: it is.
+        PictureError: it has more than `max_pixels` pixels, or a side shorter than `MIN_SIDE`.
     """
     if size[0] * size[1] > max_pixels:
         raise PictureError(
-            f"{name} is {by(size)} pixels, but at most {max_pixels:,} in all are accepted; "
+            f"{name} is {by(size)} pixels, but at most {max_pixels:,} in total are accepted; "
             "scale it down, or raise max_pixels if you trust it."
         )
     if min(size) < MIN_SIDE:
         raise PictureError(
-            f"{name} is {by(size)} pixels; a picture is at least {MIN_SIDE} x {MIN_SIDE} (width x height)."
+            f"{name} is {by(size)} pixels; an image is at least {MIN_SIDE} x {MIN_SIDE} (width x height)."
         )
 
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn what is raised on a bad picture into a `PictureError`."""
+    """Turn the exceptions raised on a bad image into a `PictureError`."""
     try:
         yield
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(
-            f"{name} is refused by Pillow ({str(error).rstrip('.')}); scale it down, or raise "
+            f"Pillow refuses to open {name} ({str(error).rstrip('.')}); scale it down, or raise "
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{name} is not a picture that can be read, or its beginning is damaged; give {READ_NAMES}."
+            f"{name} is not an image that can be read, or its header is damaged; give {READ_NAMES}."
         ) from error
     except DECODING_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:
             raise PictureError(f"{name} cannot be read: {error.strerror}.") from error
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise PictureError(
-            f"{name} cannot be decoded ({reason}): it is damaged, cut off or of an unusual kind; "
-            "save it again, best as PNG."
+            f"{name} cannot be decoded ({reason}): it is damaged, truncated or of an unusual kind; "
+            "save it again, preferably as PNG."
         ) from error

@@ -1,4 +1,4 @@
-"""Files that are no images, or of kinds that are not read, called by their names."""
+"""Recognize files that are not images, or images of unsupported formats, to name them in the error message."""
 
 import zlib
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from refusion.images.failures import READ_NAMES
 from refusion.images.picture import PictureError
 
 START = 600
-"""Bytes of a file's beginning that are looked at."""
+"""Number of bytes at the start of a file that are checked."""
 
-RAW = "a raw file of a camera"
-"""What a raw file is called."""
+RAW = "a camera raw file"
+"""Name of a raw file in messages."""
 
 _DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
 _AS_ARRAY = "Load it with {} and give the slice or image you want as an array, or save that as PNG or TIFF"
@@ -18,27 +18,27 @@ _SAVE = "Save it as PNG or TIFF"
 
 
 def refuse_by_name(start: bytes, name: str) -> None:
-    """Refuse what is known not to be read.
+    """Reject a file of a known unsupported kind.
 
     Args:
         start: the first `START` bytes of the file, or all if there are fewer.
-        name: for the message.
+        name: used in the message.
 
     Raises:
-        PictureError: it is of a kind that is known; the message names it and says what to do.
+        PictureError: the file is of such a kind; the message names the kind and says what to do.
     """
     for kind, advice, is_it in _KINDS:
         if is_it(start):
-            raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} are read.")
+            raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} can be read.")
 
 
 def refuse_raw(name: str) -> None:
-    """Refuse the raw file of a camera.
+    """Reject a camera raw file.
 
     Raises:
         PictureError: always.
     """
-    raise PictureError(f"{name} is {RAW}. {_DEVELOP}; {READ_NAMES} are read.")
+    raise PictureError(f"{name} is {RAW}. {_DEVELOP}; {READ_NAMES} can be read.")
 
 
 def _begins(*starts: bytes) -> Callable[[bytes], bool]:
@@ -46,12 +46,12 @@ def _begins(*starts: bytes) -> Callable[[bytes], bool]:
 
 
 def _brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """Whether a file of ISO boxes names one of these brands."""
+    """Whether an ISO base media file has one of these brands."""
     return lambda start: start[4:8] == b"ftyp" and start[8:12] in brands
 
 
 def _text(*words: bytes) -> Callable[[bytes], bool]:
-    """Whether a text begins with one of these words, whatever their case."""
+    """Whether a text starts with one of these words, ignoring case."""
     return lambda start: start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(words)
 
 
@@ -74,24 +74,24 @@ def _is_svg(start: bytes) -> bool:
 
 _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (
-        "a pointer of Git LFS and not the image itself",
+        "a Git LFS pointer and not the image itself",
         "Fetch the image with: git lfs pull",
         _begins(b"version https://git-lfs", b"version https://hawser"),
     ),
     ("an SVG drawing", "Export it as PNG", _is_svg),
     (
-        "a web page (HTML) and not an image, as a download leaves behind that needs a login or was moved",
+        "a web page (HTML) and not an image: the download may need a login, or the image was moved",
         "Download it again",
         _text(b"<!doctype html", b"<html", b"<head", b"<body"),
     ),
-    ("a text (XML or JSON) and not an image", "Look into it: it may be an error of a server", _text(b"<?xml", b'{"')),
+    ("a text file (XML or JSON) and not an image", "Open it: it may be a server's error", _text(b"<?xml", b'{"')),
     ("a GIF, which may hold several frames", "Save the frame you want as PNG", _begins(b"GIF87a", b"GIF89a")),
     (
-        "a JPEG 2000 image, which is not read",
+        "a JPEG 2000 image, which is not supported",
         _SAVE,
         _begins(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     ),
-    ("a JPEG XL image, which is not read", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
+    ("a JPEG XL image, which is not supported", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
     (RAW, _DEVELOP, _brand(b"crx ")),
     (
         RAW,
@@ -109,15 +109,15 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
         ),
     ),
     ("a NIfTI volume", _AS_ARRAY.format("nibabel"), _is_nifti),
-    ("a NIfTI volume (packed with gzip)", _AS_ARRAY.format("nibabel"), _is_packed_nifti),
-    ("an array of NumPy (.npy)", _AS_ARRAY.format("numpy.load"), _begins(b"\x93NUMPY")),
+    ("a NIfTI volume (compressed with gzip)", _AS_ARRAY.format("nibabel"), _is_packed_nifti),
+    ("a NumPy array (.npy)", _AS_ARRAY.format("numpy.load"), _begins(b"\x93NUMPY")),
     (
         "an archive of NumPy arrays (.npz)",
         _AS_ARRAY.format("numpy.load"),
         lambda start: start.startswith(b"PK\x03\x04") and b".npy" in start,
     ),
     ("a ZIP archive", "Unpack it", _begins(b"PK\x03\x04", b"PK\x05\x06")),
-    ("a file packed with gzip", "Unpack it", _begins(b"\x1f\x8b")),
+    ("a gzip file", "Unpack it", _begins(b"\x1f\x8b")),
     ("an HDF5 file (also of MATLAB 7.3 and netCDF 4)", _AS_ARRAY.format("h5py"), _begins(b"\x89HDF\r\n\x1a\n")),
     ("a MATLAB file", _AS_ARRAY.format("scipy.io.loadmat"), _begins(b"MATLAB 5.0 MAT-file")),
     ("a netCDF file", _AS_ARRAY.format("netCDF4 or scipy"), _begins(b"CDF\x01", b"CDF\x02", b"CDF\x05")),
@@ -125,12 +125,12 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an NRRD volume", _AS_ARRAY.format("pynrrd or SimpleITK"), _begins(b"NRRD000")),
     ("a MetaImage volume", _AS_ARRAY.format("SimpleITK"), _begins(b"ObjectType = Image", b"ObjectType=Image")),
     ("a FLIR recording (FFF or SEQ)", "Export the frame you want as 16-bit TIFF", _begins(b"FFF\0", b"AFF\0")),
-    ("an OpenEXR image, which is not read", "Save it as a TIFF of floats", _begins(b"v/1\x01")),
-    ("a Radiance HDR image, which is not read", "Save it as a TIFF of floats", _begins(b"#?RADIANCE", b"#?RGBE")),
+    ("an OpenEXR image, which is not supported", "Save it as float TIFF", _begins(b"v/1\x01")),
+    ("a Radiance HDR image, which is not supported", "Save it as float TIFF", _begins(b"#?RADIANCE", b"#?RGBE")),
     ("a Photoshop document", "Export it as PNG or TIFF", _begins(b"8BPS")),
     ("a PDF document", "Export the page or image you want as PNG", _begins(b"%PDF-")),
     (
-        "a Netpbm image (PGM or PPM), which is not read",
+        "a Netpbm image (PGM or PPM), which is not supported",
         _SAVE,
         lambda start: start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3] in b" \t\r\n" and len(start) > 8,
     ),

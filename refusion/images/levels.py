@@ -1,4 +1,4 @@
-"""From stored values to luminance in [0, 1]: depth, range, windows and missing values, for every kind of source."""
+"""Scale stored values to luminance in [0, 1]: bit depth, range, windows and no-data values, for all sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,38 +10,38 @@ from refusion.images.colour import split_colour
 from refusion.images.picture import Levels, Picture, PictureError
 
 Window: TypeAlias = tuple[float, float] | Literal["own"]
-"""What is black and what is white: two stored values, or the range that all but 1 % of the pixels lie in."""
+"""Black and white: two stored values, or ``own``, the range of all but 1 % of the pixels."""
 
 Windows: TypeAlias = Window | Sequence[Window | None]
-"""One window for all sources of more than 8 bits, or one for each source in their order."""
+"""One window for all sources of more than 8 bits, or one for each source, in order."""
 
 OUTLIERS = 1 / 200
-"""Share of the pixels at each end of the scale, at least one pixel, that an own range leaves out: hot pixels, glints, a
-small cloud."""
+"""Fraction of the pixels at each end of the scale, at least one pixel, that an own range leaves out: hot pixels,
+reflections, a small cloud."""
 
 _IN_USE = 1 / 2000
-"""Share at each end that does not count when it is said how much of the scale an image uses."""
+"""Fraction of the pixels at each end that is ignored when measuring how much of the scale an image uses."""
 
 
 _SAMPLE = 1 << 22
-"""Values that a range is measured on at most, of larger images spread over them."""
+"""Maximum number of values that a range is measured on; larger images are subsampled."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Values as they are stored, and what the file says of them.
+    """Pixel values as stored in a file or array, with the metadata that say how to scale them.
 
     Attributes:
         values: (H, W) or (H, W, 3), integers or floats.
-        ends: what is black and white by the type.
-        deep: more than 8 bits.
+        ends: stored values of black and white for the type.
+        deep: whether there are more than 8 bits.
         alpha: (H, W) in [0, 1], or None.
-        premultiplied: whether the values are over black already.
-        white_is_zero: whether the scale is upside down.
-        missing: bool (H, W), where there is no value; or None.
-        missing_is_black: whether that is black and not transparent.
-        window: what the file names as black and white, or ``own``.
-        notes: what a person should know, as sentences.
+        premultiplied: whether the values are already multiplied by alpha.
+        white_is_zero: whether the scale is inverted.
+        missing: bool (H, W), True for pixels without a value; or None.
+        missing_is_black: whether these pixels are black and not transparent.
+        window: the window that the file specifies, or ``own``.
+        notes: notes for the user, as sentences.
         used: as in `Picture`.
     """
 
@@ -59,19 +59,19 @@ class Stored:
 
 
 def check_window(window: Window | None) -> None:
-    """Refuse what is no window.
+    """Check that a window is valid.
 
     Raises:
-        PictureError: it is none.
+        PictureError: it is not.
     """
     if window is None or (isinstance(window, str) and window == "own"):
         return
     if not _is_range(window):
-        raise PictureError(f"A window is two numbers, the smaller first, or own; {window} was given.")
+        raise PictureError(f"A window must be two numbers, the smaller first, or own; {window} was given.")
 
 
 def is_one_window(window: Windows | None) -> bool:
-    """Whether this is a window for all sources, or none, and not one for each."""
+    """Whether this is one window for all sources, or None, and not a sequence with one for each."""
     return window is None or isinstance(window, str) or _are_numbers(window)
 
 
@@ -83,7 +83,7 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
         count: how many sources there are.
 
     Raises:
-        PictureError: it is no window, or there are more or fewer than sources.
+        PictureError: a window is invalid, or there are more or fewer windows than sources.
     """
     if is_one_window(window):
         check_window(cast("Window | None", window))
@@ -100,16 +100,16 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
 
 
 def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:
-    """Where a picture holds the value that stands for none, bool (H, W).
+    """Return a mask of the no-data pixels, bool (H, W).
 
     Args:
-        values: (H, W) or (H, W, channels); in colour, a pixel has no value if all its channels have none.
-        nodata: the value; nan stands for everything that is not finite, in any channel.
+        values: (H, W) or (H, W, channels); a colour pixel is no-data if all its channels are.
+        nodata: the no-data value; nan means any value that is not finite, in any channel.
     """
     if np.isnan(nodata):
         missing = ~np.isfinite(values)
         return missing if missing.ndim == 2 else missing.any(axis=2)
-    # Texts round: the least float32 is often written as -3.40282e+38.
+    # Values written as text are rounded: the lowest float32 is often written as -3.40282e+38.
     with np.errstate(over="ignore", invalid="ignore"):
         missing = np.isclose(values, nodata, rtol=1e-5, atol=0) if values.dtype.kind == "f" else values == nodata
     return missing if missing.ndim == 2 else missing.all(axis=2)
@@ -120,14 +120,14 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
 
     Args:
         stored: the values.
-        name: of the picture, for messages.
-        window: what is black and white; that of the file or of the type if not given. 8-bit values are not touched.
-        nodata: value that stands for none in a picture of more than 8 bits or of floats; nan for all that is not
-            finite. Such pixels are transparent.
+        name: name of the image, used in messages.
+        window: stored values of black and white; by default those of the file or the type. 8-bit images are unchanged.
+        nodata: no-data value of images with more than 8 bits or floats; nan for values that are not finite. Such pixels
+            are transparent.
 
     Raises:
-        PictureError: values are not finite, or lie beyond the ends of the type or all beside the window; or there is
-            nothing but transparency.
+        PictureError: a value is not finite or out of the range of the type, no value is inside the window, or every
+            pixel is transparent.
     """
     values, used = stored.values, set(stored.used)
     scalable = stored.deep or values.dtype.kind == "f"
@@ -138,10 +138,10 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     hidden = _hidden(missing, stored.alpha)
     valid = values if hidden is None else values[~hidden]
     if not valid.size:
-        raise PictureError(f"{name} is transparent or without a value everywhere, so it holds nothing to fuse.")
+        raise PictureError(f"Every pixel of {name} is transparent or has no value, so there is nothing to fuse.")
     _check_finite(valid, name)
     if hidden is not None:
-        # Any value of the picture will do: these pixels become black.
+        # Any valid value will do here: these pixels are set to black below.
         values = np.where(hidden if values.ndim == 2 else hidden[..., None], valid.flat[0], values)
     wanted = window if scalable else None
     if wanted is not None:
@@ -184,7 +184,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
 
 
 def _hidden(missing: np.ndarray | None, alpha: np.ndarray | None) -> np.ndarray | None:
-    """Pixels whose value does not count, bool (H, W), or None if all count."""
+    """Pixels whose value is ignored, bool (H, W), or None if there are none."""
     hidden = missing
     if alpha is not None:
         hidden = alpha == 0 if hidden is None else hidden | (alpha == 0)
@@ -192,7 +192,7 @@ def _hidden(missing: np.ndarray | None, alpha: np.ndarray | None) -> np.ndarray 
 
 
 def _own_range(values: np.ndarray) -> tuple[float, float] | None:
-    """The range of all values but the outliers; of all, if these are the only ones that differ; None if none do."""
+    """The range without outliers, or of all values if it would be empty; None if all values are equal."""
     low, high = _inner_range(values, OUTLIERS)
     if low == high:
         low, high = float(values.min()), float(values.max())
@@ -202,7 +202,7 @@ def _own_range(values: np.ndarray) -> tuple[float, float] | None:
 def _inner_range(values: np.ndarray, outliers: float) -> tuple[float, float]:
     flat = values.reshape(-1)
     if flat.size > _SAMPLE:
-        # A step that is odd and no multiple of 3 meets all channels, and all columns but of odd widths.
+        # An odd step that is not a multiple of 3 samples all channels, and all columns unless the width is unusual.
         step = flat.size // _SAMPLE | 1
         flat = flat[:: step + 2 * (step % 3 == 0)]
     last = flat.size - 1
@@ -222,8 +222,8 @@ def _check_not_beside(values: np.ndarray, window: tuple[float, float], name: str
     low, high = window
     if not ((values >= low) & (values <= high)).any():
         raise PictureError(
-            f"No value of {name} lies in the window {low:g} to {high:g}: they go from {values.min():g} to "
-            f"{values.max():g}. Give a window in the file's own numbers, for each source its own (--window-a LOW HIGH "
+            f"No value of {name} lies in the window {low:g} to {high:g}: they range from {values.min():g} to "
+            f"{values.max():g}. Give a window in stored values, if needed one for each source (--window-a LOW HIGH "
             "and --window-b LOW HIGH, or window=[(low, high), (low, high)]), or --own-range (window='own')."
         )
 
@@ -231,26 +231,26 @@ def _check_not_beside(values: np.ndarray, window: tuple[float, float], name: str
 def _check_finite(values: np.ndarray, name: str) -> None:
     if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
         raise PictureError(
-            f"{name} has values that are not finite (NaN or infinite); with --nodata nan (nodata=math.nan) they count "
-            "as missing."
+            f"{name} has values that are not finite (NaN or infinite); use --nodata nan (nodata=math.nan) to treat "
+            "them as missing."
         )
 
 
 def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: bool) -> np.ndarray:
-    """A float32 copy in [0, 1].
+    """Return a float32 copy in [0, 1].
 
     Raises:
-        PictureError: values lie outside of the ends and are not to be clipped.
+        PictureError: values are outside of `ends`, and `clip` is False.
     """
     low, high = ends
     if not clip and ((lowest := values.min()) < low or values.max() > high):
         highest = values.max()
-        what = "floats must lie in 0 to 1" if values.dtype.kind == "f" else f"whole numbers in {low:g} to {high:g}"
+        what = "floats" if values.dtype.kind == "f" else "integers"
         raise PictureError(
-            f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what}; scale them to that range, or give a "
-            "window, or --own-range (window='own') for its own range."
+            f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what} must be in {low:g} to {high:g}; scale "
+            "them, give a window, or use --own-range (window='own') for the range of its values."
         )
-    # float32 holds the levels of the types up to 16 bits exactly.
+    # float32 represents the levels of all types up to 16 bits exactly.
     exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)
     copied: np.ndarray = values.astype(np.float32 if exact else np.float64, order="C")
     if low != 0:

@@ -1,9 +1,9 @@
-"""A picture as luminance and chroma.
+"""An image as luminance and chroma.
 
 Colour is full-range YCbCr with the weights of ITU-R BT.601, as in JFIF: Y = 0.299 R + 0.587 G + 0.114 B,
-Cb = 128/255 + (B - Y) / 1.772, Cr = 128/255 + (R - Y) / 1.402, all kept as floats, so that an 8-bit or 16-bit picture
-comes back without loss. The numbers are taken as they are stored: ICC profiles and gamma are not applied (an RGB
-profile is handed on, see `Picture`).
+Cb = 128/255 + (B - Y) / 1.772, Cr = 128/255 + (R - Y) / 1.402, all kept as floats, so that 8-bit and 16-bit images
+are converted without loss. Stored values are used unchanged: ICC profiles and gamma are not applied (an RGB profile is
+passed on to the fused image, see `Picture`).
 """
 
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from typing import Any
 import numpy as np
 
 MIN_SIDE = 8
-"""Shortest side, in pixels, of a picture that is read and fused."""
+"""Minimum width and height of an image, in pixels."""
 
 NEUTRAL = 128 / 255
-"""Value of Cb and of Cr where there is no colour."""
+"""Value of Cb and Cr of a grey pixel."""
 
 
 _FEW = 1 / 4
-"""Share of the scale below which the values of a deep picture get a note."""
+"""An image of more than 8 bits gets a note if its values use less than this fraction of the scale."""
 
 
 class PictureError(ValueError):
-    """A picture cannot be read, paired or written; the message is a sentence for people."""
+    """An image cannot be read, paired or written; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Which stored values became black and white, and which of them the picture uses.
+    """The stored values of black and white, and the range of values that the image uses.
 
     Attributes:
-        black: the stored value that is 0.
-        white: the stored value that is 1.
-        darkest: all but 0.05 % of the pixels are at least this, in stored values from black to white.
-        brightest: all but 0.05 % of the pixels are at most this, likewise.
-        given: whether black and white are a window that somebody gave, and not those of the type or the file.
+        black: stored value that becomes 0.
+        white: stored value that becomes 1.
+        darkest: stored value, from black to white, below which lie only 0.05 % of the pixels.
+        brightest: stored value, from black to white, above which lie only 0.05 % of the pixels.
+        given: whether black and white are a window given by the user, not those of the type or the file.
     """
 
     black: float
@@ -48,26 +48,26 @@ class Levels:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture, as luminance and chroma.
+    """An image as luminance and chroma.
 
     Attributes:
         luminance: float32 (H, W) in [0, 1], the BT.601 full-range Y, not rounded.
-        chroma: float32 (2, H, W), Cb and Cr with the neutral value 128/255, or None for a grey picture (one
-            channel, or red, green and blue equal in every pixel). In [0, 1] but for pure red and pure blue,
-            which reach 255.5/255 as in JFIF before rounding; cutting that off would change the colour.
-        name: file name without its folder, "PIL image" or "array"; for messages.
-        icc_profile: the profile that came with a coloured RGB picture, not applied; it belongs on a picture
-            that takes its colour from here.
-        exif: what the EXIF data say of the shot, without what is no longer true of the pixels (orientation, size,
-            thumbnail, maker notes), as Pillow writes it.
-        alpha: float32 (H, W) in [0, 1] if not everything is opaque. Luminance and chroma are already over black.
-        bits: 16 if the values came deeper than 8 bits (16-bit, 12-bit, integer and float files, and uint16 arrays),
+        chroma: float32 (2, H, W), Cb and Cr with the neutral value 128/255, or None for a grey image (one
+            channel, or red, green and blue equal in every pixel). In [0, 1] except for pure red and pure blue,
+            which reach 255.5/255 as in JFIF before rounding; clipping that would change the colour.
+        name: file name without its folder, "PIL image" or "array"; used in messages.
+        icc_profile: ICC profile of a coloured RGB image, not applied; to be written with a fused image that takes
+            its colour from this one.
+        exif: EXIF data of the exposure, without tags that no longer match the pixels (orientation, size, thumbnail,
+            maker notes), as Pillow writes them.
+        alpha: float32 (H, W) in [0, 1], or None if opaque. Luminance and chroma are already composited over black.
+        bits: 16 if the source has more than 8 bits (16-bit, 12-bit, integer and float files, and uint16 arrays),
             else 8.
-        notes: what a person should know about how it was read, as sentences.
-        levels: which stored values are black and white, of a picture of more than 8 bits or of floats; None where
-            the file itself names them.
-        geo: TIFF tags that say where on Earth the picture lies (GeoTIFF), by their numbers.
-        used: which options of reading had an effect: of "window", "temperatures", "nodata".
+        notes: notes for the user on how it was read, as sentences.
+        levels: stored values of black and white, for an image of more than 8 bits or of floats; None if the file
+            itself specifies them.
+        geo: tag numbers and values of the GeoTIFF tags, which give the location on Earth.
+        used: the options of reading that had an effect, among "window", "temperatures" and "nodata".
     """
 
     luminance: np.ndarray
@@ -84,7 +84,7 @@ class Picture:
 
     @property
     def note(self) -> str | None:
-        """What a person should know about how it was read, and about its range; or None."""
+        """Notes for the user on how it was read and on its range, as one text; or None."""
         said = (*self.notes, range_note([self]))
         return " ".join(note for note in said if note) or None
 
@@ -96,10 +96,10 @@ class Picture:
 
 
 def range_note(pictures: Sequence[Picture]) -> str | None:
-    """A sentence if pictures use little of their scale, or None.
+    """Return a sentence if the images use only a small part of their scale, or None.
 
     Args:
-        pictures: one, or several that are to have one scale.
+        pictures: one image, or several that share one scale.
     """
     levels = [picture.levels for picture in pictures if picture.levels is not None]
     if not levels or len(levels) < len(pictures):
@@ -107,7 +107,7 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     low, high = min(x.darkest for x in levels), max(x.brightest for x in levels)
     black, white = min(x.black for x in levels), max(x.white for x in levels)
     given = any(x.given for x in levels)
-    # A window may be an absolute scale, such as -20 to 40 degrees, on purpose.
+    # A wide window may be on purpose, as an absolute scale such as -20 to 40 degrees.
     if high - low >= (_FEW / 4 if given else _FEW) * (white - black) or (high == low and not given):
         return None
     several = len(pictures) > 1
@@ -115,11 +115,11 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
     whose, which = ("their", "them") if several else ("its", "it")
     return (
-        f"But for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} nearly without "
-        f"contrast; --own-range (window='own') takes {whose} own range, a window yours."
+        f"Except for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
+        f"contrast; use --own-range (window='own') for {whose} own range, or give a window."
     )
 
 
 def by(size: tuple[int, int]) -> str:
-    """Width and height for people."""
+    """Format width and height for a message."""
     return f"{size[0]} x {size[1]}"

@@ -1,4 +1,4 @@
-"""Pillow's images as stored values."""
+"""Read the stored values of Pillow images, and of PNG and AVIF files of more than 8 bits."""
 
 from typing import BinaryIO
 
@@ -26,10 +26,10 @@ _TIFF_PHOTOMETRIC = 262
 
 
 def stored_pixels(image: Image.Image) -> Stored:
-    """The values of an image at its current frame, turned upright.
+    """Return the values of an image at its current frame, with the EXIF orientation applied.
 
     Raises:
-        Exception: what Pillow raises on damaged files.
+        Exception: any exception of Pillow on a damaged file.
     """
     image = _upright(image)
     if image.mode in ("1", "L") and not image.has_transparency_data:
@@ -40,12 +40,12 @@ def stored_pixels(image: Image.Image) -> Stored:
 
 
 def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
-    """An array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA of bool, unsigned integers or floats.
+    """Return the stored values of an array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 
     Args:
-        array: the values.
+        array: bool, unsigned integers or floats.
         deep: whether they have more than 8 bits.
-        top: what is white, and opaque; the largest value of the type if not given, 1 for floats.
+        top: value of white and of opaque alpha; by default the largest value of the type, 1 for floats.
     """
     top = top or {"b": 1, "f": 1}.get(array.dtype.kind) or np.iinfo(array.dtype).max
     if array.ndim == 2 or array.shape[2] == 3:
@@ -54,28 +54,28 @@ def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
 
 
 def scaled_alpha(values: np.ndarray, top: float) -> np.ndarray | None:
-    """Alpha in [0, 1], float32, or None where all is opaque.
+    """Return alpha in [0, 1], float32, or None if every pixel is opaque.
 
     Raises:
-        PictureError: a value lies beyond 0 to `top`, or is none.
+        PictureError: a float is NaN or outside of 0 to `top`.
     """
     if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= top):
         raise PictureError(
-            f"The alpha has values from {values.min():.9g} to {values.max():.9g}, but floats must lie in 0 to 1."
+            f"Alpha has values from {values.min():.9g} to {values.max():.9g}, but floats must be in 0 to 1; scale them."
         )
     alpha = (values / np.float32(top)).astype(np.float32)
     return alpha if alpha.min() < 1 else None
 
 
 def is_deep_png(image: Image.Image) -> bool:
-    """Whether a PNG has 16 bits in each of several channels, of which Pillow would drop 8."""
+    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
     if image.format != "PNG" or image.mode in ("1", "L", "P") or image.mode.startswith("I"):
         return False
     return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
-    """The values of such a PNG, upright.
+    """Return the values of such a PNG with the EXIF orientation applied.
 
     Raises:
         ValueError: they cannot be read.
@@ -95,7 +95,7 @@ def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
 
 
 def avif_bits(file: BinaryIO) -> int:
-    """Bits of a channel that the header of an AVIF names (AV1-ISOBMFF 2.3.3); 8 if there is none."""
+    """Return the bit depth in the header of an AVIF file (AV1-ISOBMFF 2.3.3), or 8 if it is not found."""
     file.seek(0)
     start = file.read(_AVIF_HEADER)
     at = start.find(b"av1C")
@@ -106,7 +106,7 @@ def avif_bits(file: BinaryIO) -> int:
 
 
 def deep_avif(file: BinaryIO, image: Image.Image, bits: int) -> Stored:
-    """The values of an AVIF of more than 8 bits, of which Pillow drops the rest, upright.
+    """Return the values of an AVIF of more than 8 bits, which Pillow reduces to 8, with the EXIF orientation applied.
 
     Raises:
         ValueError: they cannot be read.
@@ -125,7 +125,7 @@ def deep_avif(file: BinaryIO, image: Image.Image, bits: int) -> Stored:
 
 
 def orientation(image: Image.Image) -> int:
-    """The orientation of the EXIF data, 1 where there is none that can be read."""
+    """Return the EXIF orientation, or 1 if there is none that can be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except DECODING_ERRORS:
@@ -133,7 +133,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """An array, channels last, turned upright."""
+    """Apply an EXIF orientation to an array with channels last."""
     if orientation in (5, 6, 7, 8):
         values = np.swapaxes(values, 0, 1)
     if orientation in (2, 3, 6, 7):
@@ -144,7 +144,7 @@ def turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # ImageOps.exif_transpose also rewrites the EXIF data, and fails on the odd ones that cameras write.
+    # ImageOps.exif_transpose also rewrites the EXIF data, and fails on the invalid data of some cameras.
     image.load()
     turn = orientation(image)
     return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
@@ -152,7 +152,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _deep_grey(image: Image.Image) -> Stored:
     values = np.asarray(image)
-    # Pillow unpacks 12-bit TIFF without scaling it, and inverts white-is-zero TIFF only up to 8 bits.
+    # Pillow does not scale 12-bit TIFF, and inverts white-is-zero TIFF only up to 8 bits.
     tags = getattr(image, "tag_v2", {})
     white_is_zero = tags.get(_TIFF_PHOTOMETRIC) == 0
     if image.mode == "F":

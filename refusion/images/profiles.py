@@ -1,4 +1,4 @@
-"""Colours of images with different ICC profiles, brought to one."""
+"""Convert images with different ICC profiles to one profile."""
 
 import io
 from dataclasses import replace
@@ -11,16 +11,16 @@ from refusion.images.picture import Picture
 
 
 def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None]:
-    """Convert an image to the profile of another, if both are coloured and their profiles differ.
+    """Convert an image to the ICC profile of another, if both are coloured and their profiles differ.
 
-    An image without a profile is taken for sRGB. The conversion is relative colorimetric, in 8 bits.
+    An image without a profile is assumed to be sRGB. The conversion is relative colorimetric, in 8 bits.
 
     Args:
         picture: the image to convert.
-        other: the one whose profile it gets.
+        other: the image with the target profile.
 
     Returns:
-        The image, and a sentence on what was done or could not be; None if nothing was to be done.
+        The image, and a note for the user if it was converted or the conversion failed, else None.
     """
     mine, theirs = picture.icc_profile, other.icc_profile
     if picture.chroma is None or other.chroma is None or mine == theirs:
@@ -34,8 +34,8 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
         converted = ImageCms.profileToProfile(image, given, wanted, ImageCms.Intent.RELATIVE_COLORIMETRIC)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         return picture, (
-            f"The colour profiles of {picture.name} and {other.name} differ and cannot be brought to one "
-            f"({str(error).rstrip('.')}), so colours may be off."
+            f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted "
+            f"({str(error).rstrip('.')}), so colours may be wrong."
         )
     assert converted is not None
     luminance, chroma = split_colour(np.asarray(converted, np.float32) / 255)

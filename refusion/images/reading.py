@@ -1,4 +1,4 @@
-"""Files, Pillow images and arrays to luminance and chroma."""
+"""Read files, Pillow images and arrays as luminance and chroma."""
 
 import os
 from collections.abc import Sequence
@@ -30,28 +30,29 @@ from refusion.images.thermal import is_radiometric, radiometric_note, read_tempe
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 
 PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | Picture
-"""What an image can be read from."""
+"""Types that an image can be read from."""
 
 MAX_PIXELS = 100_000_000
-"""Largest picture that is read unless the caller says otherwise."""
+"""Default maximum number of pixels of an image."""
 
 _READ_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How sources are read, the same in every command.
+    """Options for reading sources, shared by all commands.
 
     Attributes:
-        window: black and white of sources with more than 8 bits: one for all, or one for each, see `read_picture`.
-        temperatures: of radiometric JPEGs, see `read_picture`.
-        nodata: see `read_picture`.
-        max_pixels: most pixels accepted.
-        alike: whether the sources come from one camera, as in focus stacks and brackets: an own range is then that of
-            all together.
+        window: black and white of sources with more than 8 bits, one window for all or one for each; see
+            `read_picture`.
+        temperatures: read the temperatures of radiometric JPEGs; see `read_picture`.
+        nodata: no-data value; see `read_picture`.
+        max_pixels: maximum number of pixels of an image.
+        alike: whether the sources come from one camera, as in focus stacks and exposure brackets: they then share
+            one own range.
 
     Raises:
-        PictureError: a window is none.
+        PictureError: a window is invalid.
     """
 
     window: Windows | None = None
@@ -64,7 +65,7 @@ class Reading:
         windows_of(self.window, 1 if is_one_window(self.window) else len(self.window or ()))
 
     def windows(self, sources: Sequence[PictureSource]) -> list[Window | None]:
-        """The window of each source.
+        """Return the window of each source.
 
         Raises:
             PictureError: there are more or fewer windows than sources, or a source cannot be read.
@@ -89,11 +90,11 @@ class Reading:
         )
 
     def all(self, sources: Sequence[PictureSource]) -> list[Picture]:
-        """Read all sources of one fused image, see `read_picture`."""
+        """Read all sources of one fused image; see `read_picture`."""
         return [self.one(source, window) for source, window in zip(sources, self.windows(sources), strict=True)]
 
     def notes(self, pictures: Sequence[Picture]) -> list[str]:
-        """What a person should know about how the sources of one fused image were read, as sentences."""
+        """Notes for the user on how the sources of one fused image were read, as sentences."""
         notes = [note for picture in pictures for note in picture.notes]
         groups = [list(pictures)] if self.alike else [[picture] for picture in pictures]
         notes += [note for group in groups if (note := range_note(group))]
@@ -101,22 +102,22 @@ class Reading:
         names = " and ".join(picture.name for picture in pictures[:2]) + (" and the others" * (len(pictures) > 2))
         notes += self._unused_windows(pictures)
         if self.temperatures and "temperatures" not in used:
-            notes.append(f"--temperatures changes nothing here: {names} hold none that can be read.")
+            notes.append(f"--temperatures has no effect: no temperatures can be read from {names}.")
         if self.nodata is not None and "nodata" not in used:
             notes.append(
-                f"--nodata {self.nodata:g} changes nothing: no pixel of more than 8 bits in {names} has that value."
+                f"--nodata {self.nodata:g} has no effect: no pixel of more than 8 bits in {names} has that value."
             )
         return notes
 
     def _unused_windows(self, pictures: Sequence[Picture]) -> list[str]:
-        """Of a window for all it is enough that one source has used it."""
+        """Notes on windows without effect; one window for all sources is used if at least one source uses it."""
         each = windows_of(self.window, len(pictures))
         given = [picture for picture, window in zip(pictures, each, strict=True) if window is not None]
         idle = [picture.name for picture in given if "window" not in picture.used]
         if not idle or (is_one_window(self.window) and len(idle) < len(pictures)):
             return []
         return [
-            f"A window or own range changes nothing of {' and '.join(idle[:2])}: images of 8 bits stay as they are."
+            f"A window or own range has no effect on {' and '.join(idle[:2])}: images of 8 bits are left unchanged."
         ]
 
     def _own_levels(self, source: PictureSource) -> Picture:
@@ -133,38 +134,38 @@ def read_picture(
 ) -> Picture:
     """Read a file, a Pillow image or an array as luminance and chroma.
 
-    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP or AVIF with one picture inside,
-    HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a phone's photograph with previews or a
-    gain map) the first is taken, as viewers do. A Pillow image is taken at its current frame. Files and Pillow images
-    are turned upright by their EXIF orientation. All modes of Pillow that convert to RGB are accepted. Files of more
-    than 8 bits are read at full depth, TIFF of any type, byte order and compression (see
-    `refusion.images.tiff.read_tiff`). Mode I is taken as 16-bit grey, mode F as grey in [0, 1].
+    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP or AVIF with a single frame,
+    HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a phone's photo with previews or a gain
+    map) the first image is read, as in image viewers. A Pillow image is read at its current frame. The EXIF orientation
+    of files and Pillow images is applied. All modes of Pillow that convert to RGB are accepted. Files of more than
+    8 bits are read at full bit depth, TIFF of any type, byte order and compression (see
+    `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
-    scaled by the largest value of the type) or of floats in [0, 1]. They are copied. What a masked array masks is
-    transparent. Whatever NumPy makes an array of is taken as that array. Tensors of torch have their
-    channels first: (H, W), (C, H, W) or (1, C, H, W). Bytes are those of a file.
+    scaled by the largest value of the type) or of floats in [0, 1]. They are copied. Masked pixels of a masked array
+    are transparent. Objects with ``__array__`` are converted to arrays. Tensors of torch have channels first: (H, W),
+    (C, H, W) or (1, C, H, W). Bytes are the content of a file.
 
-    Transparent pixels hold no content: alpha is composited over black, where fusion finds nothing to take.
+    Alpha is composited over black, so that transparent pixels contribute nothing to the fused image.
 
-    A `Picture` is returned as it is.
+    A `Picture` is returned unchanged.
 
     Args:
-        source: what to read.
-        max_pixels: most pixels (width times height) accepted; a file's are known before it is decoded.
-        window: what is black and white in a picture of more than 8 bits, and in floats: two stored values (what lies
-            beyond is clipped), or ``own`` for the range of all but 1 % of its values. The range of its type if not
-            given: 0 to 65535, for floats 0 to 1, for DICOM the window that the file names or else its own range. 8-bit
-            pictures are not touched.
-        temperatures: of a radiometric JPEG (with flyr), take the temperatures in degrees Celsius, scaled by the
-            window or else by their own range, and not the picture that it shows. Other sources are read as ever.
-        nodata: value that stands for none in pictures of more than 8 bits and of floats, beside what the file itself
+        source: the image to read.
+        max_pixels: maximum number of pixels (width times height); for a file, checked before it is decoded.
+        window: black and white of an image of more than 8 bits or of floats: two stored values (values outside are
+            clipped), or ``own`` for the range of all but 1 % of its values. By default the range of its type: 0 to
+            65535, for floats 0 to 1, for DICOM the window in the file or else its own range. 8-bit images are
+            unchanged.
+        temperatures: of a radiometric JPEG (with flyr), read the temperatures in degrees Celsius, scaled by the
+            window or else by their own range, instead of the image that it shows. Other sources are not affected.
+        nodata: no-data value of images of more than 8 bits and of floats, in addition to what the file itself
             declares; nan for NaN and infinite values. Such pixels are transparent.
 
     Raises:
-        PictureError: the source is missing, damaged, of another kind, has several frames, is larger than
-            `max_pixels` or shorter than 8 pixels on a side, has values out of range or none in the window, or is
-            transparent everywhere.
+        PictureError: the source is missing, damaged, of an unsupported kind, has several frames, more than `max_pixels`
+            pixels or a side shorter than 8 pixels, has values out of range or none in the window, or is transparent
+            everywhere.
     """
     check_window(window)
     source = plain_source(source)
@@ -187,7 +188,7 @@ def read_picture(
         name = _name(Path(given)) if isinstance(given, str) else "the open file"
         return _from_open_file(source, name, reading, window)
     raise PictureError(
-        "A picture is a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
+        "An image must be a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
         f"but {type(source).__name__} was given."
     )
 
@@ -199,13 +200,13 @@ def read_pair(
     max_pixels: int = MAX_PIXELS,
     window: Windows | None = None,
 ) -> tuple[Picture, Picture]:
-    """Read the two sources of one scene, see `read_picture`.
+    """Read the two sources of one scene; see `read_picture`.
 
     Args:
         a: first source.
         b: second source.
-        max_pixels: most pixels accepted.
-        window: one for both, or one for each.
+        max_pixels: maximum number of pixels of an image.
+        window: one window for both, or one for each.
 
     Raises:
         PictureError: one of them cannot be read, or their sizes differ.
@@ -216,7 +217,7 @@ def read_pair(
 
 
 def check_same_size(a: Picture, b: Picture) -> None:
-    """Refuse two sources that do not match pixel for pixel.
+    """Check that two sources have the same size.
 
     Raises:
         PictureError: their sizes differ.
@@ -234,17 +235,17 @@ def _from_file(path: Path, reading: Reading, window: Window | None) -> Picture:
     try:
         size_in_bytes = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        raise PictureError(f"There is no file {name} where it was looked for; check the path.") from None
+        raise PictureError(f"There is no file {name}; check the path.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{name} cannot be opened: {reason}.") from error
     if path.is_dir():
-        raise PictureError(f"{name} is a folder; give one picture in it ({READ_NAMES}).")
+        raise PictureError(f"{name} is a folder; give one image in it ({READ_NAMES}).")
     if not path.is_file():
-        raise PictureError(f"{name} is not a regular file; give a picture ({READ_NAMES}).")
+        raise PictureError(f"{name} is not a regular file; give an image ({READ_NAMES}).")
     if size_in_bytes == 0:
-        raise PictureError(f"{name} is an empty file; give a picture ({READ_NAMES}).")
-    # Given a path, Pillow 11 and 12 map uncompressed TIFF into memory and scramble those stored on their side.
+        raise PictureError(f"{name} is an empty file; give an image ({READ_NAMES}).")
+    # Given a path, Pillow 11 and 12 memory-map uncompressed TIFF, and scramble those with a rotated orientation.
     with decoding(name):
         file = path.open("rb")
     with file:
@@ -271,9 +272,9 @@ def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window 
     with decoding(name):
         image = Image.open(file, formats=_READ_FORMATS)
     check_size(name, image.size, reading.max_pixels)
-    # n_frames would read the directory of every page of a TIFF, in a time that grows with the square of their number.
+    # n_frames would read every page of a TIFF, which takes time quadratic in their number.
     if image.format != "TIFF" and getattr(image, "is_animated", False) and image.format != "MPO":
-        raise PictureError(f"{name} holds several frames, but a picture has one; save the frame you want by itself.")
+        raise PictureError(f"{name} holds several frames, but only one can be read; save the frame you want alone.")
     radiometric = is_radiometric(image)
     if radiometric and reading.temperatures:
         stored = _temperatures(file, name, image, reading)
@@ -308,7 +309,7 @@ def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Stored:
     array = np.asarray(array)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise PictureError(
-            f"An array is a picture in the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), channels last, "
+            f"An array must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), channels last, "
             f"but {array.shape} was given."
         )
     check_size(name, (array.shape[1], array.shape[0]), max_pixels)
@@ -319,7 +320,7 @@ def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Stored:
     deep = array.dtype.kind == "u" and array.dtype.itemsize == 2
     if array.dtype != np.bool_ and array.dtype != np.uint8 and not deep and array.dtype.kind != "f":
         raise PictureError(
-            f"An array is a picture in the type bool, uint8, uint16 or float with values in [0, 1], "
+            f"An array must have the type bool, uint8, uint16, or float with values in [0, 1], "
             f"but {array.dtype} was given."
         )
     return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
@@ -350,16 +351,16 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
         import pillow_heif
     except ImportError as error:
         raise PictureError(
-            f"{name} is a HEIC picture, which needs one more package: pip install 'refusion[heic]'."
+            f"{name} is a HEIC image, which needs one more package: pip install 'refusion[heic]'."
         ) from error
     with decoding(name):
         heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
-        # The size stands in the header; nothing is decoded before it is known to be small enough.
+        # The size is in the header, so it is checked before anything is decoded.
         check_size(name, heif.size, reading.max_pixels)
         if not heif.mode.endswith(";16"):
             return _from_image(heif.to_pillow(), name, window, reading.nodata)
         values, bits = np.asarray(heif), int(heif.info.get("bit_depth", 10))
-    # Ten and twelve bits come in the upper places of sixteen; they are upright already.
+    # pillow-heif puts 10 and 12 bits in the upper bits of 16, and has already applied the orientation.
     top = (2**bits - 1) << 16 - bits
     stored = of_array(np.minimum(values, top), True, top)
     facts = Image.new("RGB", (1, 1))

@@ -1,4 +1,4 @@
-"""Notes on sources that look exchanged, or unlike what they are to be."""
+"""Notes on sources that look swapped, or unlike the modality that the task expects."""
 
 import numpy as np
 
@@ -7,25 +7,25 @@ from refusion.images.picture import NEUTRAL, Picture
 from refusion.tasks import Task
 
 _COLOURED = 0.01
-"""Mean distance from neutral, of 1, from which an image counts as coloured and not as grey with a tint of noise."""
+"""Mean distance from neutral, in [0, 1], above which an image counts as coloured and not as grey with colour noise."""
 
-_GARISH = 0.14
-"""Mean distance from neutral above which no scene was photographed, but a palette was laid over it."""
+_SATURATED = 0.14
+"""Mean distance from neutral above which an image counts as false colour: no photograph is so saturated."""
 
 _PALETTE = 64
-"""Colours, of 4096, that hold nearly all pixels of an image with a palette, where it is less garish."""
+"""Maximum number of colours, out of 4096, that hold nearly all pixels of a less saturated false-colour image."""
 
 _BRIGHTER = 0.05
-"""How much brighter, of 1, the source must be that is to be the darker one."""
+"""Difference in mean luminance, in [0, 1], above which the under-exposed source counts as the brighter one."""
 
 
 def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
-    """Sentences on sources that do not look like what the task takes them for.
+    """Return notes on sources that do not look like those that the task expects, as sentences.
 
     Args:
         a: first source.
         b: second source.
-        task: the task, which says what they are to be.
+        task: the task, which defines the modality of each source.
     """
     if task.name == "multi-exposure":
         dark, bright = float(a.luminance.mean()), float(b.luminance.mean())
@@ -38,8 +38,8 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
     if task.name == "ir-vis":
         return _infrared_notes(a, b)
     if task.name == "medical" and _is_coloured(b):
-        exchanged = "they look exchanged" if not _is_coloured(a) else "an MRI is grey"
-        return [f"{b.name} is given as the MRI but is coloured: {exchanged}; the order is CT, PET or SPECT, then MRI."]
+        swapped = "they look swapped" if not _is_coloured(a) else "an MRI is grey"
+        return [f"{b.name} is given as the MRI but is coloured: {swapped}; the order is CT, PET or SPECT, then MRI."]
     return []
 
 
@@ -51,12 +51,12 @@ def _infrared_notes(a: Picture, b: Picture) -> list[str]:
         what = "in false colours" if false_b else "grey"
         return [
             f"{a.name} is given as the infrared source but is a colour image, and {b.name}, the visible one, is "
-            f"{what}: they look exchanged; the order is infrared, visible."
+            f"{what}: they look swapped; the order is infrared, visible."
         ]
     if false_a:
         return [
-            f"{a.name}, the infrared source, is in false colours (a palette such as rainbow or iron): their brightness "
-            "need not rise with temperature, so hot objects may get lost; export it in grey (white hot)."
+            f"{a.name}, the infrared source, is in false colours (a palette such as rainbow or iron): brightness may "
+            "not rise with temperature, so hot objects may be lost; export it in grey (white hot)."
         ]
     return [
         f"{a.name} is given as the infrared source but is coloured, and only its brightness is fused; export it in "
@@ -73,10 +73,10 @@ def _saturation(picture: Picture) -> float:
 
 
 def _is_false_colour(picture: Picture) -> bool:
-    """Whether a palette was laid over a grey image: it is garish, or has few colours."""
+    """Whether an image is grey with a colour palette applied: it is very saturated, or has few colours."""
     saturation = _saturation(picture)
-    if saturation > _GARISH or picture.chroma is None:
-        return saturation > _GARISH
+    if saturation > _SATURATED or picture.chroma is None:
+        return saturation > _SATURATED
     rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
     red, green, blue = np.moveaxis(np.minimum(rgb * 16, 15).astype(np.int32), 2, 0)
     ordered = np.sort(np.bincount((red * 256 + green * 16 + blue).ravel(), minlength=4096))[::-1]

@@ -1,4 +1,4 @@
-"""What an image can be given as, besides files, Pillow images and arrays: bytes, tensors, addresses, channels first."""
+"""Convert other kinds of sources to files and arrays: bytes, tensors, URLs, arrays with channels first."""
 
 import io
 import sys
@@ -10,30 +10,30 @@ import numpy as np
 from refusion.images.picture import PictureError
 
 MAX_DOWNLOAD = 500_000_000
-"""Most bytes of an image that is downloaded."""
+"""Maximum size of a downloaded image, in bytes."""
 
 _TIMEOUT = 30
-"""Seconds without an answer after which a download is given up."""
+"""Timeout of a download without an answer, in seconds."""
 
 
 class SupportsArray(Protocol):
-    """A tensor, without torch."""
+    """An object that NumPy can convert to an array, such as a tensor; defined without importing torch."""
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        """The same as a NumPy array."""
+        """Return the object as a NumPy array."""
 
 
 def plain_source(source: Any, *, channels_first: bool = False, urls: bool = False) -> Any:
-    """Turn what is given into a path, an open file, a Pillow image or an array with the channels last.
+    """Convert a source to a path, an open file, a Pillow image or an array with channels last.
 
     Args:
-        source: bytes of an image file; a tensor, (H, W), (C, H, W) or (1, C, H, W); an address; anything else is
-            returned as it is.
-        channels_first: whether arrays, too, are (C, H, W) or (1, C, H, W).
-        urls: download what is at an address that begins with http:// or https://.
+        source: bytes of an image file; a tensor, (H, W), (C, H, W) or (1, C, H, W); a URL; anything else is returned
+            unchanged.
+        channels_first: whether arrays are (C, H, W) or (1, C, H, W) too.
+        urls: download the image if the source is an http:// or https:// URL.
 
     Raises:
-        PictureError: an address, where `urls` is not given, or what is there cannot be had; or several images at once.
+        PictureError: a URL was given without `urls` or cannot be downloaded; or a batch of several images was given.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return _open("The file in memory", bytes(source))
@@ -45,15 +45,15 @@ def plain_source(source: Any, *, channels_first: bool = False, urls: bool = Fals
         return _channels_last(source, "An array with channels first")
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         if not urls:
-            raise PictureError(f"{source} is an address, and nothing is downloaded unless asked for: give urls=True.")
+            raise PictureError(f"{source} is a URL, and nothing is downloaded by default; give urls=True to allow it.")
         return _download(source)
     return source
 
 
 def is_tensor(source: Any) -> bool:
-    """Whether this is a tensor of torch; torch is not imported for it."""
+    """Whether this is a tensor of torch, without importing torch."""
     torch = sys.modules.get("torch")
-    # Another thread may just be importing it.
+    # Another thread may be importing it right now.
     return torch is not None and hasattr(torch, "Tensor") and isinstance(source, torch.Tensor)
 
 
@@ -62,14 +62,14 @@ def _channels_last(array: np.ndarray, what: str) -> np.ndarray:
         array = array[0]
     if array.ndim == 4:
         raise PictureError(
-            f"{what} of the shape {array.shape} holds {len(array)} images, but one is fused with one: give both "
+            f"{what} of the shape {array.shape} holds {len(array)} images, but a single image is needed: give both "
             "batches to fuse_many, as in fuse_many(zip(a, b))."
         )
     if array.ndim == 2:
         return array
     if array.ndim != 3 or array.shape[0] not in (1, 3, 4):
         raise PictureError(
-            f"{what} is an image in the shape (H, W), (C, H, W) or (1, C, H, W) with 1, 3 or 4 channels, but "
+            f"{what} must have the shape (H, W), (C, H, W) or (1, C, H, W) with 1, 3 or 4 channels, but "
             f"{array.shape} was given."
         )
     return np.moveaxis(array, 0, -1)
@@ -82,7 +82,7 @@ def _open(name: str, content: bytes) -> io.BytesIO:
 
 
 def _download(address: str) -> io.BytesIO:
-    """Read an address over HTTP; a redirection leads to no other protocol."""
+    """Download a URL over HTTP or HTTPS; redirects to other protocols are not followed."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

@@ -1,4 +1,4 @@
-"""Temperatures in the JPEG files of FLIR's thermal cameras; needs the extra ``thermal`` (flyr)."""
+"""Read temperatures from radiometric JPEG files of FLIR cameras; needs the extra ``thermal`` (flyr)."""
 
 import io
 import struct
@@ -14,37 +14,37 @@ from refusion.images.picture import PictureError
 INSTALL = "pip install 'refusion[thermal]'"
 
 _RAW_DATA = 1
-"""Number of the record with the sensor's values; its pixels begin after 32 bytes."""
+"""Number of the record with the sensor values; its pixels start after 32 bytes."""
 
 
 def is_radiometric(image: Image.Image) -> bool:
-    """Whether an opened JPEG holds temperatures beside the picture that it shows."""
+    """Whether an opened JPEG holds temperatures in addition to the image that it shows."""
     segments = getattr(image, "applist", ())
     return any(kind == "APP1" and bytes(data).startswith(b"FLIR\0") for kind, data in segments)
 
 
 def radiometric_note(name: str) -> str:
-    """What to say where the picture is taken and not the temperatures."""
+    """Note for the user when the image was read and not the temperatures."""
     install = "" if find_spec("flyr") else f" (after {INSTALL})"
     return (
-        f"{name} is a radiometric JPEG; the picture that it shows was taken, with its palette and overlays. "
-        f"--temperatures{install} takes the temperatures."
+        f"{name} is a radiometric JPEG; the image that it shows was read, with its palette and overlays. "
+        f"Use --temperatures{install} to read the temperatures."
     )
 
 
 def read_temperatures(file: BinaryIO, name: str, check_size: Callable[[tuple[int, int]], None]) -> np.ndarray:
-    """Read the temperatures of a radiometric JPEG, with the emissivity and distance that the camera was set to.
+    """Read the temperatures of a radiometric JPEG, using the emissivity and distance set in the camera.
 
     Args:
-        file: open for reading bytes, at its beginning.
-        name: for messages.
-        check_size: raises if a width and height are too much, before the values are decoded.
+        file: open for reading bytes, at its start.
+        name: used in messages.
+        check_size: called with width and height before the values are decoded; raises if the image is too large.
 
     Returns:
-        Degrees Celsius, float64 (H, W); often fewer pixels than the picture that the file shows.
+        Degrees Celsius, float64 (H, W); often with fewer pixels than the image that the file shows.
 
     Raises:
-        PictureError: flyr is not there, or the file is damaged.
+        PictureError: flyr is not installed, or the file is damaged.
     """
     try:
         import flyr
@@ -83,7 +83,7 @@ def read_temperatures(file: BinaryIO, name: str, check_size: Callable[[tuple[int
 
 
 def _check_directory(records: BinaryIO) -> None:
-    """flyr looks up as many entries as the header states, up to four billion."""
+    """Check the number of entries in the header: flyr would read up to four billion of them."""
     header = records.read(64)
     (count,) = struct.unpack_from(">I", header, 28)
     if 32 * count > records.seek(0, io.SEEK_END):
@@ -92,7 +92,7 @@ def _check_directory(records: BinaryIO) -> None:
 
 
 def _stated_sizes(records: BinaryIO, offset: int) -> list[tuple[int, int]]:
-    """Width and height as the record states them, and as a PNG file inside it does."""
+    """Width and height in the header of the record, and in that of a PNG file inside it, if any."""
     records.seek(offset)
     head = records.read(32 + 24)
     sizes = [struct.unpack_from("<HH", head, 2)]

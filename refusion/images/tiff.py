@@ -1,4 +1,4 @@
-"""TIFF files through tifffile: grey and RGB of any depth, type, byte order and compression, with what they say."""
+"""Read TIFF files with tifffile: grey and RGB of any depth, type, byte order and compression, and their metadata."""
 
 import logging
 import re
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tifffile import TiffFile
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFF files begin, of both byte orders, and BigTIFF."""
+"""First bytes of TIFF and BigTIFF files in both byte orders."""
 
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-"""Scale, tie points, transformation and keys of GeoTIFF."""
+"""GeoTIFF tags: scale, tie points, transformation and keys."""
 
 _ORIENTATION = 274
 _SUB_DIRECTORIES = 330
@@ -46,11 +46,11 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, eq=False)
 class Tiff:
-    """What a TIFF holds beside its values.
+    """The values and metadata of a TIFF file.
 
     Attributes:
-        stored: the values, upright.
-        icc_profile: as it is stored.
+        stored: the values, with the orientation applied.
+        icc_profile: the ICC profile as stored.
         exif: as in `Picture`.
         geo: as in `Picture`.
     """
@@ -62,22 +62,22 @@ class Tiff:
 
 
 def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
-    """Read a TIFF of one picture; overviews, thumbnails and masks beside it are no pictures.
+    """Read a TIFF that holds one image; overviews, thumbnails and masks in the file do not count as images.
 
-    A fourth channel is alpha if the file says so, or says nothing at all; otherwise it is left out, with a note.
-    What GDAL's no-data tag or mask names is missing.
+    A fourth channel is alpha if the file declares it, or declares nothing; otherwise it is left out, with a note.
+    Pixels marked by GDAL's no-data tag or mask are missing.
 
     Args:
-        file: open for reading bytes, at its beginning.
-        name: for messages.
-        max_pixels: most pixels accepted; checked before anything is decoded.
+        file: open for reading bytes, at its start.
+        name: used in messages.
+        max_pixels: maximum number of pixels; checked before anything is decoded.
 
     Returns:
-        The picture, or None for kinds that Pillow reads as well: palettes, CMYK, YCbCr, LAB, and less than 8 bits.
+        The values and metadata, or None for kinds that Pillow reads: palettes, CMYK, YCbCr, LAB, and less than 8 bits.
 
     Raises:
-        PictureError: it is too large, a raw file, has several frames, or bands that are no colours.
-        Exception: what tifffile raises on damaged files.
+        PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
+        Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
 
@@ -85,7 +85,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         page, mask = _page_and_mask(opened, name)
         size = int(page.imagewidth), int(page.imagelength)
         if not all(size):
-            raise ValueError("its header names no size")
+            raise ValueError("its header has no size")
         check_size(name, size, max_pixels)
         if not _is_read_here(page, name):
             return None
@@ -98,7 +98,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
 
 
 def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
-    """The directory of the image, and that of the mask that belongs to it, or None."""
+    """Return the directory of the image, and the directory of its mask or None."""
     first: Any = opened.pages[0]
     sub = _sub_pages(first)
     if any(map(_is_raw, (first, *sub))):
@@ -114,7 +114,7 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
             break
     images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", str(getattr(first, "description", "")))
     if len(whole) > 1 or (images and int(images[1][:9]) > 1):
-        raise PictureError(f"{name} holds several frames, but a picture has one; save the frame you want by itself.")
+        raise PictureError(f"{name} holds several frames, but only one can be read; save the frame you want alone.")
     page = whole[0] if whole else first
     fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
     return page, mask if fits and not _kind(mask) & _REDUCED else None
@@ -135,7 +135,7 @@ def _sub_pages(page: Any) -> list[Any]:
 
 
 def _kind(page: Any) -> int:
-    # Cameras put a thumbnail in the second directory (EXIF 4.5.8) without calling it reduced.
+    # Cameras store a thumbnail in the second directory (EXIF 4.5.8) without marking it as reduced.
     is_thumbnail = page.index > 0 and _JPEG_THUMBNAIL in page.tags
     return int(page.subfiletype) | (_REDUCED if is_thumbnail else 0)
 
@@ -155,30 +155,30 @@ def _is_read_here(page: Any, name: str) -> bool:
         return True
     if bits > 8 and kind != _CMYK and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         what = getattr(page.photometric, "name", f"kind {kind}")
-        raise PictureError(f"{name} is a TIFF of the kind {what} in {bits} bits, which is not read; save it as RGB.")
+        raise PictureError(f"{name} is a TIFF of kind {what} with {bits} bits, which is not supported; save it as RGB.")
     return False
 
 
 def _check_layout(page: Any, name: str, max_pixels: int) -> None:
-    """Refuse what is not one grey or RGB picture, and what would take more memory than its size tells."""
+    """Reject files that are not one grey or RGB image, or would take more memory than their size suggests."""
     if page.dtype is None or page.dtype.kind not in "uif":
         what = "complex numbers" if page.dtype is not None and page.dtype.kind == "c" else "values of an unknown type"
         raise PictureError(f"{name} holds {what}; save it as integers or floats.")
     if set(page.axes) - set("YXS"):
-        raise PictureError(f"{name} holds a volume, but a picture has one slice; save the slice you want by itself.")
+        raise PictureError(f"{name} holds a volume, but only one slice can be read; save the slice you want alone.")
     colours, extra = _colours(page), _extra(page)
     bands = colours + len(extra)
     if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:
         raise PictureError(
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
-            "grey nor red, green and blue; save the band you want by itself, or three as RGB (gdal_translate -b 3 -b 2 "
+            "grey nor red, green and blue; save the band you want alone, or three as RGB (gdal_translate -b 3 -b 2 "
             "-b 1 -co PHOTOMETRIC=RGB)."
         )
     if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
     end = page.parent.filehandle.size
     if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
-        raise ValueError("its pixels end before they are complete")
+        raise ValueError("its pixel data are incomplete")
 
 
 def _colours(page: Any) -> int:
@@ -186,7 +186,7 @@ def _colours(page: Any) -> int:
 
 
 def _extra(page: Any) -> list[int]:
-    """What the channels beside the colours are; one more of which nothing is said is alpha, as OpenCV writes it."""
+    """Kinds of the channels after the colours; a single one without a declared kind is alpha, as OpenCV writes it."""
     count = int(page.samplesperpixel) - _colours(page)
     if count < 0:
         raise ValueError(f"it has {page.samplesperpixel} channels of RGB")
@@ -216,9 +216,9 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
             place = is_alpha.index(True)
             alpha, premultiplied = scaled_alpha(channels[..., place], ends[1]), extra[place] == _ASSOCIATED
         if left_out := len(extra) - any(is_alpha):
-            what = "a channel" if left_out == 1 else f"{left_out} channels"
+            what = "an extra channel" if left_out == 1 else f"{left_out} extra channels"
             notes.append(
-                f"{name} has {what} beside red, green and blue, which the file does not call alpha; "
+                f"{name} has {what} after red, green and blue, which the file does not declare as alpha; "
                 f"{'it was' if left_out == 1 else 'they were'} left out."
             )
     missing = _missing(page, values)
@@ -251,7 +251,7 @@ def _values(page: Any, name: str) -> np.ndarray:
 
 
 def _ends(dtype: np.dtype, bits: int) -> tuple[float, float]:
-    """What is black and white; whole numbers of a sign or of more than 16 bits have no range of their own."""
+    """Values of black and white; 0 to 65535 for signed integers of more than 8 bits and for more than 16 bits."""
     if dtype.kind == "f":
         return 0, 1
     if bits == 8:

@@ -1,4 +1,4 @@
-"""Video streams: frames in, frames out, with their times and colours."""
+"""Read and write video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,10 @@ VIDEO_SUFFIXES = frozenset(
         ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv", ".mxf", ".dv",
     }
 )  # fmt: skip
-"""Suffixes of videos that are read, in small letters; which of them can be depends on FFmpeg."""
+"""Suffixes of videos that can be read, in lower case; support depends on FFmpeg."""
 
 WRITTEN_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")
-"""Suffixes of the containers that results are written in; H.264 does not belong in a WebM file."""
+"""Suffixes of the containers that can be written; WebM is missing because it does not support H.264."""
 
 _UNKNOWN = 2
 _HD = 720
@@ -35,15 +35,15 @@ _WEIGHTS = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-"""Shares of red and blue in luma, by the number of the matrix in ITU-T H.273, table 4."""
+"""Weights of red and blue in luma, by the matrix number of ITU-T H.273, table 4."""
 
 _LIMITED, _FULL = 1, 2
 
 _SWSCALE_MATRIX = {6: 5, 10: 9}
-"""Numbers of FFmpeg's scaler, where they differ from those of H.273."""
+"""Matrix numbers of FFmpeg's scaler, where they differ from H.273."""
 
 _EARLY = Fraction(13, 100)
-"""Seconds by which sound may begin before the image; what is earlier is left out. The first packets of AAC are."""
+"""Seconds that sound may start before the first frame, as AAC does; earlier packets are left out."""
 
 
 def _av() -> Any:
@@ -56,15 +56,15 @@ def _av() -> Any:
 
 @dataclass(frozen=True)
 class Coding:
-    """How the samples of a video stand for colours (ITU-T H.273).
+    """Colour coding of a video (ITU-T H.273).
 
     Attributes:
         matrix: number of the matrix coefficients.
         primaries: number of the colour primaries.
         transfer: number of the transfer characteristics, such as 16 for PQ and 18 for HLG.
-        full: whether black to white are all levels, and not 16 to 235 of 8 bits.
-        bits: of a sample, 8 or 10.
-        aspect: width of a pixel by its height.
+        full: whether samples use the full range, and not 16 to 235 (for 8 bits).
+        bits: bits of a sample, 8 or 10.
+        aspect: pixel aspect ratio, width by height.
     """
 
     matrix: int
@@ -77,10 +77,10 @@ class Coding:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it is shown, upright.
+    """A video frame with the rotation applied.
 
     Attributes:
-        picture: its pixels.
+        picture: the image.
         time: seconds since the first frame.
     """
 
@@ -89,15 +89,15 @@ class Frame:
 
 
 class Video:
-    """An open video; a context manager.
+    """An open video; use it as a context manager.
 
     Attributes:
-        path: of the file.
-        size: width and height as it is shown, but for the aspect of its pixels.
-        rate: frames a second, on average.
-        frames: their number as far as the file says it, else 0.
+        path: path of the file.
+        size: width and height after rotation, without the pixel aspect ratio.
+        rate: average frames per second.
+        frames: number of frames according to the file, or 0 if unknown.
         has_sound: whether there is an audio stream.
-        coding: of its frames.
+        coding: colour coding of the frames.
     """
 
     def __init__(self, path: Path, max_pixels: int) -> None:
@@ -108,7 +108,7 @@ class Video:
         av = _av()
         name = self.path.name
         if not self.path.is_file():
-            raise PictureError(f"There is no file {name} where it was looked for; check the path.")
+            raise PictureError(f"There is no file {name}; check the path.")
         try:
             self._container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError) as error:
@@ -122,7 +122,7 @@ class Video:
                 raise PictureError(f"{name} is {by(size)} pixels, but at most {self._max_pixels:,} are accepted.")
             self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 0)
             if self.rate <= 0:
-                raise PictureError(f"{name} does not say its frame rate; write it again with a constant one.")
+                raise PictureError(f"{name} has no frame rate; convert it to a constant frame rate.")
             with self._sentences():
                 self._look_at_first()
         except PictureError:
@@ -143,7 +143,7 @@ class Video:
             raise PictureError(f"{self.path.name} is damaged ({error.strerror}).") from error
 
     def _look_at_first(self) -> None:
-        """Some of what a video says is known only once a frame is decoded; from a second look at the file."""
+        """Open the file a second time and decode a frame, since some properties are known only then."""
         with _av().open(str(self.path)) as container:
             first = next(container.decode(video=0), None)
         if first is None:
@@ -172,7 +172,7 @@ class Video:
         )
 
     def pictures(self) -> Iterator[Frame]:
-        """The frames, one after the other."""
+        """Yield the frames one by one."""
         with self._sentences():
             for number, frame in enumerate(self._container.decode(self.stream)):
                 time = _time(frame)
@@ -192,7 +192,7 @@ class Video:
         return Picture(luminance, chroma, self.path.name)
 
     def sound_packets(self) -> Iterator[Any]:
-        """The packets of the first audio stream, from a second look at the file; time 0 is that of the first frame."""
+        """Yield the packets of the first audio stream; opens the file again. Time 0 is that of the first frame."""
         start = self.start or Fraction(0)
         with _av().open(str(self.path)) as container:
             for packet in container.demux(container.streams.audio[0]):
@@ -206,7 +206,7 @@ class Video:
 
     @property
     def sound_stream(self) -> Any:
-        """The first audio stream, as a template."""
+        """The first audio stream, to be used as a template."""
         return self._container.streams.audio[0]
 
 
@@ -219,7 +219,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def halves(picture: Picture) -> tuple[Picture, Picture]:
-    """The left and the right half of an image; the middle column of an odd width is left out."""
+    """Return the left and right half of an image; the middle column of an odd width is left out."""
     width = picture.size[0] // 2
 
     def part(columns: slice) -> Picture:
@@ -231,7 +231,7 @@ def halves(picture: Picture) -> tuple[Picture, Picture]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what cannot be written into a sentence."""
+    """Turn errors of writing a video into a `PictureError`."""
     try:
         yield
     except (_av().error.FFmpegError, OSError) as error:
@@ -241,22 +241,22 @@ def writing(target: Path) -> Iterator[None]:
 def encode(
     path: Path, frames: Iterable[Frame], rate: Fraction, coding: Coding, sound: Video | None, notes: list[str]
 ) -> int:
-    """Write frames, H.264 at constant quality, and a copied sound; returns the number of frames.
+    """Write frames as H.264 at constant quality, with a copied audio stream; returns the number of frames.
 
-    An odd side gets its last row or column twice, since halved chroma needs even ones.
+    For an odd width or height, the last column or row is repeated, since subsampled chroma needs even sizes.
 
     Args:
-        path: the suffix names the container.
-        frames: in the order of their times.
-        rate: of the frames, on average.
-        coding: how colours are coded.
-        sound: whose first audio stream is copied.
-        notes: gets a sentence if the sound is left out.
+        path: the output; the suffix sets the container.
+        frames: the frames, in order of time.
+        rate: average frame rate.
+        coding: colour coding.
+        sound: video whose first audio stream is copied, or None.
+        notes: a sentence is added if the sound is left out.
     """
     av = _av()
     count = 0
     with av.open(str(path), "w") as container:
-        # AVI has one duration for all frames.
+        # In AVI, all frames have the same duration.
         tick = 1 / rate if path.suffix.lower() == ".avi" else Fraction(1, 90_000)
         stream = container.add_stream("libx264", rate=rate)
         _set_up(stream, coding, tick)
@@ -298,15 +298,15 @@ def _copied_stream(container: Any, sound: Video | None, notes: list[str]) -> Any
     known = getattr(container, "supported_codecs", None)
     if known and name not in known and sound.sound_stream.codec_context.codec.canonical_name not in known:
         notes.append(
-            f"The sound of {sound.path.name} ({name}) has no place in this kind of file, and is left out; "
-            "a .mkv file holds it."
+            f"The sound of {sound.path.name} ({name}) is left out, since this container does not support it; "
+            "write a .mkv file to keep it."
         )
         return None
     return container.add_stream_from_template(sound.sound_stream)
 
 
 def _coded(picture: Picture, coding: Coding) -> Any:
-    """A frame of an image: Y'CbCr with halved chroma (ITU-T H.273, equations 4, 5 and 38 to 40)."""
+    """Encode an image as a Y'CbCr frame with 4:2:0 chroma (ITU-T H.273, equations 4, 5 and 38 to 40)."""
     height, width = picture.luminance.shape
     even = ((0, height % 2), (0, width % 2))
     red_share, blue_share = _WEIGHTS[coding.matrix]
@@ -340,5 +340,5 @@ def _halved(values: np.ndarray) -> np.ndarray:
 
 
 def is_written(path: str | os.PathLike) -> bool:
-    """Whether the suffix is that of a container that results are written in."""
+    """Whether the suffix is that of a video container that can be written."""
     return Path(path).suffix.lower() in WRITTEN_SUFFIXES

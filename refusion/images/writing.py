@@ -1,4 +1,4 @@
-"""Luminance and chroma to Pillow images and files, 8 or 16 bits deep."""
+"""Convert luminance and chroma to Pillow images, arrays and image files of 8 or 16 bits."""
 
 import io
 import os
@@ -26,7 +26,7 @@ _SAVE_FORMATS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
-"""Suffixes of the formats that hold 16 bits."""
+"""Suffixes of the formats that support 16 bits."""
 
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".avif")
 
@@ -46,27 +46,27 @@ def to_image(
     exif: bytes | None = None,
     alpha: np.ndarray | None = None,
 ) -> Image.Image:
-    """Return a Pillow image: mode RGB, or L where there is no chroma; I;16 for 16 bits; with alpha RGBA or LA.
+    """Return a Pillow image: mode RGB, or L without chroma; I;16 for 16 bits; RGBA or LA with alpha.
 
-    Values are rounded to the nearest level. What lies outside [0, 1] is clipped, in RGB channel by channel.
+    Values are rounded to the nearest level. Values outside [0, 1] are clipped, in RGB per channel.
 
     Args:
         luminance: floats (H, W), Y in [0, 1].
         chroma: floats (2, H, W), Cb and Cr as in `refusion.images.picture.Picture`, or None.
-        icc_profile: profile to hang on an RGB image, where `save_image` finds it.
-        bits: 8, or 16 for a grey picture without alpha: Pillow holds no deeper ones; `to_array` does.
-        exif: EXIF data to hang on the image.
-        alpha: floats (H, W) in [0, 1], or None; luminance and chroma are over black.
+        icc_profile: ICC profile to attach to an RGB image; `save_image` writes it.
+        bits: 8, or 16 for a grey image without alpha: Pillow supports no others; `to_array` does.
+        exif: EXIF data to attach to the image.
+        alpha: floats (H, W) in [0, 1], or None; luminance and chroma are already composited over black.
 
     Raises:
-        PictureError: the shapes are others than these, a value is not finite, or Pillow holds no such picture.
+        PictureError: a shape does not match, a value is not finite, or Pillow does not support such an image.
     """
     values = _channels(luminance, chroma, alpha)
     if bits == 16 and values.ndim == 3:
         what = "colour" if chroma is not None else "alpha"
         raise PictureError(
-            f"Pillow has no image with {what} of 16 bits a channel; ask for bits=8, or for an array or a file by "
-            "refusion.fuse(...).to_array() or .save(...)."
+            f"Pillow does not support images with {what} of 16 bits per channel; use bits=8, or "
+            "refusion.fuse(...).to_array() or .save(...) for an array or a file."
         )
     image = Image.fromarray(_levels(values, bits))
     if icc_profile is not None and chroma is not None:
@@ -77,35 +77,35 @@ def to_image(
 
 
 def as_image(fused: Picture, bits: int | None) -> Image.Image:
-    """A fused picture as Pillow image; of 16 bits by itself only where Pillow has such images."""
+    """Convert a fused image to a Pillow image, by default with 16 bits only if it has them and Pillow supports it."""
     deep = bits or (fused.bits if fused.chroma is None and fused.alpha is None else 8)
     return to_image(fused.luminance, fused.chroma, fused.icc_profile, bits=deep, exif=fused.exif, alpha=fused.alpha)
 
 
 def to_array(picture: Picture, bits: int = 8) -> np.ndarray:
-    """Return whole levels: (H, W) grey, (H, W, 2) with alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
+    """Return an integer array: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
 
     Args:
-        picture: the picture.
+        picture: the image.
         bits: 8 for uint8, 16 for uint16.
 
     Raises:
         PictureError: a value is not finite.
-        ValueError: another number of bits.
+        ValueError: `bits` is neither 8 nor 16.
     """
     return _levels(_channels(picture.luminance, picture.chroma, picture.alpha), bits)
 
 
 def save_image(image: Image.Image, path: str | os.PathLike) -> None:
-    """Write `image` in the format that the suffix of `path` names, whole or not at all.
+    """Write `image` atomically, in the format given by the suffix of `path`.
 
-    PNG, TIFF (deflate), BMP and WebP are written without loss, JPEG at quality 95 and AVIF at 90, both with full-size
-    chroma. The ICC profile and the EXIF data in ``image.info`` are written too (not in BMP). The file is made under a
-    temporary name in the same folder and then takes the place of what was there; a link keeps pointing where it did.
+    PNG, TIFF (deflate), BMP and WebP are lossless, JPEG is written at quality 95 and AVIF at 90, both with 4:4:4
+    chroma. The ICC profile and the EXIF data in ``image.info`` are written too (not in BMP). The file is written under
+    a temporary name in the same folder and then replaces an existing file; a symbolic link is followed and kept.
 
     Raises:
-        PictureError: the suffix is unknown, the folder is missing, or the picture cannot be written; what was
-            there before is untouched and nothing else is left behind.
+        PictureError: the suffix is unknown, the folder is missing, or the image cannot be written; an existing file
+            is then unchanged, and no temporary file is left.
     """
     path = Path(os.fsdecode(path))
     format_name, options = _format_of(path)
@@ -124,23 +124,24 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> None:
             error,
             path,
             target,
-            f"{format_name} may not hold {by(image.size)} pixels in mode {image.mode}; "
-            "give the name of a .png or .tif file.",
+            f"{format_name} may not support {by(image.size)} pixels in mode {image.mode}; "
+            "save it as a .png or .tif file.",
         ) from error
 
 
 def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = None) -> None:
-    """Write a picture with its alpha, ICC profile and EXIF data, see `save_image`; a TIFF with its place on Earth.
+    """Write an image with its alpha, ICC profile and EXIF data, and GeoTIFF tags in a TIFF; see `save_image`.
+
+    In formats without alpha (JPEG and BMP), transparent pixels are black.
 
     Args:
-        picture: the picture.
-        path: where; the suffix names the format.
-        bits: 8 or 16; if not given 16 for a picture of 16 bits where the format holds them (PNG and TIFF), else 8.
-            Alpha is left out, so that what is transparent is black, where the format has none (JPEG and BMP).
+        picture: the image.
+        path: path of the file; the suffix sets the format.
+        bits: 8 or 16; by default 16 for an image of 16 bits if the format supports it (PNG and TIFF), else 8.
 
     Raises:
-        PictureError: see `save_image`; or 16 bits are asked for in a format that holds 8.
-        ValueError: another number of bits.
+        PictureError: see `save_image`; or `bits` is 16 and the format supports only 8.
+        ValueError: `bits` is neither 8 nor 16.
     """
     path = Path(os.fsdecode(path))
     check_output(path, bits)
@@ -164,15 +165,15 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
 
 
 def to_png(picture: Picture, bits: int | None = None) -> bytes:
-    """The content of a PNG file, with the pixels and the metadata that `save_picture` writes.
+    """Return the content of a PNG file, with the pixels and metadata that `save_picture` writes.
 
     Args:
-        picture: the picture.
-        bits: 8 or 16; as deep as the picture if not given.
+        picture: the image.
+        bits: 8 or 16; by default those of the image.
 
     Raises:
         PictureError: a value is not finite.
-        ValueError: another number of bits.
+        ValueError: `bits` is neither 8 nor 16.
     """
     deep = (bits or picture.bits) == 16
     if deep and (picture.chroma is not None or picture.alpha is not None):
@@ -193,11 +194,11 @@ def to_png(picture: Picture, bits: int | None = None) -> bytes:
 
 
 def check_output(path: str | os.PathLike, bits: int | None = None) -> None:
-    """Refuse a name that no picture, or none so deep, can be saved under.
+    """Check that an image of this bit depth can be saved under this name.
 
     Raises:
-        PictureError: the suffix is unknown, or its format does not hold 16 bits.
-        ValueError: another number of bits than 8 and 16.
+        PictureError: the suffix is unknown, or its format does not support 16 bits.
+        ValueError: `bits` is neither 8 nor 16.
     """
     path = Path(os.fsdecode(path))
     _format_of(path)
@@ -205,7 +206,7 @@ def check_output(path: str | os.PathLike, bits: int | None = None) -> None:
         _check_bits(bits)
     if bits == 16 and path.suffix.lower() not in DEEP_SUFFIXES:
         raise PictureError(
-            f"{path.name} cannot hold 16 bits; give the name of a {' or '.join(DEEP_SUFFIXES)} file, or ask for 8."
+            f"{path.name} cannot hold 16 bits; save it as a {' or '.join(DEEP_SUFFIXES)} file, or with 8 bits."
         )
 
 
@@ -215,55 +216,55 @@ def _format_of(path: Path) -> tuple[str, dict[str, object]]:
     except KeyError:
         given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         name = path.name or str(path)
-        raise PictureError(f"{name} {given}; a picture is saved as one of {', '.join(_SAVE_FORMATS)}.") from None
+        raise PictureError(f"{name} {given}; the suffix must be one of {', '.join(_SAVE_FORMATS)}.") from None
 
 
 def _save_error(error: Exception, path: Path, target: Path, limits: str) -> PictureError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         folder = target.parent.name or str(target.parent)
-        return PictureError(f"{path.name} cannot be saved because there is no folder {folder}; create it first.")
+        return PictureError(f"{path.name} cannot be saved because the folder {folder} does not exist; create it first.")
     if isinstance(error, OSError) and error.strerror:
         return PictureError(f"{path.name} cannot be saved: {error.strerror}.")
     return PictureError(f"{path.name} cannot be saved ({error}): {limits}")
 
 
 def _channels(luminance: np.ndarray, chroma: np.ndarray | None, alpha: np.ndarray | None) -> np.ndarray:
-    """Values in [0, 1] as they are written, not clipped: (H, W) or channels last."""
+    """Return the channels to write, (H, W) or channels last, scaled to [0, 1] but not clipped."""
     if luminance.ndim != 2 or (chroma is not None and chroma.shape != (2, *luminance.shape)):
         given = "none" if chroma is None else chroma.shape
         raise PictureError(
-            "A picture is made of luminance (H, W) and chroma (2, H, W) or none, "
+            "Luminance must have the shape (H, W) and chroma (2, H, W), or there is none, "
             f"but luminance {luminance.shape} and chroma {given} were given."
         )
     if alpha is not None and alpha.shape != luminance.shape:
-        raise PictureError(f"Alpha has the shape of the luminance, {luminance.shape}, but {alpha.shape} was given.")
+        raise PictureError(f"Alpha must have the shape of luminance, {luminance.shape}, but {alpha.shape} was given.")
     values = luminance if chroma is None else join_colour(luminance, chroma)
     if alpha is None:
         return values
-    # What is over black is darkened once by its alpha; a viewer would do it a second time.
+    # Values over black are already multiplied by alpha; a viewer would multiply them a second time.
     opaque = values.reshape(*luminance.shape, -1) / np.maximum(alpha, 1e-6)[..., None]
     return np.concatenate([opaque, alpha[..., None]], axis=-1)
 
 
 def _check_bits(bits: int) -> None:
     if bits not in (8, 16):
-        raise ValueError(f"A picture is written with 8 or 16 bits, but {bits} were asked for.")
+        raise ValueError(f"An image is written with 8 or 16 bits, but {bits} were given.")
 
 
 def _levels(channel: np.ndarray, bits: int = 8) -> np.ndarray:
     _check_bits(bits)
     if not np.isfinite(channel).all():
         raise PictureError(
-            "The picture to write has values that are not finite (NaN or infinite), so it cannot be shown."
+            "The image has values that are not finite (NaN or infinite), so it cannot be written; replace them first."
         )
     dtype = np.uint8 if bits == 8 else np.uint16
-    # float32 cannot tell 65535 x from its neighbours near a half level.
+    # float32 is too coarse to round 65535 x correctly near half levels.
     scaled = np.clip(channel, 0, 1) * (255 if bits == 8 else np.float64(65535))
     return np.rint(scaled).astype(dtype)
 
 
 def _save_channels(picture: Picture, path: Path, bits: int) -> None:
-    """Write what Pillow does not: colour or alpha of 16 bits in PNG and TIFF, and where a TIFF lies on Earth."""
+    """Write what Pillow cannot: 16-bit colour or alpha in PNG and TIFF, and GeoTIFF tags."""
     array = to_array(picture, bits)
     profile = picture.icc_profile if picture.chroma is not None else None
     if path.suffix.lower() in _TIFF_SUFFIXES:
@@ -279,7 +280,7 @@ def _save_channels(picture: Picture, path: Path, bits: int) -> None:
 
 
 def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
-    """A PNG of uint16 (H, W, channels)."""
+    """Encode uint16 (H, W, channels) as PNG."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -290,7 +291,7 @@ def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
         chunks.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     if exif is not None:
         chunks.append(chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    # Filter "up": differences from the row above, modulo 256, which compress better.
+    # PNG filter "up": differences from the row above, modulo 256, compress better.
     rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
     difference = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
     filtered = np.insert(difference, 0, 2, axis=1)
@@ -299,7 +300,7 @@ def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
 
 
 def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None, geo: tuple[tuple[int, Any], ...] = ()) -> bytes:
-    """A TIFF of uint8 or uint16 (H, W) or (H, W, channels), deflated; Pillow's own cannot hold nested EXIF data."""
+    """Encode uint8 or uint16 (H, W) or (H, W, channels) as deflated TIFF with nested EXIF data, which Pillow cannot."""
     height, width, channels = (*array.shape, 1)[:3]
     data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes())
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
@@ -317,7 +318,7 @@ def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None, geo: tup
     tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 1 if channels < 3 else 2
     tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
     tags[TiffImagePlugin.ROWSPERSTRIP] = height
-    # Pillow counts this from the end of what it writes.
+    # Pillow counts this offset from the end of what it writes.
     tags[TiffImagePlugin.STRIPOFFSETS] = 0
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(data)
     if channels in (2, 4):

@@ -1,1 +1,1 @@
-"""Pairs of source images: folders, lists, data sets and rows of tables."""
+"""Pairs of source images in folders, lists, data sets and tables."""

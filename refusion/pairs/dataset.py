@@ -1,4 +1,4 @@
-"""Pairs as Hugging Face `datasets`."""
+"""Load pairs of images as Hugging Face `datasets`."""
 
 import glob
 import hashlib
@@ -22,13 +22,13 @@ from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
 
 AS_STORED = Reading()
-"""Images are read by the range of their type."""
+"""Default options: values are scaled by the range of their type."""
 
 METADATA = "metadata.jsonl"
-"""The list in an imagefolder."""
+"""Name of the list in an imagefolder."""
 
 HUB_SECONDS = 20
-"""Longest time that the Hub gets to say whether there is a data set of a name."""
+"""Timeout for asking the Hub whether a data set exists."""
 
 
 @dataclass
@@ -36,11 +36,11 @@ class Pairs:
     """A data set of registered pairs.
 
     Attributes:
-        dataset: rows with a picture column ``a``, a picture column ``b`` and a ``name``.
-        skipped: what was left out and why, one sentence each (only with `skip_bad`).
-        skip_bad: leave out what cannot be used instead of raising.
+        dataset: rows with image columns ``a`` and ``b`` and a column ``name``.
+        skipped: the pairs and files that were skipped and why, one sentence each (only with `skip_bad`).
+        skip_bad: skip pairs that cannot be used instead of raising.
         reading: how the images are read.
-        notes: what a person should know of the images, as sentences; of a streamed set nothing is known.
+        notes: notes for the user on the images, as sentences; empty for a streamed data set.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
@@ -51,7 +51,7 @@ class Pairs:
 
     @property
     def streaming(self) -> bool:
-        """Whether the rows come one after the other, without random access."""
+        """Whether the rows can only be iterated, without random access."""
         return isinstance(self.dataset, datasets.IterableDataset)
 
 
@@ -68,21 +68,21 @@ def load_pairs(
     """Open a data set of registered pairs.
 
     Args:
-        source: a folder with the task's two sub-folders (matched as by `refusion.pairs.files.match_folders`); an
+        source: a folder with the task's two subfolders (matched as by `refusion.pairs.files.match_folders`); an
             imagefolder with ``metadata.jsonl`` (``a_file_name``, ``b_file_name``); a list, see
             `refusion.pairs.files.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
-            with picture columns ``a`` and ``b``.
-        task: the task, which names the two sub-folders.
+            with image columns ``a`` and ``b``.
+        task: the task, which names the two subfolders.
         split: split of a data set on the Hub.
-        skip_bad: leave out what does not fit, and list it in ``skipped``, instead of raising.
-        streaming: read rows one after the other, for sets too large for memory or disk. Pictures are then
-            checked when they are read.
-        processes: those that open it together: each checks its part of the rows, and all get the same pairs. Of a
-            streamed set, each gets its part of the rows.
-        reading: how the images are read; as the task has it if not given.
+        skip_bad: skip pairs that cannot be used, and list them in ``skipped``, instead of raising.
+        streaming: iterate over the rows, for data sets too large for memory or disk. Images are then checked when
+            they are read.
+        processes: the processes that load it together: each checks its part of the rows, and all get the same pairs.
+            Of a streamed data set, each gets its part of the rows.
+        reading: how the images are read; by default that of the task.
 
     Raises:
-        DataError: nothing usable there, unmatched names, unequal sizes or unreadable files.
+        DataError: there is no usable pair, a file has no partner, sizes differ, or a file cannot be read.
     """
     path = Path(source)
     check_source(source, task)
@@ -95,13 +95,13 @@ def load_pairs(
     elif (path / METADATA).is_file():
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     elif parquet := sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
-        # `datasets` takes names for patterns.
+        # `datasets` treats file names as patterns.
         files = [glob.escape(str(file)) for file in parquet]
         pairs = Pairs(_with_names(_load("parquet", data_files=files, split="train", streaming=streaming)))
     else:
         raise DataError(
             f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, "
-            f"and is no list ({' or '.join(sorted(LISTS))})."
+            f"and is not a list ({' or '.join(sorted(LISTS))})."
         )
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
@@ -130,7 +130,7 @@ def _from_hub(name: str, split: str, streaming: bool) -> Any:
 
     from refusion.hub.client_errors import hub_sentences
 
-    # One question with one answer, before a client that asks again and again.
+    # A single request, since `datasets` would retry many times.
     with hub_sentences(name):
         HfApi().dataset_info(name, timeout=HUB_SECONDS)
     return _load(name, split=split, streaming=streaming)
@@ -144,15 +144,15 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     if matched.problems and not skip_bad:
         raise DataError(
             f"{len(matched.problems)} file(s) have no partner: {'; '.join(matched.problems[:5])}. "
-            "Both folders must hold the same file stems; --skip-bad leaves these out."
+            "Both folders must hold the same file stems; --skip-bad skips these."
         )
     if not matched.pairs:
-        raise DataError(f"{path.name} holds no pair: no file stem is in both {' and '.join(task.folders)}.")
+        raise DataError(f"{path.name} holds no pair: no file stem occurs in both {' and '.join(task.folders)}.")
     return Pairs(_of_files(matched.pairs), matched.problems, notes=matched.notes)
 
 
 def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pairs:
-    """The pairs of a list, a row each; of a data set that came from elsewhere only files within its folder."""
+    """The pairs of a list, one per row; with `within`, files outside of this folder are rejected."""
     rows: list[tuple[str, Path | None, Path | None]] = []
     for line, row in list_rows(path):
         given = [row.get(key) for key in keys]
@@ -177,11 +177,11 @@ def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.
 
 
 def _with_names(dataset: Any) -> Any:
-    """Check the columns, keep pictures undecoded, and give every row a name."""
+    """Check the columns, keep images undecoded, and give every row a name."""
     columns = dataset.column_names or list(dataset.features or {})
     missing = [column for column in ("a", "b") if column not in columns]
     if missing:
-        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the picture columns a and b.")
+        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the image columns a and b.")
     for column in ("a", "b"):
         dataset = dataset.cast_column(column, datasets.Image(decode=False))
     if "name" not in columns:
@@ -194,7 +194,7 @@ def _row_name(row: dict[str, Any], index: int) -> str:
 
 
 def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
-    """Decode every pair once, so that a bad file stops a run before it starts and not in the middle."""
+    """Decode every pair once, so that a bad file is found before a run starts."""
     mine: list[tuple[int, str]] = []
     notes: list[tuple[int, list[str]]] = []
     for index in range(processes.rank, len(pairs.dataset), processes.count):
@@ -208,17 +208,17 @@ def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:
-        raise DataError(f"{len(bad)} pair(s) cannot be used. {' '.join(bad[:5])} --skip-bad leaves these out.")
+        raise DataError(f"{len(bad)} pair(s) cannot be used. {' '.join(bad[:5])} --skip-bad skips these.")
     pairs.skipped += bad
     if bad:
         pairs.dataset = pairs.dataset.select(good)
 
 
 def read_pictures(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[Picture, Picture]:
-    """Both images of one row.
+    """Read both images of a row.
 
     Raises:
-        PictureError: a file is unreadable, or the sizes differ.
+        PictureError: a file cannot be read, or the sizes differ.
     """
     first, second = reading.all(picture_files(row))
     check_same_size(first, second)
@@ -226,26 +226,26 @@ def read_pictures(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[Pi
 
 
 def read_row(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[np.ndarray, np.ndarray]:
-    """Luminance of one row, two float32 arrays (H, W) in [0, 1].
+    """Read the luminance of both images of a row, two float32 arrays (H, W) in [0, 1].
 
     Raises:
-        PictureError: a file is unreadable, or the sizes differ.
+        PictureError: a file cannot be read, or the sizes differ.
     """
     first, second = read_pictures(row, reading)
     return first.luminance, second.luminance
 
 
 def pair_notes(pictures: tuple[Picture, Picture], reading: Reading, task: Task) -> list[str]:
-    """What a person should know of a pair, as sentences."""
+    """Notes for the user on a pair, as sentences."""
     return [*reading.notes(pictures), *role_notes(*pictures, task)]
 
 
 def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:
-    """SHA-256 over the names and the files of all pairs, whatever their order and place; None of a streamed set.
+    """SHA-256 of the names and files of all pairs, independent of order and location; None for a streamed data set.
 
     Args:
         pairs: the data set, the same in every process.
-        processes: those that read it together, each its part.
+        processes: the processes that compute it together; each reads its part.
     """
     if pairs.streaming:
         return None
@@ -260,7 +260,7 @@ def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:
 
 
 def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:
-    """Both pictures of one row, as `refusion.images.read_picture` takes them."""
+    """Both images of a row, as sources for `refusion.images.read_picture`."""
     return _picture_file(row, "a"), _picture_file(row, "b")
 
 

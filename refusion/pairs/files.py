@@ -1,4 +1,4 @@
-"""Folders and lists of pairs: which files belong together, where the results go, and fusing what is not done yet."""
+"""Find the pairs in folders and lists, and the paths of their results."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ LISTS = frozenset({".csv", ".jsonl"})
 
 
 class DataError(ValueError):
-    """The data set cannot be used; the message names the files and what to do."""
+    """A data set cannot be used; the message names the files and says what to do."""
 
 
 def check_source(source: str | Path, task: Task) -> None:
-    """Refuse a data set that is neither here nor the name of one on the Hub.
+    """Check that a data set exists, or may be the name of one on the Hub.
 
     Args:
         source: a path, or OWNER/NAME.
@@ -40,7 +40,7 @@ def check_source(source: str | Path, task: Task) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One pair of files and where its result goes."""
+    """A pair of files and the path of its result."""
 
     name: str
     a: Path
@@ -50,12 +50,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What a folder or list asks for.
+    """The pairs of a folder or list.
 
     Attributes:
-        pairs: the pairs, in the order of their names, or of the list.
-        unmatched: what has no partner or names none, one sentence each.
-        notes: what was left out for good reason, as sentences.
+        pairs: the pairs, sorted by name, or in the order of the list.
+        unmatched: files without a partner and incomplete rows, one sentence each.
+        notes: files that were left out because they are not images to fuse, as sentences.
     """
 
     pairs: list[Job]
@@ -66,29 +66,29 @@ class Jobs:
 def match_folders(
     first: Path, second: Path, output: Path, suffix: str = ".png", patterns: tuple[str, str] = ("*", "*")
 ) -> Jobs:
-    """Pair the files of two folders and of the folders in them, or of one folder by two patterns.
+    """Pair the files of two folders and their subfolders, or of one folder with two patterns.
 
     Args:
         first: folder of the first sources.
         second: folder of the second sources; may be the same if the patterns differ.
-        output: folder of the results; it cannot be one of the two.
+        output: folder of the results; it must be neither of the two.
         suffix: suffix of the results.
-        patterns: what the names look like, with one ``*`` each for what both names share, such as ``*_ir.*`` and
-            ``*_vis.*`` (the suffix ``.*`` does not count). ``*`` alone is the stem.
+        patterns: patterns of the file names, each with one ``*`` for the common part of both names, such as ``*_ir.*``
+            and ``*_vis.*`` (the suffix ``.*`` does not count). ``*`` alone is the stem.
 
     Returns:
-        The pairs; results are named after what the names share, in folders as the sources are.
+        The pairs; results are named after the common part, in the same subfolders as the sources.
 
     Raises:
-        PictureError: the suffix is unknown; the output is a source folder; two files of a folder have one name; a
-            pattern has no ``*``; or there is no pair at all.
+        PictureError: the suffix is unknown; the output is a source folder; two files of a folder have the same name; a
+            pattern does not have exactly one ``*``; or there is no pair.
     """
     check_output(Path(f"x{suffix}"))
     if first == second and patterns[0] == patterns[1]:
-        raise PictureError("Pairs in one folder are told apart by two patterns, such as --match '*_ir.*' '*_vis.*'.")
+        raise PictureError("Pairs in one folder need two different patterns, such as --match '*_ir.*' '*_vis.*'.")
     for folder in (first, second):
         if output.exists() and output.samefile(folder):
-            raise PictureError(f"The output folder {output.name} is one of the sources; choose another.")
+            raise PictureError(f"The output folder {output.name} is one of the source folders; choose another.")
     try:
         found = [files_of(f, pattern, leave=output) for f, pattern in zip((first, second), patterns, strict=True)]
     except ValueError as error:
@@ -107,28 +107,28 @@ def match_folders(
 
 
 def refuse_doubles(files: Files, kind: type[ValueError]) -> None:
-    """Refuse a folder in which two images have one name.
+    """Reject a folder in which two images have the same name.
 
     Raises:
-        ValueError: of this kind.
+        ValueError: there are such images; the exception is of type `kind`.
     """
     for one, other in files.doubles:
-        raise kind(f"{files.where} holds both {one.name} and {other.name}; keep one of them.")
+        raise kind(f"{files.where} holds both {one.name} and {other.name}; keep only one of them.")
 
 
 def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
-    """Read a list of pairs: CSV with the columns a, b and perhaps output, or JSONL with these keys.
+    """Read a list of pairs: CSV with the columns a, b and optionally output, or JSONL with these keys.
 
     A row that does not name both files is listed as unmatched.
 
     Args:
-        path: the list; relative names in it are looked for in its folder.
+        path: the list; relative paths in it are relative to its folder.
         output: folder of the results.
-        suffix: suffix of results that the list does not name.
+        suffix: suffix of results without a name in the list.
 
     Raises:
-        PictureError: the list is damaged, has no columns a and b, no pair, or names an output twice, outside of the
-            output folder, or in an unknown format; the message gives the line.
+        PictureError: the list is damaged, has no columns a and b or no pair, or an output is named twice, outside of
+            the output folder, or in an unknown format; the message gives the line.
     """
     check_output(Path(f"x{suffix}"))
     pairs: list[Job] = []
@@ -144,10 +144,10 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
         named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
         target = output / named
         if not target.resolve().is_relative_to(output.resolve()):
-            raise PictureError(f"{where}: the output {named} lies outside of the output folder.")
+            raise PictureError(f"{where}: the output {named} lies outside of the output folder; name one inside.")
         check_output(target)
         if target in seen:
-            raise PictureError(f"{where}: the output {named} is that of line {seen[target]} too; name it differently.")
+            raise PictureError(f"{where}: line {seen[target]} has the output {named} too; give another name.")
         seen[target] = line
         pairs.append(Job(named, a, b, target))
     if not pairs:
@@ -156,29 +156,29 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
 
 
 def listed_file(folder: Path, name: str) -> Path:
-    """The file that a list in a folder names; Windows writes folders with backslashes."""
+    """Return the path of a file named in a list in this folder; backslashes of Windows are accepted."""
     path = folder / name
     return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """The rows of a CSV or JSONL file with their line numbers.
+    """Yield the rows of a CSV or JSONL file with their line numbers.
 
-    The columns of CSV are told apart by commas, semicolons or tabs, as the first line has them.
+    CSV columns are separated by commas, semicolons or tabs, detected in the first line.
 
     Raises:
-        PictureError: it is damaged; the message gives the line.
+        PictureError: the file is damaged; the message gives the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PictureError(f"{path.name} is not UTF-8 text; save it again as such.") from error
+        raise PictureError(f"{path.name} is not UTF-8 text; save it again as UTF-8.") from error
     return _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
     lines = text.splitlines()
-    # Excel may say first what it separates columns by.
+    # Excel may write the separator in a first line of its own.
     given = lines.pop(0)[4:5] if lines and lines[0].lower().startswith("sep=") else None
     first = lines[0] if lines else ""
     delimiter = given or max((",", ";", "\t"), key=first.count)
@@ -200,5 +200,5 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
         except json.JSONDecodeError as error:
             raise PictureError(f"{path.name}, line {line} is not JSON: {error.msg}.") from error
         if not isinstance(row, dict):
-            raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and perhaps output.")
+            raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and optionally output.")
         yield line, row

@@ -1,4 +1,4 @@
-"""Which files of two folders belong together: the same in every command, and every file that is left out is named."""
+"""Match the files of two folders by name, with a reason for every file that is left out; shared by all commands."""
 
 import os
 import re
@@ -13,7 +13,7 @@ SUFFIXES = frozenset(
         ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima",
     }
 )  # fmt: skip
-"""Suffixes of files that are read, in small letters."""
+"""Suffixes of images that can be read, in lower case."""
 
 OTHER_IMAGES = frozenset(
     {
@@ -22,20 +22,20 @@ OTHER_IMAGES = frozenset(
         ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
     }
 )  # fmt: skip
-"""Suffixes of images that are not read. They are matched, too, so that each of them fails with what it is."""
+"""Suffixes of images that cannot be read. They are matched too, so that the error message names their format."""
 
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is not taken, and why.
+    """A file that is left out, and why.
 
     Attributes:
         file: its path.
-        where: what its folder or group is called.
-        reason: the rest of a sentence that begins with the name of the file.
-        matters: whether it may be an image that is missed; hidden files and texts are not.
+        where: name of its folder or group.
+        reason: the rest of a sentence that starts with the name of the file.
+        matters: whether it may be an image that should be fused, unlike hidden files and text files.
     """
 
     file: Path
@@ -49,13 +49,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one folder or group by what they are matched by.
+    """The files of one folder or group, by the names that are matched.
 
     Attributes:
-        where: what it is called.
+        where: name of the folder or group.
         by_name: the images.
         left_out: the other files.
-        doubles: two files of one name, of which it cannot be said which is meant.
+        doubles: pairs of files with the same name, which are ambiguous.
     """
 
     where: str
@@ -66,10 +66,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Matched:
-    """What belongs together.
+    """The result of matching two groups of files.
 
     Attributes:
-        pairs: name, first and second file, in the order of their names.
+        pairs: name, first file and second file, sorted by name.
         left_out: all other files.
     """
 
@@ -78,12 +78,12 @@ class Matched:
 
     @property
     def problems(self) -> list[str]:
-        """Images that are left out, one sentence each."""
+        """Images that were left out, one sentence each."""
         return [str(one) for one in self.left_out if one.matters]
 
     @property
     def notes(self) -> list[str]:
-        """Files that are left out for good reason, one sentence for those of a folder and a reason."""
+        """Files that were left out because they are not images to fuse, one sentence per folder and reason."""
         groups: dict[tuple[str, str], list[Path]] = {}
         for one in self.left_out:
             if not one.matters:
@@ -94,23 +94,23 @@ class Matched:
 def _note(where: str, reason: str, files: Sequence[Path]) -> str:
     names = ", ".join(file.name for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return f"Left out of {where}, since each {reason}: {names}{more}."
+    return f"Skipped in {where}, since each {reason}: {names}{more}."
 
 
 def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> Files:
-    """All files of a folder and of the folders in it.
+    """Return all files of a folder and its subfolders.
 
     Args:
         folder: the folder.
         pattern: see `refusion.pairs.files.match_folders`.
-        leave: a folder in it that is not looked into.
+        leave: a subfolder to leave out.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: the pattern has no ``*``, or several.
+        OSError: the folder cannot be read.
+        ValueError: the pattern does not have exactly one ``*``.
     """
     if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
-        raise ValueError(f"The pattern {pattern} needs one * for what both names share, as in '*_ir.*'.")
+        raise ValueError(f"The pattern {pattern} needs one * for the common part of both names, as in '*_ir.*'.")
     expression = re.compile("(.+)".join(re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*")))
     by_stem = pattern == "*" or pattern.endswith(".*")
 
@@ -121,18 +121,18 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
         if fits is not None:
             named.append(((inner / fits.group(1)).as_posix(), file))
         else:
-            misfits.append(LeftOut(file, folder.name, f"does not fit {pattern}", False))
+            misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False))
     found = name_files(named, folder.name)
     return replace(found, left_out=(*found.left_out, *misfits))
 
 
 def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
-    """Files, in the order of their names; folders that hide are not looked into."""
+    """Yield the files, sorted by name; hidden folders are skipped."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         path = folder / entry.name
-        # A link to a folder may lead round in a circle.
+        # Links to folders may form a loop, so only their own files are taken.
         if not entry.is_dir():
             yield path
         elif not entry.name.startswith(".") and not (leave is not None and leave.exists() and leave.samefile(path)):
@@ -143,13 +143,13 @@ def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
 
 
 def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
-    """Put files under their names, where each may be an image.
+    """Index the files that may be images by name.
 
-    Names that differ only in how accents are stored (macOS takes them apart) are one name.
+    Names that differ only in how accents are stored (macOS decomposes them) are the same name.
 
     Args:
         named: name and path of each file.
-        where: what the folder or group is called.
+        where: name of the folder or group.
     """
     by_name: dict[str, Path] = {}
     left_out: list[LeftOut] = []
@@ -162,11 +162,11 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
         other = by_name.get(name)
         if other is None:
             by_name[name] = file
-        # A camera's raw file lies beside the JPEG that is read.
+        # Cameras save a raw file beside the JPEG, and only the JPEG can be read.
         elif not is_read(file):
-            left_out.append(LeftOut(file, where, f"is not read, and {other.name} has its name", False))
+            left_out.append(LeftOut(file, where, f"cannot be read, and {other.name} has the same name", False))
         elif not is_read(other):
-            left_out.append(LeftOut(other, where, f"is not read, and {file.name} has its name", False))
+            left_out.append(LeftOut(other, where, f"cannot be read, and {file.name} has the same name", False))
             by_name[name] = file
         else:
             doubles.append((other, file))
@@ -182,7 +182,7 @@ def match(first: Files, second: Files) -> Matched:
     ]
     names = sorted(first.by_name.keys() & second.by_name.keys())
     pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
-    # Two patterns in one folder see the same other files, and those of the other pattern.
+    # With two patterns in one folder, each leaves out the files that the other matches.
     taken = {*first.by_name.values(), *second.by_name.values()}
     left_out = {one.file: one for one in (*first.left_out, *second.left_out) if one.file not in taken}
     left_out |= {one.file: one for one in alone}
@@ -190,12 +190,12 @@ def match(first: Files, second: Files) -> Matched:
 
 
 def is_read(file: Path) -> bool:
-    """Whether the suffix is that of an image that is read."""
+    """Whether the suffix is that of an image that can be read."""
     return file.suffix.lower() in SUFFIXES
 
 
 def nfc(name: str) -> str:
-    """A name with each accent in one character with its letter."""
+    """Normalize a name to Unicode NFC, with each accented letter as one character."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -205,7 +205,7 @@ def _not_an_image(file: Path) -> tuple[str, bool] | None:
         return "is a hidden file", False
     packed = file.name.lower().endswith(".nii.gz")
     if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not packed:
-        return "has no suffix of an image", False
+        return "does not have the suffix of an image", False
     if file.is_symlink() and not file.exists():
-        return f"is a link to {file.readlink()}, which is not there; fetch the file, or remove the link", True
+        return f"is a link to {file.readlink()}, which does not exist; add that file, or remove the link", True
     return None if file.is_file() else ("is not a regular file", True)

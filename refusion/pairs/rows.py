@@ -1,4 +1,4 @@
-"""Where the rows of a bulk fusion come from: pairs of undecoded images, in parts that can be read anywhere."""
+"""Sources of bulk fusion: pairs of undecoded images, in parts that any worker can read."""
 
 import hashlib
 import io
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH_ROWS = 16
-"""Rows of a Parquet file that are in memory at a time."""
+"""Number of rows of a Parquet file in memory at a time."""
 
 METADATA = "metadata.jsonl"
 
 _CONNECTIONS = 16
-"""Files that are looked at together."""
+"""Number of Parquet footers that are read concurrently."""
 
 _MAGIC = frozenset("*?[")
 
 Columns: TypeAlias = tuple[str, str] | None
-"""The two image columns, if they are chosen."""
+"""The names of the two image columns, or None for the default."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Row:
     """One pair of a source.
 
     Attributes:
-        index: its place in the source, from 0.
-        id: what the source calls it, or its index.
-        sources: both images in the order of the task, as `refusion.images.read_picture` takes them; what is missing
-            says so when it is read.
+        index: its index in the source, from 0.
+        id: its id in the source, or its index.
+        sources: both images in the order of the task, for `refusion.images.read_picture`; a missing image raises
+            `PictureError` when it is read.
     """
 
     index: int
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows `start` to `stop` of a place: of a row group, a table, or a pair of files."""
+    """Rows `start` to `stop` of a place: a row group, a table, or a pair of files."""
 
     place: Any
     start: int
@@ -64,7 +64,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a source that follow each other: index of the first one, how many, and where they are."""
+    """Consecutive rows of a source: the index of the first row, their number, and where they are."""
 
     first: int
     rows: int
@@ -73,14 +73,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """Pairs in an order that is always the same.
+    """Pairs in a fixed order.
 
     Attributes:
-        read: gives the rows of a part; raises `DataError` if they cannot be read. It can be pickled.
-        places: where the rows are, and how many in each place.
-        names: digest of what the rows are called and how many there are.
-        content: digest of sizes and Parquet footers, so that no image is read for it; or the commit on the Hub.
-        left_out: what has no partner, a sentence each.
+        read: yields the rows of a part; raises `DataError` if they cannot be read. It can be pickled.
+        places: where the rows are, and the number of rows in each place.
+        names: digest of the names and the number of the rows.
+        content: digest of file sizes or Parquet footers, which needs no reading of images; or the commit on the Hub.
+        left_out: files without a partner, one sentence each.
     """
 
     read: Callable[[Part], Iterator[Row]]
@@ -95,7 +95,7 @@ class Source:
         return sum(rows for _, rows in self.places)
 
     def parts(self, size: int) -> list[Part]:
-        """All rows, `size` in each part but the last: always the same parts."""
+        """Split all rows into parts of `size` rows, fewer in the last one; the parts are always the same."""
         parts: list[Part] = []
         pieces: list[Piece] = []
         first = held = 0
@@ -112,8 +112,8 @@ class Source:
         return [*parts, Part(first, held, tuple(pieces))] if held else parts
 
 
-class _Later(io.BytesIO):
-    """A file whose content is fetched when it is read."""
+class _LazyFile(io.BytesIO):
+    """A file whose content is fetched when it is first read."""
 
     def __init__(self, name: str, fetch: Callable[[], bytes]) -> None:
         super().__init__()
@@ -125,11 +125,11 @@ class _Later(io.BytesIO):
         return super().seek(*place)
 
 
-def _missing(index: int, which: str, problem: str = "is missing") -> _Later:
+def _missing(index: int, which: str, problem: str = "is missing") -> _LazyFile:
     def refuse() -> bytes:
         raise PictureError(f"The image {which} of row {index} {problem}.")
 
-    return _Later("", refuse)
+    return _LazyFile("", refuse)
 
 
 def _read_table(
@@ -139,7 +139,10 @@ def _read_table(
     rows: Callable[[Piece], Iterable[dict[str, Any] | str]],
     folders: Sequence[Path] = (),
 ) -> Iterator[Row]:
-    """The rows of a part of a table; a string says why there is none. Paths in it may lead into some folders."""
+    """Yield the rows of a part of a table.
+
+    A string in place of a row is the reason why it cannot be read. Paths in rows are accepted only inside `folders`.
+    """
     for index, row in enumerate((row for piece in part.pieces for row in rows(piece)), part.first):
         if isinstance(row, str):
             yield Row(index, str(index), (_missing(index, "A", row), _missing(index, "B", row)))
@@ -155,9 +158,9 @@ def _image(index: int, which: str, value: Any, folders: Sequence[Path]) -> "Path
         file = io.BytesIO(content)
         file.name = f"image {which} of row {index}"
         return file
-    # A data set from elsewhere must not make this program open any file of this machine.
+    # A data set from elsewhere must not be able to open arbitrary files of this machine.
     if path and not any(Path(str(path)).resolve().is_relative_to(folder) for folder in folders):
-        return _missing(index, which, "is only a path; the data set must hold the bytes of its images")
+        return _missing(index, which, "is only a path; the data set must contain the bytes of its images")
     return Path(str(path)) if path else _missing(index, which)
 
 
@@ -177,13 +180,16 @@ def _rows_of_group(piece: Piece, filesystem: fs.FileSystem, columns: Sequence[st
                 if index >= piece.stop:
                     return
     except (pa.ArrowException, OSError) as error:
-        # Either the file is out of reach, which this says, or it is damaged here.
+        # This raises if the whole file cannot be read; otherwise only these rows are damaged.
         _look(filesystem, path)
         yield from [f"cannot be read ({error})"] * (piece.stop - max(index, piece.start))
 
 
 def _read_files(part: Part, store: Store | None = None, folder: Path | None = None) -> Iterator[Row]:
-    """The rows of a part whose places are ids and two paths, in a store or of this machine, perhaps within a folder."""
+    """Yield the rows of a part whose places are an id and two paths, in a store or on this machine.
+
+    With `folder`, files outside of it are rejected.
+    """
     for index, piece in enumerate(part.pieces, part.first):
         name, *paths = piece.place
         a, b = (_file(index, "AB"[i], path, store, folder) for i, path in enumerate(paths))
@@ -194,9 +200,9 @@ def _file(index: int, which: str, path: str | None, store: Store | None, folder:
     if not path:
         return _missing(index, which)
     if store is not None:
-        return _Later(PurePosixPath(path).name, partial(store.read, path))
+        return _LazyFile(PurePosixPath(path).name, partial(store.read, path))
     if folder and not Path(path).resolve().is_relative_to(folder.resolve()):
-        return _missing(index, which, f"lies outside of {folder.name}")
+        return _missing(index, which, f"lies outside of the folder {folder.name}")
     return Path(path)
 
 
@@ -209,24 +215,24 @@ def open_source(
     revision: str | None = None,
     streaming: bool = False,
 ) -> Source:
-    """Open the pairs that are to be fused; no image is read.
+    """Open the pairs to fuse; no image is read.
 
     Args:
-        source: a folder with the task's two sub-folders (matched by file stem) or with ``metadata.jsonl``, as training
-            takes it; a Parquet file, a pattern such as ``'part-*.parquet'``, or a folder of them; a CSV or JSONL list
+        source: a folder with the task's two subfolders (matched by file stem) or with ``metadata.jsonl``, as for
+            training; a Parquet file, a pattern such as ``'part-*.parquet'``, or a folder of them; a CSV or JSONL list
             with the columns ``a`` and ``b``; or OWNER/NAME of a data set on the Hub. Parquet files and the two
-            sub-folders may also be in an object store: ``s3://``, ``gs://``, ``hf://`` and what else pyarrow opens.
+            subfolders may also be in an object store that pyarrow supports: ``s3://``, ``gs://``, ``hf://``.
         task: the task.
-        columns: the two image columns; named as the task's sub-folders, or a and b, if not given.
-        id_column: column of the ids; the file stem, or the row's index, if not given.
+        columns: the two image columns; by default named like the task's subfolders, or a and b.
+        id_column: column of the ids; by default the id is the file stem or the row's index.
         split: split of a data set on the Hub.
         revision: branch, tag or commit on the Hub.
-        streaming: read the Parquet files of a data set on the Hub where they are, without keeping them.
+        streaming: read the Parquet files of a data set on the Hub remotely, without storing them.
 
     Raises:
         DataError: there is no such source, it holds no pair, or a column is missing.
         PictureError: the list is damaged.
-        ModelError: there is no such data set on the Hub, or it cannot be reached.
+        ModelError: there is no such data set on the Hub, or the Hub cannot be reached.
     """
     path, here = Path(source), fs.LocalFileSystem()
     if "://" in str(source):
@@ -254,7 +260,8 @@ def open_source(
         )
     if columns or id_column:
         raise DataError(
-            f"{path.name} has no columns to choose: its pairs are called after their files; leave that out."
+            f"{path.name} has no columns to choose from: its pairs are named after their files; leave out --columns "
+            "and --id-column."
         )
     if in_folders:
         jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
@@ -283,7 +290,7 @@ def _size(path: str) -> int | None:
 
 
 def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[Row]]) -> Source:
-    """Every row of a list becomes a row, also one that names no file."""
+    """Open the rows of a list, including those that name no file."""
     pairs: list[tuple[str, str | None, str | None]] = []
     for _, row in list_rows(path):
         a, b = (str(listed_file(path.parent, str(row[key]))) if row.get(key) else None for key in keys)
@@ -314,7 +321,7 @@ def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) 
     if not pairs:
         raise DataError(f"{shown} holds neither Parquet files nor pairs in {' and '.join(task.folders)}.")
     used = {path for _, *both in pairs for path in both}
-    left_out = tuple(f"{name} has no partner, or is no image" for name in sizes if name not in used)
+    left_out = tuple(f"{name} has no partner, or is not an image" for name in sizes if name not in used)
     return _pairs_of_files(pairs, partial(_read_files, store=store), sizes.get, left_out)
 
 
@@ -323,7 +330,7 @@ def _opened(filesystem: fs.FileSystem, path: str) -> pq.ParquetFile:
 
 
 def _look(filesystem: fs.FileSystem, path: str) -> tuple[pa.Schema, list[int], bytes]:
-    """Schema and rows of the row groups of a Parquet file, and its footer: where the chunks are, and how large."""
+    """Schema, rows of each row group, and footer of a Parquet file, which has the place and size of every chunk."""
     try:
         with _opened(filesystem, path) as parquet, filesystem.open_input_file(path) as file:
             metadata = parquet.metadata
@@ -338,7 +345,7 @@ def _parquet(
     filesystem: fs.FileSystem, files: Sequence[str], what: str, task: Task, columns: Columns, id_column: str | None
 ) -> Source:
     if not files:
-        raise DataError(f"No file fits {what!r}; give Parquet files.")
+        raise DataError(f"No file matches {what!r}; give Parquet files.")
     places: list[tuple[Any, int]] = []
     names, content = hashlib.sha256(), hashlib.sha256()
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
@@ -356,14 +363,14 @@ def _parquet(
     read = partial(_read_table, columns=columns, id_column=id_column, rows=rows)
     opened = Source(read, places, names.hexdigest(), content.hexdigest())
     if opened.total == 0:
-        raise DataError(f"{what} holds no row.")
+        raise DataError(f"{what} holds no rows, so there is nothing to fuse.")
     return opened
 
 
 def _choose_columns(
     names: Sequence[str], what: str, task: Task, columns: Columns, id_column: str | None
 ) -> tuple[str, str]:
-    """The two image columns.
+    """Return the names of the two image columns.
 
     Raises:
         DataError: one of them, or the id column, is missing.
@@ -373,11 +380,11 @@ def _choose_columns(
     if chosen is None:
         needed = ", or ".join(" and ".join(choice) for choice in choices)
         raise DataError(
-            f"{what} has the columns {', '.join(names)}; the two image columns are {needed}, "
-            "or those that --columns names."
+            f"{what} has the columns {', '.join(names)}; the two image columns must be {needed}, "
+            "or be given with --columns."
         )
     if id_column and id_column not in names:
-        raise DataError(f"{what} has the columns {', '.join(names)}; there is no {id_column} to take the ids from.")
+        raise DataError(f"{what} has the columns {', '.join(names)}, but no column {id_column} for the ids.")
     return chosen
 
 
@@ -385,7 +392,7 @@ def _check_image_type(kind: pa.DataType, column: str, what: str) -> None:
     is_image = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
     if not (is_image or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise DataError(
-            f"The column {column} of {what} holds {kind}; an image column holds the bytes of image files, "
+            f"The column {column} of {what} holds {kind}; an image column must hold the bytes of image files, "
             "as images of `datasets` or as binary."
         )
 
@@ -417,8 +424,8 @@ def _on_hub(
             stores = [Store.at(file) for file in known.get(split, [])]
             if not stores or not all(store.name.endswith(".parquet") for store in stores):
                 raise DataError(
-                    f"The split {split} of {name} is not in Parquet files, which alone can be read without keeping "
-                    "them; leave out --streaming and --ray, or save it as Parquet files."
+                    f"The split {split} of {name} is not in Parquet files, and only these can be streamed; "
+                    "leave out --streaming and --ray, or save it as Parquet files."
                 )
             files = [store.root for store in stores]
             opened = _parquet(stores[0].filesystem, files, name, task, columns, id_column)

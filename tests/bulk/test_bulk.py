@@ -71,7 +71,7 @@ def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
     assert result.code == 1
     assert "16 fused, 4 failed, 0 of these rows done before." in result.out
     assert "20 rows in" in result.out
-    assert "pair 3: image A of row 3 is not a picture" in result.err
+    assert "pair 3: image A of row 3 is not an image" in result.err
     assert "pair 5: The image B of row 5 is missing." in result.err
     assert "pair 8: The two sources must show the same scene" in result.err
     assert "pair 13: The image A of row 13 is only a path" in result.err
@@ -131,7 +131,7 @@ def test_a_row_without_images_is_a_failed_row(model, pair_folder, tmp_path):
         assert f"1 fused, {failed} failed" in result.out
         assert "The image A of row 0 is missing." in result.err
         assert "The image A of row 1 is missing." in result.err
-    assert "The image B of row 3 lies outside of [1] images." in result.err
+    assert "The image B of row 3 lies outside of the folder [1] images." in result.err
 
 
 def test_a_damaged_row_group_fails_alone(model, tmp_path):
@@ -231,7 +231,7 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     full.mkdir()
     (full / "other.txt").write_text("")
     assert "no folder or file" in refused(tmp_path / "nothing", out, *common)
-    assert "No file fits" in refused(tmp_path / "nothing*.parquet", out, *common)
+    assert "No file matches" in refused(tmp_path / "nothing*.parquet", out, *common)
     assert "the two image columns are ir and depth" in refused(source, out, *common, "--columns", "ir", "depth")
     assert "has the columns name, ir, vis; there is no key" in refused(source, out, *common, "--id-column", "key")
     assert "no columns to choose" in refused(pair_folder, out, *common, "--id-column", "key")
@@ -244,7 +244,7 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     (tmp_path / "cut.parquet").write_bytes(source.read_bytes()[:-20])
     assert "cut.parquet cannot be read as Parquet" in refused(tmp_path / "cut.parquet", out, *common)
     pq.write_table(pa.table({"a": ["x.png"], "b": ["y.png"]}), tmp_path / "names.parquet")
-    assert "holds the bytes" in refused(tmp_path / "names.parquet", out, *common)
+    assert "must hold the bytes" in refused(tmp_path / "names.parquet", out, *common)
     write(tmp_path / "empty.parquet", [])
     assert "holds no row" in refused(tmp_path / "empty.parquet", out, *common)
     assert not out.exists()

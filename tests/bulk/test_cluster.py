@@ -78,7 +78,7 @@ def test_rows_are_those_of_one_process_and_failures_are_tried_again(cluster, emb
     assert "36 fused, 4 failed, 0 of these rows done before." in said
     assert "40 rows in" in said
     assert "with 2 processes" in said
-    assert "image A of row 3 is not a picture" in " ".join(error.split())
+    assert "image A of row 3 is not an image" in " ".join(error.split())
     assert shards(out) == shards(whole)
     assert results(out) == results(whole)
     good = pairs(ROWS)

@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_sentence(uninterrupted, tmp
             killed.extend(p for p in psutil.Process().children(recursive=True) if is_worker(p))
             os.kill(killed[0].pid, signal.SIGKILL)
 
-    with pytest.raises(ChildProcessError, match="the same command goes on"):
+    with pytest.raises(ChildProcessError, match="run the same command again to resume"):
         package.fuse_dataset(source, out, model=MODEL, rows_per_shard=2, workers=2, progress=kill_a_worker)
     assert shards(out)
     summary = package.fuse_dataset(source, out, model=MODEL, workers=1)

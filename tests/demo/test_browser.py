@@ -336,7 +336,7 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_in_a_toast(visit, tmp_pa
     bad = tmp_path / "bad.png"
     bad.write_text("no image at all")
     panel.locator('.sources input[type="file"]').first.set_input_files(bad)
-    panel.get_by_role("alert").get_by_text("bad.png is not a picture that can be read").first.wait_for()
+    panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first.wait_for()
     panel.get_by_role("button", name="Remove Image").first.click()
     fuse(panel)
     page.locator(".toast-body").get_by_text("The infrared picture is missing").wait_for()

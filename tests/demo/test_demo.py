@@ -212,14 +212,14 @@ def test_the_same_file_twice_is_refused(client, pair):
 def test_a_file_that_is_no_picture_is_refused_without_a_path(server, client, pair, tmp_path):
     (tmp_path / "notes.png").write_text("no picture")
     said = refusal(client, tmp_path / "notes.png", pair[1])
-    assert said.startswith("notes.png is not a picture")
+    assert said.startswith("notes.png is not an image")
     assert str(server.uploads) not in said
     assert "Traceback" not in server.log.read_text()
 
 
 @needs_weights
 @pytest.mark.parametrize(
-    ("kind", "said"), [("gif", "a GIF"), ("pdf", "a PDF"), ("eps", "not a picture"), ("ppm", "a Netpbm image")]
+    ("kind", "said"), [("gif", "a GIF"), ("pdf", "a PDF"), ("eps", "not an image"), ("ppm", "a Netpbm image")]
 )
 def test_formats_that_are_not_listed_are_not_decoded(client, pair, tmp_path, kind, said):
     Image.new("RGB", (64, 48)).save(tmp_path / f"picture.{kind}")
@@ -399,7 +399,7 @@ def test_what_is_kept_decoded_is_bounded(tmp_path, monkeypatch):
         uploads.read(path)
         path.write_bytes(b"gone")
     assert uploads.read(paths[1]).size == uploads.read(paths[2]).size == (64, 48)
-    with pytest.raises(SourceError, match=r"0\.png is not a picture"):
+    with pytest.raises(SourceError, match=r"0\.png is not an image"):
         uploads.read(paths[0])
 
 

@@ -40,30 +40,30 @@ def archive():
 NIFTI = struct.pack("<i", 348) + bytes(340) + b"n+1\0" + bytes(2000)
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
 FILES = {
-    "an LFS pointer": (LFS, "a pointer of Git LFS and not the image itself. Fetch the image with: git lfs pull"),
+    "an LFS pointer": (LFS, "a Git LFS pointer and not the image itself. Fetch the image with: git lfs pull"),
     "a web page": (b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title>", r"a web page \(HTML\)"),
     "a web page in capitals": (b"\xef\xbb\xbf<HTML lang='en'>", r"a web page \(HTML\)"),
     "an answer of a server": (
         b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
-        r"a text \(XML or JSON\)",
+        r"a text file \(XML or JSON\)",
     ),
-    "JSON": (b'{"message": "Not Found"}', r"a text \(XML or JSON\)"),
+    "JSON": (b'{"message": "Not Found"}', r"a text file \(XML or JSON\)"),
     "SVG": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing. Export it as PNG"),
     "GIF": (saved("GIF"), "a GIF, which may hold several frames"),
     "NIfTI": (NIFTI, "a NIfTI volume. Load it with nibabel"),
-    "packed NIfTI": (gzip.compress(NIFTI), r"a NIfTI volume \(packed with gzip\)"),
-    "gzip": (gzip.compress(b"something else"), "a file packed with gzip. Unpack it"),
-    "npy": (npy(), r"an array of NumPy \(.npy\). Load it with numpy.load"),
+    "packed NIfTI": (gzip.compress(NIFTI), r"a NIfTI volume \(compressed with gzip\)"),
+    "gzip": (gzip.compress(b"something else"), "a gzip file. Unpack it"),
+    "npy": (npy(), r"a NumPy array \(.npy\). Load it with numpy.load"),
     "npz": (npz(), r"an archive of NumPy arrays \(.npz\)"),
     "ZIP": (archive(), "a ZIP archive. Unpack it"),
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100), "a JPEG 2000 image"),
     "a codestream of JPEG 2000": (b"\xff\x4f\xff\x51" + bytes(100), "a JPEG 2000 image"),
     "JPEG XL": (b"\xff\x0a" + bytes(100), "a JPEG XL image"),
-    "CR2": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(100), "a raw file of a camera. Develop it first"),
-    "CR3": (b"\0\0\0\x18ftypcrx " + bytes(100), "a raw file of a camera. Develop it first"),
-    "RAF": (b"FUJIFILMCCD-RAW 0201" + bytes(100), "a raw file of a camera. Develop it first"),
-    "ORF": (b"IIRO\x08\0\0\0" + bytes(100), "a raw file of a camera. Develop it first"),
-    "RW2": (b"IIU\0\x18\0\0\0" + bytes(100), "a raw file of a camera. Develop it first"),
+    "CR2": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(100), "a camera raw file. Develop it first"),
+    "CR3": (b"\0\0\0\x18ftypcrx " + bytes(100), "a camera raw file. Develop it first"),
+    "RAF": (b"FUJIFILMCCD-RAW 0201" + bytes(100), "a camera raw file. Develop it first"),
+    "ORF": (b"IIRO\x08\0\0\0" + bytes(100), "a camera raw file. Develop it first"),
+    "RW2": (b"IIU\0\x18\0\0\0" + bytes(100), "a camera raw file. Develop it first"),
     "MP4": (b"\0\0\0\x20ftypisom" + bytes(100), "a video"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
     "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(100), "a MATLAB file"),
@@ -82,7 +82,7 @@ def test_it_is_called_by_its_name(tmp_path, kind):
     for source in (tmp_path / "scene.png", io.BytesIO(content)):
         with pytest.raises(PictureError, match=words) as caught:
             read_picture(source)
-        assert str(caught.value).endswith("PNG, JPEG, TIFF, BMP or WebP are read.")
+        assert str(caught.value).endswith("PNG, JPEG, TIFF, BMP or WebP can be read.")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])

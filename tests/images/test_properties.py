@@ -65,7 +65,7 @@ def test_whole_levels_come_back_exactly(array):
 @given(picture_arrays(), st.one_of(st.just("own"), st.tuples(st.floats(-9, 9), st.floats(-9, 9))))
 def test_windows_give_values_in_range_or_a_sentence(array, window):
     if window != "own" and not window[0] < window[1]:
-        with pytest.raises(PictureError, match="A window is two numbers"):
+        with pytest.raises(PictureError, match="A window must be two numbers"):
             read_picture(array, window=window)
         return
     try:

@@ -34,9 +34,9 @@ def test_infrared_and_visible_exchanged():
     assert role_notes(grey, visible, IR_VIS) == []
     assert role_notes(grey, grey, IR_VIS) == []
     (note,) = role_notes(visible, grey, IR_VIS)
-    assert "is a colour image, and array, the visible one, is grey: they look exchanged" in note
+    assert "is a colour image, and array, the visible one, is grey: they look swapped" in note
     (note,) = role_notes(visible, false_colours(GREY, cv2.COLORMAP_JET), IR_VIS)
-    assert "is in false colours: they look exchanged" in note
+    assert "is in false colours: they look swapped" in note
     (note,) = role_notes(visible, visible, IR_VIS)
     assert "is coloured, and only its brightness is fused" in note
 
@@ -62,7 +62,7 @@ def test_exposures_and_scans_exchanged():
     assert "given as the under-exposed source but is brighter" in note
     pet, mri = false_colours(GREY, cv2.COLORMAP_HOT), read_picture(GREY)
     assert role_notes(pet, mri, MEDICAL) == role_notes(mri, mri, MEDICAL) == []
-    assert "given as the MRI but is coloured: they look exchanged" in role_notes(mri, pet, MEDICAL)[0]
+    assert "given as the MRI but is coloured: they look swapped" in role_notes(mri, pet, MEDICAL)[0]
     assert role_notes(bright, dark, get_task("multi-focus")) == []
 
 
@@ -78,7 +78,7 @@ def test_every_command_says_so(tmp_path):
         ["evaluate", "--data", tmp_path / "pairs", "--model", model],
         ["explain", *pair, "-o", tmp_path / "explained"],
     ):
-        assert "they look exchanged" in refusion(*arguments).err
+        assert "they look swapped" in refusion(*arguments).err
 
 
 @pytest.mark.slow
@@ -161,4 +161,4 @@ def test_a_profile_that_cannot_be_read_is_said():
     broken = Picture(a.luminance, a.chroma, "b.png", icc_profile=bytes(16) + b"RGB " + bytes(200))
     same, note = share_profile(broken, a)
     assert same is broken
-    assert "cannot be brought to one" in (note or "")
+    assert "cannot be converted" in (note or "")

@@ -58,7 +58,7 @@ def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, 
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / "out", "--model", model)
     assert result.code == 1
     assert "4 fused, 0 already there, 2 failed." in result.out
-    assert "scene2: scene2.png is not a picture" in result.err
+    assert "scene2: scene2.png is not an image" in result.err
     assert "scene4: The two sources must show the same scene" in result.err
     assert "lonely.png in vis has no partner" in result.err
     assert fused_names(tmp_path / "out") == [f"scene{k}.png" for k in (0, 1, 3, 5)]
@@ -79,7 +79,7 @@ def test_patterns_pair_files_of_one_folder(model, tmp_path):
 
 def test_folders_that_do_not_fit_are_refused(pair_folder, tmp_path):
     ir, vis = pair_folder / "ir", pair_folder / "vis"
-    with pytest.raises(PictureError, match="output folder ir is one of the sources"):
+    with pytest.raises(PictureError, match="output folder ir is one of the source folders"):
         match_folders(ir, vis, ir)
     with pytest.raises(PictureError, match="has a partner"):
         match_folders(ir, vis, tmp_path / "out", patterns=("*_ir.*", "*_vis.*"))
@@ -115,7 +115,7 @@ def test_lists(model, pair_folder, tmp_path):
         ("x,y\n1,2\n", "line 2: a and b must name a file"),
         ("a,b,output\n1.png,2.png,../over.png\n", "outside of the output folder"),
         ("a,b,output\n1.png,2.png,o.gif\n", "ends in .gif"),
-        ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: the output o.png is that of line 2"),
+        ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: line 2 has the output o.png too"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):

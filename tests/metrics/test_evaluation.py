@@ -121,7 +121,7 @@ def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_fold
     assert list(reasons) == ["scene0", "scene1", "scene3", "scene4", "scene5"]
     assert "no fused picture scene0 in averages" in reasons["scene0"]
     assert "(scene1.png) is 60 x 48, but its sources are 64 x 48" in reasons["scene1"]
-    assert "scene3.png is not a picture" in reasons["scene3"]
+    assert "scene3.png is not an image" in reasons["scene3"]
     assert "scene4.png is an empty file" in reasons["scene4"]
     assert "64 x 40" in reasons["scene5"]
 

@@ -105,7 +105,7 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path, make, message):
 def test_folders_without_a_common_stem_are_refused(pair_folder, streaming):
     for picture in (pair_folder / "vis").iterdir():
         picture.rename(picture.with_stem(f"other-{picture.stem}"))
-    with pytest.raises(DataError, match="no file stem is in both ir and vis"):
+    with pytest.raises(DataError, match="no file stem occurs in both ir and vis"):
         load_pairs(pair_folder, IR_VIS, skip_bad=True, streaming=streaming)
 
 
@@ -117,7 +117,7 @@ def test_two_files_of_one_stem_are_refused(pair_folder):
 
 def test_parquet_without_the_columns_is_refused(tmp_path):
     datasets.Dataset.from_dict({"left": [1], "b": [2]}).to_parquet(tmp_path / "wrong.parquet")
-    with pytest.raises(DataError, match="left, b; it needs the picture columns a and b"):
+    with pytest.raises(DataError, match="left, b; it needs the image columns a and b"):
         load_pairs(tmp_path / "wrong.parquet", IR_VIS)
 
 

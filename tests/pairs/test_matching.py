@@ -73,11 +73,11 @@ def test_a_broken_link_is_named_with_where_it_leads(both):
     assert [job.name for job in found.pairs] == ["scene"]
     assert len(found.unmatched) == 2
     assert (
-        "annexed.png in ir is a link to ../.git/annex/objects/not-fetched.png, which is not there"
+        "annexed.png in ir is a link to ../.git/annex/objects/not-fetched.png, which does not exist"
         in (found.unmatched[0])
     )
     assert load_pairs(both, TASK, skip_bad=True).skipped == found.unmatched
-    with pytest.raises(DataError, match="which is not there"):
+    with pytest.raises(DataError, match="which does not exist"):
         load_pairs(both, TASK)
 
 
@@ -93,9 +93,10 @@ def test_hidden_files_and_texts_are_left_out_with_a_word_and_stop_nothing(both):
     assert pairs.skipped == []
     assert found.notes == pairs.notes
     told = " ".join(found.notes)
-    assert "Left out of ir, since each is a hidden file: ._scene.png." in told
+    assert "Skipped in ir, since each is a hidden file: ._scene.png." in told
     assert (
-        "Left out of vis, since each has no suffix of an image: Thumbs.db, scene0.txt, scene1.txt and 3 more." in told
+        "Skipped in vis, since each does not have the suffix of an image: Thumbs.db, scene0.txt, scene1.txt and 3 more."
+        in told
     )
 
 
