@@ -222,7 +222,7 @@ def _format_of(path: Path) -> tuple[str, dict[str, object]]:
 def _save_error(error: Exception, path: Path, target: Path, limits: str) -> PictureError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         folder = target.parent.name or str(target.parent)
-        return PictureError(f"{path.name} cannot be saved because the folder {folder} does not exist; create it first.")
+        return PictureError(f"{path.name} cannot be saved because there is no folder {folder}; create it first.")
     if isinstance(error, OSError) and error.strerror:
         return PictureError(f"{path.name} cannot be saved: {error.strerror}.")
     return PictureError(f"{path.name} cannot be saved ({error}): {limits}")

@@ -232,7 +232,7 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     (full / "other.txt").write_text("")
     assert "no folder or file" in refused(tmp_path / "nothing", out, *common)
     assert "No file matches" in refused(tmp_path / "nothing*.parquet", out, *common)
-    assert "the two image columns are ir and depth" in refused(source, out, *common, "--columns", "ir", "depth")
+    assert "the two image columns must be ir and depth" in refused(source, out, *common, "--columns", "ir", "depth")
     assert "has the columns name, ir, vis; there is no key" in refused(source, out, *common, "--id-column", "key")
     assert "no columns to choose" in refused(pair_folder, out, *common, "--id-column", "key")
     assert "there is no task" in refused(source, out, *common, "--task", "sharp").lower()
