@@ -233,7 +233,7 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     assert "no folder or file" in refused(tmp_path / "nothing", out, *common)
     assert "No file matches" in refused(tmp_path / "nothing*.parquet", out, *common)
     assert "the two image columns must be ir and depth" in refused(source, out, *common, "--columns", "ir", "depth")
-    assert "has the columns name, ir, vis; there is no key" in refused(source, out, *common, "--id-column", "key")
+    assert "has the columns name, ir, vis, but no column key" in refused(source, out, *common, "--id-column", "key")
     assert "no columns to choose" in refused(pair_folder, out, *common, "--id-column", "key")
     assert "there is no task" in refused(source, out, *common, "--task", "sharp").lower()
     assert "There is no device" in refused(source, out, *common, "--device", "tpu")
