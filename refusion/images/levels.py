@@ -155,7 +155,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     elif chosen is not None:
         ends = chosen
         if wanted is not None:
-            _check_not_beside(valid, ends, name)
+            _check_overlaps(valid, ends, name)
     scaled = _scaled(values, ends, name, clip=clip)
     if scalable and chosen != "own" and (wanted is not None or not clip):
         levels = _levels_of(valid, ends, given=wanted is not None)
@@ -218,7 +218,7 @@ def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool) ->
     return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given)
 
 
-def _check_not_beside(values: np.ndarray, window: tuple[float, float], name: str) -> None:
+def _check_overlaps(values: np.ndarray, window: tuple[float, float], name: str) -> None:
     low, high = window
     if not ((values >= low) & (values <= high)).any():
         raise PictureError(
