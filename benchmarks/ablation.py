@@ -12,6 +12,7 @@ modules. It says what a loss that was learned to its end is worth, at the budget
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import sys
@@ -30,6 +31,7 @@ from refusion.hub.folder import (
     save_weights,
 )
 from refusion.hub.names import local_folder, locate
+from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule
@@ -65,10 +67,14 @@ VARIANTS: dict[str, str] = {
 }
 PROPOSAL = "frozen-proposal"
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
+UNSEEN = {"ir-vis": ("heat", "bright"), "multi-focus": ("sharp",)}
+"""What metrics do not see, by task."""
+
 RESULT = "result.json"
 DEFINITIONS = (
     "Means over the validation pairs: 8-bit luminance of the bare network output (no output range, no anchor); MI in "
-    "nats; MI, VIF and SSIM summed over both sources, CC their mean. w and v: mean ± standard deviation of the first "
+    "nats; MI, VIF and SSIM summed over both sources, CC their mean; heat, bright and sharp see what they do not. "
+    "w and v: mean ± standard deviation of the first "
     f"source's weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of these pairs. Seconds: training "
     "alone, as measured, whatever else ran. A variant with fixed weights (average, max-...) makes the same fusion "
     "updates, but no outer ones, and so costs less time."
@@ -113,8 +119,15 @@ class Result:
     device: str
 
     def means(self) -> dict[str, float]:
-        """Means over the validation pairs, by metric."""
-        return {metric: statistics.fmean(row[metric] for row in self.scores.values()) for metric in METRICS}
+        """Means over the validation pairs, by figure; without those in which it has no meaning."""
+        rows = list(self.scores.values())
+        known = {n: [row[n] for row in rows if not math.isnan(row[n])] for n in figures_of(self.asked.task)}
+        return {name: statistics.fmean(values) if values else math.nan for name, values in known.items()}
+
+
+def figures_of(task: str) -> tuple[str, ...]:
+    """Names of the figures of a task."""
+    return (*METRICS, *UNSEEN.get(task, ()))
 
 
 def make_argument_parser() -> argparse.ArgumentParser:
@@ -223,14 +236,16 @@ def train_arguments(args: argparse.Namespace, folder: Path, asked: Asked) -> lis
     return [*flags, *(word for name, number in numbers.items() for word in (f"--{name}", str(number)))]
 
 
-def scores_of(folder: Path, pairs: Pairs) -> dict[str, dict[str, float]]:
+def scores_of(folder: Path, pairs: Pairs, task: str) -> dict[str, dict[str, float]]:
     """Scores of what a run fuses, by name of the pair, then by metric."""
     model = ReFusion.from_pretrained(folder)
     scores = {}
     for row in pairs.dataset:
         a, b = read_row(row)
         fused = model.fuse(a, b, output_range="network", anchor="none").to_array(8).astype(np.float64)
-        scores[row["name"]] = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, METRICS)
+        levels = (255 * a.astype(np.float64), 255 * b.astype(np.float64), fused)
+        scores[row["name"]] = score(*levels, METRICS)
+        scores[row["name"]] |= {name: DEFECTS[name].function(*levels) for name in UNSEEN.get(task, ())}
     return scores
 
 
@@ -258,7 +273,7 @@ def result_of(folder: Path, asked: Asked, settings: TrainingSettings, pairs: Pai
     described = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     return Result(
         asked,
-        scores_of(folder, pairs),
+        scores_of(folder, pairs, asked.task),
         **weights_of(folder, settings, pairs),
         seconds=load_checkpoint(folder)["seconds"],
         threads=described["threads"],
@@ -266,9 +281,17 @@ def result_of(folder: Path, asked: Asked, settings: TrainingSettings, pairs: Pai
     )
 
 
+def scored(result: Result, pairs: Pairs) -> bool:
+    """Whether a result has the figures of these pairs."""
+    figures = set(figures_of(result.asked.task))
+    names = list(pairs.dataset["name"])
+    return list(result.scores) == names and all(figures <= set(row) for row in result.scores.values())
+
+
 def table(results: dict[str, Result]) -> str:
     """The table in Markdown, padded so that it reads well in a terminal too."""
-    head = ["variant", *METRICS, "w", "v", "seconds"]
+    figures = figures_of(next(iter(results.values())).asked.task)
+    head = ["variant", *figures, "w", "v", "seconds"]
     rows = []
     for name, result in results.items():
         numbers = [f"{value:.3f}" for value in result.means().values()]
@@ -325,7 +348,7 @@ def run(args: argparse.Namespace) -> int:
                 raise KeyboardInterrupt
             if code:
                 return code
-        if result is None or list(result.scores) != list(pairs.dataset["name"]):
+        if result is None or not scored(result, pairs):
             result = result_of(folder, asked, settings_from(make_parser().parse_args(arguments)), pairs)
             write_text(folder / RESULT, json.dumps(asdict(result), indent=1) + "\n")
         results[name] = result

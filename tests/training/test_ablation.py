@@ -148,7 +148,7 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
     written = json.loads(tables.read_text())
     assert list(written["variants"]) == ["learned", "max-both"]
     for row in written["variants"].values():
-        assert set(row["mean"]) == set(ablation.METRICS)
+        assert set(row["mean"]) == set(ablation.figures_of("ir-vis"))
         assert set(row["scores"]) == {"scene0", "scene1"}
         assert row["seconds"] > 0
         means = [row["scores"][name]["Qabf"] for name in row["scores"]]
@@ -158,7 +158,7 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
     printed = capsys.readouterr().out
     for text in (markdown.read_text(), printed):
         lines = [line for line in text.splitlines() if line.startswith(("| learned ", "| max-both "))]
-        assert {line.count("|") for line in lines} == {len(ablation.METRICS) + 5}
+        assert {line.count("|") for line in lines} == {len(ablation.figures_of("ir-vis")) + 5}
     assert str(tmp_path) not in markdown.read_text() + printed
 
     assert ablation.main([*command, "--steps", "4", "--variants", "max-both"]) == 2
@@ -185,7 +185,7 @@ def test_an_interrupted_variant_is_gone_on_with(ablation, command, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--variants", "averge"], "no variant 'averge'; choose from learned, magnitude-gradient"),
+        (["--variants", "averge"], "no variant 'averge'; choose from learned, starting-gains"),
         (["--pairs", "0"], "--pairs is 0"),
         (["--threads", "0"], "--threads is 0"),
         (["--steps", "0"], "--steps is 0"),
