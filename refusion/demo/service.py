@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +16,12 @@ from refusion.demo.options import DemoOptions
 from refusion.demo.queue import JobQueue, Tick
 from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads
 from refusion.explanation.maps import Explanation, explain
-from refusion.images import Picture, PictureSource, to_image
+from refusion.images import Picture, PictureError, PictureSource, to_image
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import figures_of, levels
 from refusion.metrics.fusion import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
 from refusion.metrics.stack import score_stack
+from refusion.system.advice import without_options
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
@@ -108,7 +109,11 @@ class Fusing:
         sources = self._sources(paths)
         self.models.fusion(settings.model)
         megapixels = self.uploads.facts(paths[0]).megapixels * (len(paths) - 1)
-        return self.jobs.run(session, self._fuse, sources, settings, megapixels=megapixels, on_tick=on_tick)
+        try:
+            fused = self.jobs.run(session, self._fuse, sources, settings, megapixels=megapixels, on_tick=on_tick)
+        except PictureError as error:
+            raise SourceError(without_options(error)) from error
+        return replace(fused, notes=tuple(map(without_options, fused.notes)))
 
     def fuse_on_cpu(self, paths: tuple[Path, ...], task: Task) -> api.Fused:
         """Fuse an example with the settings of its task, beside the queue: it takes less than a second.
@@ -117,7 +122,8 @@ class Fusing:
             ModelError: the model cannot be loaded.
         """
         with self._examples:
-            return api.fuse(paths, task=task.name, model=self.models.own(task), device="cpu")
+            fused = api.fuse(paths, task=task.name, model=self.models.own(task), device="cpu")
+        return replace(fused, notes=tuple(map(without_options, fused.notes)))
 
     def _sources(self, paths: tuple[Path, ...]) -> tuple[PictureSource, ...]:
         """Decoded images, or the paths of a stack that is too large to be held decoded as a whole."""

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
+from refusion.system.advice import without_options
 
 _HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 """Formats whose header is looked at here for the size; `read_picture` decides what is read."""
@@ -157,7 +158,7 @@ def _decode(path: Path, options: DemoOptions, side: int | None) -> Picture:
     try:
         return read_picture(path, max_pixels=int(options.max_megapixels * 1e6))
     except PictureError as error:
-        raise SourceError(str(error), side) from error
+        raise SourceError(without_options(error), side) from error
 
 
 def _megapixels(picture: Picture) -> float:

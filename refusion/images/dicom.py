@@ -8,6 +8,7 @@ import numpy as np
 from refusion.images.failures import DECODING_ERRORS, check_size
 from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
+from refusion.system.advice import Advised
 
 
 def is_dicom(start: bytes) -> bool:
@@ -41,7 +42,11 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         import pydicom
     except ImportError as error:
         raise PictureError(
-            f"{name} is a DICOM file, which needs one more package: pip install 'refusion[dicom]'."
+            Advised(
+                f"{name} is a DICOM file, which needs one more package",
+                "install it with pip install 'refusion[dicom]'",
+                "export it as 16-bit PNG",
+            )
         ) from error
     try:
         # Without force, pydicom rejects files that have no preamble.

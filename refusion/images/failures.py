@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from PIL import Image, UnidentifiedImageError
 
 from refusion.images.picture import MIN_SIDE, PictureError, by
+from refusion.system.advice import Advised
 
 READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP"
 """The accepted formats, for messages about other files."""
@@ -40,8 +41,11 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     """
     if size[0] * size[1] > max_pixels:
         raise PictureError(
-            f"{name} is {by(size)} pixels, but at most {max_pixels:,} in total are accepted; "
-            "scale it down, or raise max_pixels if you trust it."
+            Advised(
+                f"{name} is {by(size)} pixels, but at most {max_pixels:,} in total are accepted",
+                "scale it down, or raise max_pixels if you trust it",
+                "scale it down",
+            )
         )
     if min(size) < MIN_SIDE:
         raise PictureError(
@@ -58,8 +62,11 @@ def decoding(name: str) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(
-            f"Pillow refuses to open {name} ({str(error).rstrip('.')}); scale it down, or raise "
-            "PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+            Advised(
+                f"Pillow refuses to open {name} ({str(error).rstrip('.')})",
+                "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
+                "scale it down",
+            )
         ) from error
     except UnidentifiedImageError as error:
         raise PictureError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from refusion.images.colour import split_colour
 from refusion.images.picture import Levels, Picture, PictureError
+from refusion.system.advice import Advised
 
 Window: TypeAlias = tuple[float, float] | Literal["own"]
 """Black and white: two stored values, or ``own``, the range of all but 1 % of the pixels."""
@@ -231,8 +232,11 @@ def _check_overlaps(values: np.ndarray, window: tuple[float, float], name: str) 
 def _check_finite(values: np.ndarray, name: str) -> None:
     if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
         raise PictureError(
-            f"{name} has values that are not finite (NaN or infinite); use --nodata nan (nodata=math.nan) to treat "
-            "them as missing."
+            Advised(
+                f"{name} has values that are not finite (NaN or infinite)",
+                "use --nodata nan (nodata=math.nan) to treat them as missing",
+                "replace them first",
+            )
         )
 
 
@@ -247,8 +251,11 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
         highest = values.max()
         what = "floats" if values.dtype.kind == "f" else "integers"
         raise PictureError(
-            f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what} must be in {low:g} to {high:g}; scale "
-            "them, give a window, or use --own-range (window='own') for the range of its values."
+            Advised(
+                f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what} must be in {low:g} to {high:g}",
+                "scale them, give a window, or use --own-range (window='own') for the range of its values",
+                "scale them to that range",
+            )
         )
     # float32 represents the levels of all types up to 16 bits exactly.
     exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from refusion.system.advice import Advised
+
 MIN_SIDE = 8
 """Minimum width and height of an image, in pixels."""
 
@@ -114,9 +116,11 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     what = f"{pictures[0].name} and the others together use" if several else f"{pictures[0].name} uses"
     scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
     whose, which = ("their", "them") if several else ("its", "it")
-    return (
+    return Advised(
         f"Except for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
-        f"contrast; use --own-range (window='own') for {whose} own range, or give a window."
+        "contrast",
+        f"use --own-range (window='own') for {whose} own range, or give a window",
+        f"scale {whose} values to the full range first",
     )
 
 

@@ -28,6 +28,7 @@ from refusion.images.pillow import (
 from refusion.images.sources import SupportsArray, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
+from refusion.system.advice import Advised
 
 PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | Picture
 """Types that an image can be read from."""
@@ -351,7 +352,11 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
         import pillow_heif
     except ImportError as error:
         raise PictureError(
-            f"{name} is a HEIC image, which needs one more package: pip install 'refusion[heic]'."
+            Advised(
+                f"{name} is a HEIC image, which needs one more package",
+                "install it with pip install 'refusion[heic]'",
+                "save it as JPEG or PNG",
+            )
         ) from error
     with decoding(name):
         heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)

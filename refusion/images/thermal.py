@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from refusion.images.picture import PictureError
+from refusion.system.advice import Advised
 
 INSTALL = "pip install 'refusion[thermal]'"
 
@@ -26,9 +27,10 @@ def is_radiometric(image: Image.Image) -> bool:
 def radiometric_note(name: str) -> str:
     """Note for the user when the image was read and not the temperatures."""
     install = "" if find_spec("flyr") else f" (after {INSTALL})"
-    return (
-        f"{name} is a radiometric JPEG; the image that it shows was read, with its palette and overlays. "
-        f"Use --temperatures{install} to read the temperatures."
+    return Advised(
+        f"{name} is a radiometric JPEG, and the image that it shows was read, with its palette and overlays",
+        f"use --temperatures{install} to read the temperatures",
+        "export the temperatures as a 16-bit TIFF or PNG to fuse those",
     )
 
 

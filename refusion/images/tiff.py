@@ -15,6 +15,7 @@ from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError
 from refusion.images.pillow import scaled_alpha, turned
+from refusion.system.advice import Advised
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -246,7 +247,11 @@ def _values(page: Any, name: str) -> np.ndarray:
             raise
         kind = getattr(page.compression, "name", page.compression)
         raise PictureError(
-            f"{name} is compressed as {kind}, which needs imagecodecs: pip install imagecodecs."
+            Advised(
+                f"{name} is compressed as {kind}, which needs the package imagecodecs",
+                "install it with pip install imagecodecs",
+                "save it without compression",
+            )
         ) from error
 
 

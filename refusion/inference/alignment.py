@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from refusion.images.picture import NEUTRAL, Picture, PictureError
+from refusion.system.advice import Advised
 from refusion.tasks import check_choice
 
 if TYPE_CHECKING:
@@ -234,9 +235,10 @@ def offset_note(a: Picture, b: Picture) -> str | None:
     found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
     if not found.sure:
         return None
-    return (
-        f"{b.name} seems to lie about {found.shift:.0f} pixels off {a.name}, which blurs or doubles edges; "
-        "--align moves it."
+    return Advised(
+        f"{b.name} seems to lie about {found.shift:.0f} pixels off {a.name}, which blurs or doubles edges",
+        "--align moves it",
+        "register the two first",
     )
 
 

@@ -30,6 +30,7 @@ from refusion.inference.options import Options
 from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.inference.preparation import resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
+from refusion.system.advice import Advised
 from refusion.tasks import ChromaRule, Task
 
 MAX_FRAMES = 50
@@ -263,12 +264,16 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
             f"The task {task.name} fuses two pictures of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
-        way = (
-            f" Fuse up to {MAX_FRAMES} neighbours at a time, then the results; ask for the output range network each "
-            "time (--output-range network), so that no contrast is added again and again."
-        )
+        given = f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given"
+        if count < 2:
+            raise ValueError(f"{given}.")
         raise ValueError(
-            f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given.{way if count > MAX_FRAMES else ''}"
+            Advised(
+                given,
+                f"fuse up to {MAX_FRAMES} neighbours at a time, then the results; ask for the output range network "
+                "each time (--output-range network), so that no contrast is added again and again",
+                "choose fewer",
+            )
         )
     accepted = ("choice", "release", "saturation") if task.name == "multi-focus" else ("release", "saturation")
     if chroma not in accepted:

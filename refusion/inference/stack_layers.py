@@ -12,6 +12,7 @@ from refusion.images.colour import choose_chroma
 from refusion.images.picture import PictureError
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.exposure_blend import blend
+from refusion.system.advice import Advised
 from refusion.tasks import Anchor
 
 FUSED_WEIGHT = 2.0
@@ -45,8 +46,11 @@ class Layer:
             np.savez(path, *[x for x in (self.luminance, self.chroma) if x is not None])
         except OSError as error:
             raise PictureError(
-                f"What was fused so far cannot be kept in the folder for temporary files, {path.parent.parent} "
-                f"({error.strerror or error}); make room there, or name another folder in TMPDIR."
+                Advised(
+                    f"What was fused so far cannot be kept in the folder for temporary files ({error.strerror})",
+                    f"make room in {path.parent.parent}, or name another folder in TMPDIR",
+                    "give fewer or smaller images",
+                )
             ) from error
         return partial(_stored, path)
 

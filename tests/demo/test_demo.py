@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -372,6 +373,26 @@ def test_a_batch_matches_by_place(tmp_path):
     batch = match(firsts, seconds, TASKS["medical"], by_place=True)
     assert batch.pairs == [("a", (firsts[0], seconds[0])), ("a_2", (firsts[1], seconds[1]))]
     assert batch.failed == [("c.png", "There is no MRI image at its place.")]
+
+
+@needs_weights
+def test_notes_and_refusals_name_nothing_that_the_demo_does_not_have(fusing, tmp_path):
+    dim = (100 + 8 * textured(1, 96, 128)).astype(np.uint16)
+    Image.fromarray(dim).save(tmp_path / "dim.png")
+    Image.fromarray(np.roll(dim, 9, 1)).save(tmp_path / "off.png")
+    Image.fromarray(np.full((96, 128), np.nan, np.float32)).save(tmp_path / "nan.tif")
+    Image.fromarray(np.full((96, 128), 300, np.float32)).save(tmp_path / "celsius.tif")
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"], None, None, None, None, None)
+    said = list(fusing.fuse("me", (tmp_path / "dim.png", tmp_path / "off.png"), settings, lambda _: None).notes)
+    assert len(said) == 3
+    assert "off.png seems to lie about 9 pixels off dim.png" in said[-1]
+    for name in ("nan.tif", "celsius.tif"):
+        with pytest.raises(SourceError, match="values") as refused:
+            fusing.uploads.read(tmp_path / name)
+        said.append(str(refused.value))
+    for words in said:
+        assert not re.search(r"--[a-z]|[a-z]=|pip install", words), words
+        assert re.search(r"; (scale|register|replace)", words), words
 
 
 @needs_weights

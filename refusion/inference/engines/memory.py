@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from refusion.images.picture import PictureError
+from refusion.system.advice import Advised
 
 _NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "failed to allocate")
 """What ONNX Runtime and torch say, in small letters, where Python says MemoryError."""
@@ -23,11 +24,11 @@ def check_memory(count: int, height: int, width: int, needed: int, free: int) ->
         PictureError: a sentence with what is needed and what is free.
     """
     if needed > free:
-        what, advice = _asked_for(count, height, width)
-        raise PictureError(
-            f"{what} needs {needed / 1e9:.1f} GB of memory to be fused, but only {free / 1e9:.1f} GB are free for this "
-            f"process; {advice}."
+        cause = (
+            f"{_asked_for(count, height, width)} needs {needed / 1e9:.1f} GB of memory to be fused, but only "
+            f"{free / 1e9:.1f} GB are free for this process"
         )
+        raise PictureError(_advised(cause, count))
 
 
 @contextmanager
@@ -48,14 +49,20 @@ def enough_memory(count: int, height: int, width: int) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _NO_MEMORY):
             raise
-        what, advice = _asked_for(count, height, width)
-        raise PictureError(f"Memory ran out. {what} needs more than there is; {advice}.") from error
+        cause = f"Memory ran out. {_asked_for(count, height, width)} needs more than there is"
+        raise PictureError(_advised(cause, count)) from error
 
 
-def _asked_for(count: int, height: int, width: int) -> tuple[str, str]:
+def _asked_for(count: int, height: int, width: int) -> str:
+    size = f"{width} x {height} pixels"
+    return f"A batch of {count} pairs of {size}" if count > 1 else f"An image of {size}"
+
+
+def _advised(cause: str, count: int) -> Advised:
     if count > 1:
-        return f"A batch of {count} pairs of {width} x {height} pixels", "make the batch smaller"
-    return (
-        f"An image of {width} x {height} pixels",
+        return Advised(cause, "make the batch smaller", "make the images smaller")
+    return Advised(
+        cause,
         "close other programs, raise the limit of this one (ulimit, container), or make the images smaller",
+        "make the images smaller",
     )
