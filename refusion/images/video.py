@@ -39,9 +39,6 @@ _WEIGHTS = {
 
 _LIMITED, _FULL = 1, 2
 
-_SWSCALE_MATRIX = {6: 5, 10: 9}
-"""Matrix numbers of FFmpeg's scaler, where they differ from H.273."""
-
 _EARLY = Fraction(13, 100)
 """Seconds that sound may start before the first frame, as AAC does; earlier packets are left out."""
 
@@ -184,12 +181,32 @@ class Video:
             values = _unit(frame.to_ndarray(format="gray16le" if frame.format.name != "gray" else None))
             values = values if self.coding.full else ((values - 16 / 255) * (255 / 219)).clip(0, 1)
             return Picture(np.ascontiguousarray(np.rot90(values, self.turns)), None, self.path.name)
-        matrix = _SWSCALE_MATRIX.get(self.coding.matrix, self.coding.matrix)
-        span = _FULL if self.coding.full else _LIMITED
-        source = {} if frame.format.is_rgb else {"src_colorspace": matrix, "src_color_range": span}
-        rgb = frame.reformat(format="rgb48le", **source, dst_color_range=_FULL).to_ndarray()
-        luminance, chroma = split_colour(np.ascontiguousarray(np.rot90(_unit(rgb), self.turns)))
+        if frame.format.is_rgb or frame.format.has_palette:
+            rgb = _unit(frame.reformat(format="rgb48le", dst_color_range=_FULL).to_ndarray())
+        else:
+            rgb = self._decoded(frame)
+        luminance, chroma = split_colour(np.ascontiguousarray(np.rot90(rgb, self.turns)))
         return Picture(luminance, chroma, self.path.name)
+
+    def _decoded(self, frame: Any) -> np.ndarray:
+        """R'G'B' in [0, 1] of Y'CbCr (ITU-T H.273); swscale's own is up to three levels too dark."""
+        # One range and one matrix on both sides, so that it only enlarges the chroma and shifts the levels.
+        span = _FULL if frame.format.name.startswith("yuvj") else _LIMITED
+        same = {"src_colorspace": 5, "dst_colorspace": 5, "src_color_range": span, "dst_color_range": span}
+        planes = frame.reformat(format="yuv444p16le", **same).planes
+        y, cb, cr = (
+            np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width].astype(np.float32)
+            for plane in planes
+        )
+        bits = max(component.bits for component in frame.format.components)
+        level = 1 << (16 - bits)
+        spans = (0, level * (2**bits - 1), level * (2**bits - 1)) if self.coding.full else (4096, 219 * 256, 224 * 256)
+        luma = (y - spans[0]) / spans[1]
+        red_share, blue_share = _WEIGHTS[self.coding.matrix]
+        red = luma + (2 - 2 * red_share) * (cr - 32768) / spans[2]
+        blue = luma + (2 - 2 * blue_share) * (cb - 32768) / spans[2]
+        green = (luma - red_share * red - blue_share * blue) / (1 - red_share - blue_share)
+        return np.stack([red, green, blue], axis=-1).clip(0, 1)
 
     def sound_packets(self) -> Iterator[Any]:
         """Yield the packets of the first audio stream; opens the file again. Time 0 is that of the first frame."""
