@@ -210,9 +210,9 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
 def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":
     from refusion.pairs.files import match_folders, read_list
 
-    check_folder(output)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if not sources[0].is_dir():
+        check_folder(output)
         return read_list(sources[0], output, suffix)
     if len(sources) > 2:
         raise ValueError(f"Give two folders, or one with --match; {len(sources)} were given.")
@@ -222,6 +222,7 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
             f"{folder} is one folder. To fuse all images in it as one stack, name them ('{folder}/*.png', with --task "
             "multi-focus or multi-exposure); to fuse pairs in it, tell them apart by --match '*_ir.*' '*_vis.*'."
         )
+    check_folder(output)
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
 
 

@@ -137,7 +137,9 @@ class _Looks:
     def notes(self) -> list[str]:
         if len(self._found) < 2:
             return self._found
-        return [self._found[0], f"{len(self._found) - 1} more images seem to lie off the one before them."]
+        more = len(self._found) - 1
+        seem = "image seems" if more == 1 else "images seem"
+        return [self._found[0], f"{more} more {seem} to lie off the one before."]
 
 
 def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:

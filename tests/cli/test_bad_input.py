@@ -220,3 +220,11 @@ def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_pat
         assert result.code == 2, result.err
         assert words in result.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_one_folder_is_told_what_to_do_even_if_the_output_is_there(tmp_path):
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "o.png").write_bytes(b"")
+    result = refusion("fuse", tmp_path / "stack", "-o", tmp_path / "o.png", "--task", "multi-focus")
+    assert result.code == 2
+    assert "To fuse all images in it as one stack" in result.err
