@@ -35,7 +35,7 @@ NEEDS_OPTIONS = re.compile(r"(?<![\w-])--[a-z]|\b[a-z_]+='|pip install|max_pixel
 """Advice that nobody can follow in the demo, which has no command line and no Python."""
 NEVER_IN_THE_DEMO = {
     "refusion/images/levels.py": ("No value of X lies in the window", "X windows were given"),
-    "refusion/images/reading.py": ("--temperatures changes nothing", "--nodata X changes nothing"),
+    "refusion/images/reading.py": ("--temperatures has no effect", "--nodata X has no effect"),
     "refusion/images/thermal.py": ("The temperatures in X", " (after X)", "pip install 'refusion[thermal]'"),
     "refusion/images/video.py": ("Videos need one more package",),
 }
