@@ -46,6 +46,7 @@ class BulkSummary:
         tried: rows of this run.
         seconds: from the first of them to the last.
         processes: how many processes fused them.
+        notes: files that are not images to fuse and were left out, as sentences.
     """
 
     fused: int
@@ -54,6 +55,7 @@ class BulkSummary:
     tried: int
     seconds: float
     processes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def pairs_per_second(self) -> float:
@@ -186,7 +188,8 @@ def fuse_dataset(
     if failures or store.exists(FAILURES):
         store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
     done_before = sum(part.rows for part in before)
-    return BulkSummary(opened.total - len(failed), done_before, failures, tried, seconds, len(processes))
+    fused = opened.total - len(failed)
+    return BulkSummary(fused, done_before, failures, tried, seconds, len(processes), opened.notes)
 
 
 def _metrics(task: Task) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import warnings
 from typing import Annotated
 
 import typer
@@ -43,6 +44,8 @@ def main() -> None:
     gc.set_threshold(_COLLECT_AFTER)
     atexit.register(gc.freeze)
     keep_working_whoever_reads()
+    # Sizes are checked against max_pixels before an image is decoded, which is one sentence.
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
     try:
         app()
     except (ValueError, OSError, MissingExtraError) as error:

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from refusion.cli.options import (
+    AlignOption,
     AnchorOption,
+    CropOption,
+    MotionOption,
     NodataOption,
     OwnRangeOption,
     QuietOption,
     RangeOption,
+    ResizeOption,
     StretchOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
     WindowOption,
     asked_for,
+    asked_placement,
     asked_windows,
     check_folder,
     check_model,
@@ -82,22 +87,10 @@ def fuse(
     own_range: OwnRangeOption = False,
     temperatures: TemperaturesOption = False,
     nodata: NodataOption = None,
-    resize: Annotated[
-        str | None, typer.Option(help="Bring both to one size: smaller, larger, a or b. Refused if not given.")
-    ] = None,
-    align: Annotated[
-        bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")
-    ] = False,
-    motion: Annotated[
-        str | None,
-        typer.Option(
-            help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
-            "not given, similarity for multi-focus, else euclidean."
-        ),
-    ] = None,
-    crop: Annotated[
-        bool, typer.Option("--crop", help="With --align: cut to what both show, instead of filling.")
-    ] = False,
+    resize: ResizeOption = None,
+    align: AlignOption = False,
+    motion: MotionOption = None,
+    crop: CropOption = False,
     match: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="A B", help="Patterns of the names in the folders, such as '*_ir.*' '*_vis.*'."),
@@ -120,13 +113,6 @@ def fuse(
         check_choice("engine", engine, Engine)
     if chroma is not None:
         check_choice("chroma rule", chroma, ChromaRule)
-    from refusion.inference.alignment import Motion
-    from refusion.inference.options import Resize
-
-    if motion is not None:
-        check_choice("motion", motion, Motion)
-    if resize is not None:
-        check_choice("resize rule", resize, Resize)
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
@@ -139,14 +125,10 @@ def fuse(
         "window": asked_windows(window, window_a, window_b, own_range),
         "temperatures": temperatures,
         "nodata": nodata,
-        "resize": resize,
         "engine": engine,
         "device": device,
-        "align": (motion or True) if align else False,
-        "align_border": "crop" if crop else "fill",
+        **asked_placement(resize, align, motion, crop),
     }
-    if not align and (crop or motion is not None):
-        typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
     kinds = {_kind(source) for source in sources}
     of_folders = {"--match": match is not None, "--suffix": suffix != ".png", "--overwrite": overwrite}
     idle = [] if kinds & {"folder", "list"} else [option for option, given in of_folders.items() if given]

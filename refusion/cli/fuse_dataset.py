@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from refusion.cli.options import (
+    AlignOption,
     AnchorOption,
+    CropOption,
+    MotionOption,
     NodataOption,
     OwnRangeOption,
     RangeOption,
+    ResizeOption,
     StretchOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
     WindowOption,
     asked_for,
+    asked_placement,
     asked_windows,
     check_model,
+    print_notes,
 )
 from refusion.system.devices import check_device
 from refusion.system.extras import need
@@ -78,6 +84,10 @@ def fuse_dataset(
     own_range: OwnRangeOption = False,
     temperatures: TemperaturesOption = False,
     nodata: NodataOption = None,
+    resize: ResizeOption = None,
+    align: AlignOption = False,
+    motion: MotionOption = None,
+    crop: CropOption = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
     workers: Annotated[
@@ -106,6 +116,7 @@ def fuse_dataset(
         "window": asked_windows(window, window_a, window_b, own_range),
         "temperatures": temperatures,
         "nodata": nodata,
+        **asked_placement(resize, align, motion, crop),
         "bits": bits,
         "columns": columns,
         "id_column": id_column,
@@ -139,6 +150,7 @@ def fuse_dataset(
         typer.echo(f"refusion: {error}", err=True)
         raise typer.Exit(1) from error
     _sum_up(summary, out)
+    print_notes(summary.notes)
     if summary.failures:
         raise typer.Exit(1)
 

@@ -2,7 +2,7 @@
 
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -73,6 +73,21 @@ NodataOption = Annotated[
     ),
 ]
 
+
+ResizeOption = Annotated[
+    str | None,
+    typer.Option("--resize", help="Bring both to one size: smaller, larger, a or b. Refused if not given."),
+]
+AlignOption = Annotated[bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")]
+MotionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--motion",
+        help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
+        "not given, similarity for multi-focus, else euclidean.",
+    ),
+]
+CropOption = Annotated[bool, typer.Option("--crop", help="With --align: cut to what both show, instead of filling.")]
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
@@ -169,6 +184,26 @@ def print_notes(notes: "Sequence[str]") -> None:
         typer.echo(f"Note: {note}", err=True)
     if len(notes) > _FEW_NOTES:
         typer.echo(f"Note: There are {len(notes) - _FEW_NOTES} more notes of this kind on other pairs.", err=True)
+
+
+def asked_placement(resize: str | None, align: bool, motion: str | None, crop: bool) -> dict[str, Any]:
+    """What --resize, --align, --motion and --crop ask for together, as options of fusing.
+
+    Raises:
+        ValueError: there is no such motion or rule for resizing.
+    """
+    if motion is not None:
+        from refusion.inference.alignment import Motion
+
+        check_choice("motion", motion, Motion)
+    if resize is not None:
+        from refusion.inference.options import Resize
+
+        check_choice("resize rule", resize, Resize)
+    if not align and (crop or motion is not None):
+        typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
+    wanted = (motion or True) if align else False
+    return {"resize": resize, "align": wanted, "align_border": "crop" if crop else "fill"}
 
 
 def asked_windows(

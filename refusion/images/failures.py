@@ -43,7 +43,7 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
         raise PictureError(
             Advised(
                 f"{name} is {by(size)} pixels, but at most {max_pixels:,} in total are accepted",
-                "scale it down, or raise max_pixels if you trust it",
+                "scale it down, or pass a larger max_pixels in Python",
                 "scale it down",
             )
         )

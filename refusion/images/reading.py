@@ -143,9 +143,9 @@ def read_picture(
     `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
-    scaled by the largest value of the type) or of floats in [0, 1]. They are copied. Masked pixels of a masked array
-    are transparent. Objects with ``__array__`` are converted to arrays. Tensors of torch have channels first: (H, W),
-    (C, H, W) or (1, C, H, W). Bytes are the content of a file.
+    scaled by the largest value of the type), of floats in [0, 1], or of other integers with a window. They are
+    copied. Masked pixels of a masked array are transparent. Objects with ``__array__`` are converted to arrays.
+    Tensors of torch have channels first: (H, W), (C, H, W) or (1, C, H, W). Bytes are the content of a file.
 
     Alpha is composited over black, so that transparent pixels contribute nothing to the fused image.
 
@@ -174,12 +174,12 @@ def read_picture(
         check_size(source.name, source.size, max_pixels)
         return source
     if isinstance(source, np.ndarray):
-        return to_picture(_of_array(source, "array", max_pixels), "array", window, nodata)
+        return to_picture(_of_array(source, "array", max_pixels, window), "array", window, nodata)
     if isinstance(source, Image.Image):
         check_size("PIL image", source.size, max_pixels)
         return _from_image(source, "PIL image", window, nodata)
     if hasattr(source, "__array__"):
-        return to_picture(_of_array(np.asarray(source), "array", max_pixels), "array", window, nodata)
+        return to_picture(_of_array(np.asarray(source), "array", max_pixels, window), "array", window, nodata)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(os.fsdecode(source)), reading, window)
@@ -305,7 +305,7 @@ def _from_image(image: Image.Image, name: str, window: Window | None, nodata: fl
     return _with_metadata(to_picture(stored, name, window, nodata), image)
 
 
-def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Stored:
+def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | None) -> Stored:
     masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     array = np.asarray(array)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
@@ -318,12 +318,16 @@ def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Stored:
         masked = masked.any(axis=2)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    deep = array.dtype.kind == "u" and array.dtype.itemsize == 2
-    if array.dtype != np.bool_ and array.dtype != np.uint8 and not deep and array.dtype.kind != "f":
+    usual = array.dtype.kind in "bf" or (array.dtype.kind == "u" and array.dtype.itemsize <= 2)
+    if not usual and (array.dtype.kind not in "ui" or window is None):
         raise PictureError(
-            f"An array must have the type bool, uint8, uint16, or float with values in [0, 1], "
-            f"but {array.dtype} was given."
+            Advised(
+                "An array must have the type bool, uint8, uint16, or float with values in [0, 1], but "
+                f"{array.dtype} was given",
+                "other integers need a window (window=(black, white), or window='own')",
+            )
         )
+    deep = array.dtype.kind in "ui" and array.dtype != np.uint8
     return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
 
 

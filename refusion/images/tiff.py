@@ -170,10 +170,10 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
     colours, extra = _colours(page), _extra(page)
     bands = colours + len(extra)
     if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:
+        rgb = ", or three as RGB (gdal_translate -b 3 -b 2 -b 1 -co PHOTOMETRIC=RGB)" if bands > 2 else ""
         raise PictureError(
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
-            "grey nor red, green and blue; save the band you want alone, or three as RGB (gdal_translate -b 3 -b 2 "
-            "-b 1 -co PHOTOMETRIC=RGB)."
+            f"grey nor red, green and blue; save the band you want alone{rgb}."
         )
     if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")

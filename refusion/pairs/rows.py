@@ -81,6 +81,7 @@ class Source:
         names: digest of the names and the number of the rows.
         content: digest of file sizes or Parquet footers, which needs no reading of images; or the commit on the Hub.
         left_out: files without a partner, one sentence each.
+        notes: other files that were left out, such as hidden ones, as sentences.
     """
 
     read: Callable[[Part], Iterator[Row]]
@@ -88,6 +89,7 @@ class Source:
     names: str
     content: str
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -266,7 +268,7 @@ def open_source(
     if in_folders:
         jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
         pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
-        return _pairs_of_files(pairs, _read_files, _size, tuple(jobs.unmatched))
+        return _pairs_of_files(pairs, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
     if path.is_dir():
         return _listed(path / METADATA, ("a_file_name", "b_file_name"), partial(_read_files, folder=path))
     return _listed(path, ("a", "b"), _read_files)
@@ -277,12 +279,13 @@ def _pairs_of_files(
     read: Callable[[Part], Iterator[Row]],
     size: Callable[[str], int | None],
     left_out: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Source:
     names, content = hashlib.sha256(), hashlib.sha256()
     for name, *paths in pairs:
         names.update(f"{name} {[path and PurePosixPath(path).name for path in paths]}\n".encode())
         content.update(f"{[path and size(path) for path in paths]}\n".encode())
-    return Source(read, [(pair, 1) for pair in pairs], names.hexdigest(), content.hexdigest(), left_out)
+    return Source(read, [(pair, 1) for pair in pairs], names.hexdigest(), content.hexdigest(), left_out, notes)
 
 
 def _size(path: str) -> int | None:

@@ -64,6 +64,23 @@ def fused(*arguments: object) -> Result:
     return refusion("fuse-dataset", *arguments, "--workers", 1)
 
 
+def test_pairs_are_aligned_and_resized_as_by_fuse(model, tmp_path):
+    large = textured(1, 120, 150)
+    half = Image.fromarray(large).resize((75, 60), Image.Resampling.LANCZOS)
+    rows = [
+        {"ir": {"bytes": png(large[4:104, 6:126])}, "vis": {"bytes": png(large[:100, :120])}},
+        {"ir": {"bytes": png(large)}, "vis": {"bytes": png(np.asarray(half))}},
+    ]
+    source = write(tmp_path / "pairs.parquet", rows)
+    asked = ("--align", "--motion", "translation", "--resize", "smaller")
+    result = fused(source, tmp_path / "out", "--model", model, *asked)
+    assert result.code == 0, result.err
+    for index, (_, content) in results(tmp_path / "out").items():
+        sources = [io.BytesIO(rows[index][name]["bytes"]) for name in ("ir", "vis")]
+        expected = package.fuse(sources, model=model, align="translation", resize="smaller")
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected.to_array())
+
+
 def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
     source = write(tmp_path / "pairs.parquet", spoil(pairs(20)))
     command = [source, tmp_path / "out", "--model", model, "--id-column", "name"]
@@ -152,9 +169,11 @@ def test_a_damaged_row_group_fails_alone(model, tmp_path):
 
 def test_a_folder_of_pairs_gives_files(model, pair_folder, tmp_path):
     Image.fromarray(textured(9)).save(pair_folder / "vis" / "lonely.png")
+    (pair_folder / "ir" / "._scene0.png").write_bytes(b"of macOS")
     out = tmp_path / "out"
     result = fused(pair_folder, out, "--model", model, "--images", "--rows-per-shard", 4)
     assert result.code == 1
+    assert "Skipped in ir, since each is a hidden file: ._scene0.png." in result.err
     assert "6 fused, 1 failed" in result.out
     assert "lonely.png in vis has no partner" in (out / "failures.jsonl").read_text()
     rows = pq.read_table(sorted((out / "data").glob("*.parquet"))).to_pylist()

@@ -82,6 +82,11 @@ def test_windows():
     np.testing.assert_allclose(given.luminance, np.clip((stored - 7100.0) / 100, 0, 1), atol=1e-6)
     floats = read_picture(stored.astype(np.float64) - 9000, window=(-1999, -1746))
     np.testing.assert_allclose(floats.luminance, own.luminance, atol=1e-6)
+    for dtype, offset in ((np.int16, -9000), (np.int64, 100_000), (np.uint32, 100_000)):
+        integers = stored.astype(np.int64) + offset
+        given = read_picture(integers.astype(dtype), window=(7100 + offset, 7200 + offset))
+        np.testing.assert_allclose(given.luminance, np.clip((stored - 7100.0) / 100, 0, 1), atol=1e-6)
+        np.testing.assert_array_equal(read_picture(integers.astype(dtype), window="own").luminance, own.luminance)
     eight = textured(1)
     np.testing.assert_array_equal(read_picture(eight, window="own").luminance, read_picture(eight).luminance)
     constant = np.full((8, 8), 500, np.uint16)

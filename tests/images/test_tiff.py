@@ -110,6 +110,9 @@ def test_more_bands_are_named(tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", bands, photometric="minisblack", planarconfig="contig", extratags=tags)
     with pytest.raises(PictureError, match=r"m\.tif holds 4 bands of 16 bits \(A, B, C, D\), which are neither grey"):
         read_picture(tmp_path / "m.tif")
+    tifffile.imwrite(tmp_path / "two.tif", bands[..., :2], photometric="minisblack", planarconfig="contig")
+    with pytest.raises(PictureError, match=r"holds 2 bands of 16 bits.*save the band you want alone\."):
+        read_picture(tmp_path / "two.tif")
 
 
 def test_wholly_transparent_is_refused(tmp_path):
