@@ -1,10 +1,10 @@
-"""Where the second source lies on the first, and moving it there.
+"""Estimate how the second source is offset from the first, and align it.
 
-Grey levels of infrared and visible, or of two exposures, disagree; their edges do not. So both are turned into maps of
-edge strength first, relative to what is around (gradients of the logarithm), and these are matched by ECC (Evangelidis
-and Psarakis, TPAMI 2008), from coarse to fine. An estimate is believed if the way back gives the same, if the edges
-match better than they do a little off, and if they match well. An image is moved if that makes its edges agree clearly
-better with those of the other, and is left alone otherwise.
+The grey levels of infrared and visible images, or of two exposures, differ, but their edges agree. So both images are
+turned into maps of edge strength relative to the surroundings (gradients of the logarithm), which are matched by ECC
+(Evangelidis and Psarakis, TPAMI 2008) from coarse to fine. An estimate is trusted if estimating from B to A gives its
+inverse, if the edges match better than at small offsets from it, and if they match well. An image is moved only if
+that makes its edges agree clearly better with those of the other image.
 """
 
 from dataclasses import dataclass, replace
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
-"""What the second source may have gone through: a shift; shift and rotation; these and a change of size, as by focus
-breathing; any linear map; perspective."""
+"""Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;
+perspective."""
 
 Border = Literal["fill", "crop"]
-"""What becomes of the pixels that only the first source shows: filled with it, or cut off."""
+"""How to treat pixels that only the first source covers: fill them from it, or crop them."""
 
 SURE = 0.4
-"""Least confidence for which a picture is moved."""
+"""Minimum confidence for moving an image."""
 
 LEAST_GAIN = 0.12
-"""Share of what is missing from full agreement of the edges by which a move must bring them nearer, to be made."""
+"""Minimum gain for moving an image: the fraction by which the move reduces 1 - correlation of the edges."""
 
 SMALL_SHIFT, LEAST_SMALL_GAIN = 0.015, 0.4
-"""Share of the long side below which a shift may as well come from parallax or a lens, and what it must gain."""
+"""Shift, as a fraction of the long side, below which parallax or the lens may be the cause; and its minimum gain."""
 
 LEAST_LINK_GAIN = 0.1
-"""The same between neighbours in a stack, each of which lies only a little off the other."""
+"""Minimum gain between neighbours in a stack, whose offsets are small."""
 
 CLEAR_SHIFT = 0.015
-"""Share of the long side from which an offset of two sources is worth a note."""
+"""Minimum offset of two sources for a note, as a fraction of the long side."""
 
 _LEVELS = (96, 192, 384, 768)
-"""Long sides, in pixels, at which the match is refined."""
+"""Long sides of the pyramid levels, in pixels."""
 
 _MATCH = 0.3
-"""Correlation of the edge maps that is as good as any: real infrared-visible pairs have 0.2 to 0.6."""
+"""Correlation of the edge maps that gives full confidence: real infrared-visible pairs have 0.2 to 0.6."""
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Where the second source lies on the first.
+    """The estimated alignment of the second source to the first.
 
     Attributes:
-        matrix: float64 (3, 3), takes pixel places (x, y, 1) of the first source to those of the second.
-        motion: the kind of motion.
-        shift: length of the longest way that a corner or the middle goes, in pixels of the first source.
+        matrix: float64 (3, 3), maps pixel coordinates (x, y, 1) of the first source to those of the second.
+        motion: the motion model.
+        shift: largest displacement of the corners and the centre, in pixels of the first source.
         confidence: 0 to 1, see `SURE`.
-        gain: share of the way to full agreement of the edges that the move brings them nearer; not known if not moved.
+        gain: fraction by which the move reduces 1 - correlation of the edges; None if nothing is moved.
     """
 
     matrix: np.ndarray
@@ -68,20 +68,20 @@ class Alignment:
 
     @property
     def sure(self) -> bool:
-        """Whether the estimate is good enough to move a picture by."""
+        """Whether the estimate is reliable enough to move an image."""
         return self.confidence >= SURE
 
     @property
     def moves(self) -> bool:
-        """Whether anything is to be moved."""
+        """Whether the image is moved."""
         return self.shift > 0
 
     def note(self, name: str, onto: str) -> str:
-        """What a person should know.
+        """Describe the result to the user.
 
         Args:
-            name: of the image that is moved, or not.
-            onto: of the other.
+            name: name of the second source.
+            onto: name of the first source.
         """
         if self.moves:
             return f"{name} was moved onto {onto}: {self}."
@@ -93,13 +93,13 @@ class Alignment:
 
 
 def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean", longest: int = 768) -> Alignment:
-    """Estimate where B lies on A.
+    """Estimate the alignment of B to A.
 
     Args:
         a: luminance of the first source, float32 (H, W) in [0, 1].
         b: luminance of the second source, the same shape.
-        motion: what B may have gone through.
-        longest: long side, in pixels, of the finest level that is looked at.
+        motion: the motion model.
+        longest: long side, in pixels, of the finest pyramid level used.
 
     Returns:
         The estimate, which may not be `Alignment.sure`.
@@ -112,7 +112,7 @@ def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean
     if there is None or back is None:
         return Alignment(np.eye(3), motion, 0, 0)
     size = max(a.shape)
-    # Both ways one after the other should lead home; in pixels of the level where it was measured.
+    # Both estimates combined should be the identity; the error is in pixels of the finest level.
     error = shift_of(there @ back, a.shape) * min(1, longest / size)
     match, peak = _match(a, b, there)
     confidence = min(1, max(0, match) / _MATCH) * max(0, 1 - error) if peak else 0
@@ -122,20 +122,20 @@ def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean
 def align(
     a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill"
 ) -> tuple[Picture, Picture, Alignment]:
-    """Move B onto A, if that helps.
+    """Align B to A, if that clearly improves the match.
 
     Args:
         a: first source.
         b: second source, of the same size.
-        motion: what B may have gone through.
-        border: ``fill`` gives B the luminance of A where it shows nothing, so that the size stays; ``crop`` cuts both
-            to the largest part that both show.
+        motion: the motion model.
+        border: ``fill`` gives B the luminance of A where B has no data, which keeps the size; ``crop`` crops both to a
+            large rectangle that both cover.
 
     Returns:
         Both sources, and how B was moved.
 
     Raises:
-        PictureError: the estimate is not sure.
+        PictureError: the confidence is below `SURE`.
         ValueError: there is no such motion or border.
     """
     check_choice("border", border, Border)
@@ -152,17 +152,17 @@ def align(
 def helpful_alignment(
     a: Picture, b: Picture, motion: Motion, least_gain: float | None = None, *, alike: bool = False
 ) -> Alignment:
-    """Estimate where B lies on A; where moving it would not help by `least_gain`, it lies where it is.
+    """Estimate the alignment of B to A; it is the identity if moving B would gain less than `least_gain`.
 
     Args:
         a: first source.
         b: second source, of the same size.
-        motion: what B may have gone through.
-        least_gain: see `LEAST_GAIN`; that or `LEAST_SMALL_GAIN` if not given.
-        alike: whether both show the same grey levels, which then have to agree better instead of the edges.
+        motion: the motion model.
+        least_gain: minimum gain; by default `LEAST_GAIN`, or `LEAST_SMALL_GAIN` for a small shift.
+        alike: whether both have the same grey levels, which are then compared instead of the edges.
 
     Raises:
-        PictureError: the estimate is not sure.
+        PictureError: the confidence is below `SURE`.
         ValueError: there is no such motion.
     """
     found = estimate_alignment(a.luminance, b.luminance, motion)
@@ -181,12 +181,12 @@ def helpful_alignment(
 
 
 def agreements(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, *, alike: bool = False) -> tuple[float, float]:
-    """Correlation of the edges of A with those of B as it is, and moved; over what both then show.
+    """Correlation of the edges of A with those of B before and after moving B, over the area that both then cover.
 
     Args:
         a: luminance of the first source, float32 (H, W) in [0, 1].
         b: luminance of the second source, the same shape.
-        matrix: where B lies on A, see `Alignment`.
+        matrix: see `Alignment`.
         alike: correlate blurred grey levels instead.
     """
     cv2 = _cv2()
@@ -204,10 +204,10 @@ def agreements(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, *, alike: bool 
 
 
 def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndarray]:
-    """Move B as an alignment says; what it does not show is filled with A's luminance, without colour.
+    """Warp B by an alignment; pixels that B does not cover get A's luminance, without colour.
 
     Returns:
-        B on A, and bool (H, W): what B shows.
+        B aligned to A, and a bool mask (H, W) of the pixels that B covers.
     """
     cv2 = _cv2()
     width, height = a.size
@@ -227,9 +227,9 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
 
 
 def offset_note(a: Picture, b: Picture) -> str | None:
-    """A sentence if two sources are clearly not registered, from a quick look at a small copy."""
+    """A note if two sources are clearly not registered, from a quick estimate on a small copy; else None."""
     there = _estimate(a.luminance, b.luminance, "translation", _LEVELS[1])
-    # Most pairs are registered, and need no second look.
+    # Most pairs are registered: this estimate is enough for them.
     if there is None or shift_of(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
         return None
     found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
@@ -249,7 +249,7 @@ def _cv2() -> "ModuleType":
 
 
 def _edges(luminance: np.ndarray) -> np.ndarray:
-    """Edge strength relative to what is around, from 0 to 4."""
+    """Edge strength relative to the surroundings, from 0 to 4."""
     cv2 = _cv2()
     logarithm = np.log(cv2.GaussianBlur(luminance, (0, 0), 1) + 0.04)
     gradient = np.hypot(cv2.Sobel(logarithm, cv2.CV_32F, 1, 0), cv2.Sobel(logarithm, cv2.CV_32F, 0, 1))
@@ -258,7 +258,7 @@ def _edges(luminance: np.ndarray) -> np.ndarray:
 
 
 def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.ndarray | None:
-    """The matrix, or None where ECC finds nothing in common."""
+    """The matrix, or None if ECC does not converge."""
     cv2 = _cv2()
     matrix = np.eye(3)
     for step, level in enumerate(side for side in _LEVELS if side <= longest):
@@ -270,13 +270,13 @@ def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.
             found = [_ecc(edges_a, edges_b, start, "translation", 7) for start in starts]
             here = max(found, key=lambda estimate: estimate[0])[1]
         if step > 0 or scale == 1:
-            # Perspective is found from a good start only.
+            # Perspective needs a good initial estimate.
             coarse = "affine" if motion == "homography" and step < 2 and scale < 1 else motion
             correlation, here = _ecc(edges_a, edges_b, here, coarse, 5)
             if correlation < 0:
                 return None
         if motion == "similarity" and (scale == 1 or 2 * level > longest):
-            # Sources of one camera agree in grey levels, too. Their edges seem to move as they become blurred.
+            # Sources of one camera agree in grey levels too, while edges seem to move as they become blurred.
             greys = [cv2.GaussianBlur(_small(x, scale), (0, 0), 2) for x in (a, b)]
             refined = _ecc(greys[0], greys[1], here, motion, 5, (100, 1e-7))
             here = refined[1] if refined[0] > 0 else here
@@ -294,7 +294,7 @@ def _ecc(
     blur: int,
     until: tuple[int, float] = (60, 1e-5),
 ) -> tuple[float, np.ndarray]:
-    """Correlation and matrix that ECC reaches from a start; correlation -1 where it does not get anywhere."""
+    """Correlation and matrix found by ECC from an initial matrix; correlation -1 if ECC fails."""
     if motion == "similarity":
         correlation, matrix = _ecc(a, b, start, "affine", blur, until)
         return correlation, _nearest_similarity(matrix, a.shape)
@@ -311,7 +311,7 @@ def _ecc(
     try:
         correlation, found = cv2.findTransformECC(a, b, initial, kind[motion], criteria, None, blur)
     except cv2.error:
-        # ECC gives up by raising where the pictures have nothing in common.
+        # ECC raises if the images have nothing in common.
         return -1, start
     matrix = np.eye(3)
     matrix[:rows] = found
@@ -319,7 +319,7 @@ def _ecc(
 
 
 def _nearest_similarity(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Shift, rotation and size that come nearest to a linear map all over an image, and agree with it in the middle."""
+    """The similarity nearest to an affine map over an image, equal to it at the centre."""
     along = (matrix[0, 0] + matrix[1, 1]) / 2
     across = (matrix[1, 0] - matrix[0, 1]) / 2
     nearest = np.array([[along, -across, 0], [across, along, 0], [0, 0, 1]])
@@ -338,7 +338,7 @@ def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _match(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, bool]:
-    """Correlation of the edges of A and moved B, and whether it is higher than with B a little off."""
+    """Correlation of the edges of A and the moved B, and whether it is higher than at small offsets."""
     cv2 = _cv2()
     scale = min(1, 256 / max(a.shape))
     small_a, small_b = _small(a, scale), _small(b, scale)
@@ -382,10 +382,10 @@ def _rescaled(matrix: np.ndarray, scale: float) -> np.ndarray:
 
 
 def shift_of(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Length of the longest way that a corner or the middle of an image goes, in pixels.
+    """Largest displacement of the corners and the centre of an image, in pixels.
 
     Args:
-        matrix: (3, 3), takes places to places.
+        matrix: (3, 3), maps coordinates to coordinates.
         shape: height and width.
     """
     height, width = shape[:2]
@@ -395,7 +395,7 @@ def shift_of(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
 
 
 def _shown_part(shown: np.ndarray) -> tuple[slice, slice]:
-    """A large part, as rows and columns, of which everything is shown: the side that shows least goes first."""
+    """Rows and columns of a large rectangle without hidden pixels, found by cropping the worst side repeatedly."""
     top, bottom, left, right = 0, shown.shape[0], 0, shown.shape[1]
     while bottom - top > 1 and right - left > 1:
         part = shown[top:bottom, left:right]

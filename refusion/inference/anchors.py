@@ -9,52 +9,53 @@ import numpy as np
 from refusion.tasks import Anchor
 
 GUIDED_WINDOW = 15
-"""Side of the window, in pixels, in which the fused picture is fitted by its sources."""
+"""Side of the window, in pixels, in which the sources are fitted to the fused image."""
 
 GUIDED_FLOOR = 1e-4
 """Variance in a window, relative to that of the pair, below which the fit is the mean of the fused luminance."""
 
 CHOICE_DETAIL = 7
-"""Side of the window, in pixels, whose mean is taken off before the sources are compared: detail decides."""
+"""Side of the window, in pixels, whose mean is subtracted before the sources are compared: only detail counts."""
 
 CHOICE_WINDOWS = {15: 1.0, 61: 1e-3}
-"""Sides of the windows, in pixels, over which the share of each source is fitted for a choice, and their weights: the
-large one decides where there is nothing in the small one."""
+"""Sides of the windows, in pixels, in which the share of each source is fitted, and their weights: the large window
+decides where the small one has no detail."""
 
 CHOICE_FLOOR = 2.5e-8
 """Squared difference of the sources' detail, relative to the variance of the pair, below which both have a share of
 1/2."""
 
 LEAST_VARIANCE = 1e-6
-"""Variance of luminance in [0, 1] that a pair is taken to have at least."""
+"""Lower bound for the variance of a pair, for luminance in [0, 1]."""
 
 CHOICE_SHARPNESS = 16.0
-"""What a choice multiplies the distance of a share from 1/2 by."""
+"""Factor for the distance of a fitted share from 1/2."""
 
 SEAM_WINDOW, SEAM_SHARPNESS = 15, 4.0
-"""Side of the window, in pixels, over which choices are averaged, and what pushes them away from 1/2 after it."""
+"""Side of the window, in pixels, over which the shares are averaged, and the factor for their distance from 1/2
+afterwards."""
 
 CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
-"""Pixels around a pixel on which its choice depends."""
+"""Distance, in pixels, up to which other pixels influence the share of a pixel."""
 
 STRIP_PIXELS = 2**20
-"""Pixels that are worked on at a time, so that a large picture needs little memory beside itself."""
+"""Pixels that are processed at a time, so that a large image needs little additional memory."""
 
 
 def anchor_luminance(
     fused: np.ndarray, a: np.ndarray, b: np.ndarray, anchor: Anchor, shares: np.ndarray | None = None
 ) -> np.ndarray:
-    """Tie the fused luminance to its sources.
+    """Keep the fused luminance consistent with its sources.
 
-    With all but ``none``, every pixel lies between its two sources, so that what is black in both stays black.
+    Except with ``none``, every pixel lies between its two sources, so that black in both stays black.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        anchor: ``guided``, see `guided_by_sources`; ``choice``: the sources by their `choice_shares`; ``bounds``: every
-            pixel is clipped to what lies between its two sources; ``none``.
-        shares: `choice_shares`, if they are known already.
+        anchor: ``guided``, see `guided_by_sources`; ``choice``: the sources mixed by `choice_shares`; ``bounds``:
+            every pixel is clipped to the range of its two sources; ``none``.
+        shares: `choice_shares`, if already computed.
 
     Returns:
         The same shape.
@@ -68,17 +69,17 @@ def anchor_luminance(
 
 
 def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:
-    """The picture p a + q b + c that comes nearest to the fused one, (p, q, c) fitted around each pixel.
+    """The image p a + q b + c nearest to the fused one, with (p, q, c) fitted in a window around each pixel.
 
-    It keeps what the network does with both sources, brightness, contrast and detail, but not its noise, which is in
-    neither of them. A pair of half the contrast gives half the contrast. This is the guided filter (He et al., TPAMI
+    It keeps the brightness, contrast and detail that the network takes from the sources, but not noise that is in
+    neither of them. A pair with half the contrast gives half the contrast. This is the guided filter (He et al., TPAMI
     2013, equations 5, 6 and 8) with two guides.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        window: side of the window that it is fitted in, odd, in pixels.
+        window: side of the window, odd, in pixels.
 
     Returns:
         The same shape.
@@ -88,7 +89,7 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
     floor = GUIDED_FLOOR * max((variance_a + variance_b) / 2, LEAST_VARIANCE)
 
     def fit(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        # Rounding errors of a variance are small only beside the mean.
+        # The variance loses precision if the mean is large.
         return _fit(fused - centre_fused, a - centre_a, b - centre_b, window, floor) + centre_fused
 
     return _in_strips(fit, 2 * (window // 2), fused, a, b)
@@ -112,12 +113,12 @@ def _fit(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int, floor: fl
 
 
 def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How much of each pixel is the first source, for a task in which one source is right at each place.
+    """Share of the first source in each pixel, for tasks in which one source is the right one at each pixel.
 
-    The m with which m a + (1 - m) b comes nearest to the fused picture, all three without the mean around each pixel,
-    is fitted by least squares in a window, and pushed away from 1/2. Where the sources hardly differ in it, as in a
-    flat area, a large window decides. Then the choices are averaged over a third window and pushed away from 1/2 again,
-    which leaves soft seams between them and no islands.
+    The m for which m a + (1 - m) b is nearest to the fused image, all three after subtracting the local mean, is fitted
+    by least squares in a window and pushed away from 1/2. Where the sources hardly differ in this window, as in a flat
+    area, a large window decides. Then the shares are averaged over a third window and pushed away from 1/2 again,
+    which leaves soft seams and no islands.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
@@ -125,7 +126,7 @@ def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
         b: second source, likewise.
 
     Returns:
-        The same shape, in [0, 1]; the second source's share is the rest.
+        The same shape, in [0, 1]; the share of the second source is one minus this.
     """
     variance = sum(_mean_and_variance(x)[1] for x in (a, b)) / 2
     floor = CHOICE_FLOOR * max(variance, LEAST_VARIANCE)
@@ -162,7 +163,7 @@ def _in_strips(
     a: np.ndarray,
     b: np.ndarray,
 ) -> np.ndarray:
-    """Carry out a function strip by strip, each with the `reach` rows above and below that its pixels depend on."""
+    """Apply a function strip by strip, each with the `reach` rows above and below that its pixels depend on."""
     height, width = fused.shape
     rows = max(1, STRIP_PIXELS // width)
     result = np.empty_like(fused)

@@ -1,6 +1,6 @@
-"""Exposure fusion: the pictures of a bracket blended by how well each is exposed at each place (Mertens et al., 2007).
+"""Exposure fusion: the images of a bracket blended by how well each pixel is exposed (Mertens et al., 2007).
 
-As `cv2.createMergeMertens`, on luminance, but with one picture in memory at a time, and with a weight for each picture.
+Like `cv2.createMergeMertens`, but on luminance, with one image in memory at a time, and with a weight for each image.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 WELL_EXPOSED, TOLERANCE = 0.5, 0.2
-"""Luminance that is exposed best, and the deviation of the bell curve around it (section 3.1)."""
+"""Luminance of the best exposure, and the standard deviation of the Gaussian around it (section 3.1)."""
 
 LEAST_QUALITY = 1e-12
-"""Where all pictures are flat or burnt out, all count alike."""
+"""Lower bound of the quality: where all images are flat or burnt out, they count equally."""
 
 
 def blend(
@@ -20,12 +20,12 @@ def blend(
     weights: Sequence[float],
     on_picture: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """Blend pictures in a Laplacian pyramid, each weighted by its local contrast and exposure.
+    """Blend images in a Laplacian pyramid, each weighted by its local contrast and exposure.
 
     Args:
-        pictures: load one each, float32 (H, W) in [0, 1]; each is called twice.
-        weights: how much each picture counts, beside what it looks like.
-        on_picture: called after each picture.
+        pictures: functions that load one image each, float32 (H, W) in [0, 1]; each is called twice.
+        weights: an additional weight for each image.
+        on_picture: called after each image.
 
     Returns:
         The same shape, in [0, 1].
@@ -47,14 +47,14 @@ def blend(
 
 
 def quality(picture: np.ndarray) -> np.ndarray:
-    """Local contrast times exposure (section 3.1; saturation is left out), (H, W) in and out, above 0."""
+    """Local contrast times exposure (section 3.1, without saturation), above 0; input and output are (H, W)."""
     contrast = np.abs(cv2.Laplacian(picture, cv2.CV_32F))
     exposure = np.exp(-((picture - WELL_EXPOSED) ** 2) / (2 * TOLERANCE**2))
     return contrast * exposure + np.float32(LEAST_QUALITY)
 
 
 def _laplacian_pyramid(picture: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
-    """Bands of a picture, from fine to coarse, each multiplied by the weights at its size (section 3.2)."""
+    """Bands of an image, from fine to coarse, each multiplied by the weights at its size (section 3.2)."""
     bands = []
     for _ in range(int(np.log2(min(picture.shape))) - 1):
         smaller = cv2.pyrDown(picture)
