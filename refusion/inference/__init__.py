@@ -1,1 +1,1 @@
-"""From two images to a fused one: preparation, the network, anchors, output range, colour."""
+"""Fuse images: preparation, the network, anchors, output range, colour."""

@@ -168,7 +168,7 @@ def helpful_alignment(
     found = estimate_alignment(a.luminance, b.luminance, motion)
     if not found.sure:
         raise PictureError(
-            f"Where {b.name} lies on {a.name} cannot be told (confidence {found.confidence:.2f}, needed {SURE}), so "
+            f"{b.name} cannot be aligned to {a.name} (confidence {found.confidence:.2f}, needed {SURE}), so "
             "it is not moved; register them by hand, try another motion, or fuse them without aligning."
         )
     before, after = agreements(a.luminance, b.luminance, found.matrix, alike=alike)

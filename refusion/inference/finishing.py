@@ -1,4 +1,4 @@
-"""From the fused luminance to the fused image: anchor, output range, colour."""
+"""Make the fused image from the fused luminance: anchor, output range, colour."""
 
 import io
 import os
@@ -25,7 +25,7 @@ class Fused:
 
     Attributes:
         picture: luminance and chroma, with alpha, profile and EXIF data.
-        notes: what a person should know, as sentences: sources that look misaligned, how one was moved, and so on.
+        notes: notes for the user, as sentences: sources that look misaligned, how one was moved, and so on.
         alignment: how the second source was moved, if it was.
     """
 
@@ -39,24 +39,28 @@ class Fused:
         return self.picture.size
 
     def to_image(self, bits: int | None = None) -> Image.Image:
-        """A Pillow image: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
+        """Return a Pillow image: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
 
         Args:
-            bits: 8 or 16; if not given, 16 for a grey image one of whose sources has more than 8. Pillow has no colour
-                of 16 bits a channel; `save` and `to_array` have.
+            bits: 8 or 16; by default 16 for a grey image if one of its sources has more than 8. Pillow does not support
+                colour with 16 bits per channel; `save` and `to_array` do.
 
         Raises:
-            PictureError: 16 bits are asked for in colour.
+            PictureError: 16 bits were requested for a colour image.
             ValueError: `bits` is neither 8 nor 16.
         """
         return as_image(self.picture, bits)
 
     def to_array(self, bits: int | None = None) -> np.ndarray:
-        """Whole levels, uint8 or uint16, (H, W) or channels last; as deep as the deepest source if not given."""
+        """Return integer levels, uint8 or uint16, (H, W) or channels last.
+
+        Args:
+            bits: 8 or 16; by default the depth of the deepest source.
+        """
         return to_array(self.picture, bits or self.picture.bits)
 
     def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """The same for `numpy.asarray`."""
+        """Return `to_array` for `numpy.asarray`."""
         return np.asarray(self.to_array(), dtype)
 
     def _repr_png_(self) -> bytes:
@@ -66,17 +70,17 @@ class Fused:
         return content.getvalue()
 
     def save(self, path: str | os.PathLike, bits: int | None = None) -> None:
-        """Write a file, see `refusion.images.save_picture`."""
+        """Write the image to a file; see `refusion.images.save_picture`."""
         save_picture(self.picture, path, bits)
 
 
 def finish_pair(luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Fused:
-    """Make an image of what the network gives for two prepared sources.
+    """Make the fused image from the network's output for two prepared sources.
 
     Args:
         luminance: fused luminance, (H, W).
         pair: the sources.
-        options: what follows the network.
+        options: anchor, output range and chroma rule.
     """
     a, b = pair.a, pair.b
     uses_shares = "choice" in (options.anchor, options.chroma)
@@ -97,15 +101,15 @@ def fused_picture(
 ) -> Picture:
     """Combine the fused luminance with colour, alpha and metadata.
 
-    The luminance is kept in every pixel: a colour that is too saturated for it is made paler (`fit_chroma`). ICC
-    profile and EXIF data are those of the source that the colour comes from; where it lies on Earth is taken from the
-    first other source that knows, if that one does not. It has 16 bits if a source has.
+    The luminance is unchanged in every pixel: a colour that is too saturated for it is desaturated (`fit_chroma`). The
+    ICC profile and EXIF data are those of the source that the colour comes from; so is the georeference, or else that
+    of the first source that has one. The image has 16 bits if a source has.
 
     Args:
         luminance: fused luminance, (H, W).
         colour: fused chroma, (2, H, W), or None.
         alpha: (H, W), or None; an image has alpha if all its sources have, and is opaque where one of them is.
-        sources: the sources; of their pixels only whether there is chroma is looked at.
+        sources: the sources; of their pixels, only whether there is chroma matters.
         rule: where the colour comes from.
     """
     sources = list(sources)

@@ -1,4 +1,4 @@
-"""Fuse the pairs of folders and lists that are not done yet."""
+"""Fuse the pairs of folders and lists that have no result yet."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,16 +19,15 @@ def fuse_jobs(
     *,
     bits: int | None = None,
 ) -> Iterator[tuple[Job, str | None, tuple[str, ...]]]:
-    """Fuse and write pairs, each whole or not at all.
+    """Fuse pairs and write each result atomically.
 
     Args:
         jobs: the pairs.
-        fuse_pairs: takes the pairs of paths and yields what became of each, as
-            `refusion.fuse_many` does.
+        fuse_pairs: takes the pairs of paths and yields an outcome for each, like `refusion.fuse_many`.
         bits: see `refusion.images.writing.save_picture`.
 
     Yields:
-        The pair, why it failed or None, and the notes on it.
+        The pair, the reason of a failure or None, and the notes.
     """
     for job, outcome in zip(jobs, fuse_pairs((job.a, job.b) for job in jobs), strict=True):
         if outcome.fused is None:

@@ -20,19 +20,19 @@ def fuse_sources(
     task: Task,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fused:
-    """Fuse two sources, or a stack of more.
+    """Fuse two sources, or a stack of more than two.
 
     Args:
         network: a loaded model.
-        a: first source, or a sequence of all.
+        a: first source, or a sequence of all sources.
         b: second source; None if `a` is a sequence.
-        options: what is asked for.
-        task: the task whose defaults count.
+        options: options of fusing.
+        task: the task whose defaults apply.
         progress: for stacks, see `refusion.inference.stack.fuse_stack`.
 
     Raises:
         PictureError: a source cannot be read, or they do not match.
-        ValueError: there are less than two sources, or more than the task takes.
+        ValueError: there are fewer than two sources, or more than the task accepts.
     """
     sources = list(cast(Sequence[PictureSource], a)) if b is None and isinstance(a, list | tuple) else [a, b]
     if len(sources) < 2 or sources[1] is None:

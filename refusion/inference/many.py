@@ -1,4 +1,4 @@
-"""Many pairs, one after the other or several at once."""
+"""Fuse many pairs, one by one or in batches."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,20 +17,20 @@ from refusion.inference.preparation import Prepared, prepare
 from refusion.tasks import Task
 
 AHEAD = 2
-"""Batches that are read while one is fused."""
+"""Number of batches read ahead while one is fused."""
 
 READERS = 8
-"""Threads that read, at most."""
+"""Maximum number of reading threads."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one pair of many.
+    """The result of fusing one pair of many.
 
     Attributes:
-        index: its place, from 0.
-        fused: the fused picture, or None if it failed.
-        error: why it failed, or None.
+        index: index of the pair, from 0.
+        fused: the fused image, or None if fusing failed.
+        error: the error, or None.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """A pair that was made ready, or why it was not."""
+    """A prepared pair, or the error."""
 
     index: int
     pair: Prepared | None = None
@@ -54,18 +54,18 @@ class _Read:
 def fuse_pairs(
     network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int = 1
 ) -> Iterator[Outcome]:
-    """Fuse pairs one after the other; the next ones are read meanwhile.
+    """Fuse pairs in order, reading the next ones in the background.
 
     Args:
         network: a loaded model.
-        pairs: two sources each; taken one by one as they are needed.
-        options: what is asked for.
-        task: the task whose defaults count.
-        batch_size: pairs that go through the network at once where as many in a row have one size: for a GPU, which
-            one small pair does not keep busy. The results are the same but for rounding.
+        pairs: two sources each; consumed lazily.
+        options: options of fusing.
+        task: the task whose defaults apply.
+        batch_size: maximum number of consecutive pairs of one size that go through the network together, for GPUs,
+            which a single small pair does not keep busy. The results are the same except for rounding.
 
     Yields:
-        What became of each pair, in their order; a pair that cannot be fused does not stop the others.
+        The outcome of each pair, in their order; a pair that cannot be fused does not stop the others.
 
     Raises:
         ValueError: `batch_size` is less than 1.
@@ -88,7 +88,7 @@ def _read_ahead(
     pairs: Iterable[Sequence[PictureSource]],
     ahead: int,
 ) -> Iterator[_Read]:
-    """The pairs made ready, in their order; some more than are asked for are being read."""
+    """Yield the prepared pairs in their order, reading `ahead` of the consumer."""
     waiting: deque[tuple[int, Future[Prepared]]] = deque()
     numbered = enumerate(pairs)
     while True:
@@ -107,7 +107,7 @@ def _read_ahead(
 
 
 def _batches(reading: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
-    """Pairs of one size that follow each other, as many as are wanted at most; what could not be read stands alone."""
+    """Yield batches of up to `size` consecutive pairs of equal shape; an unreadable pair is a batch of its own."""
     batch: list[_Read] = []
     for read in reading:
         if batch and read.size != batch[0].size:
@@ -135,7 +135,7 @@ def _fuse_batch(
         return [Outcome(read.index, error=error) for read in batch]
     finish = partial(_finish, options=options.for_task(task))
     indices = [read.index for read in batch]
-    # A single one does not wait for the readers.
+    # A single pair should not wait for the reading threads.
     map_ = pool.map if len(batch) > 1 else map
     return list(map_(finish, indices, luminances, pairs))
 

@@ -1,4 +1,4 @@
-"""What fusing can be asked for, and the defaults of a task."""
+"""The options of fusing, and the defaults of a task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from refusion.inference.alignment import Border, Motion
 from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
 
 Resize = Literal["smaller", "larger", "a", "b"]
-"""Which size both sources get: that of the one with fewer or more pixels, or of A or B."""
+"""The source whose size both get: the one with fewer or more pixels, A or B."""
 
 
 class OptionValues(TypedDict, total=False):
@@ -34,32 +34,32 @@ class OptionValues(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """Options of fusing. None stands for the default of the task or the machine.
+    """Options of fusing. None is the default of the task or the machine.
 
     Attributes:
         output_range: ``sources`` scales the fused luminance to the range that both sources span together, ``contrast``
-            multiplies differences from a middle grey by `refusion.tasks.CONTRAST`, ``robust`` scales to the full range
+            multiplies differences from a mid grey by `refusion.tasks.CONTRAST`, ``robust`` scales to the full range
             with 0.5 % of the pixels clipped at each end, ``stretch`` from the minimum to the maximum (as the authors'
             release does), ``network`` changes nothing. The default of a stack of three or more is ``network``.
-        anchor: what keeps the fused luminance consistent with its sources before that: ``guided``, ``choice``,
+        anchor: keeps the fused luminance consistent with its sources, before the output range: ``guided``, ``choice``,
             ``bounds`` or ``none``, see `refusion.inference.anchors.anchor_luminance`.
         chroma: where the colour comes from, see `refusion.images.colour.fuse_chroma`.
         window: black and white of sources with more than 8 bits, see `refusion.images.read_picture`: one for all, or
             a sequence with one for each source. In a stack and for sources of one camera (multi-focus,
-            multi-exposure), ``own`` is the range of all together.
-        resize: the size that both sources get if theirs differ; in a stack only ``a``, that of the first image.
+            multi-exposure), ``own`` is the common range of all.
+        resize: the source whose size both get if their sizes differ; in a stack only ``a``, the first image.
         align: the motion to align by, see `refusion.inference.alignment.align`; or True for ``similarity`` in a focus
-            stack of three and more, where lenses change the size of the image, and ``euclidean`` otherwise.
+            stack of three or more, where focusing changes the scale of the image, and ``euclidean`` otherwise.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`; in a stack only ``fill``.
-        max_pixels: most pixels accepted.
+        max_pixels: maximum number of pixels of a source.
         engine: how the network runs, see `refusion.tasks.Engine`.
         temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.
         channels_first: arrays are (C, H, W) or (1, C, H, W), as tensors always are.
         urls: download sources whose names begin with http:// or https://.
-        nodata: value that stands for none, see `refusion.images.read_picture`.
+        nodata: no-data value, see `refusion.images.read_picture`.
 
     Raises:
-        ValueError: there is no such choice.
+        ValueError: an option has an unknown value.
     """
 
     output_range: OutputRange | None = None
@@ -90,25 +90,25 @@ class Options:
                 check_choice(what, name, choices)
 
     def motion(self, task: Task, count: int = 2) -> Motion | None:
-        """The motion to align so many sources by, if any."""
+        """The motion model to align `count` sources by, or None."""
         if self.align is True:
             return "similarity" if task.name == "multi-focus" and count > 2 else "euclidean"
         return self.align or None
 
     def plain(self, sources: Sequence[PictureSource]) -> list[PictureSource]:
-        """The sources as `refusion.images.read_picture` takes them, downloaded where that is asked for.
+        """Convert the sources to types that `refusion.images.read_picture` accepts, downloading URLs if `urls` is set.
 
         Raises:
-            PictureError: one cannot be had.
+            PictureError: a source cannot be converted or downloaded.
         """
         return [plain_source(source, channels_first=self.channels_first, urls=self.urls) for source in sources]
 
     def reading(self, task: Task) -> Reading:
-        """How the sources are read."""
+        """The options for reading the sources."""
         return Reading(self.window, self.temperatures, self.nodata, self.max_pixels, alike=task.one_camera)
 
     def for_task(self, task: Task, count: int = 2) -> "FinishOptions":
-        """What follows the network, with the defaults of a task filled in.
+        """The options of the steps after the network, with the defaults of a task filled in.
 
         Args:
             task: the task.
@@ -121,7 +121,7 @@ class Options:
 
 @dataclass(frozen=True)
 class FinishOptions:
-    """What follows the network; nothing is left open.
+    """Options of the steps after the network, without open defaults.
 
     Attributes:
         output_range: see `Options`.

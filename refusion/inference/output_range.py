@@ -1,7 +1,7 @@
-"""What the fused luminance is brought to, after the network and the anchor.
+"""Output ranges: how the fused luminance is scaled, after the network and the anchor.
 
-Every output range takes two values of the fused luminance to two others, along a straight line or a curve: found by
-`find_range`, carried out by `Range.apply`. So it can be found from many frames, or smoothed over time.
+Every output range maps two values of the fused luminance to two others, along a straight line or a curve. `find_range`
+computes the mapping and `Range.apply` applies it, so that it can be computed from many frames, or smoothed over time.
 """
 
 import math
@@ -13,34 +13,35 @@ import numpy as np
 from refusion.images.colour import colour_excess
 from refusion.tasks import CONTRAST, OutputRange, check_choice
 
-# Share of the pixels, in per cent, that a range leaves out at each end, so that one hot pixel or a speck of noise does
-# not set it.
+# Percentage of the pixels ignored at each end of a range, so that a hot pixel or a speck of noise does not set it.
 OUTLIERS = 0.5
 
 MIDDLE = 0.4
-"""Luminance that ``contrast`` leaves as it is. It is the same for every picture, so that two views of a scene agree."""
+"""Luminance that ``contrast`` leaves unchanged; the same for every image, so that two views of a scene agree."""
 
 SHOULDER = 6
-"""Power with which added contrast bends towards black and white; at 6 and 1.16 their slope is still 0.2."""
+"""Exponent of the curve that rolls off added contrast near black and white; at 6 and 1.16 the slope there is 0.2."""
 
 COLOURED = 0.1
-"""Excess of the strongest channel over the luminance from which a pixel counts as coloured."""
+"""A pixel counts as coloured if its strongest channel exceeds the luminance by more than this."""
 
 LEAST_SPAN = 1e-4
-"""Span of luminance below which a picture is called constant: rounding errors are not stretched to a picture."""
+"""An image whose luminance spans less than this is treated as constant: rounding errors are not stretched."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1], or a curve through both.
+    """The straight line through (low, lowest) and (high, highest), clipped to [0, 1], or a curve.
 
     Attributes:
         low: value of the fused luminance that becomes `lowest`.
         high: value that becomes `highest`; more than `low`.
         lowest: see `low`.
         highest: see `high`.
-        bent: nothing is clipped: the line goes through the middle of low and high, has its slope there, and bends so
-            that 0 stays 0 and 1 stays 1. For slopes from 1 to 1.2, and a middle that is its own value.
+        bent: nothing is clipped: a curve has the value and slope of the line at the midpoint of low and high, and bends
+            so that 0 stays 0 and 1 stays 1. Needs a slope from 1 to 1.2 and a line that leaves the midpoint unchanged.
+        spares_highlights: if the range is widened, a curve through both points whose slope falls to 1 at `high` and
+            above, so that highlights are not stretched.
     """
 
     low: float
@@ -51,7 +52,7 @@ class Range:
     spares_highlights: bool = False
 
     def apply(self, luminance: np.ndarray) -> np.ndarray:
-        """Bring luminance (H, W) to the range; float32 in [0, 1], the same shape."""
+        """Scale luminance (H, W) to the range; returns float32 in [0, 1] of the same shape."""
         if self.bent:
             return self._bend(luminance)
         given, wanted = self.high - self.low, self.highest - self.lowest
@@ -72,7 +73,7 @@ class Range:
 
 
 def ends_of(luminance: np.ndarray) -> tuple[float, float]:
-    """The ends of a picture's range, but for `OUTLIERS`."""
+    """The ends of an image's range without `OUTLIERS`."""
     low, high = np.percentile(luminance, (OUTLIERS, 100 - OUTLIERS))
     return float(low), float(high)
 
@@ -83,17 +84,17 @@ def find_range(
     output_range: OutputRange,
     chroma: np.ndarray | None = None,
 ) -> Range | None:
-    """The range that a fused picture is brought to.
+    """Find the mapping of a fused image for an output range.
 
     Args:
         luminance: fused luminance, (H, W).
-        source_ends: `ends_of` each source; only ``sources`` takes them from the iterable.
-        output_range: which range.
-        chroma: fused chroma, (2, H, W), on the scale of `Picture`; ``robust`` brightens no further than half of the
+        source_ends: `ends_of` each source; only ``sources`` consumes the iterable.
+        output_range: the output range.
+        chroma: fused chroma, (2, H, W), on the scale of `Picture`; ``robust`` limits its gain so that half of the
             coloured pixels keep their saturation.
 
     Returns:
-        The range, or None where nothing is to be done: for ``network``, and for a constant picture.
+        The mapping, or None if the luminance stays unchanged: for ``network``, and for a constant image.
 
     Raises:
         ValueError: there is no such output range.
@@ -118,7 +119,7 @@ def find_range(
 
 
 def _gain_for_colour(luminance: np.ndarray, chroma: np.ndarray) -> float:
-    """What luminance can be multiplied by for half of the coloured pixels to keep their saturation."""
+    """Largest factor of the luminance at which half of the coloured pixels keep their saturation."""
     excess = colour_excess(chroma)
     coloured = excess > COLOURED
     if not coloured.any():
@@ -133,6 +134,6 @@ def bring_to_range(
     output_range: OutputRange,
     chroma: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Bring fused luminance to its output range; see `find_range`."""
+    """Scale fused luminance to its output range; see `find_range`."""
     found = find_range(luminance, source_ends, output_range, chroma)
     return luminance if found is None else found.apply(luminance)

@@ -1,4 +1,4 @@
-"""What happens to sources between reading and fusing, when it is asked for: resizing, aligning, and notes."""
+"""Prepare sources for fusing: resize and align them on request, and collect notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from refusion.inference.options import Options, Resize
 from refusion.tasks import Task, check_choice
 
 _SAME_SHAPE = 0.02
-"""Largest relative difference of the ratios of width and height that resizing may even out."""
+"""Largest relative difference of aspect ratios that resizing accepts."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Prepared:
     Attributes:
         a: first source.
         b: second source.
-        notes: what a person should know, as sentences.
+        notes: notes for the user, as sentences.
         alignment: how B was moved, if it was.
     """
 
@@ -36,11 +36,16 @@ class Prepared:
 
 
 def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prepared:
-    """Read two sources and make them ready for each other.
+    """Read two sources and prepare them for fusing.
+
+    Args:
+        pair: the two sources.
+        options: options of fusing.
+        task: the task whose defaults apply.
 
     Raises:
         PictureError: a source cannot be read, or they do not match.
-        ValueError: they are not two.
+        ValueError: `pair` does not have two sources.
     """
     if len(pair) != 2:
         raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
@@ -59,7 +64,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         resize=options.resize,
         motion=motion,
         border=options.align_border,
-        # Where metabolism is high there need not be an edge in the MRI.
+        # Edges of PET and SPECT need not be edges of the MRI.
         check_offset=task.name != "medical",
         notes=notes,
     )
@@ -75,20 +80,21 @@ def prepare_pair(
     check_offset: bool = True,
     notes: Sequence[str] = (),
 ) -> Prepared:
-    """Make two sources match pixel for pixel as far as it is asked for, and say what looks wrong.
+    """Resize and align two sources if requested, and add notes on problems.
 
     Args:
         a: first source.
         b: second source.
-        resize: which size both get if their sizes differ.
-        motion: align B on A, see `refusion.inference.alignment.align`.
+        resize: the source whose size both get if their sizes differ.
+        motion: align B to A, see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
-        check_offset: look whether they are clearly off each other, when they are not aligned.
-        notes: what was said of them before.
+        check_offset: if they are not aligned, check for a clear offset.
+        notes: earlier notes on the sources.
 
     Raises:
-        PictureError: the sizes differ and `resize` is not given or cannot help, or the alignment is not sure.
-        ValueError: there is no such choice.
+        PictureError: the sizes differ and `resize` is not given or would distort a source, or the alignment is
+            uncertain.
+        ValueError: an option has an unknown value.
     """
     notes = list(notes)
     if resize is not None and a.size != b.size:
@@ -103,7 +109,7 @@ def prepare_pair(
     if motion is not None:
         a, b, alignment = align(a, b, motion, border)
         if alignment.moves:
-            # Where B was is no longer where it is; cropping moves the corner of A, too.
+            # Moving B invalidates its georeference; cropping also moves the origin of A.
             a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())
         notes.append(alignment.note(b.name, a.name))
     elif check_offset and (note := offset_note(a, b)):
@@ -112,17 +118,17 @@ def prepare_pair(
 
 
 def same_picture(a: Picture, b: Picture) -> bool:
-    """Whether two pictures of one size are equal in every pixel."""
+    """Whether two images of one size are equal in every pixel."""
     if (a.chroma is None) != (b.chroma is None) or not np.array_equal(a.luminance, b.luminance):
         return False
     return a.chroma is None or b.chroma is None or np.array_equal(a.chroma, b.chroma)
 
 
 def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]:
-    """Bring both sources to the size of one of them.
+    """Resize both sources to the size of one of them.
 
     Raises:
-        PictureError: they are of different shapes, so that one would be distorted.
+        PictureError: their aspect ratios differ, so that one would be distorted.
         ValueError: there is no such rule.
     """
     check_choice("resize rule", rule, Resize)
@@ -138,7 +144,7 @@ def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]
 
 
 def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Scale a picture to a width and height (Lanczos)."""
+    """Resize an image to (width, height) with Lanczos resampling."""
     if picture.size == size:
         return picture
 

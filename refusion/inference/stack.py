@@ -1,4 +1,4 @@
-"""More than two images of one scene: focus stacks and exposure brackets."""
+"""Fuse more than two images of one scene: focus stacks and exposure brackets."""
 
 import hashlib
 import itertools
@@ -34,13 +34,13 @@ from refusion.system.advice import Advised
 from refusion.tasks import ChromaRule, Task
 
 MAX_FRAMES = 50
-"""Most images that a stack may have."""
+"""Maximum number of images in a stack."""
 
 STACK_TASKS = ("multi-focus", "multi-exposure")
-"""Tasks whose sources are of one kind, so that there can be more than two."""
+"""Tasks that accept more than two sources, since these are of one kind."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of steps done and of all steps."""
+"""Called with the number of finished steps and of all steps."""
 
 
 def fuse_stack(
@@ -52,22 +52,22 @@ def fuse_stack(
 ) -> Fused:
     """Fuse a stack; see docs/stacks.md.
 
-    The darkest is fused with the brightest, the next with the next. The results of a focus stack are fused in pairs
-    again; those of a bracket of three and more are blended with all its images by how well each is exposed (see
-    `refusion.inference.exposure_blend`). So the order in which the images are given does not matter, but for aligning,
+    The darkest image is fused with the brightest, the second darkest with the second brightest, and so on. The results
+    of a focus stack are fused in pairs again; those of a bracket of three or more are blended with all its images by
+    exposure (see `refusion.inference.exposure_blend`). The order of the images does not matter, except for alignment,
     which moves the others onto the first.
 
     Args:
         network: a loaded model.
         sources: two to `MAX_FRAMES` images of one size. Paths are read more than once, so that only a few images are in
             memory.
-        options: what is asked for; `chroma` is ``release`` or ``saturation``, for a focus stack also ``choice``.
+        options: options of fusing; `chroma` is ``release`` or ``saturation``, for a focus stack also ``choice``.
         task: the task, one of `STACK_TASKS`.
         progress: called before the first step and after each.
 
     Raises:
         PictureError: a source cannot be read, or the sizes differ.
-        ValueError: too few or too many images, or a task or option that is for two.
+        ValueError: there are too few or too many images, or the task or an option is for pairs only.
     """
     count = len(sources)
     finish = options.for_task(task, count)
@@ -119,7 +119,7 @@ def fuse_stack(
 
 @dataclass
 class _Looks:
-    """Looks whether each frame lies on the one before it, unless they are aligned anyway."""
+    """Checks each frame for an offset from the previous one, unless the frames are aligned anyway."""
 
     motion: Motion | None
     _last: Picture | None = None
@@ -143,7 +143,7 @@ class _Looks:
 
 
 def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
-    """What looks as if it were there by mistake."""
+    """Notes on images that seem to be in the stack by mistake."""
     notes = []
     first: dict[bytes, str] = {}
     for frame in frames:
@@ -162,10 +162,10 @@ def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
 
 @dataclass
 class _StackReader:
-    """Reads an image of a stack by its index, resized and moved onto the first as asked for.
+    """Reads an image of a stack by its index, resized and aligned to the first on request.
 
-    They must be read in their order at first: each is aligned to the one before it, which is focused or exposed nearly
-    alike, and so through all of these to the first.
+    The first reads must be in order: each image is aligned to the previous one, whose focus or exposure is similar, and
+    through the chain of these to the first.
     """
 
     sources: Sequence[PictureSource]
@@ -197,7 +197,7 @@ class _StackReader:
         return replace(move(picture, found, self._first)[0], geo=()) if found.moves else picture
 
     def _chained(self, index: int, picture: Picture, motion: Motion) -> Alignment:
-        """Where an image lies on the first."""
+        """The alignment of an image to the first."""
         assert self._first is not None
         assert self._last is not None
         link = helpful_alignment(self._last, picture, motion, LEAST_LINK_GAIN, alike=motion == "similarity")
@@ -214,13 +214,13 @@ class _StackReader:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What is kept of one picture of the stack between the times it is read.
+    """The data kept for one image of the stack between reads.
 
     Attributes:
-        index: its place among the sources.
-        place: where it stands in the stack: by brightness, and for equal ones by content.
-        ends: ends of its luminance.
-        facts: the picture without its pixels.
+        index: index among the sources.
+        place: sort key: the brightness, and for equal ones a hash of the content.
+        ends: ends of the range of its luminance.
+        facts: the image without its pixels.
     """
 
     index: int
@@ -238,7 +238,7 @@ class _Frame:
 
 
 class _AlphaUnion:
-    """Alpha of the fused picture: the largest of all, if all pictures have one."""
+    """Alpha of the fused image: the maximum over all images, if all have alpha."""
 
     def __init__(self) -> None:
         self.alpha: np.ndarray | None = None

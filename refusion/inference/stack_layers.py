@@ -1,4 +1,4 @@
-"""Merging the layers of a stack: in pairs until one is left, or blended by exposure."""
+"""Merge the layers of a stack: in pairs until one is left, or blended by exposure."""
 
 import itertools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from refusion.system.advice import Advised
 from refusion.tasks import Anchor
 
 FUSED_WEIGHT = 2.0
-"""How much a fused pair counts in a bracket's blend, where a frame counts 1: highlights stay as in the pair."""
+"""Weight of a fused pair in the blend of a bracket, relative to a frame: keeps the highlights of the pair."""
 
 Loader = Callable[[], "Layer"]
 
@@ -27,7 +27,7 @@ Fuse = Callable[["Layer", "Layer"], "Layer"]
 
 @dataclass(frozen=True)
 class Layer:
-    """Luminance (H, W), and chroma (2, H, W) where it follows the luminance and there is any."""
+    """Luminance (H, W), and chroma (2, H, W) if it follows the luminance and the image has colour."""
 
     luminance: np.ndarray
     chroma: np.ndarray | None
@@ -37,17 +37,17 @@ class Layer:
         return float(self.luminance.mean(dtype=np.float64))
 
     def store(self, path: Path) -> "Loader":
-        """Write it to a file; the result reads it.
+        """Write the layer to a file and return a function that loads it.
 
         Raises:
-            PictureError: it cannot be written.
+            PictureError: the file cannot be written.
         """
         try:
             np.savez(path, *[x for x in (self.luminance, self.chroma) if x is not None])
         except OSError as error:
             raise PictureError(
                 Advised(
-                    f"What was fused so far cannot be kept in the folder for temporary files ({error.strerror})",
+                    f"Intermediate results cannot be written to the folder for temporary files ({error.strerror})",
                     f"make room in {path.parent.parent}, or name another folder in TMPDIR",
                     "give fewer or smaller images",
                 )
@@ -68,9 +68,9 @@ def fuse_layers(network: FuseLuminance, anchor: Anchor, chooses_colour: bool, a:
 
 
 def merge_in_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Callable[[], None]) -> Layer:
-    """The darkest with the brightest, the next with the next, then the results likewise, until one is left.
+    """Fuse the darkest with the brightest and so on inwards, then the results in the same way, until one is left.
 
-    Results wait on disk, so that only a few pictures are in memory.
+    Results are stored on disk, so that only a few images are in memory.
     """
     for level in itertools.count():
         half = len(frames) // 2
@@ -87,7 +87,7 @@ def merge_in_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Call
 
 
 def blend_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Callable[[], None]) -> Layer:
-    """The darkest with the brightest, the next with the next; these results blended with all frames."""
+    """Fuse the darkest with the brightest and so on inwards, and blend the results with all frames."""
     pairs = []
     for index in range(len(frames) // 2):
         pairs.append(fuse(frames[index](), frames[-1 - index]()).store(folder / f"{index}.npz"))

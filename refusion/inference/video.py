@@ -1,4 +1,4 @@
-"""Two videos of one scene, or one that shows both side by side, fused frame by frame."""
+"""Fuse two videos of one scene, or one with both side by side, frame by frame."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +22,19 @@ from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Task
 
 SMOOTHING_SECONDS = 1.0
-"""Time in which the range of the luminance follows a change by 63 %."""
+"""Time constant of the output range: the time in which it follows 63 % of a change."""
 
 SAME_RATE = 0.001
-"""Largest relative difference of frame rates that are taken for equal."""
+"""Frame rates whose relative difference is at most this are treated as equal."""
 
 
 class RangeSmoother:
-    """Finds the output range of each frame, and lets it change only slowly, so that the picture does not flicker.
+    """Smooths the output range over the frames of a video, so that it does not flicker.
 
     Args:
         output_range: see `refusion.models.model.ReFusion.fuse`.
-        frames_per_second: of the video.
-        seconds: see `SMOOTHING_SECONDS`; 0 takes each frame's own range.
+        frames_per_second: frame rate of the video.
+        seconds: see `SMOOTHING_SECONDS`; 0 disables smoothing.
     """
 
     def __init__(self, output_range: OutputRange, frames_per_second: float, seconds: float = SMOOTHING_SECONDS) -> None:
@@ -43,7 +43,7 @@ class RangeSmoother:
         self._range: Range | None = None
 
     def __call__(self, luminance: np.ndarray, *sources: np.ndarray, chroma: np.ndarray | None = None) -> np.ndarray:
-        """Bring the fused luminance of the next frame to the range; arrays (H, W), and its chroma (2, H, W)."""
+        """Scale the fused luminance of the next frame to the range; arrays are (H, W), chroma is (2, H, W)."""
         found = find_range(luminance, (ends_of(source) for source in sources), self._output_range, chroma)
         if found is not None:
             self._range = found if self._range is None else _between(found, self._range, self._keep)
@@ -59,29 +59,29 @@ def fuse_videos(
     smoothing: float = SMOOTHING_SECONDS,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Fuse two videos, or one that shows the first source left and the second right.
+    """Fuse two videos, or one that shows the first source on the left and the second on the right.
 
-    Frames that were taken at the same time since the beginning belong together: each frame of the source with more of
-    them, and that of the other which is nearest in time. The result has their times, H.264 at constant quality, the
-    colour coding, depth and pixel aspect of the source that the colour comes from, and a copy of the first audio
-    stream, that of the second source if it has one. Its length is that of the shorter source. Frames are turned
-    upright. It is written under a temporary name.
+    Frames are paired by their time since the beginning: each frame of the source with the higher frame rate, with the
+    nearest frame of the other. The result has the times of the former, is H.264 at constant quality with the colour
+    coding, depth and pixel aspect of the source that the colour comes from, and has a copy of the first audio stream,
+    from the second source if it has one. Its length is that of the shorter source. Frames are rotated upright. The file
+    is written atomically.
 
     Args:
         network: a loaded model.
         sources: two videos in the order of the task, or one.
-        output: where to write; the suffix names the container, such as .mp4 or .mkv.
-        options: what is asked for; the output range follows changes only slowly.
-        task: the task whose defaults count.
-        smoothing: see `RangeSmoother`.
-        progress: called with the number of frames done and of all frames as far as the file says it, else 0.
+        output: path of the result; the suffix selects the container, such as .mp4 or .mkv.
+        options: options of fusing.
+        task: the task whose defaults apply.
+        smoothing: seconds, see `RangeSmoother`.
+        progress: called with the number of finished frames and of all frames, 0 if the file does not state it.
 
     Returns:
-        What a person should know, as sentences.
+        Notes for the user, as sentences.
 
     Raises:
         PictureError: a video cannot be read or written, or the sizes differ.
-        ValueError: an option is for images only, or the output is no video.
+        ValueError: an option is for images only, or the output is not a video.
     """
     paths = [Path(source) for source in sources]
     target = Path(os.path.realpath(output))
@@ -146,7 +146,7 @@ def _notes_on(video: Video) -> list[str]:
         notes.append(f"{video.path.name} is interlaced: its frames show two moments each; deinterlace it first.")
     width, height = video.size
     if width % 2 or height % 2:
-        notes.append(f"{video.path.name} has an odd side; the result has its last row or column twice.")
+        notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")
     return notes
 
 
@@ -155,11 +155,11 @@ def _rate_note(videos: Sequence[Video]) -> list[str]:
     if max(rates) <= min(rates) * (1 + SAME_RATE):
         return []
     told = " and ".join(f"{video.path.name} {rate:.4g}" for video, rate in zip(videos, rates, strict=True))
-    return [f"The frame rates differ ({told} frames a second): some frames of the slower one are there repeatedly."]
+    return [f"The frame rates differ ({told} frames a second): some frames of the slower one are repeated."]
 
 
 def _pairs(videos: list[Video], lead: Video, notes: list[str]) -> Iterator[tuple[Fraction, Picture, Picture]]:
-    """Times and frames that belong together; notes what is left over at the end."""
+    """Yield times and paired frames; add a note if one video is longer."""
     if len(videos) == 1:
         for frame in videos[0].pictures():
             yield (frame.time, *halves(frame.picture))
@@ -192,7 +192,7 @@ def _longer(longer: Video, shorter: Video, count: int, end: Fraction) -> str:
 
 
 def _square(picture: Picture, video: Video) -> Picture:
-    """As wide as it is shown."""
+    """Resize to square pixels, at the displayed width."""
     width, height = picture.size
     return resize_picture(picture, (max(1, round(width * video.coding.aspect)), height))
 
