@@ -1,1 +1,1 @@
-"""The ways in which the network runs, and the choice between them."""
+"""The engines that run the network, and the choice between them."""

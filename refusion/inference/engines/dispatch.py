@@ -1,4 +1,4 @@
-"""How the network runs over pictures."""
+"""Choose an engine and run the network."""
 
 import threading
 from collections.abc import Sequence
@@ -18,23 +18,24 @@ from refusion.system.devices import free_memory, full_float32
 from refusion.tasks import Engine, check_choice
 
 MIN_PART, MAX_PART = 64, 1024
-"""Rows of a part, without those around it."""
+"""Minimum and maximum rows of a part, without its halo."""
 
 WHOLE_MAPS = 13
-"""What `FusionModule.forward` needs at once, in hidden maps of its decoder's width (measured with the defaults)."""
+"""Peak memory of `FusionModule.forward`, in hidden maps of its decoder's width (measured with the defaults)."""
 
 
 def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Engine:
-    """What runs if nothing is asked for.
+    """Choose the default engine.
 
-    On a CPU ONNX Runtime, which was the fastest (docs/performance.md). Elsewhere the whole picture, or all of a batch,
-    at once, so that the device has much to do; strips if that would take more than half of the free memory.
+    On a CPU this is ONNX Runtime for float32, which was the fastest (docs/performance.md). On other devices it is
+    ``whole``, which processes the image or batch at once and so keeps the device busy, or ``strips`` if that would take
+    more than half of the free memory.
 
     Args:
         module: the fusion module.
-        shape: of each source, (N, 1, H, W).
-        dtype: of the sources.
-        device: where they are.
+        shape: shape of each source, (N, 1, H, W).
+        dtype: dtype of the sources.
+        device: device of the sources.
     """
     if device.type == "cpu":
         return "onnx" if dtype == torch.float32 else "strips"
@@ -48,14 +49,15 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
         module: the fusion module.
         a: first sources, (N, 1, H, W), in [0, 1]; of the module's dtype and on its device.
         b: second sources, likewise.
-        engine: how; see `choose_engine` if not given.
+        engine: the engine; by default that of `choose_engine`.
 
     Returns:
         Fused luminance, (N, 1, H, W), in (0, 1).
 
     Raises:
-        PictureError: this needs more memory than is free.
-        ValueError: there is no such engine, it does not run here, or the shapes are wrong, see `FusionModule.forward`.
+        PictureError: there is not enough memory.
+        ValueError: there is no such engine, it does not run on this device, or the shapes are wrong, see
+            `FusionModule.forward`.
     """
     check_sources(a, b)
     engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
@@ -88,11 +90,11 @@ def _run(module: FusionModule, a: Tensor, b: Tensor, engine: Engine) -> Tensor:
 def fuse_luminances(
     module: FusionModule, a: Sequence[np.ndarray], b: Sequence[np.ndarray], engine: Engine | None = None
 ) -> list[np.ndarray]:
-    """The same for arrays, see `refusion.inference.network.Network.fuse_luminances`."""
+    """Run the network on arrays; see `refusion.inference.network.Network.fuse_luminances`."""
     parameter = next(module.parameters())
 
     def batch(images: Sequence[np.ndarray]) -> Tensor:
-        # One image is not copied.
+        # A single image is not copied.
         stacked = np.stack(images) if len(images) > 1 else np.ascontiguousarray(images[0])[None]
         return torch.from_numpy(stacked)[:, None].to(parameter.device, parameter.dtype)
 
@@ -100,7 +102,7 @@ def fuse_luminances(
 
 
 def _in_parts(module: FusionModule, window: int, a: Tensor, b: Tensor, free: int) -> Tensor:
-    """Parts of so many rows that one of them, with what is around it, takes up to half of the free memory."""
+    """Fuse in parts; a part with its halo takes at most half of the free memory."""
     around = 2 * reach(module, window // CELLS)
     of_a_row = a.shape[0] * a.shape[3] * bytes_whole(module, a.dtype)
     rows = max(MIN_PART, free // 2 // of_a_row - around)
@@ -111,7 +113,7 @@ def _in_parts(module: FusionModule, window: int, a: Tensor, b: Tensor, free: int
 
 
 def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
-    """Memory that `FusionModule.forward` needs for each pixel of each pair."""
+    """Memory of `FusionModule.forward` in bytes per pixel of each pair."""
     hidden = module.interaction.project_out1.in_channels
     return WHOLE_MAPS * hidden * dtype.itemsize
 
@@ -121,14 +123,13 @@ _lock = threading.Lock()
 
 
 def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
-    """Weights, which are on the CPU, and padding mode of a module, as `refusion.inference.engines.onnx_graph` takes
-    them."""
+    """Weights and padding mode of a module on the CPU, as expected by `refusion.inference.engines.onnx_graph`."""
     weights = {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
     return weights, module.project_in_1.padding_mode
 
 
 def onnx_network(module: FusionModule) -> OnnxNetwork:
-    """The module as it is now, ready to run in ONNX Runtime; made anew once its weights have changed."""
+    """The module as an ONNX Runtime network, cached until its weights change."""
     weights, padding_mode = as_arrays(module)
     state = b"".join(value.tobytes() for value in weights.values())
     with _lock:

@@ -1,4 +1,4 @@
-"""Refuse images for which there is not enough memory."""
+"""Reject images for which there is not enough memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,21 +7,21 @@ from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
 _NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory", "failed to allocate")
-"""What ONNX Runtime and torch say, in small letters, where Python says MemoryError."""
+"""Lower-case messages of ONNX Runtime and torch when memory runs out, instead of a MemoryError."""
 
 
 def check_memory(count: int, height: int, width: int, needed: int, free: int) -> None:
-    """Refuse images for which there is not enough memory, before the system ends the process for it.
+    """Reject images for which there is not enough memory, before the system kills the process.
 
     Args:
-        count: pairs.
-        height: of each image.
-        width: of each image.
-        needed: bytes that they need.
-        free: bytes that can be had.
+        count: number of pairs.
+        height: height of each image.
+        width: width of each image.
+        needed: required memory in bytes.
+        free: free memory in bytes.
 
     Raises:
-        PictureError: a sentence with what is needed and what is free.
+        PictureError: more memory is needed than is free; the message gives both.
     """
     if needed > free:
         cause = (
@@ -33,19 +33,19 @@ def check_memory(count: int, height: int, width: int, needed: int, free: int) ->
 
 @contextmanager
 def enough_memory(count: int, height: int, width: int) -> Iterator[None]:
-    """Say in a sentence that memory has run out all the same: others take some, or the system gives less than it says.
+    """Turn out-of-memory errors into a clear message; free memory may shrink or be less than the system reports.
 
     Args:
-        count: pairs.
-        height: of each image.
-        width: of each image.
+        count: number of pairs.
+        height: height of each image.
+        width: width of each image.
 
     Raises:
         PictureError: memory ran out in the block.
     """
     try:
         yield
-    # The errors of ONNX Runtime have nothing in common but that they are errors.
+    # The exceptions of ONNX Runtime have no common base class but Exception.
     except Exception as error:
         if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _NO_MEMORY):
             raise

@@ -1,4 +1,4 @@
-"""The attention in ONNX graphs: sums over pixels, the matrices that are made of them, and values weighed by these."""
+"""The attention in ONNX graphs: sums over pixels, the matrices computed from them, and their application to values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from refusion.modules.windows import CELL_WEIGHTS, CELLS
 
 @dataclass(frozen=True)
 class Sums:
-    """Name of the sums that attention matrices are made of, (rows, columns, blocks, 2 n d, 2 n d)."""
+    """Name of the sums from which attention matrices are computed, (rows, columns, blocks, 2 n d, 2 n d)."""
 
     sums: str
     attention: Attention
@@ -21,10 +21,11 @@ class Sums:
 
 @dataclass(frozen=True)
 class Matrices:
-    """Names of what values are multiplied by, and the attention.
+    """Names of the factors of the values, and the attention.
 
-    Of a whole picture it is a pointwise convolution, attention and projection together; with cells, the shares that
-    every pixel's outputs have of one value of their head, (heads, d, h, w), for each of `Attention.free_shares` values.
+    For a whole image this is one pointwise convolution, the attention and the projection together. With cells there is
+    one map for each of `Attention.free_shares` values of a head: its share in the outputs at every pixel,
+    (heads, d, h, w).
     """
 
     names: Sequence[str]
@@ -32,13 +33,13 @@ class Matrices:
 
 
 def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention) -> Sums:
-    """Products of queries and keys with each other, summed over the pixels.
+    """Add the products of queries and keys with each other, summed over the pixels.
 
     Args:
         graph: the graph.
-        queries_and_keys: maps of blocks of n heads that follow each other: the n d queries of the first block, its
-            keys, the queries of the next one.
-        attention: what the sums are made into.
+        queries_and_keys: maps of consecutive blocks of n heads: the n d queries of the first block, its keys, the
+            queries of the next block, and so on.
+        attention: the attention that the sums are for.
     """
     size = 2 * attention.of_a_head * attention.heads_of_a_block(CHANNELS_AT_A_TIME)
     results = []
@@ -57,7 +58,7 @@ def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention)
 
 
 def given(graph: Graph, name: str, attention: Attention) -> Matrices:
-    """Attention matrices that are given for a part of a picture."""
+    """Add inputs for the attention matrices of a part of an image."""
     channels, d = len(attention.projection), attention.of_a_head
     if graph.cell is None:
         return Matrices([graph.given(name, [channels, channels, 1, 1])], attention)
@@ -69,12 +70,12 @@ def given(graph: Graph, name: str, attention: Attention) -> Matrices:
 
 
 def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
-    """Attention matrices of a whole picture, interpolated between cells or projected.
+    """Add the attention matrices of a whole image, interpolated between cells or projected.
 
     Args:
         graph: the graph.
-        sums: what they are made of.
-        picture: a map of the picture's size.
+        sums: the sums from which they are computed.
+        picture: a map of the size of the image.
     """
     attention = sums.attention
     shares = _shares(graph, sums)
@@ -92,11 +93,11 @@ def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
 
 
 def made_of_parts(graph: Graph, sums: Sums) -> tuple[str, list[int | str]]:
-    """Attention matrices that `given` takes, and their shape.
+    """Add the attention matrices that `given` takes as inputs; returns their name and shape.
 
     Args:
         graph: the graph.
-        sums: of all parts, added up, or of all cells.
+        sums: the total over all parts, or the sums of all cells.
     """
     attention = sums.attention
     shares = _shares(graph, sums)
@@ -111,12 +112,12 @@ def made_of_parts(graph: Graph, sums: Sums) -> tuple[str, list[int | str]]:
 
 
 def _shares(graph: Graph, sums: Sums) -> str:
-    """`Attention.shares` in a graph, of each cell or of the whole picture: (heads d, d, rows, columns)."""
+    """`Attention.shares` in a graph, for each cell or the whole image: (heads d, d, rows, columns)."""
     attention = sums.attention
     heads, d = attention.heads, attention.of_a_head
     of_a_block = attention.heads_of_a_block(CHANNELS_AT_A_TIME)
     size = 2 * of_a_block * d
-    # Where among the sums are the products of each query with each key, and of both with themselves.
+    # Indices into the sums of the products of each query with each key, and of both with themselves.
     places = np.arange(heads // of_a_block * size * size).reshape(-1, 2, of_a_block, d, 2, of_a_block, d)
     products = np.einsum("bninj->bnij", places[:, 0, :, :, 1])
     squares = np.einsum("bsnisni->bsni", places)
@@ -138,13 +139,13 @@ def _shares(graph: Graph, sums: Sums) -> str:
 
 
 def attended(graph: Graph, values: str, matrices: Matrices) -> str:
-    """The values after the attention and the projection."""
+    """Apply the attention and the projection to the values."""
     attention = matrices.attention
     channels, d = len(attention.projection), attention.of_a_head
     if graph.cell is None:
         return graph.layer("Conv", values, *matrices.names, channels=channels, kernel_shape=[1, 1])
     of_heads = graph.op("Reshape", values, graph.constant([attention.heads, d, 0, 0]))
-    # The shares of an output add up to 1: it is the last value and shares of what the others differ from it by.
+    # The shares of an output add up to 1: it is the last value plus shares of the differences of the others from it.
     x = last = _sliced(graph, of_heads, d - 1)
     for place, of_place in enumerate(matrices.names):
         difference = graph.op("Sub", _sliced(graph, of_heads, place), last)
@@ -153,7 +154,7 @@ def attended(graph: Graph, values: str, matrices: Matrices) -> str:
 
 
 def _cell_pads(graph: Graph, x: str) -> str:
-    """What makes the last cells of a map whole."""
+    """Padding that completes the last cells of a map."""
     if not graph.whole:
         return graph.given("cell_pads", [len(PICTURE_ENDS)], TensorProto.INT64)
     assert graph.cell is not None
@@ -162,7 +163,7 @@ def _cell_pads(graph: Graph, x: str) -> str:
 
 
 def _projected(graph: Graph, shares: str, attention: Attention) -> str:
-    """`Attention.projected` in a graph, of `_shares` of the whole picture."""
+    """`Attention.projected` in a graph, from `_shares` of the whole image."""
     heads, d = attention.heads, attention.of_a_head
     of_heads = graph.op("Reshape", shares, graph.constant([heads, d, d]))
     projection = attention.projection.reshape(-1, heads, d).swapaxes(0, 1)
@@ -171,5 +172,5 @@ def _projected(graph: Graph, shares: str, attention: Attention) -> str:
 
 
 def _sliced(graph: Graph, x: str, place: int) -> str:
-    """One place along the second axis, which stays."""
+    """Slice one index of the second axis, keeping the axis."""
     return graph.op("Slice", x, *(graph.constant([number]) for number in (place, place + 1, 1)))

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making, of convolutions over feature maps."""
+"""Build ONNX graphs of convolutions over feature maps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,32 +9,32 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 SIDES = ("height", "width")
 
 PICTURE_ENDS = (0, 0, 1, 1, 0, 0, 1, 1)
-"""What a map (N, C, H, W) is padded by for a 3 x 3 convolution where the picture ends at all sides."""
+"""Pads of a map (N, C, H, W) for a 3 x 3 convolution if all its sides are borders of the image."""
 
 CHANNELS_AT_A_TIME = 32
-"""Channels that are worked on one after the other, so that they stay in the processor's cache until they are used."""
+"""Number of channels processed at a time, so that they stay in the processor's cache until they are used."""
 
 OPSET, IR_VERSION = 20, 9
 _PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
 
 
 class Graph:
-    """A graph in the making. What it computes is called by name; feature maps, (1, C, H, W), are kept account of.
+    """A graph builder. Values are referred to by name; channels and size of feature maps, (1, C, H, W), are tracked.
 
-    ONNX Runtime has a layout of its own for convolutions, and what is between them stays in it where maps are known to
-    be of the same size. So the size of each map is written into the model.
+    ONNX Runtime uses its own layout for convolutions, and keeps it between them if maps are known to have the same
+    size. So the size of each map is written into the model.
 
     Args:
-        padding_mode: of the 3 x 3 convolutions.
-        cell: side of the cells of the attention, if it has any.
-        whole: whether maps are of whole pictures, which end at all sides.
-        pads_first: whether it pads for the first convolution too, whatever the padding mode.
+        padding_mode: padding mode of the 3 x 3 convolutions.
+        cell: side of the cells of the attention, or None.
+        whole: whether maps are of whole images, so that all their sides are borders.
+        pads_first: whether the graph pads for the first convolution too, with any padding mode.
 
     Attributes:
-        channels: of each map.
-        depth: how many 3 x 3 convolutions each map comes after.
-        layers: how many of them come after one another.
-        pads: for which of these layers it is given what is padded.
+        channels: number of channels of each map.
+        depth: number of 3 x 3 convolutions before each map.
+        layers: number of consecutive 3 x 3 convolutions.
+        pads: name of the input with the pads, for each of these layers that has one.
     """
 
     def __init__(self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False) -> None:
@@ -53,18 +53,18 @@ class Graph:
         self._padded: dict[str, str] = {}
 
     def map(self, name: str, channels: int) -> str:
-        """A map that is given."""
+        """Add a map as an input."""
         self.given(name, [1, channels, *SIDES])
         return self._keep(name, channels, 0)
 
     def given(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
-        """Something that is given; the same one if it was asked for before."""
+        """Add an input, or return the existing one of this name."""
         if all(known.name != name for known in self._inputs):
             self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def output(self, called: str, name: str, shape: Sequence[int | str] | None = None) -> None:
-        """Give something under a name; a map needs no shape."""
+        """Make the value `name` an output called `called`; a map needs no shape."""
         for node in self._nodes:
             node.output[:] = [called if x == name else x for x in node.output]
             node.input[:] = [called if x == name else x for x in node.input]
@@ -73,7 +73,7 @@ class Graph:
         self._given_away.add(name)
 
     def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
-        """A constant: float32, or int64 if it is made of whole numbers."""
+        """Add a constant: float32, or int64 if made of integers."""
         array = np.asarray(value)
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         known = (array.dtype.str, array.shape, array.tobytes())
@@ -82,39 +82,39 @@ class Graph:
         return self._constants[known].name
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """The result of an operation that is no map."""
+        """Add an operation whose result is not a map."""
         name = f"t{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
     def layer(self, kind: str, x: str, *others: str, channels: int | None = None, **attributes: Any) -> str:
-        """A map made of a map of the same size, and with as many channels if not told."""
+        """Add an operation that turns a map into one of the same size, by default with as many channels."""
         name = self.op(kind, x, *others, **attributes)
         return self._keep(name, channels or self.channels[x], self.depth[x], self._sizes[x])
 
     def reshaped(self, x: str, like: str, channels: int) -> str:
-        """What is no map as one, which is as large as another one."""
+        """Reshape a value to a map of the same size as the map `like`."""
         ends = self.op("Shape", like, start=2)
         shape = self.op("Concat", self.constant([1, channels]), ends, axis=0)
         return self._keep(self.op("Reshape", x, shape), channels, self.depth[like], self._sizes[like])
 
     def add(self, x: str, y: str) -> str:
-        """x + y, where y may come after more 3 x 3 convolutions."""
+        """Add x + y, where y may have more 3 x 3 convolutions before it."""
         while not self.whole and self.depth[x] < self.depth[y]:
             x = self._crop(x)
         return self.layer("Add", x, y)
 
     def pointwise(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None) -> str:
-        """A pointwise convolution with an (outputs, inputs) matrix."""
+        """Add a pointwise convolution with an (outputs, inputs) matrix."""
         given = [self.constant(weight[:, :, None, None])] + ([] if bias is None else [self.constant(bias)])
         return self.layer("Conv", x, *given, channels=len(weight), kernel_shape=[1, 1])
 
     def conv(self, x: str, weight: np.ndarray) -> str:
-        """A 3 x 3 convolution."""
+        """Add a 3 x 3 convolution."""
         return self._unpadded(self._pad(x), weight, 1)
 
     def depthwise(self, x: str, pointwise: np.ndarray, bias: np.ndarray | None, weight: np.ndarray) -> str:
-        """A pointwise convolution, and a depthwise one of 3 x 3 after it."""
+        """Add a pointwise convolution and a 3 x 3 depthwise convolution after it."""
         if self.padding_mode == "zeros":
             x = self._pad(self.pointwise(x, pointwise, bias))
         else:
@@ -122,7 +122,7 @@ class Graph:
         return self._unpadded(x, weight, len(weight))
 
     def model(self) -> ModelProto:
-        """What was made."""
+        """Return the model."""
         ends = self._given_away.union(value.name for value in self._inputs)
         maps = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, self._shape(name))
@@ -136,7 +136,7 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="refusion")
 
     def _keep(self, name: str, channels: int, depth: int, size: str = "") -> str:
-        """Keep account of a map: `size` tells those that come after as many 3 x 3 convolutions apart."""
+        """Track a map; `size` distinguishes the sizes of maps with equal depth."""
         self.channels[name], self.depth[name], self._sizes[name] = channels, depth, size
         return name
 
@@ -158,7 +158,7 @@ class Graph:
         return self._padded[x]
 
     def _crop(self, x: str) -> str:
-        """What a 3 x 3 convolution of it covers."""
+        """Crop a map to the output area of a 3 x 3 convolution."""
         if self._comes_padded(x):
             inside = [self.constant(places) for places in ([1, 1], [-1, -1], [2, 3])]
             name = self.op("Slice", x, *inside)

@@ -1,6 +1,6 @@
-"""What follows the network as an ONNX graph: anchor, output range and colour, chosen by its inputs.
+"""The steps after the network as an ONNX graph: anchor, output range and colour, selected by its inputs.
 
-It does what `refusion.inference.finishing.finish_pair` does, up to rounding, for programs without NumPy and OpenCV.
+The result is that of `refusion.inference.finishing.finish_pair` up to rounding, for programs without NumPy and OpenCV.
 A grey source has no chroma here either: red, green and blue are equal, and their differences from luminance are zero.
 """
 
@@ -31,17 +31,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "anchor": get_args(Anchor),
     "chroma": get_args(ChromaRule),
 }
-"""The inputs that choose, by name: each is the place of one of these names, an int64 scalar."""
+"""Names of the inputs that select an option, and their options; an input is an int64 scalar, the index of an option."""
 
 RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
-"""What Cr and Cb are multiplied by for red and blue less luminance, from ITU-R BT.601."""
+"""Factors of Cr and Cb for red and blue minus luminance, from ITU-R BT.601."""
 
 
 def finish_graph() -> ModelProto:
-    """The graph for luminance that was fused already.
+    """The graph of the steps after the network.
 
-    It takes ``a`` and ``b``, RGB in [0, 1], (1, 3, height, width), ``fused``, (1, 1, height, width), and `CHOICES`, and
-    gives ``rgb``, (1, 3, height, width), in [0, 1].
+    Its inputs are ``a`` and ``b``, RGB in [0, 1], (1, 3, height, width), the fused luminance ``fused``,
+    (1, 1, height, width), and `CHOICES`; its output is ``rgb``, (1, 3, height, width), in [0, 1].
     """
     graph = _Graph()
     a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")
@@ -50,7 +50,7 @@ def finish_graph() -> ModelProto:
 
 
 def finished_graph(network: ModelProto) -> ModelProto:
-    """The network and what follows it in one graph, which takes no ``fused`` but is otherwise as `finish_graph`.
+    """The network and the steps after it in one graph, like `finish_graph` but without the input ``fused``.
 
     Args:
         network: the graph of `refusion.inference.engines.onnx_graph.whole`.
@@ -62,7 +62,7 @@ def finished_graph(network: ModelProto) -> ModelProto:
 
 
 class _Graph:
-    """A graph in the making, in which values are called by name."""
+    """A graph builder, in which values are referred to by name."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -74,12 +74,12 @@ class _Graph:
         self._luminances: dict[str, str] = {}
 
     def input(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
-        """Something that is given."""
+        """Add an input."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
-        """A constant: float32, or int64 if it is made of whole numbers."""
+        """Add a constant: float32, or int64 if made of integers."""
         array = np.asarray(value)
         array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         name = f"finish_{self._count}"
@@ -88,7 +88,7 @@ class _Graph:
         return name
 
     def op(self, kind: str, *inputs: str | float, outputs: int = 1, **attributes: Any) -> Any:
-        """The result of an operation, or a list of its results; numbers stand for constants."""
+        """Add an operation and return its result, or a list of its results; numbers become constants."""
         given = [x if isinstance(x, str) else self.constant(float(x)) for x in inputs]
         names = [f"finish_{self._count + i}" for i in range(outputs)]
         self._count += outputs
@@ -112,7 +112,7 @@ class _Graph:
         return self.op("Div", x, y)
 
     def clip(self, x: str) -> str:
-        """The same in [0, 1]."""
+        """Clip to [0, 1]."""
         return self.op("Clip", x, 0, 1)
 
     def luminance(self, rgb: str) -> str:
@@ -123,7 +123,7 @@ class _Graph:
         return self._luminances[rgb]
 
     def means(self, window: int, *maps: str) -> list[str]:
-        """Means of maps (1, 1, H, W) over a window around each pixel; what is at the border is repeated beyond."""
+        """Means of maps (1, 1, H, W) over a window around each pixel, with replicate padding."""
         x = maps[0] if len(maps) == 1 else self.op("Concat", *maps, axis=1)
         x = self.op("Pad", x, self.constant([0, 0, *[window // 2] * 2] * 2), mode="edge")
         x = self.op("AveragePool", x, kernel_shape=[window, 1])
@@ -131,26 +131,26 @@ class _Graph:
         return [x] if len(maps) == 1 else self.op("Split", x, outputs=len(maps), axis=1, num_outputs=len(maps))
 
     def is_chosen(self, choice: str, name: str) -> str:
-        """Whether an input is the place of this name."""
+        """Whether the input `choice` selects the option `name`."""
         return self.op("Equal", choice, self.constant(CHOICES[choice].index(name)))
 
     def either(self, condition: str, first: Callable[[], str], second: Callable[[], str]) -> str:
-        """The first result if the condition holds, else the second; the other one is not computed."""
+        """The first result if the condition holds, else the second; only this one is computed."""
         return self.op("If", condition, then_branch=self._branch(first), else_branch=self._branch(second))
 
     def choose(self, choice: str, results: Mapping[Any, Callable[[], str]]) -> str:
-        """The result that an input chooses; the others are not computed."""
+        """The result that the input `choice` selects; the others are not computed."""
         (name, first), *others = results.items()
         if not others:
             return first()
         return self.either(self.is_chosen(choice, name), first, lambda: self.choose(choice, dict(others)))
 
     def insert(self, model: ModelProto, inputs: dict[str, str]) -> str:
-        """Run a model; its only result.
+        """Insert a model and return its only result.
 
         Args:
-            model: with names that are not used here.
-            inputs: what each of its inputs is.
+            model: the model.
+            inputs: the value for each of its inputs.
         """
         graph = compose.add_prefix(model, "network_").graph
         names = {f"network_{name}": value for name, value in inputs.items()}
@@ -158,17 +158,17 @@ class _Graph:
             node.input[:] = [names.get(name, name) for name in node.input]
         self._nodes += graph.node
         self._constants += graph.initializer
-        # ONNX Runtime keeps to its own layout where it knows that maps are of one size.
+        # ONNX Runtime keeps its own layout if it knows that maps have the same size.
         self._sizes += graph.value_info
         return graph.output[0].name
 
     def output(self, name: str) -> None:
-        """Give something as ``rgb``."""
+        """Make a value the output ``rgb``."""
         self._output = "rgb"
         self._nodes.append(helper.make_node("Identity", [name], ["rgb"]))
 
     def model(self) -> ModelProto:
-        """What was made."""
+        """Return the model."""
         outputs = [helper.make_tensor_value_info(self._output, TensorProto.FLOAT, [1, 3, *SIDES])]
         graph = helper.make_graph(
             self._nodes, "refusion", self._inputs, outputs, self._constants, value_info=self._sizes
@@ -178,7 +178,7 @@ class _Graph:
 
     def _branch(self, result: Callable[[], str]) -> GraphProto:
         outside, self._nodes = self._nodes, []
-        # What a branch gives has to be made in it.
+        # The output of a branch must be computed in the branch.
         name = self.op("Identity", result())
         graph = helper.make_graph(self._nodes, name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
         self._nodes = outside
@@ -276,14 +276,14 @@ def _mean(graph: _Graph, x: str) -> str:
 
 
 def _floor(graph: _Graph, share: float, a: str, b: str) -> str:
-    """A share of the variance of the pair."""
+    """A fraction of the variance of the pair."""
     centred = [graph.subtract(x, _mean(graph, x)) for x in (a, b)]
     variances = [_mean(graph, graph.multiply(x, x)) for x in centred]
     return graph.multiply(graph.op("Max", graph.multiply(graph.add(*variances), 0.5), LEAST_VARIANCE), share)
 
 
 def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
-    """`refusion.inference.output_range.ends_of`, each (1)."""
+    """`refusion.inference.output_range.ends_of`, each of shape (1,)."""
     flat = graph.op("Reshape", luminance, graph.constant([-1]))
     last = graph.op("Cast", graph.op("Sub", graph.op("Size", flat), graph.constant(1)), to=TensorProto.FLOAT)
     place = graph.multiply(last, OUTLIERS / 100)
@@ -360,7 +360,7 @@ def _bent(graph: _Graph, luminance: str) -> str:
 
 
 def _chroma(graph: _Graph, rgb: str, luminance: str) -> str:
-    """Cb and Cr less their neutral value, (1, 2, H, W)."""
+    """Cb and Cr minus their neutral value, (1, 2, H, W)."""
     blue_and_red = graph.op("Gather", rgb, graph.constant([2, 0]), axis=1)
     scales = graph.constant(np.array([BLUE_DIFFERENCE, RED_DIFFERENCE]).reshape(1, 2, 1, 1))
     return graph.divide(graph.subtract(blue_and_red, luminance), scales)
@@ -375,14 +375,14 @@ def _distance_of_both(graph: _Graph, chroma: str) -> str:
 
 
 def _mean_chroma(graph: _Graph, of_a: str, of_b: str, distance: Callable[[_Graph, str], str]) -> str:
-    """`refusion.images.colour.ChromaMean` of two."""
+    """`refusion.images.colour.ChromaMean` of two sources."""
     weights = [distance(graph, x) for x in (of_a, of_b)]
     weighted = (graph.multiply(x, weight) for x, weight in zip((of_a, of_b), weights, strict=True))
     return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
 
 
 def _differences(graph: _Graph, chroma: str) -> str:
-    """Red, green and blue less luminance, (1, 3, H, W)."""
+    """Red, green and blue minus luminance, (1, 3, H, W)."""
     of_red, of_green, of_blue = LUMINANCE
     from_chroma = np.zeros((3, 2, 1, 1))
     from_chroma[:, 0, 0, 0] = 0, -of_blue * BLUE_DIFFERENCE / of_green, BLUE_DIFFERENCE
@@ -391,7 +391,7 @@ def _differences(graph: _Graph, chroma: str) -> str:
 
 
 def _coloured(graph: _Graph, luminance: str, differences: str) -> str:
-    """RGB with as much saturation as there is room for, `refusion.images.colour.fit_chroma`."""
+    """RGB with the saturation reduced to fit, as in `refusion.images.colour.fit_chroma`."""
     above = graph.op("Greater", differences, graph.constant(0.0))
     room = graph.op("Where", above, graph.subtract(1, luminance), luminance)
     share = graph.divide(room, graph.op("Max", graph.op("Abs", differences), CHROMA_EPSILON))

@@ -1,13 +1,12 @@
-"""The fusion module as ONNX graphs: one for each of its passes over a picture, and one for a whole picture at once.
+"""The fusion module as ONNX graphs: one for each of its passes over an image, and one for a whole image at once.
 
-Feature maps are (1, C, H, W), and what ONNX Runtime does best is a convolution. So the layers of
-`refusion.modules.blocks` are arranged anew: layer norms stand in the convolutions after them (see
-`refusion.inference.engines.onnx_weights`); a map is padded before the pointwise convolution, with which repeating
-pixels commutes; no map is split or rearranged.
+Feature maps are (1, C, H, W), and ONNX Runtime is fastest at convolutions. So the layers of `refusion.modules.blocks`
+are rearranged: layer norms are folded into the convolutions after them (see
+`refusion.inference.engines.onnx_weights`); a map is padded before the pointwise convolution, which commutes with
+repeating pixels; no map is split or permuted.
 
-Attention matrices are made of sums over pixels: of the whole picture, or of its cells (see
-`refusion.modules.blocks.windowed_attention`). So each pass ends with the sums that the matrices of the next one are
-made of.
+Attention matrices are computed from sums over pixels: of the whole image, or of its cells (see
+`refusion.modules.blocks.windowed_attention`). So each pass ends with the sums for the matrices of the next pass.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,27 +36,27 @@ LAYER_NORM_EPS = 1e-5
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the picture, which is taken part by part, in any order.
+    """One pass over the image, which is processed tile by tile, in any order.
 
-    A part comes with what lies around it, as many rows and columns as there are layers of 3 x 3 convolutions; each of
-    them uses up one at every side, but where the picture ends. There it comes padded for the first one, unless it is
-    zeros that are padded.
+    A tile has a halo of as many rows and columns as there are layers of 3 x 3 convolutions; each layer reduces it by
+    one at every side, except at the border of the image. There the tile is already padded for the first layer, unless
+    the padding mode is zeros.
 
     Attributes:
-        model: takes the maps ``x0`` ..., (1, C, h, w) each; the matrices ``attention0`` ... that the sums of the pass
-            before were made into; and ``pads0`` ... for each layer that pads: `PICTURE_ENDS`, with 0 where the picture
-            goes on. It gives ``y0`` ..., and after them ``sums0`` ..., (1, 1, blocks, 2 n d, 2 n d), which
-            `Attention.wanted` takes.
+        model: its inputs are the maps ``x0`` ..., (1, C, h, w) each; the attention matrices ``attention0`` ...,
+            computed from the sums of the previous pass; and ``pads0`` ... for each layer that pads: `PICTURE_ENDS`,
+            with 0 at sides that are not borders of the image. Its outputs are ``y0`` ..., and after them ``sums0``
+            ..., (1, 1, blocks, 2 n d, 2 n d), the input of `Attention.wanted`.
             With cells, the matrices are (`Attention.free_shares`, heads, d, rows, columns) of cells, interpolated by
             ``rows``, (h, rows), and ``columns``, (columns, w), for the values, one 3 x 3 convolution after the maps;
-            the part must begin with a cell, ``cell_pads`` makes its last cells whole, and there are sums of each cell.
-        inputs: channels of each map that it takes.
-        outputs: channels of each map that it gives.
-        layers: of 3 x 3 convolutions.
-        left: rows and columns around the part that the maps it gives still have.
-        pads: which of the layers pad.
-        attentions: what its sums are made into.
-        attended: whether it takes attention matrices.
+            the tile must begin with a cell, ``cell_pads`` completes its last cells, and there are sums of each cell.
+        inputs: number of channels of each input map.
+        outputs: number of channels of each output map.
+        layers: number of layers of 3 x 3 convolutions.
+        left: width of the halo that the output maps still have.
+        pads: the layers that pad.
+        attentions: the attentions that its sums are for.
+        attended: whether it takes attention matrices as inputs.
     """
 
     model: ModelProto
@@ -71,13 +70,13 @@ class Pass:
 
 
 def passes(weights: Weights, padding_mode: str, cell: int | None = None, *, standalone: bool = False) -> list[Pass]:
-    """The passes that make a fused picture of two sources, one after the other.
+    """The passes that fuse two sources, in order.
 
     Args:
-        weights: of the fusion module.
-        padding_mode: what its 3 x 3 convolutions see beyond the border.
-        cell: side of the cells that have attention matrices of their own; None for those of the whole picture.
-        standalone: for programs that only cut out tiles: the sources are RGB, (1, 3, h, w), and no part comes padded.
+        weights: weights of the fusion module.
+        padding_mode: padding mode of its 3 x 3 convolutions.
+        cell: side of the cells, each with its own attention matrices; None for attention over the whole image.
+        standalone: for programs that only cut out tiles: the sources are RGB, (1, 3, h, w), and no tile is padded.
     """
     result: list[Pass] = []
     sums: Sequence[Sums] = ()
@@ -105,14 +104,14 @@ def passes(weights: Weights, padding_mode: str, cell: int | None = None, *, stan
 
 
 def matrix_graphs(weights: Weights, padding_mode: str, cell: int | None = None) -> list[ModelProto]:
-    """Graphs that make the attention matrices that a pass takes, ``attention0`` ..., of ``sums0`` ...
+    """Graphs that compute the attention matrices of the next pass, ``attention0`` ..., from ``sums0`` ...
 
-    The sums are those that the pass before gives for parts: added up, or of all cells of the picture, with their rows
-    and columns in front.
+    The sums are those of the tiles of a pass: added up, or of all cells of the image, with their rows and columns as
+    the first two axes.
 
     Args:
-        weights: of the fusion module.
-        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        weights: weights of the fusion module.
+        padding_mode: padding mode of its 3 x 3 convolutions.
         cell: see `passes`.
     """
     result = []
@@ -127,11 +126,11 @@ def matrix_graphs(weights: Weights, padding_mode: str, cell: int | None = None) 
 
 
 def whole(weights: Weights, padding_mode: str, cell: int | None = None) -> ModelProto:
-    """The network as one graph: of ``a`` and ``b``, (1, 1, height, width), it makes ``fused``, of the same shape.
+    """The network as one graph: inputs ``a`` and ``b``, (1, 1, height, width), and output ``fused``, of the same shape.
 
     Args:
-        weights: of the fusion module.
-        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        weights: weights of the fusion module.
+        padding_mode: padding mode of its 3 x 3 convolutions.
         cell: see `passes`.
     """
     graph = Graph(padding_mode, cell, whole=True)
@@ -145,10 +144,10 @@ def whole(weights: Weights, padding_mode: str, cell: int | None = None) -> Model
 
 
 _Head = Callable[[Graph, Sequence[str], Sequence[Matrices]], Sequence[str]]
-"""Makes maps of maps and attention matrices."""
+"""Computes maps from maps and attention matrices."""
 
 _Tail = Callable[[Graph, Sequence[str]], tuple[Sequence[Sums], Sequence[str]]]
-"""Makes the sums of maps that the next matrices are made of; the maps, and what else is wanted again after it."""
+"""Computes the sums for the next matrices from maps; returns them, and the maps that the next pass needs."""
 
 
 def _stages(network: Network) -> list[tuple[_Head, _Tail]]:
@@ -241,13 +240,13 @@ def _interact(network: Network, graph: Graph, maps: Sequence[str], matrices: Seq
 
 
 def _scale(graph: Graph, x: str) -> str:
-    """One by the standard deviation at each pixel, a map of one channel.
+    """The reciprocal of the standard deviation at each pixel, a map of one channel.
 
-    A layer norm is x multiplied by it, in which the convolution that follows leaves out the mean: the first channel.
+    A layer norm is x multiplied by it; the next convolution ignores the first channel, which is the mean.
     """
     channels = graph.channels[x]
     squares = graph.op("Reshape", graph.layer("Mul", x, x), graph.constant([channels, -1]))
-    # A convolution takes several times as long as a matrix product to make a single channel.
+    # For a single output channel, a convolution takes several times as long as a matrix product.
     others = np.full((1, channels), 1 / channels)
     others[0, 0] = 0
     variance = graph.reshaped(graph.op("MatMul", graph.constant(others), squares), x, 1)
@@ -260,7 +259,7 @@ def _gated(graph: Graph, gate: str, value: str, project_out: np.ndarray) -> str:
 
 
 def _queries_and_keys(one: Attention) -> Iterator[np.ndarray]:
-    """Places of queries and keys among all outputs, some at a time: of each block, its queries before its keys."""
+    """Indices of queries and keys among all outputs, some at a time: in each block, queries come before keys."""
     of_a_block = one.heads_of_a_block(CHANNELS_AT_A_TIME) * one.of_a_head
     queries = np.arange(len(one.projection))
     for heads in one.heads_at_a_time(CHANNELS_AT_A_TIME):
@@ -275,13 +274,13 @@ def _thirds(matrix: np.ndarray) -> tuple[slice, slice, slice]:
 
 
 def _hidden(project_out: np.ndarray) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of the hidden channels.
+    """Chunks of the hidden channels.
 
     Args:
         project_out: the matrix that they are multiplied by.
 
     Yields:
-        The channels, their places among gates and values (or the gates of both sources): first half and second half.
+        The channels, and their slices in the first and second half: gates and values, or the gates of both sources.
     """
     hidden = project_out.shape[1]
     for start in range(0, hidden, CHANNELS_AT_A_TIME):

@@ -1,8 +1,8 @@
-"""The graphs of a model for the static page (space/static), which cuts the tiles and holds the features.
+"""Write the graphs of a model for the static page (space/static), which cuts the tiles and stores the features.
 
-Small images go through ``finished.onnx`` at once. Large ones go through ``pass0.onnx`` ... tile by tile;
-``matrices0.onnx`` ... make the attention matrices of the next pass; ``finish.onnx``, which all models share, does the
-rest. ``passes.json`` says what a pass takes and gives.
+Small images are fused by ``finished.onnx`` at once. Large ones are fused by ``pass0.onnx`` ... tile by tile;
+``matrices0.onnx`` ... compute the attention matrices of the next pass, and ``finish.onnx``, shared by all models,
+runs the steps after the network. ``passes.json`` describes the inputs and outputs of the passes.
 """
 
 import json
@@ -16,16 +16,16 @@ from refusion.inference.engines.onnx_weights import Weights
 from refusion.modules.windows import cell_of
 
 FINISH = "finish.onnx"
-"""What all models share."""
+"""Name of the file shared by all models."""
 
 
 def write_graphs(folder: Path, weights: Weights, padding_mode: str, window: int | None) -> None:
     """Write the graphs of a model.
 
     Args:
-        folder: where; it is there.
-        weights: of its fusion module.
-        padding_mode: what its 3 x 3 convolutions see beyond the border.
+        folder: an existing folder.
+        weights: weights of its fusion module.
+        padding_mode: padding mode of its 3 x 3 convolutions.
         window: side of the window of its attention; None for the whole image.
 
     Raises:
@@ -55,6 +55,6 @@ def write_finish(folder: Path) -> None:
     """Write `FINISH`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     onnx.save(finish_graph(), folder / FINISH)

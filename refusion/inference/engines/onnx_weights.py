@@ -1,8 +1,8 @@
-"""The weights of the fusion module as its ONNX graphs take them: layer norms stand in the convolutions after them.
+"""The weights of the fusion module for its ONNX graphs, with layer norms folded into the convolutions after them.
 
-Whatever makes or reads a feature map is a convolution across channels, so that the channels may be any basis of what
-the map holds. Here the first one is the mean of the module's, times the root of their number: a layer norm is centred
-by leaving it out.
+Feature maps are written and read only by convolutions across channels, so their channels can be expressed in any basis.
+Here the first channel is the mean of the module's channels times the square root of their number: a layer norm is
+centred by ignoring this channel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ Weights = Mapping[str, np.ndarray]
 class Block:
     """The weights of a transformer block.
 
-    Pointwise convolutions are (outputs, inputs) matrices, with a bias where there is one; depthwise ones are as in the
+    Pointwise convolutions are (outputs, inputs) matrices, with a bias if there is one; depthwise ones are as in the
     module.
 
     Args:
-        weights: of the fusion module.
-        name: of the block.
+        weights: weights of the fusion module.
+        name: name of the block.
     """
 
     def __init__(self, weights: Weights, name: str) -> None:
@@ -36,10 +36,10 @@ class Block:
 
 
 class Source:
-    """The weights of the interaction that belong to one source; see `Block`.
+    """The weights of the interaction for one source; see `Block`.
 
     Args:
-        weights: of the fusion module.
+        weights: weights of the fusion module.
         number: 1 or 2.
     """
 
@@ -56,8 +56,8 @@ class Network:
     """The weights of the fusion module; see `Block`.
 
     Attributes:
-        encoders: blocks that follow each other, of both sources.
-        joining: makes a feature map of the decoder of the features of both sources, one on top of the other.
+        encoders: for each encoder block in order, that of each source.
+        joining: maps the concatenated features of both sources to a feature map of the decoder.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -79,9 +79,9 @@ class Network:
 
 
 def _basis(channels: int) -> np.ndarray:
-    """Takes channels to the basis of feature maps, and back: (channels, channels), orthogonal and symmetric.
+    """Matrix from channels to the basis of feature maps and back: (channels, channels), orthogonal and symmetric.
 
-    It is the reflection that exchanges the direction of the mean with the first axis.
+    It is the reflection that swaps the direction of the mean and the first axis.
     """
     if channels == 1:
         return np.eye(1, dtype=np.float32)
@@ -91,18 +91,18 @@ def _basis(channels: int) -> np.ndarray:
 
 
 def _bases(channels: int, maps: int) -> np.ndarray:
-    """The `_basis` of each of some maps, which have so many channels together."""
+    """Block-diagonal matrix with the `_basis` of each of several maps; `channels` is their total."""
     return np.kron(np.eye(maps, dtype=np.float32), _basis(channels // maps))
 
 
 def _reading(weights: Weights, conv: str, maps: int = 1) -> np.ndarray:
-    """A pointwise convolution of a feature map, or of some on top of each other."""
+    """Matrix of a pointwise convolution of a feature map, or of several concatenated ones."""
     matrix = weights[f"{conv}.weight"][:, :, 0, 0]
     return matrix @ _bases(matrix.shape[1], maps)
 
 
 def _writing(weights: Weights, conv: str) -> np.ndarray:
-    """A pointwise convolution whose result is added to a feature map."""
+    """Matrix of a pointwise convolution whose result is added to a feature map."""
     matrix = weights[f"{conv}.weight"][:, :, 0, 0]
     return _basis(len(matrix)) @ matrix
 
@@ -113,7 +113,7 @@ def _attention(weights: Weights, temperature: str, projection: str) -> Attention
 
 
 def _after_norm(weights: Weights, conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """A pointwise convolution after a layer norm, as one of the map divided by its deviation: its matrix and bias."""
+    """Matrix and bias of a layer norm and a pointwise convolution, for a map divided by its standard deviation."""
     matrix = weights[f"{conv}.weight"][:, :, 0, 0]
     bias = matrix @ weights[f"{norm}.bias"]
     matrix = (matrix * weights[f"{norm}.weight"]) @ _basis(matrix.shape[1])
