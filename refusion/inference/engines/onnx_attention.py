@@ -95,7 +95,7 @@ class Attention:
     def projected(self, wanted: np.ndarray) -> np.ndarray:
         """Combine the attention over a whole image and the projection after it into one pointwise convolution.
 
-        Its input are the values.
+        Its inputs are the values.
 
         Args:
             wanted: as for `shares`, (heads, d d + 2 d).

@@ -1,17 +1,15 @@
 """The fusion module on a CPU in ONNX Runtime, tile by tile: the result of `FusionModule.forward`, in little memory.
 
-The network takes a few passes over the picture (see `refusion.inference.engines.onnx_graph`). In each of them, a tile
-runs through all the layers while it is in the processor's cache; what the layers need around a tile is computed again
-for it.
+The network makes a few passes over the image (see `refusion.inference.engines.onnx_graph`). In each pass, a tile runs
+through all the layers while it is in the processor's cache; its halo is recomputed for each tile.
 
-Where the attention has a window, the passes follow each other down the picture: a pass may go on as soon as the one
-before it is far enough ahead for the windows. So only some hundred rows of features are held, however high the picture.
-Where the attention is over the whole picture, a pass begins when the one before it has ended, and the features of all
-rows are held. In both cases they are held in one map, in which a pass overwrites the rows that it has read.
+If the attention has a window, the passes run down the image behind each other: a pass processes rows as soon as the
+previous pass is far enough ahead for the windows. So only a few hundred rows of features are stored, for any height of
+the image. If the attention is over the whole image, a pass starts when the previous one has ended, and the features of
+all rows are stored. In both cases they are stored in one map, in which a pass overwrites the rows that it has read.
 
-The work is done in steps. The threads take the tiles of a step one after the other, and only read features; what they
-made is written at the end of the step. ONNX Runtime's own threads are not used: they divide every single operation
-among them.
+The work is divided into steps. The threads process the tiles of a step and only read features; results are written at
+the end of the step. ONNX Runtime's own threads are not used, because they split every single operation.
 """
 
 import threading
@@ -34,25 +32,25 @@ from refusion.system.memory import free_for_process
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
 
 TILE = (96, 112)
-"""Rows and columns of a tile, at most, where cells do not ask for more."""
+"""Maximum rows and columns of a tile, unless cells need more."""
 
 TILES_A_THREAD = 4
-"""Tiles of a step for each thread at least, so that few of them wait for the last one."""
+"""Minimum number of tiles per thread in a step, so that threads hardly wait for the last tile."""
 
 BYTES_OF_TILE = 1200
-"""What a thread needs for each pixel of a tile, beside the maps that are held (measured)."""
+"""Memory of a thread in bytes per pixel of a tile, in addition to the stored maps (measured)."""
 
 LAG = 2
-"""Bands by which a pass stays behind the one before it, so that the passes of a step do not wait for each other."""
+"""Number of bands by which a pass lags behind the previous one, so that the passes of a step run in parallel."""
 
 
 class OnnxNetwork:
-    """A fusion module that is ready to run.
+    """A fusion module in ONNX Runtime.
 
     Args:
         weights: its state dict, float32.
-        padding_mode: what its 3 x 3 convolutions see beyond the border.
-        window: side of the window of its attention; None for the whole picture.
+        padding_mode: padding mode of its 3 x 3 convolutions.
+        window: side of the window of its attention; None for the whole image.
     """
 
     def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
@@ -64,11 +62,11 @@ class OnnxNetwork:
         self._layers = max(one.layers for one in made)
 
     def bytes_needed(self, height: int, width: int) -> int:
-        """Memory that a picture takes: its features, both sources and the result. Tiles come on top.
+        """Memory for the features, both sources and the result, in bytes, without that of the tiles.
 
         Args:
-            height: of the picture.
-            width: of the picture.
+            height: height of the image.
+            width: width of the image.
         """
         rows, band = height, self._band_rows(TILE[0])
         waiting = TILES_A_THREAD * band
@@ -83,7 +81,7 @@ class OnnxNetwork:
         return LAG * (len(self._passes) - 1)
 
     def _band_rows(self, rows: int) -> int:
-        """Rows of a band: whole cells, and as many as the pass after it has to be ahead by."""
+        """Rows of a band: whole cells, at least as many as a pass has to be ahead of the next one."""
         if self._cell is None:
             return rows
         least = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
@@ -97,14 +95,14 @@ class OnnxNetwork:
         Args:
             a: first source, float32 (H, W) in [0, 1], H and W at least 8.
             b: second source, the same shape.
-            tile: rows and columns of a tile, at most, where cells do not ask for more.
-            threads: how many to use, at most; what suits the machine if not given.
+            tile: maximum rows and columns of a tile, unless cells need more.
+            threads: maximum number of threads; by default chosen for the machine.
 
         Returns:
             Fused luminance, float32 (H, W) in (0, 1).
 
         Raises:
-            PictureError: this needs more memory than is free.
+            PictureError: there is not enough memory.
             ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8.
         """
         if a.shape != b.shape or a.ndim != 2 or min(a.shape) < MIN_SIDE:
@@ -149,7 +147,7 @@ class OnnxNetwork:
         return fused
 
     def _steps(self, bands: int, at_once: int) -> Iterator[list[tuple[int, range]]]:
-        """What is done at the same time: passes and their bands."""
+        """Yield the passes and bands of each step."""
         count = len(self._passes)
         if self._cell is None:
             for index in range(count):
@@ -164,15 +162,15 @@ class OnnxNetwork:
 def _session(model: bytes) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads = 1
-    # An arena of its own for each pass, and room for all maps of a tile at once, would be twice the memory.
+    # An arena for each pass, and a buffer for all maps of a tile at once, would double the memory.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     return InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _keep_freed_blocks() -> None:
-    """Let what tiles take stay with the process until the next tile: with glibc, by freeing a block of nearly 32 MB.
+    """Make glibc keep the memory of a tile for the next one, by freeing a block of nearly 32 MB.
 
-    Blocks larger than any that was freed before come straight from the system and go back to it, page by page.
+    Otherwise glibc maps blocks larger than any freed before, and returns them to the system page by page.
     """
     np.empty(31 << 20, np.uint8)
 
@@ -186,13 +184,13 @@ def _divided(features: np.ndarray, channels: Sequence[int]) -> Iterator[np.ndarr
 
 @dataclass
 class _Tile:
-    """Some pixels that are taken through a pass; it is run, and later written, in a thread.
+    """A tile of a pass, which is run and later written by a thread.
 
     Attributes:
-        stage: of the pass.
-        rows: the first one, and the one after the last.
+        stage: stage of the pass.
+        rows: first row, and the one after the last.
         columns: likewise.
-        outputs: what the pass made of it.
+        outputs: results of the pass.
     """
 
     stage: "_Stage"
@@ -209,17 +207,17 @@ class _Tile:
 
 
 class _Stage:
-    """A pass on its way down the picture.
+    """The state of a pass over one image.
 
     Args:
         one: the pass.
-        session: that runs it.
-        before: the stage of the pass before.
-        height: of the picture.
-        given: the maps that it reads, (C, rows, W) each; row y of the picture is row y modulo rows.
+        session: the session that runs it.
+        before: the stage of the previous pass.
+        height: height of the image.
+        given: the maps that it reads, (C, rows, W) each; row y of the image is row y modulo rows.
         made: the maps that it writes, likewise.
         padding_mode: see `OnnxNetwork`.
-        cell: side of the cells of the attention.
+        cell: side of the cells of the attention, or None.
     """
 
     def __init__(
@@ -243,20 +241,20 @@ class _Stage:
         self._lock = threading.Lock()
         rows, columns = 1, 1
         if cell is not None:
-            # As many rows of cells as there are of features, and those of the windows around them.
+            # The rows of cells in the stored features, and those of the windows around them.
             rows, columns = -(-made[0].shape[1] // cell) + 2 * CELLS, -(-self.width // cell)
         shapes = [attention.shape_of_wanted for attention in one.attentions]
-        # Over a whole picture they are many.
+        # Sums over a whole image have many terms.
         dtype = np.float64 if cell is None else np.float32
         self.sums = [np.zeros((rows, columns, *shape), dtype) for shape in shapes]
 
     def tiles(self, rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]]) -> list[_Tile]:
-        """Tiles of bands that follow what is done; what they need of the pass before has to be done."""
+        """Return the tiles of the next bands; the rows of the previous pass that they need must be finished."""
         self._matrices, self._bands = None, (rows[0][0], rows[-1][1])
         return [_Tile(self, some, others) for some in rows for others in columns]
 
     def feed(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
-        """What the pass takes for a tile."""
+        """The inputs of the pass for a tile."""
         (first, last), (left, right) = rows, columns
         feed = {f"x{i}": self._read(i, rows, columns)[None] for i in range(len(self.given))}
         for layer in self.one.pads:
@@ -286,7 +284,7 @@ class _Stage:
         return feed
 
     def finish(self, last: int) -> None:
-        """Keep the rows above the next ones, before they are overwritten; the rows up to `last` are done."""
+        """Mark the rows up to `last` as done, and keep those that the next tiles need before they are overwritten."""
         if self.before is not None and last < self.height:
             first = max(0, last - self.one.layers)
             above = [np.empty((len(maps), last - first, self.width), np.float32) for maps in self.given]
@@ -296,7 +294,7 @@ class _Stage:
         self.done = last
 
     def write(self, rows: tuple[int, int], columns: tuple[int, int], outputs: Sequence[np.ndarray]) -> None:
-        """Write what the pass has made of a tile."""
+        """Write the results of the pass for a tile."""
         (first, last), (left, right) = rows, columns
         top, begin = min(self.one.left, first), min(self.one.left, left)
         for maps, y in zip(self.made, outputs, strict=False):
@@ -313,7 +311,7 @@ class _Stage:
                 sums[places, left // self.cell : left // self.cell + part.shape[1]] = part
 
     def _find_matrices(self, first: int, last: int) -> list[np.ndarray]:
-        """The attention matrices that these rows take, made of the sums of the pass before."""
+        """The attention matrices for these rows, computed from the sums of the previous pass."""
         assert self.before is not None
         made = list(zip(self.before.one.attentions, self.before.sums, strict=True))
         if self.cell is None:
@@ -332,7 +330,7 @@ class _Stage:
         return matrices
 
     def _read(self, index: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """A tile of a map with what is around it, as it was before this pass: (C, h, w)."""
+        """A tile of a map with its halo, with the values before this pass: (C, h, w)."""
         (first, last), (left, right), around = rows, columns, self.one.layers
         maps = self.given[index]
         top, bottom = max(0, first - around), min(self.height, last + around)
@@ -350,10 +348,10 @@ class _Stage:
         return padded
 
     def _copy_rows(self, index: int, first: int, columns: slice, rows: np.ndarray) -> None:
-        """Copy the rows of a map from `first` on, as they were before this pass, to (C, rows, columns)."""
+        """Copy the rows of a map from `first` on, with the values before this pass, to (C, rows, columns)."""
         maps, start = self.given[index], first
         if self.before is not None and first < self.done:
-            # They were overwritten since, which the sources never are.
+            # These rows have been overwritten; sources never are.
             start = min(self.done, first + rows.shape[1])
             kept = self._above[index].shape[1] - self.done
             rows[:, : start - first] = self._above[index][:, kept + first : kept + start, columns]
@@ -362,14 +360,14 @@ class _Stage:
 
 
 def _windows(cells: np.ndarray) -> np.ndarray:
-    """Weighted sums over the cells of each window that is all there, from (rows, columns, ...)."""
+    """Weighted sums over the cells of each complete window, from (rows, columns, ...)."""
     high, wide = (length - CELLS + 1 for length in cells.shape[:2])
     cells = reduce(np.add, (weight * cells[i : i + high] for i, weight in enumerate(CELL_WEIGHTS)))
     return reduce(np.add, (weight * cells[:, i : i + wide] for i, weight in enumerate(CELL_WEIGHTS)))
 
 
 def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:
-    """Where rows are in a map that holds the last ones, piece by piece: places in the map, and among these rows."""
+    """Slices of a map that stores only the last `held` rows, and the matching slices of the rows `first` to `last`."""
     row = first
     while row < last:
         place = row % held
@@ -379,7 +377,7 @@ def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
-    """Do some tasks, each thread one after the other."""
+    """Run tasks in several threads."""
     waiting = deque(tasks)
 
     def work(stop: threading.Event) -> None:
@@ -394,13 +392,13 @@ def _run(tasks: Sequence[Callable[[], None]], threads: int) -> None:
 
 
 def _cells_of(first: int, last: int, cell: int, count: int | None = None) -> tuple[int, int]:
-    """The cells between whose centres rows are interpolated: the first, and the one after the last.
+    """The cells from which rows are interpolated: the first, and the one after the last.
 
     Args:
         first: first row (or column).
         last: the one after the last.
         cell: side of a cell.
-        count: cells that there are.
+        count: number of cells in the image.
     """
     upper, lower = ((2 * row + 1 - cell) // (2 * cell) for row in (first, last - 1))
     return max(0, upper), lower + 2 if count is None else min(count, lower + 2)
@@ -408,7 +406,7 @@ def _cells_of(first: int, last: int, cell: int, count: int | None = None) -> tup
 
 @lru_cache(maxsize=1024)
 def _interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Shares of cells in rows (or columns), (last - first, cells), linear between their centres; and which cells."""
+    """Weights of linear interpolation between cell centres for rows (or columns), (last - first, cells); the cells."""
     count = -(-length // cell)
     upper, lower = _cells_of(first, last, cell, count)
     place = ((np.arange(first, last) + 0.5) / cell - 0.5).clip(0, count - 1)
@@ -417,7 +415,7 @@ def _interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.nd
 
 
 def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int) -> None:
-    """Write what is around the picture, from the row and the column that lie so far inside."""
+    """Pad the borders of the image, copying the row or column that lies `inner` pixels inside."""
     (top, bottom), (left, right) = margins
     if top:
         padded[:, 0] = padded[:, 1 + inner]
@@ -430,9 +428,9 @@ def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int
 
 
 def _parts(length: int, most: int, cell: int) -> list[tuple[int, int]]:
-    """Cut a length into parts of whole cells, of about the same size: where each begins and ends.
+    """Split a length into parts of whole cells and about equal size; returns the start and end of each.
 
-    A part has `most` at most, but at least one cell. Only the last one may end within a cell.
+    A part is at most `most` long, but at least one cell. Only the last part may end within a cell.
     """
     cells = -(-length // cell)
     count = -(-cells // max(1, most // cell))
@@ -442,5 +440,5 @@ def _parts(length: int, most: int, cell: int) -> list[tuple[int, int]]:
 
 @cache
 def _ends(top: bool, left: bool, bottom: bool, right: bool) -> np.ndarray:
-    """What is padded where the picture ends at these sides."""
+    """Pads for a tile whose given sides are borders of the image."""
     return np.array(PICTURE_ENDS) * (0, 0, top, left, 0, 0, bottom, right)

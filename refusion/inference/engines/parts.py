@@ -1,8 +1,8 @@
-"""A fusion module whose attention has a window, evaluated part by part: the result of `FusionModule.forward`.
+"""Evaluate a fusion module with windowed attention part by part: the result of `FusionModule.forward`.
 
-Nothing is global then, so that a part of the rows, with as many rows around it as its pixels depend on, gives the
-pixels of the whole picture. This is for GPUs, and for float64; `refusion.inference.engines.onnx_tiles` needs less
-memory and computes nothing twice.
+Nothing depends on the whole image then: a range of rows, with a halo of the rows that its pixels depend on, gives the
+same pixels as the whole image. This is for GPUs, and for float64; `refusion.inference.engines.onnx_tiles` needs less
+memory and recomputes less.
 """
 
 import torch
@@ -13,7 +13,7 @@ from refusion.modules.windows import CELLS, cell_of
 
 
 def reach(module: FusionModule, cell: int) -> int:
-    """Rows (and columns) around a part, whole cells, on which its pixels depend.
+    """Size of the halo of a part, in rows (and columns): the whole cells on which its pixels depend.
 
     Args:
         module: the fusion module.
@@ -21,7 +21,7 @@ def reach(module: FusionModule, cell: int) -> int:
     """
     rows = 2  # the last two convolutions
     for _ in range(len(module.decoder) + 1 + len(module.encoder1)):
-        # A feed-forward or the gates; then the cells that are interpolated, those around them, their queries and keys.
+        # The feed-forward or the gates; then the interpolated cells, the cells around them, their queries and keys.
         rows = -(-(rows + 1) // cell) * cell + (1 + CELLS // 2) * cell + 1
     return -(-(rows + 1) // cell) * cell
 
@@ -33,13 +33,13 @@ def fuse_in_parts(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tens
         module: the fusion module; its attention has a window.
         a: first sources, (N, 1, H, W), in [0, 1].
         b: second sources, likewise.
-        rows: rows of a part, without those around it; rounded up to whole cells.
+        rows: rows of a part without its halo, rounded up to whole cells.
 
     Returns:
         Fused luminance, (N, 1, H, W), in (0, 1).
 
     Raises:
-        ValueError: the attention is over the whole picture.
+        ValueError: the attention is over the whole image.
     """
     cell = cell_of(module.window)
     if cell is None:

@@ -1,4 +1,4 @@
-"""A 3 x 3 convolution over a picture that is given a few rows at a time, from top to bottom."""
+"""A 3 x 3 convolution of an image that is processed a few rows at a time, from top to bottom."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from torch.nn import functional as F
 from refusion.modules.blocks import LayerNorm2d, depthwise_products, is_slow
 
 _HELD = 2
-"""Input rows that the next output rows still need."""
+"""Number of past input rows that the next output rows need."""
 
 
 def pad_columns(rows: Tensor, mode: str) -> None:
-    """Write the border columns, the first and the last, of (n, W + 2, C) rows, from the columns between them."""
+    """Fill the border columns, the first and the last, of (n, W + 2, C) rows from the columns between them."""
     if mode == "zeros":
         rows[:, 0] = rows[:, -1] = 0
     else:
@@ -20,18 +20,18 @@ def pad_columns(rows: Tensor, mode: str) -> None:
 
 
 def normalised(rows: Tensor, eps: float, scales: Tensor | None = None) -> Tensor:
-    """A layer norm without its weight and shift: the rows, centred and divided by their standard deviation.
+    """Layer norm without weight and bias: the rows, centred and divided by their standard deviation.
 
     Args:
         rows: (n, W, C).
-        eps: the norm's.
-        scales: (n, W), to be filled with what the centred rows are multiplied by, for use with `scaled`.
+        eps: eps of the norm.
+        scales: (n, W), output for the factors of the centred rows, for use with `scaled`.
 
     Returns:
         (n, W, C).
     """
     x = rows.flatten(0, 1)
-    # A product with a vector takes a fraction of the time that a mean over a few channels takes.
+    # A product with a vector is much faster than a mean over a few channels.
     mean = x.new_full((x.shape[1],), 1 / x.shape[1])
     x = x - torch.mv(x, mean)[:, None]
     scales = None if scales is None else scales.flatten()
@@ -40,11 +40,11 @@ def normalised(rows: Tensor, eps: float, scales: Tensor | None = None) -> Tensor
 
 
 def scaled(rows: Tensor, scales: Tensor) -> Tensor:
-    """What `normalised` gives but for the centring, which `Pointwise` does too.
+    """`normalised` without the centring, which `Pointwise` does too.
 
     Args:
         rows: (n, W, C).
-        scales: (n, W).
+        scales: (n, W), from `normalised`.
 
     Returns:
         (n, W, C).
@@ -53,18 +53,18 @@ def scaled(rows: Tensor, scales: Tensor) -> Tensor:
 
 
 class Pointwise:
-    """A pointwise convolution, and what is linear of the layer norm before it if there is one.
+    """A pointwise convolution, with the linear part of the layer norm before it, if any.
 
-    The centring of the norm and its weight stand in the matrix. The shift is left to the caller.
+    The centring and the weight of the norm are folded into the matrix. The caller has to add `shift`.
 
     Args:
         conv: the pointwise convolution.
-        norm: the norm; what is given to the convolution is then `normalised` or `scaled`.
-        outputs: which of the convolution's channels to compute; all if not given.
+        norm: the norm; the input must then be `normalised` or `scaled`.
+        outputs: the output channels to compute; by default all.
 
     Attributes:
         weight: the matrix, (inputs, outputs).
-        shift: what the shift of the norm adds to the outputs, or None.
+        shift: contribution of the bias of the norm to the outputs, or None.
     """
 
     def __init__(self, conv: nn.Conv2d, norm: LayerNorm2d | None = None, outputs: slice = slice(None)) -> None:
@@ -78,16 +78,16 @@ class Pointwise:
 
 
 class RowConvolution:
-    """A 3 x 3 convolution of `refusion.modules.blocks` that keeps height and width, fed with rows.
+    """A 3 x 3 convolution of `refusion.modules.blocks` that keeps height and width, applied to rows as they arrive.
 
-    An output row needs the input row below it, so that the output is one row behind, until the last rows are given.
-    The two input rows that are still needed are held: nothing is computed twice.
+    An output row needs the input row below it, so the output is one row behind until the last rows are pushed. The two
+    input rows that are still needed are stored: nothing is computed twice.
 
     Args:
         conv: the convolution, padded by one as in `refusion.modules.blocks`.
-        before: a pointwise convolution of the rows before this one, which must then be depthwise.
-        outputs: which of a depthwise convolution's channels to compute; all if not given.
-        room: whether the output has room for border columns; what stands in them is then without meaning.
+        before: a pointwise convolution applied before this one, which must then be depthwise.
+        outputs: the channels of a depthwise convolution to compute; by default all.
+        room: whether the output has border columns, with undefined values.
     """
 
     def __init__(
@@ -110,16 +110,15 @@ class RowConvolution:
         self.held = self.done = 0
 
     def push(self, rows: Tensor, last: bool) -> tuple[slice, Tensor]:
-        """Take the next rows.
+        """Process the next rows.
 
         Args:
-            rows: (n, W + 2, inputs), with border columns (see `pad_columns`); n may be 0 unless these are the last
-                ones.
-            last: whether the picture ends here.
+            rows: (n, W + 2, inputs), with border columns (see `pad_columns`); n may be 0 except for the last rows.
+            last: whether these are the last rows of the image.
 
         Returns:
-            Which rows of the picture the output is, and the output, (m, W, outputs), or (m, W + 2, outputs) with room
-            for border columns.
+            The rows of the image that the output covers, and the output, (m, W, outputs), or (m, W + 2, outputs) with
+            border columns.
         """
         window = self._window(rows)
         first, start, stop = self.done == 0, _HELD - self.held, _HELD + len(rows)
@@ -140,7 +139,7 @@ class RowConvolution:
         return slice(before, self.done), x
 
     def _window(self, rows: Tensor) -> Tensor:
-        """The rows that are held, the new ones, and room for one more."""
+        """The stored rows, the new ones, and space for one more."""
         channels = rows.shape[2] if self.before is None else self.before.weight.shape[1]
         window = rows.new_empty(_HELD + len(rows) + 1, rows.shape[1], channels)
         if self.last_rows is not None:
@@ -149,7 +148,7 @@ class RowConvolution:
         if self.before is None:
             new[:] = rows
         else:
-            # What is done pixel by pixel commutes with repeating pixels.
+            # A pointwise convolution commutes with repeating pixels.
             torch.mm(rows.flatten(0, 1), self.before.weight, out=new.flatten(0, 1))
             if self.mode == "zeros":
                 new[:, 0] = new[:, -1] = self.border
@@ -157,7 +156,7 @@ class RowConvolution:
         return window
 
     def _pad_rows(self, window: Tensor, start: int, stop: int, first: bool, last: bool) -> tuple[int, int]:
-        """Write what lies above the first and below the last row of the picture."""
+        """Pad above the first and below the last row of the image."""
         inner = 0 if self.mode == "replicate" else 1
         if first:
             window[start - 1] = self.border if self.mode == "zeros" else window[start + inner]

@@ -1,17 +1,17 @@
-"""The fusion module evaluated strip by strip: the result of `FusionModule.forward`, faster and in little memory.
+"""Evaluate the fusion module strip by strip: the result of `FusionModule.forward`, faster and in little memory.
 
-Attention is over the whole picture, so it cannot be cut into tiles; but each attention matrix is made of sums over
-pixels. Every transformer block therefore takes two passes over the picture: one that adds up its Gram matrix, one that
-applies the attention and goes on. The second pass of a block and the first of the next one share a loop, in which a
-strip of a few rows runs through all their layers while it is in the processor's cache.
+The attention is over the whole image, so the image cannot be divided into tiles; but each attention matrix is computed
+from sums over pixels. Every transformer block therefore makes two passes over the image: one adds up its Gram matrix,
+the other applies the attention and the rest of the block. The second pass of a block and the first of the next block
+share a loop, in which a strip of a few rows runs through all their layers while it is in the processor's cache.
 
-What the output needs of a layer is folded into small matrices: the scale of the norms and the projection after the
-attention. Only the features are held for the whole picture, in one map that each pass overwrites: the output of a 3 x 3
-convolution is a row behind its input, so that rows are written only after they were read. The map has a column more at
-each side, for what the convolutions see there; the border columns of a strip are written after each of its layers.
+The weight of the norms and the projection after the attention are folded into small matrices. Only the features are
+stored for the whole image, in one map that each pass overwrites: the output of a 3 x 3 convolution is one row behind
+its input, so that rows are written only after they were read. The map has an additional column at each side for the
+padding of the convolutions; the border columns of a strip are filled after each of its layers.
 
-This is for GPUs; a CPU has `refusion.inference.engines.onnx_tiles`, which is faster there, but for float32 alone. Where
-the attention has a window, `refusion.inference.engines.parts` takes its place.
+This is for GPUs; on a CPU, `refusion.inference.engines.onnx_tiles` is faster, but supports only float32. For windowed
+attention, use `refusion.inference.engines.parts`.
 """
 
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ from refusion.modules.fusion import FusionModule, InteractiveFusion, check_sourc
 from refusion.system.devices import free_memory
 
 STRIP_PIXELS = {"cpu": 20_000}
-"""Pixels of a strip at most, where they are not `GPU_STRIP_PIXELS`."""
+"""Maximum pixels of a strip by device type, if not `GPU_STRIP_PIXELS`."""
 
 GPU_STRIP_PIXELS = 1_000_000
-"""Pixels of a strip on a GPU at most: a map of 32 channels of float32 takes 0.13 GB."""
+"""Maximum pixels of a strip on a GPU: a map of 32 channels of float32 takes 0.13 GB."""
 
 GPU_STRIP_BYTES = 4096
-"""Free memory of a GPU that each pixel of a strip is given, several times what its maps take."""
+"""Free GPU memory in bytes per pixel of a strip, several times the size of its maps."""
 
 
 def strip_rows(height: int, width: int, device: torch.device) -> int:
-    """Rows of a strip that suit the machine."""
+    """Number of rows of a strip for a device."""
     pixels = STRIP_PIXELS.get(device.type, GPU_STRIP_PIXELS)
     if device.type == "cuda":
         pixels = min(pixels, free_memory(device) // GPU_STRIP_BYTES)
@@ -45,9 +45,9 @@ def strip_rows(height: int, width: int, device: torch.device) -> int:
 
 
 def bytes_held(module: FusionModule, dtype: torch.dtype) -> int:
-    """Memory for each pixel of the picture: its features, both sources, the scales of two norms and the result.
+    """Memory in bytes per pixel of the image, for features, both sources, the scales of two norms and the result.
 
-    Strips come on top.
+    The memory of the strips is not included.
     """
     return (2 * module.project_in_1.out_channels + 5) * dtype.itemsize
 
@@ -59,7 +59,7 @@ def fuse_in_strips(module: FusionModule, a: Tensor, b: Tensor, *, rows: int | No
         module: the fusion module.
         a: first source, (1, 1, H, W), in [0, 1], H and W at least 8; of the module's dtype and on its device.
         b: second source, likewise.
-        rows: rows of a strip; what suits the machine if not given.
+        rows: rows of a strip; by default chosen for the device.
 
     Returns:
         Fused luminance, (1, 1, H, W), in (0, 1).
@@ -107,20 +107,20 @@ class _Head(Protocol):
     """Writes rows of the features."""
 
     def push(self, strip: slice, last: bool) -> slice:
-        """Take a strip; the rows that are finished."""
+        """Process a strip, and return the rows that are finished."""
 
 
 class _Tail(Protocol):
     """Reads rows of the features."""
 
     def push(self, strip: slice, last: bool) -> None:
-        """Take a strip."""
+        """Process a strip."""
 
 
 def _pass(heads: Sequence[_Head], tails: Sequence[_Tail], height: int, rows: int) -> None:
-    """Take all strips through the layers of one pass.
+    """Run all strips through the layers of one pass.
 
-    The heads write rows of the features, all of them the same ones; the tails read them.
+    The heads write rows of the features, all heads the same rows; the tails read them.
     """
     for start in range(0, height, rows):
         strip = slice(start, min(start + rows, height))
@@ -162,7 +162,7 @@ class _Gram:
 
 
 class _RestOfBlock:
-    """A transformer block from the values of its attention on, where the first pass left its features and scales."""
+    """A transformer block from the values of its attention on, using the features and scales of the first pass."""
 
     def __init__(self, gram: _Gram) -> None:
         attn, ffn, norm = gram.block.attn, cast(GatedFeedForward, gram.block.ffn), gram.block.norm2
@@ -255,12 +255,12 @@ class _ProjectOut:
 
 
 class _Projections:
-    """Queries and keys of the attention, wanted in one pass over the picture, and the values, in the next.
+    """Queries and keys of the attention, needed in one pass over the image, and values, needed in the next.
 
     Args:
         conv: the pointwise convolution.
         depthwise: the depthwise convolution after it.
-        norm: the layer norm before both, if there is one.
+        norm: the layer norm before both, or None.
     """
 
     def __init__(self, conv: nn.Conv2d, depthwise: nn.Conv2d, norm: LayerNorm2d | None = None) -> None:
@@ -271,7 +271,7 @@ class _Projections:
 
 
 class _AttentionSums:
-    """What a matrix of transposed attention is made of, added up over the pixels."""
+    """The sums over pixels from which a matrix of transposed attention is computed."""
 
     def __init__(self, features: Tensor) -> None:
         channels = features.shape[2]
@@ -281,15 +281,15 @@ class _AttentionSums:
         self.squares = features.new_zeros(2, channels, dtype=dtype)
 
     def add(self, q: Tensor, k: Tensor) -> None:
-        """Add some pixels: their queries and keys, (pixels, C) each."""
+        """Add the queries and keys of some pixels, (pixels, C) each."""
         self.gram += q.T @ k
         self.squares += torch.stack([(x * x).sum(dim=0) for x in (q, k)])
 
     def attention_matrix(self, temperature: Tensor, projection: nn.Conv2d) -> Tensor:
-        """The attention and the projection after it.
+        """Combine the attention and the projection after it.
 
         Returns:
-            The (C, C) matrix that (n, W, C) values are multiplied by.
+            The (C, C) matrix by which (n, W, C) values are multiplied.
         """
         q_norm, k_norm = self.squares.sqrt().clamp_min(NORM_EPS)
         gram = (self.gram / (q_norm[:, None] * k_norm)).to(temperature.dtype)
