@@ -58,7 +58,7 @@ def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention)
 
 
 def given(graph: Graph, name: str, attention: Attention) -> Matrices:
-    """Add inputs for the attention matrices of a part of an image."""
+    """Add inputs for the attention matrices of a tile."""
     channels, d = len(attention.projection), attention.of_a_head
     if graph.cell is None:
         return Matrices([graph.given(name, [channels, channels, 1, 1])], attention)
@@ -97,7 +97,7 @@ def made_of_parts(graph: Graph, sums: Sums) -> tuple[str, list[int | str]]:
 
     Args:
         graph: the graph.
-        sums: the total over all parts, or the sums of all cells.
+        sums: the total over all tiles, or the sums of all cells.
     """
     attention = sums.attention
     shares = _shares(graph, sums)

@@ -31,7 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "anchor": get_args(Anchor),
     "chroma": get_args(ChromaRule),
 }
-"""Names of the inputs that select an option, and their options; an input is an int64 scalar, the index of an option."""
+"""Options that the selecting inputs accept, by input name; each input is an int64 scalar, the index of an option."""
 
 RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
 """Factors of Cr and Cb for red and blue minus luminance, from ITU-R BT.601."""
