@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 ChromaRule = Literal["release", "saturation", "choice", "a", "b"]
-"""Where the colour of the fused picture comes from; see `refusion.images.colour.fuse_chroma`."""
+"""Where the colour of the fused image comes from; see `refusion.images.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 """What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
@@ -20,8 +20,8 @@ CONTRAST = 1.16
 Engine = Literal["onnx", "strips", "whole", "half"]
 """How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
 `refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see
-`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same picture. ``half``: the
-last in float16 where that suffices, in half the memory; the picture differs by one grey level of 255 at most, but for
+`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: the
+last in float16 where that suffices, in half the memory; the image differs by one grey level of 255 at most, but for
 one pixel in a thousand."""
 
 
@@ -34,7 +34,7 @@ class Task:
         title: name for people.
         folders: names of the two source folders of a data set, A first.
         labels: what the two sources are called in front of people, A first.
-        chroma: where the colour of the fused picture comes from: ``a`` or ``b`` takes that source's,
+        chroma: where the colour of the fused image comes from: ``a`` or ``b`` takes that source's,
             ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
             `refusion.images.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
@@ -43,7 +43,7 @@ class Task:
         anchor: what ties the fused luminance to its sources unless something else is asked for; likewise.
         one_camera: whether the sources are images of one camera, so that there can be more than two, and one scale of
             brightness is for all.
-        licence: licence of the weights (the training pictures are research-only).
+        licence: licence of the weights (the training images are research-only).
     """
 
     name: str

@@ -11,7 +11,7 @@ __all__ = ["Explanation", "explain", "load_trained"]
 
 
 def __getattr__(name: str) -> Any:
-    # The pictures are also drawn where torch is not wanted.
+    # The images are also drawn where torch is not wanted.
     if name in __all__:
         need("torch", f"refusion.explanation.{name}")
         from refusion.explanation import maps

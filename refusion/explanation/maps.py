@@ -20,7 +20,7 @@ from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exch
 from refusion.modules.reconstruction import ReconstructionModule
 
 MAX_MEGAPIXELS = 1.0
-"""Largest pair that is explained unless the caller says otherwise, in millions of pixels a picture."""
+"""Largest pair that is explained unless the caller says otherwise, in millions of pixels an image."""
 
 GIGABYTES_PER_MEGAPIXEL = 3
 """Memory that the largest of the three modules takes, about."""
@@ -155,14 +155,14 @@ def explain(
         model: a name or folder as in `load_trained`, or what that returns (to load once for many pairs).
         a: first source, see `refusion.images.read_picture`.
         b: second source, of the same size.
-        max_megapixels: largest picture accepted, in millions of pixels, each of which takes about 3 GB of memory.
+        max_megapixels: largest image accepted, in millions of pixels, each of which takes about 3 GB of memory.
         window: black and white of sources with more than 8 bits, see `refusion.inference.options.Options`.
         temperatures: see `refusion.images.read_picture`.
         nodata: see `refusion.images.read_picture`.
 
     Raises:
         ModelError: the model cannot be loaded or has only the fusion module.
-        PictureError: a source cannot be read, the sizes differ, or the pictures are larger than `max_megapixels`.
+        PictureError: a source cannot be read, the sizes differ, or the images are larger than `max_megapixels`.
         ValueError: `max_megapixels` is not above 0.
     """
     trained = model if isinstance(model, TrainedModel) else load_trained(model)

@@ -30,7 +30,7 @@ FILES = (
 """Names of everything that `save_explanation` writes."""
 
 ERROR_SCALE = 2
-"""Error pictures show the absolute error times this: white is an error of half the full range, or more."""
+"""Error images show the absolute error times this: white is an error of half the full range, or more."""
 
 SPANS = (0.05, 0.1, 0.25, 0.5)
 """What the ends of the colour scale can stand for, as distance of a weight from 1/2; see `colour_span`."""
@@ -47,7 +47,7 @@ PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (95, 95, 95)
 
 @dataclass(frozen=True)
 class Captions:
-    """What is said about a pair beside its pictures.
+    """What is said about a pair beside its images.
 
     Attributes:
         labels: what the two sources are called, as in `refusion.tasks.Task.labels`.
@@ -64,7 +64,7 @@ def save_explanation(folder: Path, explanation: Explanation, captions: Captions)
     """Write `FILES` into a folder that is there, each whole or not at all; what has their names is replaced.
 
     Raises:
-        PictureError: a picture cannot be written.
+        PictureError: an image cannot be written.
         OSError: the figures cannot be written.
     """
     pictures = draw_pictures(explanation, captions)
@@ -108,7 +108,7 @@ def figures(explanation: Explanation, captions: Captions) -> dict[str, object]:
 
 
 def draw_pictures(explanation: Explanation, captions: Captions) -> dict[str, Image.Image]:
-    """All pictures of an explanation by file name: the pictures in `FILES`."""
+    """All images of an explanation by file name: the images in `FILES`."""
     overlays = {name: overlay(explanation.fused, _weights(explanation)[name][0]) for name in "wv"}
     plain = {
         "w_map.png": to_image(explanation.intensity[0], None),
@@ -157,7 +157,7 @@ def colours(weight: np.ndarray, span: float) -> np.ndarray:
 
 
 def overlay(fused: np.ndarray, weight: np.ndarray) -> Image.Image:
-    """Lay the colours of a weight map over the fused picture.
+    """Lay the colours of a weight map over the fused image.
 
     Args:
         fused: fused luminance, (H, W), in [0, 1].

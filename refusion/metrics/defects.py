@@ -1,4 +1,4 @@
-"""What the fusion metrics hardly see in a fused picture, as figures.
+"""What the fusion metrics hardly see in a fused image, as figures.
 
 All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type, or Pillow
 images. They are nan where they have no meaning for a pair. Values that are no grey levels are refused.
@@ -34,26 +34,26 @@ HOT_PERCENTILE, LEAST_HEAT, HOT_PIXELS = 98, 10, 40
 pixels."""
 
 BRIGHT = 225
-"""Grey level of the visible picture from which on it is bright, as a sky is."""
+"""Grey level of the visible image from which on it is bright, as a sky is."""
 
 BORDER_MIN_SIZE = 4
 """Smallest height and width with a step inside, between the two outermost rows and columns."""
 
 
 def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """How much more the fused picture steps at its border than plain averaging of the sources does; 0 and up.
+    """How much more the fused image steps at its border than plain averaging of the sources does; 0 and up.
 
     The border step is the mean absolute difference between the outermost row or column and its neighbour, over all
     four sides. It is taken relative to the mean absolute difference of neighbours, along rows and columns, inside the
-    picture (without its outermost rows and columns). The figure is this quotient of the fused picture divided by that
+    image (without its outermost rows and columns). The figure is this quotient of the fused image divided by that
     of plain averaging, (a + b) / 2 rounded to whole grey levels: 1 is as plain averaging, and a frame around the
-    picture, as convolutions with zeros outside make, gives more. `FLOOR` is added to every step, so that a black
+    image, as convolutions with zeros outside make, gives more. `FLOOR` is added to every step, so that a black
     border, where averaging has no step at all, can be compared too.
 
     Args:
         a: first source, (H, W), 0 to 255, at least 4 x 4.
         b: second source, likewise.
-        fused: fused picture, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W) of at least 4 x 4.
@@ -68,14 +68,14 @@ def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Mean grey level of the fused picture where both sources are black (at most 1); 0 to 255.
+    """Mean grey level of the fused image where both sources are black (at most 1); 0 to 255.
 
     nan where both sources are black in no pixel.
 
     Args:
         a: first source, (H, W), 0 to 255.
         b: second source, likewise.
-        fused: fused picture, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W).
@@ -86,15 +86,15 @@ def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Share of the clearly sharper pixels that are sharp in the fused picture, of the source that loses more; 0 to 1.
+    """Share of the clearly sharper pixels that are sharp in the fused image, of the source that loses more; 0 to 1.
 
-    Of the pixels where one source is more than four times as sharp as the other, those at which the fused picture has
-    more than half of that sharpness. nan where neither source is clearly sharper in 1 % of the picture.
+    Of the pixels where one source is more than four times as sharp as the other, those at which the fused image has
+    more than half of that sharpness. nan where neither source is clearly sharper in 1 % of the image.
 
     Args:
         a: first source, (H, W), 0 to 255.
         b: second source, likewise.
-        fused: fused picture, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W).
@@ -111,14 +111,14 @@ def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def disagreement(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Mean distance of the fused picture from its sources' mean where they agree, in grey levels; 0 and up.
+    """Mean distance of the fused image from its sources' mean where they agree, in grey levels; 0 and up.
 
-    nan where they agree in less than 5 % of the picture.
+    nan where they agree in less than 5 % of the image.
 
     Args:
         a: first source, (H, W), 0 to 255.
         b: second source, likewise.
-        fused: fused picture, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W).
@@ -136,8 +136,8 @@ def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
     Args:
         a: the infrared, (H, W), 0 to 255.
-        b: the visible picture, likewise.
-        fused: fused picture, likewise.
+        b: the visible image, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W).
@@ -163,14 +163,14 @@ def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def brightness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Fused by visible where the visible picture is bright; 1 keeps a bright sky bright.
+    """Fused by visible where the visible image is bright; 1 keeps a bright sky bright.
 
-    nan where less than 3 % of the picture are bright.
+    nan where less than 3 % of the image are bright.
 
     Args:
         a: the infrared, (H, W), 0 to 255.
-        b: the visible picture, likewise.
-        fused: fused picture, likewise.
+        b: the visible image, likewise.
+        fused: fused image, likewise.
 
     Raises:
         ValueError: the shapes differ, or are not (H, W).

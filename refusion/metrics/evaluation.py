@@ -1,4 +1,4 @@
-"""Scores of fused pictures over a set of pairs."""
+"""Scores of fused images over a set of pairs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -83,13 +83,13 @@ class Evaluation:
 
 
 class FusedFolder:
-    """Pictures that were fused before, one file a pair, found by the name of the pair.
+    """Images that were fused before, one file a pair, found by the name of the pair.
 
     Args:
         path: the folder.
 
     Raises:
-        DataError: there is no such folder, or two pictures in it have the same stem.
+        DataError: there is no such folder, or two images in it have the same stem.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class FusedFolder:
         self._by_name = {nfc(file.relative_to(path).as_posix()): file for file in files.by_name.values()}
 
     def find(self, name: str) -> Path:
-        """Return the picture of the pair `name`: the one with this stem, or with exactly this file name.
+        """Return the image of the pair `name`: the one with this stem, or with exactly this file name.
 
         Raises:
             PictureError: there is none.
@@ -124,7 +124,7 @@ _Triple = tuple[Picture, Picture, Picture]
 
 
 def pair_names(pairs: Pairs) -> list[str]:
-    """Names of all pairs of a data set, without decoding a picture.
+    """Names of all pairs of a data set, without decoding an image.
 
     Raises:
         DataError: the data set is empty.

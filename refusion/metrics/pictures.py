@@ -1,4 +1,4 @@
-"""Pictures of a comparison: a plot of ranks, and contact sheets of the best and worst pairs."""
+"""Images of a comparison: a plot of ranks, and contact sheets of the best and worst pairs."""
 
 import io
 import math
@@ -81,7 +81,7 @@ def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, Fuse
 
     Raises:
         OSError: a file cannot be written.
-        PictureError: a picture that was scored cannot be read any more.
+        PictureError: an image that was scored cannot be read any more.
     """
     chosen = {name: _chosen(report, name) for name in sources}
     wanted = {pair for labels in chosen.values() for pair in labels}

@@ -1,6 +1,6 @@
 """The transformer block that all three modules are built from (paper, section 3.3; Restormer, CVPR 2022).
 
-Every feature map keeps the height and width of the picture. Convolutions carry no bias.
+Every feature map keeps the height and width of the image. Convolutions carry no bias.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -92,7 +92,7 @@ def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, w
         k: keys, (N, C, H, W).
         v: values, (N, C, H, W).
         temperature: (heads, 1, 1); C must be a multiple of heads.
-        window: side in pixels, a multiple of `CELLS`; None for the whole picture. See `windowed_attention`.
+        window: side in pixels, a multiple of `CELLS`; None for the whole image. See `windowed_attention`.
 
     Returns:
         (N, C, H, W).
@@ -128,9 +128,9 @@ def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Ten
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, window: int) -> Tensor:
     """Attention between channels over the window around each pixel; arguments as for `transposed_attention`.
 
-    The picture is divided into cells of window / `CELLS` pixels. Each cell has attention matrices of its own, made of
-    the pixels of the `CELLS` x `CELLS` cells around it that lie in the picture, weighted by `CELL_WEIGHTS` along both
-    axes; at each pixel they are interpolated bilinearly between the centres of the cells. A picture that fits into one
+    The image is divided into cells of window / `CELLS` pixels. Each cell has attention matrices of its own, made of
+    the pixels of the `CELLS` x `CELLS` cells around it that lie in the image, weighted by `CELL_WEIGHTS` along both
+    axes; at each pixel they are interpolated bilinearly between the centres of the cells. An image that fits into one
     cell is attended to as a whole. (Windows at inference: Chu et al., Improving Image Restoration by Revisiting Global
     Information Aggregation, ECCV 2022.)
     """
@@ -147,7 +147,7 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, win
         sums = _sums_of_cells_by_index(q, k, heads, cell) if by_index else _sums_of_cells(q, k, heads, cell)
         sums = _windows(sums.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         products, *squares = sums.split((channels * of_a_head, channels, channels), dim=3)
-        # The gradient of a root is infinite at 0, which a black picture has.
+        # The gradient of a root is infinite at 0, which a black image has.
         q_norm, k_norm = (x.clamp_min(NORM_EPS**2).sqrt().unflatten(3, square[:2]) for x in squares)
         cosines = products.unflatten(3, square) / (q_norm.unsqueeze(5) * k_norm.unsqueeze(4))
         attention = (cosines * temperature).softmax(dim=5).flatten(3).to(v.dtype)

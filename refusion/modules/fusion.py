@@ -65,7 +65,7 @@ class FusionModule(nn.Module):
         padding_mode: what the 3 x 3 convolutions see beyond the border: ``replicate``, ``reflect`` or
             ``zeros`` (the authors' release; it leaves a visible frame).
         window: side in pixels of the window whose pixels the attention sees, a multiple of 5; None for the whole
-            picture (see `refusion.modules.blocks.windowed_attention`).
+            image (see `refusion.modules.blocks.windowed_attention`).
 
     Raises:
         ValueError: an argument is out of range.

@@ -9,10 +9,10 @@ def image_gradient(x: Tensor) -> Tensor:
     """G(x) = |Sobel_x x| + |Sobel_y x|.
 
     Args:
-        x: pictures, (N, 1, H, W).
+        x: images, (N, 1, H, W).
 
     Returns:
-        (N, 1, H, W), at least 0; the border is replicated, so a constant picture has no gradient anywhere.
+        (N, 1, H, W), at least 0; the border is replicated, so a constant image has no gradient anywhere.
     """
     return sobel(x).abs().sum(dim=1, keepdim=True)
 
@@ -21,7 +21,7 @@ def sobel(x: Tensor) -> Tensor:
     """Sobel derivatives along both axes, with their signs.
 
     Args:
-        x: pictures, (N, 1, H, W).
+        x: images, (N, 1, H, W).
 
     Returns:
         (N, 2, H, W), along x and along y; the border is replicated.

@@ -8,7 +8,7 @@ CELLS = len(CELL_WEIGHTS)
 
 
 def cell_of(window: int | None) -> int | None:
-    """Side of a cell in pixels; None for the whole picture.
+    """Side of a cell in pixels; None for the whole image.
 
     Args:
         window: side of the window in pixels, or None.
