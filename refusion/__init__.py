@@ -1,7 +1,7 @@
 """Image fusion with a learnable loss (ReFusion, IJCV 2024).
 
 `refusion.fuse("ir.png", "visible.png")` fuses a pair. Importing this package loads no weights and opens no connection;
-torch is imported when something needs it.
+torch is imported on first use.
 """
 
 from importlib import import_module
@@ -37,7 +37,7 @@ _PUBLIC = {
     "NoWeightsError": "refusion.hub.errors",
     "UnknownModelError": "refusion.hub.errors",
 }
-"""What completion shows, and the modules that are imported when it is first asked for."""
+"""Names shown by completion, and the module that defines each; it is imported on first access."""
 
 _EXTRAS = {"ReFusion": "torch", "explain": "torch", "fuse_dataset": "bulk"}
 

@@ -1,4 +1,4 @@
-"""`python -m refusion` is the `refusion` command."""
+"""Entry point of `python -m refusion`, the same as the `refusion` command."""
 
 from refusion.cli.app import main
 

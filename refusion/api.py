@@ -1,4 +1,4 @@
-"""The functions of the package: load a model by name, and hand on."""
+"""The functions of the package: each loads a model by name and calls the implementation."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,19 +31,19 @@ def fuse(
 
     Args:
         a: first source of the task (infrared, functional, near or under-exposed): a path, an open file, a Pillow image
-            or an array, see `refusion.images.read_picture`. Or a sequence of both; one of more is a stack.
+            or an array, see `refusion.images.read_picture`. Or a sequence of both sources; more than two are a stack.
         b: second source.
-        task: name of the task; the model's if not given, or ir-vis.
-        model: a loaded model, bare name, folder or OWNER/NAME; the task's own if not given.
-        device: ``cpu``, ``cuda``, ``auto`` or another of torch's. If not given, a loaded model stays where it is, and
-            others get a GPU if there is one.
+        task: name of the task; by default that of the model, or ir-vis.
+        model: a loaded model, bare name, folder or OWNER/NAME; by default the model of the task.
+        device: ``cpu``, ``cuda``, ``auto`` or another torch device. By default, a loaded model stays on its device, and
+            others use a GPU if there is one.
         progress: for stacks, see `fuse_stack`.
         **options: see `refusion.inference.options.Options`.
 
     Raises:
-        PictureError: a source cannot be read, or they do not match.
+        PictureError: a source cannot be read, or the two do not match.
         ModelError: the model cannot be loaded.
-        ValueError: there is no such choice.
+        ValueError: an option has an invalid value.
     """
     wanted = Options(**options)
     network = load(task, model, device, wanted.engine)
@@ -62,17 +62,17 @@ def fuse_stack(
     """Fuse a focus stack or an exposure bracket of two to fifty images.
 
     Args:
-        sources: the images, each as in `fuse`, in any order; with aligning, the others are moved onto the first.
-        task: ``multi-focus`` or ``multi-exposure``; the model's if not given.
+        sources: the images, each as in `fuse`, in any order; with alignment, the others are aligned to the first.
+        task: ``multi-focus`` or ``multi-exposure``; by default that of the model.
         model: see `fuse`.
         device: see `fuse`.
-        progress: called with the number of steps done and of all steps, before the first and after each.
+        progress: called with the number of steps done and the total, before the first step and after each.
         **options: see `refusion.inference.options.Options`.
 
     Raises:
         PictureError: a source cannot be read, or the sizes differ.
         ModelError: the model cannot be loaded.
-        ValueError: too few or too many images, or a task or option that is for two.
+        ValueError: too few or too many images, or a task or option for pairs only.
     """
     wanted = Options(**options)
     network = load(task, model, device, wanted.engine)
@@ -88,23 +88,23 @@ def fuse_many(
     batch_size: int = 1,
     **options: Unpack[OptionValues],
 ) -> Iterator[Outcome]:
-    """Fuse pairs one after the other; the next ones are read meanwhile.
+    """Fuse pairs one after the other, reading the next ones in the background.
 
     Args:
-        pairs: two sources each, as in `fuse`; taken one by one as they are needed.
+        pairs: two sources each, as in `fuse`; consumed lazily.
         task: see `fuse`.
         model: see `fuse`.
         device: see `fuse`.
-        batch_size: pairs that go through the network at once where as many in a row have one size: for a GPU, which
-            one small pair does not keep busy. The results are the same but for rounding.
+        batch_size: number of pairs in one forward pass, if as many consecutive pairs have the same size. Useful on a
+            GPU with small images. The results are equal up to rounding.
         **options: see `refusion.inference.options.Options`.
 
     Yields:
-        What became of each pair, in their order; a pair that cannot be fused does not stop the others.
+        The outcome of each pair, in order; a pair that cannot be fused does not stop the others.
 
     Raises:
         ModelError: the model cannot be loaded.
-        ValueError: there is no such task, device or choice, or `batch_size` is less than 1.
+        ValueError: there is no such task or device, an option has an invalid value, or `batch_size` is less than 1.
     """
     wanted = Options(**options)
     network = load(task, model, device, wanted.engine)
@@ -122,25 +122,25 @@ def fuse_videos(
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[OptionValues],
 ) -> list[str]:
-    """Fuse two videos, or one that shows the first source left and the second right, frame by frame.
+    """Fuse two videos, or one with the first source on the left and the second on the right, frame by frame.
 
     Args:
         sources: two videos in the order of the task, or one.
-        output: where to write; the suffix names the container, such as .mp4 or .mkv.
+        output: path of the fused video; the suffix selects the container, such as .mp4 or .mkv.
         task: see `fuse`.
         model: see `fuse`.
         device: see `fuse`.
         smoothing: see `refusion.inference.video.RangeSmoother`.
-        progress: called with the number of frames done and of all frames as far as the file says it, else 0.
-        **options: see `refusion.inference.options.Options`; aligning, windows and temperatures are for images.
+        progress: called with the number of frames done and the total, which is 0 if the file does not give it.
+        **options: see `refusion.inference.options.Options`; alignment, windows and temperatures are for images only.
 
     Returns:
-        What a person should know, as sentences.
+        Notes for the user, as sentences.
 
     Raises:
         PictureError: a video cannot be read or written, or the sizes differ.
         ModelError: the model cannot be loaded.
-        ValueError: there is no such choice, or it is for images.
+        ValueError: an option has an invalid value, or is for images only.
     """
     wanted = Options(**options)
     network = load(task, model, device, wanted.engine)

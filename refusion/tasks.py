@@ -1,48 +1,48 @@
-"""The four fusion tasks, in one table that everything else iterates over."""
+"""The table of the four fusion tasks, used by all other modules."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 ChromaRule = Literal["release", "saturation", "choice", "a", "b"]
-"""Where the colour of the fused image comes from; see `refusion.images.colour.fuse_chroma`."""
+"""Source of the colour of the fused image; see `refusion.images.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
-"""What the fused luminance is brought to: the range of its sources; a little more contrast; the full range, but for a
-few outliers; its own range stretched to the full one (the authors' release); or nothing but what the network gives."""
+"""Output range of the fused luminance: ``sources``, the range of its sources; ``contrast``, a little more contrast;
+``robust``, the full range except for a few outliers; ``stretch``, its own range stretched to the full one (the authors'
+release); ``network``, the output of the network unchanged."""
 
 Anchor = Literal["guided", "choice", "bounds", "none"]
-"""What ties the fused luminance to its sources: it is made of them around every pixel, it is one of them nearly
-everywhere, it only stays between them at every pixel, or nothing."""
+"""Anchor: keeps the fused luminance consistent with its sources. ``guided``: a combination of the sources around each
+pixel; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at each pixel; ``none``."""
 
 CONTRAST = 1.16
-"""What the output range ``contrast`` multiplies differences from a middle grey by."""
+"""Factor of the output range ``contrast`` for differences from a middle grey."""
 
 Engine = Literal["onnx", "strips", "whole", "half"]
 """How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
 `refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see
-`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: the
-last in float16 where that suffices, in half the memory; the image differs by one grey level of 255 at most, but for
-one pixel in a thousand."""
+`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: as
+``whole``, in float16 where that suffices, in half the memory; the image differs by at most one grey level of 255 except
+at one pixel in a thousand."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One fusion task and what is fixed about its two sources.
+    """One fusion task and the properties of its two sources.
 
     Attributes:
         name: name on the command line, such as ``ir-vis``.
-        title: name for people.
+        title: display name.
         folders: names of the two source folders of a data set, A first.
-        labels: what the two sources are called in front of people, A first.
-        chroma: where the colour of the fused image comes from: ``a`` or ``b`` takes that source's,
+        labels: display names of the two sources, A first.
+        chroma: source of the colour of the fused image: ``a`` or ``b`` is the colour of that source,
             ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
             `refusion.images.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
-        output_range: what the fused luminance is brought to unless something else is asked for; how it was chosen is
-            in docs/training.md.
-        anchor: what ties the fused luminance to its sources unless something else is asked for; likewise.
-        one_camera: whether the sources are images of one camera, so that there can be more than two, and one scale of
-            brightness is for all.
+        output_range: default output range of the fused luminance; docs/training.md explains the choice.
+        anchor: default anchor of the fused luminance; likewise.
+        one_camera: whether the sources are images of one camera, so that there can be more than two, and all share
+            one scale of brightness.
         licence: licence of the weights (the training images are research-only).
     """
 
@@ -58,7 +58,7 @@ class Task:
     licence: str = "cc-by-nc-4.0"
 
     def range_of(self, count: int) -> OutputRange:
-        """What so many sources are brought to: a stack of three and more is left as it is."""
+        """Output range for this number of sources; the fused luminance of three or more is not changed."""
         return self.output_range if count == 2 else "network"
 
 
@@ -112,10 +112,10 @@ TASKS: dict[str, Task] = {
 
 
 def check_choice(what: str, given: str, choices: Any) -> None:
-    """Refuse what is not one of the choices of a Literal.
+    """Check that a value is one of the choices of a Literal.
 
     Raises:
-        ValueError: `given` is none of them; the message lists them.
+        ValueError: `given` is not a choice; the message lists the choices.
     """
     if given not in get_args(choices):
         raise ValueError(f"There is no {what} {given!r}; choose {', '.join(get_args(choices))}.")
@@ -125,7 +125,7 @@ def get_task(name: str) -> Task:
     """Return the task called `name`.
 
     Raises:
-        ValueError: there is no such task; the message lists those there are.
+        ValueError: there is no such task; the message lists the tasks.
     """
     try:
         return TASKS[name]

@@ -1,3 +1,3 @@
-"""The version of the package, where everything can import it."""
+"""Version of the package."""
 
 __version__ = "0.1.0"

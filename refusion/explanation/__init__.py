@@ -11,7 +11,7 @@ __all__ = ["Explanation", "explain", "load_trained"]
 
 
 def __getattr__(name: str) -> Any:
-    # The images are also drawn where torch is not wanted.
+    # Imported on first use, because it needs torch.
     if name in __all__:
         need("torch", f"refusion.explanation.{name}")
         from refusion.explanation import maps

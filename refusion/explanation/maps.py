@@ -20,18 +20,18 @@ from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exch
 from refusion.modules.reconstruction import ReconstructionModule
 
 MAX_MEGAPIXELS = 1.0
-"""Largest pair that is explained unless the caller says otherwise, in millions of pixels an image."""
+"""Default limit on the size of each image, in millions of pixels."""
 
 GIGABYTES_PER_MEGAPIXEL = 3
-"""Memory that the largest of the three modules takes, about."""
+"""Approximate memory of the largest of the three modules."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The fusion module and the two modules that were trained along with it, as `load_trained` returns them.
+    """The fusion module and the two modules trained with it, as returned by `load_trained`.
 
     Attributes:
-        fusion: the model that fuses.
+        fusion: the fusion module.
         proposal: proposes the weights of the loss.
         reconstruction: reconstructs both sources from the fused image.
     """
@@ -43,18 +43,18 @@ class TrainedModel:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What the learned loss wants from one pair. All arrays are float32.
+    """Weights of the learned loss and reconstructions for one pair. All arrays are float32.
 
     Attributes:
         a: luminance of the first source, (H, W), in [0, 1].
         b: luminance of the second source, likewise.
-        fused: fused luminance as the network gives it, (H, W), in (0, 1).
+        fused: fused luminance, the output of the network, (H, W), in (0, 1).
         intensity: w of the paper, (2, H, W), in [0, 1]: how much the brightness of a and of b counts at each pixel;
             the two sum to 1.
         gradient: v of the paper, likewise: how much the edges of a and of b count.
         reconstruction_a: a, reconstructed from `fused`, (H, W), in [0, 1].
         reconstruction_b: b, likewise.
-        notes: what a person should know of the sources, as sentences.
+        notes: notes on the sources for the user, as sentences.
     """
 
     a: np.ndarray
@@ -79,12 +79,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class WeightFigures:
-    """A weight map in three figures, all in [0, 1].
+    """Summary of a weight map; all values are in [0, 1].
 
     Attributes:
-        mean: mean weight of the first source over the pixels; that of the second is 1 minus it.
+        mean: mean weight of the first source over the pixels; that of the second is 1 - mean.
         spread: standard deviation over the pixels (0: the same weight everywhere).
-        leads: share of the pixels in which the first source counts more than the second.
+        leads: share of the pixels where the first source has the larger weight.
     """
 
     mean: float
@@ -94,7 +94,7 @@ class WeightFigures:
 
 @dataclass(frozen=True)
 class ErrorFigures:
-    """A reconstruction in two figures.
+    """Summary of the errors of a reconstruction.
 
     Attributes:
         mean: mean absolute error, in [0, 1].
@@ -106,13 +106,13 @@ class ErrorFigures:
 
 
 def weight_figures(weights: np.ndarray) -> WeightFigures:
-    """Sum up a weight map, (2, H, W) as in `Explanation`."""
+    """Summarise a weight map, (2, H, W) as in `Explanation`."""
     a, b = weights.astype(np.float64)
     return WeightFigures(float(a.mean()), float(a.std()), float((a > b).mean()))
 
 
 def error_figures(error: np.ndarray) -> ErrorFigures:
-    """Sum up absolute errors, (H, W) as in `Explanation`."""
+    """Summarise absolute errors, (H, W) as in `Explanation`."""
     error = error.astype(np.float64)
     squared = float(np.square(error).mean())
     return ErrorFigures(float(error.mean()), -10 * math.log10(squared) if squared else math.inf)
@@ -149,13 +149,13 @@ def explain(
     temperatures: bool = False,
     nodata: float | None = None,
 ) -> Explanation:
-    """Compute where the learned loss trusts which source of one registered pair.
+    """Compute the weights of the learned loss and the reconstructed sources for one registered pair.
 
     Args:
-        model: a name or folder as in `load_trained`, or what that returns (to load once for many pairs).
+        model: a name or folder as in `load_trained`, or its result (to load once for many pairs).
         a: first source, see `refusion.images.read_picture`.
         b: second source, of the same size.
-        max_megapixels: largest image accepted, in millions of pixels, each of which takes about 3 GB of memory.
+        max_megapixels: largest image accepted, in millions of pixels; a million takes about 3 GB of memory.
         window: black and white of sources with more than 8 bits, see `refusion.inference.options.Options`.
         temperatures: see `refusion.images.read_picture`.
         nodata: see `refusion.images.read_picture`.
@@ -190,7 +190,7 @@ def explain(
 
 
 def _weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
-    # What `propose_weights` computes, but one order of the sources after the other: half the memory.
+    # Same result as `propose_weights`, but one order of the sources at a time: half the memory.
     both = torch.cat((module.logits(a, b), module.logits(b, a)))
     return weights_from_logits(exchange_equivariant(both)[: len(a)])
 

@@ -1,4 +1,4 @@
-"""An explanation as files: maps, overlays, one contact sheet, and the figures as JSON."""
+"""Save an explanation: maps, overlays, one contact sheet, and the figures as JSON."""
 
 import json
 import math
@@ -27,13 +27,13 @@ FILES = (
     "error_b.png",
     FIGURES,
 )
-"""Names of everything that `save_explanation` writes."""
+"""Names of the files written by `save_explanation`."""
 
 ERROR_SCALE = 2
-"""Error images show the absolute error times this: white is an error of half the full range, or more."""
+"""Factor of the absolute error in error images: white is an error of half the full range or more."""
 
 SPANS = (0.05, 0.1, 0.25, 0.5)
-"""What the ends of the colour scale can stand for, as distance of a weight from 1/2; see `colour_span`."""
+"""Possible ends of the colour scale, as distance of a weight from 1/2; see `colour_span`."""
 
 FIRST_COLOUR, BOTH_COLOUR, SECOND_COLOUR = (240, 120, 10), (150, 150, 150), (25, 100, 225)
 OPACITY = 0.6
@@ -47,10 +47,10 @@ PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (95, 95, 95)
 
 @dataclass(frozen=True)
 class Captions:
-    """What is said about a pair beside its images.
+    """Names used in the captions of an explanation.
 
     Attributes:
-        labels: what the two sources are called, as in `refusion.tasks.Task.labels`.
+        labels: display names of the two sources, as in `refusion.tasks.Task.labels`.
         names: file names of the two sources.
         model: name of the model.
     """
@@ -61,7 +61,7 @@ class Captions:
 
 
 def save_explanation(folder: Path, explanation: Explanation, captions: Captions) -> None:
-    """Write `FILES` into a folder that is there, each whole or not at all; what has their names is replaced.
+    """Write `FILES` into an existing folder, each atomically; existing files are replaced.
 
     Raises:
         PictureError: an image cannot be written.
@@ -74,7 +74,7 @@ def save_explanation(folder: Path, explanation: Explanation, captions: Captions)
 
 
 def figures(explanation: Explanation, captions: Captions) -> dict[str, object]:
-    """All figures of an explanation, as they stand in explain.json (an infinite PSNR is null)."""
+    """All figures of an explanation, the content of explain.json (an infinite PSNR is null)."""
     height, width = explanation.fused.shape
 
     def weight(weights: np.ndarray) -> dict[str, float]:
@@ -108,7 +108,7 @@ def figures(explanation: Explanation, captions: Captions) -> dict[str, object]:
 
 
 def draw_pictures(explanation: Explanation, captions: Captions) -> dict[str, Image.Image]:
-    """All images of an explanation by file name: the images in `FILES`."""
+    """Draw all images of an explanation, by file name: the images in `FILES`."""
     overlays = {name: overlay(explanation.fused, _weights(explanation)[name][0]) for name in "wv"}
     plain = {
         "w_map.png": to_image(explanation.intensity[0], None),
@@ -129,7 +129,7 @@ def draw_pictures(explanation: Explanation, captions: Captions) -> dict[str, Ima
 
 
 def colour_span(weight: np.ndarray) -> float:
-    """What the ends of the colour scale stand for: the smallest of `SPANS` that holds 99 % of the pixels.
+    """Choose the ends of the colour scale: the smallest of `SPANS` that covers 99 % of the pixels.
 
     Args:
         weight: weights of the first source, (H, W), in [0, 1].
@@ -146,7 +146,7 @@ def colours(weight: np.ndarray, span: float) -> np.ndarray:
 
     Args:
         weight: any shape, in [0, 1].
-        span: distance from 1/2 at which the colour is full.
+        span: distance from 1/2 at which the colour is saturated.
 
     Returns:
         The same shape with three channels at the end, in [0, 255].
@@ -157,7 +157,7 @@ def colours(weight: np.ndarray, span: float) -> np.ndarray:
 
 
 def overlay(fused: np.ndarray, weight: np.ndarray) -> Image.Image:
-    """Lay the colours of a weight map over the fused image.
+    """Overlay the colours of a weight map on the fused image.
 
     Args:
         fused: fused luminance, (H, W), in [0, 1].
@@ -269,7 +269,7 @@ def _cell(caption: str, picture: Image.Image, below: str | Image.Image) -> Image
 
 
 def _fit(text: str, width: int, size: int = 15) -> str:
-    """Shorten a line of text until it fits into so many pixels."""
+    """Shorten a line of text to fit a width in pixels."""
     if _font(size).getlength(text) <= width:
         return text
     while text and _font(size).getlength(f"{text}...") > width:
