@@ -1,4 +1,4 @@
-"""The bundled models on a CPU without torch, which takes seconds to import."""
+"""Run the bundled models on a CPU without torch, whose import takes seconds."""
 
 import json
 import os
@@ -22,8 +22,8 @@ class BundledModel:
     """A bundled model, ready to fuse luminance on the CPU.
 
     Attributes:
-        name: its bare name.
-        task: the task that it is for.
+        name: bare name of the model.
+        task: task of the model.
         network: the fusion module in ONNX Runtime.
     """
 
@@ -41,7 +41,7 @@ class BundledModel:
 
 
 def is_bundled(name: str | Path) -> bool:
-    """Whether this is the bare name of weights that came with the package, and is served from there."""
+    """Whether this is the bare name of a model that is loaded from the package, not from the Hub."""
     return isinstance(name, str) and not os.environ.get(ORGANISATION) and _folder(name) is not None
 
 
@@ -52,20 +52,20 @@ def load_bundled(name: str) -> BundledModel:
         name: a bare name for which `is_bundled` holds.
 
     Raises:
-        ModelError: a file was changed since it was published.
-        KeyError: there is none of this name.
+        ModelError: a file does not match its checksum.
+        KeyError: there is no bundled model of this name.
     """
     config, weights = _files(name)
     return BundledModel(name, get_task(json.loads(config)["task"]), _network(config, weights))
 
 
 def bundled_weights(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The configuration and the state dict of a bundled model, see `load_bundled`."""
+    """Return the configuration and the state dict of a bundled model, see `load_bundled`."""
     return _parsed(*_files(name))
 
 
 def _files(name: str) -> tuple[bytes, bytes]:
-    """Configuration and weights as they are stored."""
+    """Contents of the files of configuration and weights."""
     folder = _folder(name)
     if folder is None:
         raise KeyError(name)
@@ -80,7 +80,7 @@ def _parsed(config: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, np
 
 @lru_cache(maxsize=4)
 def _network(config: bytes, weights: bytes) -> OnnxNetwork:
-    """Made once for the same files, however often a function of the package names the model."""
+    """Cached, so that repeated calls with one model build its graph only once."""
     parsed, state = _parsed(config, weights)
     return OnnxNetwork(state, parsed["padding_mode"], parsed["window"])
 

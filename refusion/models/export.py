@@ -1,4 +1,4 @@
-"""The fusion module as a file that other programs run: an ONNX model, or a program of `torch.export`."""
+"""Export the fusion module as an ONNX model or a `torch.export` program."""
 
 import copy
 from collections.abc import Callable
@@ -25,31 +25,31 @@ CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 """Heights and widths at which an exported model is compared with the module."""
 
 MAX_SIDE = 1 << 14
-"""Longest side that may be fixed."""
+"""Longest fixed side."""
 
 TOLERANCE = 1e-4
-"""Largest difference, of luminance in [0, 1], that the comparison lets pass."""
+"""Largest accepted difference of luminance in [0, 1] between the exported model and the module."""
 
 
 def export(module: FusionModule, path: Path, *, opset: int | None = None, size: tuple[int, int] | None = None) -> float:
-    """Write the module as ``.onnx`` or ``.pt2`` (`torch.export.load`), whole and checked, or not at all.
+    """Export the module as ``.onnx`` or ``.pt2`` (`torch.export.load`); it is written only if its output is right.
 
-    Both take one pair, float32 (1, 1, H, W) in [0, 1] each, H and W free from 8 on, and give the fused luminance. The
-    ONNX model is that of `refusion.inference.engines.onnx_graph.whole`.
+    Both take one pair, each float32 (1, 1, H, W) in [0, 1] with any H and W of at least 8, and return the fused
+    luminance. The ONNX model is that of `refusion.inference.engines.onnx_graph.whole`.
 
     Args:
-        module: the fusion module; it is not changed.
-        path: where to write; the suffix names the format.
-        opset: version of the operators of ONNX, one of `OPSETS`; the last if not given. Older runtimes need older ones.
-        size: height and width, if they are to be fixed in an ONNX model, for runtimes that know no free ones; what
-            depends on nothing else is computed beforehand then.
+        module: the fusion module; not modified.
+        path: path of the file; the suffix selects the format.
+        opset: ONNX operator set version, one of `OPSETS`; by default the last. Older runtimes need older ones.
+        size: height and width to fix in an ONNX model, for runtimes without dynamic shapes; values that depend only
+            on the size are then computed in advance.
 
     Returns:
-        Largest difference between what the file gives and what the module gives, over `checked_sizes`.
+        Largest difference between the outputs of the file and of the module, over `checked_sizes`.
 
     Raises:
-        ExportError: the suffix is another one, there is no such opset, the size is too small, either is asked for in
-            another format, or the file differs from the module.
+        ExportError: the suffix or opset is not supported, the size is out of range, the opset or size is given for
+            another format, or the output of the file differs from that of the module.
         OSError: the file cannot be written.
     """
     check_export(path)
@@ -73,7 +73,7 @@ def export(module: FusionModule, path: Path, *, opset: int | None = None, size: 
 
 
 def checked_sizes(size: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
-    """Heights and widths at which an exported model is compared with the module: its own if it is fixed."""
+    """Heights and widths at which an exported model is compared with the module; only `size` if it is fixed."""
     return CHECKED_SIZES if size is None else (size,)
 
 
@@ -90,13 +90,13 @@ def _write_onnx(
 
 
 def _computed_beforehand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """The same model with what depends on its sides alone as constants; `path` may be written to."""
+    """Return the model with all values that depend only on its sides as constants; `path` is a scratch file."""
     options = SessionOptions()
     options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
     InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     made = onnx.load(path)
-    # ONNX Runtime names all the domains that it knows, and its own version of the format.
+    # ONNX Runtime writes all domains that it supports, and its own version of the format.
     others = {node.domain for node in made.graph.node} - {""}
     opsets = [entry for entry in made.opset_import if entry.domain in ("", *others)]
     made.ir_version = model.ir_version

@@ -1,4 +1,4 @@
-"""What a model can be exported as; for `refusion.models.export`, without torch."""
+"""Export formats, without importing torch; see `refusion.models.export`."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ FORMATS = (".onnx", ".pt2")
 
 
 class ExportError(ValueError):
-    """A model cannot be exported; the message is a sentence for people."""
+    """A model cannot be exported; the message is a sentence for the user."""
 
 
 def check_export(path: Path) -> None:
-    """Refuse a file whose suffix names no format.
+    """Check that the suffix of a file is an export format.
 
     Raises:
-        ExportError: it does not.
+        ExportError: it is not.
     """
     if path.suffix not in FORMATS:
         given = f"ends in {path.suffix}" if path.suffix else "has no suffix"

@@ -1,4 +1,4 @@
-"""A model together with what follows it, anchor, output range and colour, as an ONNX file."""
+"""Export a model together with its post-processing (anchor, output range and colour) as an ONNX file."""
 
 import copy
 import json
@@ -26,22 +26,22 @@ FINISHED_SHARE = 0.001
 
 
 def export_finished(model: ReFusion, path: Path) -> float:
-    """Write a model together with what follows it, anchor, output range and colour, as ``.onnx``.
+    """Export a model together with its post-processing (anchor, output range and colour) as ``.onnx``.
 
-    It takes ``a`` and ``b``, RGB in [0, 1], float32 (1, 3, H, W), H and W free from 8 on, and three int64 scalars: the
-    places of what is wanted in `refusion.inference.engines.onnx_finish.CHOICES`, which the metadata of the file list
-    together with the defaults of the task. It gives ``rgb``, (1, 3, H, W) in [0, 1]: what `refusion fuse` gives, up to
-    rounding, but for alpha.
+    The inputs are ``a`` and ``b``, RGB in [0, 1], float32 (1, 3, H, W) with any H and W of at least 8, and three int64
+    scalars: indices into `refusion.inference.engines.onnx_finish.CHOICES`, which the metadata of the file list together
+    with the defaults of the task. The output is ``rgb``, (1, 3, H, W) in [0, 1]: the result of `refusion fuse` up to
+    rounding, without alpha.
 
     Args:
-        model: the model; it is not changed.
-        path: where to write.
+        model: the model; not modified.
+        path: path of the file.
 
     Returns:
-        Share of the pixels that differ by more than one grey level of 255 from the model's, over `CHECKED_SIZES`.
+        Largest share of pixels that differ from the model's by more than one grey level of 255, over `CHECKED_SIZES`.
 
     Raises:
-        ExportError: the suffix is another one, or more pixels differ than `FINISHED_SHARE`.
+        ExportError: the suffix is not ``.onnx``, or more pixels differ than `FINISHED_SHARE`.
         OSError: the file cannot be written.
     """
     if path.suffix != ".onnx":
@@ -71,7 +71,7 @@ def _share_beyond_a_level(
     model: ReFusion, session: InferenceSession, options: FinishOptions, height: int, width: int
 ) -> float:
     rng = np.random.default_rng(0)
-    # Pure noise has no places where one source is right.
+    # Not pure noise, which has no regions where one source is the right choice.
     small = rng.integers(0, 256, (2, 4, 4, 3), np.uint8)
     sources = [cv2.resize(x, (width, height), interpolation=cv2.INTER_CUBIC) for x in small]
     a, b = (read_picture(x) for x in sources)

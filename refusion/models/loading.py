@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from refusion.models.model import ReFusion
 
 Model: TypeAlias = Network | str | Path
-"""A loaded model, or what `ReFusion.from_pretrained` takes."""
+"""A loaded model, or a name or folder as for `ReFusion.from_pretrained`."""
 
 
 def load(task: str | None, model: Model | None, device: str | None = None, engine: Engine | None = None) -> Network:
-    """The model that is asked for, or the task's own, or that for ir-vis.
+    """Load the given model, by default that of the task, or that for ir-vis.
 
-    A bundled model that is to run on a CPU is loaded without torch.
+    A bundled model that runs on a CPU is loaded without torch.
 
     Args:
         task: name of the task.
         model: a loaded model, bare name, folder or OWNER/NAME.
-        device: where to, see `refusion.system.devices.choose_device`. If not given, a loaded model stays where it is,
-            and others get a GPU if there is one.
-        engine: how it is to run, see `refusion.tasks.Engine`.
+        device: see `refusion.system.devices.choose_device`. By default, a loaded model stays on its device, and others
+            use a GPU if there is one.
+        engine: see `refusion.tasks.Engine`.
 
     Raises:
-        ModelError: it cannot be loaded.
-        MissingExtraError: this takes torch, which is not installed.
+        ModelError: the model cannot be loaded.
+        MissingExtraError: torch is needed, but not installed.
         ValueError: there is no such task or device.
     """
     chosen = get_task(task or "ir-vis")
@@ -53,14 +53,14 @@ def load(task: str | None, model: Model | None, device: str | None = None, engin
 
 
 def load_module(model: Model, device: str | None = None) -> "ReFusion":
-    """The same in torch.
+    """Load a model as a torch module.
 
     Args:
         model: a loaded model, bare name, folder or OWNER/NAME.
         device: see `load`.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded.
         ValueError: there is no such device.
     """
     from refusion.models.model import ReFusion
@@ -74,7 +74,7 @@ def load_module(model: Model, device: str | None = None) -> "ReFusion":
 
 
 def load_for_workers(task: str | None, model: Model | None) -> "tuple[ReFusion | str, Task, str]":
-    """A model that can be sent to other processes: a bundled one as its name, which each of them loads.
+    """Prepare a model for worker processes: a bundled one as its name, which each process loads.
 
     Args:
         task: see `load`.
@@ -84,7 +84,7 @@ def load_for_workers(task: str | None, model: Model | None) -> "tuple[ReFusion |
         The model or its name; the task; and a digest of configuration and weights.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded.
         ValueError: there is no such task.
     """
     wanted = get_task(task or "ir-vis").model if model is None else model

@@ -1,4 +1,4 @@
-"""`ReFusion`: the fusion module with everything around it that a user needs."""
+"""`ReFusion`: the fusion module with loading, fusing, saving and publishing."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class ReFusion(
     `forward` takes and returns luminance tensors, see `FusionModule.forward`; `fuse` takes and returns images.
 
     Args:
-        task: name of the task the weights are for, one of `refusion.tasks.TASKS`.
+        task: name of the task of the weights, one of `refusion.tasks.TASKS`.
         channels: see `FusionModule`, as the other arguments.
         heads: see `FusionModule`.
         expansion: see `FusionModule`.
@@ -85,7 +85,7 @@ class ReFusion(
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor arguments, as they stand in config.json."""
+        """The constructor arguments, as stored in config.json."""
         return dict(cast(dict[str, Any], self._hub_mixin_config))
 
     def fuse(
@@ -105,11 +105,11 @@ class ReFusion(
             **options: see `refusion.inference.options.Options`.
 
         Returns:
-            The fused image; `Fused.save` writes it, `Fused.to_image` gives a Pillow image.
+            The fused image; `Fused.save` writes it, `Fused.to_image` returns a Pillow image.
 
         Raises:
-            PictureError: a source cannot be read, or they do not match.
-            ValueError: there is no such choice.
+            PictureError: a source cannot be read, or the two do not match.
+            ValueError: an option has an invalid value.
         """
         return fuse_sources(self, a, b, Options(**options), self.task, progress)
 
@@ -124,12 +124,12 @@ class ReFusion(
 
         Args:
             sources: the images in any order, see `refusion.fuse_stack`.
-            progress: called with the number of steps done and of all steps, before the first and after each.
+            progress: called with the number of steps done and the total, before the first step and after each.
             **options: see `refusion.inference.options.Options`.
 
         Raises:
             PictureError: a source cannot be read, or the sizes differ.
-            ValueError: too few or too many images, or a task or option that is for two.
+            ValueError: too few or too many images, or a task or option for pairs only.
         """
         return fuse_stack(self, sources, Options(**options), self.task, progress)
 
@@ -161,13 +161,13 @@ class ReFusion(
                 the environment variable REFUSION_HUB_ORG names an organisation), a path with a separator in it or a
                 `Path` (a folder), or ``OWNER/NAME``.
             revision: branch, tag or commit on the Hub.
-            token: access token for the Hub; the stored one if not given, none if False.
-            cache_dir: where downloads are kept; the Hub client's cache if not given.
-            force_download: download what is in the cache, too.
-            local_files_only: open no connection.
+            token: access token for the Hub; by default the stored one, none if False.
+            cache_dir: cache folder for downloads; by default that of `huggingface_hub`.
+            force_download: download files even if they are in the cache.
+            local_files_only: make no network request.
             map_location: device of the model.
-            strict: always True; weights are never left random.
-            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; float32 if not given.
+            strict: must be True; missing weights are always an error.
+            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; by default float32.
             device_map: the device of the whole model, as in `map_location`, or ``auto`` for a GPU if there is one.
 
         Returns:
@@ -175,7 +175,7 @@ class ReFusion(
 
         Raises:
             ModelError: there is no such model, it cannot be downloaded, or its configuration, weights or checksums
-                do not fit; the message names file and key.
+                do not match; the message names file and key.
         """
         if not strict:
             raise ModelError("Weights are always loaded strictly; leave strict out.")
@@ -190,7 +190,7 @@ class ReFusion(
             force_download=force_download,
             local_files_only=local_files_only,
         )
-        # The mixin would do without a config.json, and pass over keys that it does not know.
+        # The mixin accepts a missing config.json and ignores unknown keys.
         read_config(folder)
         model = super().from_pretrained(str(folder), map_location=map_location)
         return model if dtype is None else model.to(dtype)
@@ -208,14 +208,13 @@ class ReFusion(
         return model.to(map_location).eval()
 
     def generate_model_card(self, name: str | None = None) -> ModelCard:
-        """The card of this model, from what is known of its training and scores.
+        """Create the model card from the training settings and scores stored beside the weights.
 
         Args:
-            name: what stands in the example for `from_pretrained`; bundled weights are always called by their bare
-                name.
+            name: model name in the `from_pretrained` example; bundled weights always use their bare name.
 
         Returns:
-            The card. If the weights were changed since they were loaded, it says only what they were made from.
+            The card. If the weights were changed since loading, it names only the model that they are derived from.
 
         Raises:
             ModelError: a file beside the weights is damaged.
@@ -237,16 +236,16 @@ class ReFusion(
     def save_pretrained(
         self, save_directory: str | Path, *, model_card_kwargs: dict[str, Any] | None = None, **kwargs: Any
     ) -> str | None:
-        """Write config.json, weights, a current card and checksums; what else is known of unchanged weights, too.
+        """Write config.json, weights, an updated card and checksums; copy the other files of unchanged weights.
 
         Args:
-            save_directory: the folder, made if it is not there; an earlier card in it is replaced.
+            save_directory: the folder, created if missing; an existing card is replaced.
             model_card_kwargs: arguments of `generate_model_card`.
             **kwargs: as in `huggingface_hub.ModelHubMixin.save_pretrained`.
 
         Raises:
-            ModelError: a file beside the weights is damaged, or changed weights would take the place of those that
-                the scores and the curve in the folder belong to.
+            ModelError: a file beside the weights is damaged, or changed weights would replace those that the scores and
+                the training curve in the folder belong to.
             OSError: the folder cannot be written.
         """
         folder = Path(save_directory)
@@ -266,7 +265,7 @@ class ReFusion(
         save_checksums(save_directory)
         (save_directory / CARD).unlink(missing_ok=True)
 
-    def push_to_hub(  # type: ignore[override]  # publishes what belongs to a model, not patterns of files
+    def push_to_hub(  # type: ignore[override]  # publishes the files of a model, not file patterns
         self,
         repo_id: str,
         *,
@@ -279,21 +278,21 @@ class ReFusion(
         config: dict[str, Any] | None = None,
         model_card_kwargs: dict[str, Any] | None = None,
     ) -> str:
-        """Publish the model as one commit: weights, configuration, current card, and what else is known of it.
+        """Publish the model as one commit: all files written by `save_pretrained`.
 
         Args:
-            repo_id: ``OWNER/NAME``; the repository is made if it is not there.
+            repo_id: ``OWNER/NAME``; the repository is created if missing.
             commit_message: first line of the commit.
-            private: whether a new repository is private; as the owner's settings say if not given.
-            token: access token with the right to write; the stored one if not given.
-            branch: branch to commit to, made if it is not there.
+            private: whether a new repository is private; by default according to the owner's settings.
+            token: access token with write permission; by default the stored one.
+            branch: branch to commit to, created if missing.
             create_pr: propose the commit as a pull request.
-            tag: name for the commit, such as ``v1``; tags do not move.
-            config: not accepted unless it is the model's own; config.json holds the constructor arguments.
+            tag: tag for the commit, such as ``v1``; existing tags are not moved.
+            config: must be that of the model if given; config.json holds the constructor arguments.
             model_card_kwargs: arguments of `generate_model_card`; its name is always `repo_id`.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
 
         Raises:
             ModelError: the Hub cannot be reached or refuses, or the tag is taken.
@@ -319,7 +318,7 @@ class ReFusion(
             )
 
     def _unchanged_source(self) -> Path | None:
-        """The folder that the weights were loaded from, if they are still the same, bit for bit."""
+        """The folder that the weights were loaded from, if they are still bit-identical."""
         folder = self._origin
         if folder is None or not (folder / WEIGHTS).is_file():
             return None

@@ -1,4 +1,4 @@
-"""ONNX models for runtimes that know older operators only, or no free sizes."""
+"""Adapt ONNX models to runtimes with older operator sets or without dynamic shapes."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,17 +6,17 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 OPSETS = range(17, 21)
-"""Versions of the operators that `with_opset` takes; from 20 on there is GELU, with which runtimes are faster."""
+"""Operator set versions accepted by `with_opset`; from 20 on there is GELU, which makes runtimes faster."""
 
 _GELU = 20
 _ROOT, _ONE, _HALF = "gelu_root", "gelu_one", "gelu_half"
 
 
 def with_opset(model: ModelProto, opset: int) -> ModelProto:
-    """The same model in operators of a version.
+    """Convert the model to an operator set version.
 
     Args:
-        model: of version 20, of operators that all `OPSETS` have alike, and GELU; it is changed.
+        model: of version 20, with operators that are the same in all `OPSETS`, and GELU; modified in place.
         opset: one of `OPSETS`.
     """
     model.opset_import[0].version = opset
@@ -43,26 +43,26 @@ def _erf(gelu: NodeProto) -> Iterator[NodeProto]:
 
 
 def with_size(model: ModelProto, sides: Mapping[str, int]) -> ModelProto:
-    """The same model for images of one size.
+    """Fix the size of the images.
 
     Args:
-        model: its inputs and outputs have named sides; it is changed.
-        sides: length of each of these.
+        model: its inputs and outputs have named sides; modified in place.
+        sides: length of each named side.
     """
     for value in (*model.graph.input, *model.graph.output):
         for side in value.type.tensor_type.shape.dim:
             if side.dim_param in sides:
                 side.dim_value = sides[side.dim_param]
-    # Sizes of what is in between follow from these.
+    # The shapes of intermediate values follow from these.
     del model.graph.value_info[:]
     return model
 
 
 def with_own_constants(model: ModelProto) -> ModelProto:
-    """The same model, in which no two matrix products share a constant: OpenCV 4 makes a layer of it for each.
+    """Give each matrix product its own constants, since OpenCV 4 makes a layer of the constant for each product.
 
     Args:
-        model: it is changed.
+        model: modified in place.
     """
     known = {constant.name: constant for constant in model.graph.initializer}
     taken: set[str] = set()

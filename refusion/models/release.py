@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' release, read into this library's form.
+"""Convert checkpoints of the authors' release.
 
 The release (github.com/HaowenBai/ReFusion) holds a plain state dict of 140 tensors in which every convolution
-weight appears twice, as ``X.weight`` and ``X.conv.weight``. The checkpoints carry no licence, so none is shipped
-here; users bring their own copy.
+weight appears twice, as ``X.weight`` and ``X.conv.weight``. The checkpoints have no licence, so none is included
+here; users provide their own copy.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from refusion.hub.folder import check_weights
 from refusion.models.model import ReFusion
 from refusion.system.checkpoints import CheckpointError, load_plain
 
-# Ours, theirs.
+# Our name: their name.
 _INTERACTION_NAMES = {
     "gates": "project_E",
     "gates_dwconv": "project_E_d",
@@ -26,17 +26,17 @@ _INTERACTION_NAMES = {
 
 
 def convert_checkpoint(path: Path, task: str) -> ReFusion:
-    """Read a checkpoint of the authors' release.
+    """Convert a checkpoint of the authors' release.
 
     Args:
-        path: their file, such as ReFusion_IVIF.pth.
-        task: what it was trained for, one of `refusion.tasks.TASKS`.
+        path: file of the release, such as ReFusion_IVIF.pth.
+        task: task that it was trained for, one of `refusion.tasks.TASKS`.
 
     Returns:
-        A model that gives the release's output; its convolutions pad with zeros, as theirs do.
+        A model with the output of the release; its convolutions pad with zeros, as in the release.
 
     Raises:
-        CheckpointError: the file is missing, not such a checkpoint, or lacks or adds a weight.
+        CheckpointError: the file is missing, not such a checkpoint, or has missing or unexpected weights.
         ModelError: a weight has another shape.
     """
     model = ReFusion(task=task, padding_mode="zeros")
@@ -48,7 +48,7 @@ def convert_checkpoint(path: Path, task: str) -> ReFusion:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Load a state dict without running any code that it may hold.
+    """Load a state dict without running code that it may contain.
 
     Raises:
         CheckpointError: the file is missing, or not a plain state dict.
@@ -60,7 +60,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def renamed(state: dict[str, Tensor], wanted: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Give the weights this library's names and drop the second copy of each convolution.
+    """Rename the weights for this library and drop the second copy of each convolution.
 
     Args:
         state: the authors' state dict.
@@ -85,7 +85,7 @@ def renamed(state: dict[str, Tensor], wanted: dict[str, Tensor], name: str) -> d
 
 
 def authors_key(key: str) -> str:
-    """The name that the authors' release gives to a weight of this library's fusion module."""
+    """Name in the authors' release of a weight of the fusion module."""
     parts = key.split(".")
     if parts[0] == "interaction":
         parts[:2] = ["FM", _INTERACTION_NAMES.get(parts[1], parts[1])]

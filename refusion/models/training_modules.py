@@ -1,4 +1,4 @@
-"""The two modules that only training and explaining need, beside the fusion module in a folder."""
+"""Load the two modules needed only for training and explanation, stored beside the fusion module."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ def load_training_modules(folder: Path, config: Mapping[str, Any]) -> tuple[Loss
         Both modules in evaluation mode, on the CPU.
 
     Raises:
-        NoWeightsError: there is only the fusion module.
-        ModelError: a file is damaged or does not fit.
+        NoWeightsError: the folder has only the fusion module.
+        ModelError: a file is damaged or does not match the configuration.
     """
     missing = [f for f in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS) if not (folder / f).is_file()]
     if missing:
@@ -39,14 +39,14 @@ def load_training_modules(folder: Path, config: Mapping[str, Any]) -> tuple[Loss
 
 
 def check_training_modules(folder: Path, config: Mapping[str, Any]) -> None:
-    """Load those of the two modules that are there, so that none is published that does not fit.
+    """Check that the modules present in a folder can be loaded, before they are published.
 
     Args:
         folder: the model folder.
         config: constructor arguments of the fusion module.
 
     Raises:
-        ModelError: one of them is damaged or does not fit.
+        ModelError: a file is damaged or does not match the configuration.
     """
     for name, kind in ((PROPOSAL_WEIGHTS, LossProposalModule), (RECONSTRUCTION_WEIGHTS, ReconstructionModule)):
         if (folder / name).is_file():

@@ -1,6 +1,6 @@
-"""The transformer block that all three modules are built from (paper, section 3.3; Restormer, CVPR 2022).
+"""The transformer block of all three modules (paper, section 3.3; Restormer, CVPR 2022).
 
-Every feature map keeps the height and width of the image. Convolutions carry no bias.
+Every feature map keeps the height and width of the image. Convolutions have no bias.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 
-# What `check_widths` lets through, of what torch has.
+# The padding modes of torch that `check_widths` accepts.
 _PaddingMode = Literal["zeros", "replicate", "reflect"]
 
 # The eps of torch.nn.functional.normalize, which the paper's attention uses.
@@ -27,7 +27,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class PointwiseConv(nn.Conv2d):
-    """1 x 1 convolution, as the matrix product that it is in channels-last memory."""
+    """1 x 1 convolution, computed as a matrix product in channels-last memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
@@ -44,7 +44,7 @@ class DepthwiseConv(nn.Conv2d):
 
 
 def is_slow(x: Tensor) -> bool:
-    """Whether torch convolves a map channel by channel, so that `depthwise_products` is quicker."""
+    """Whether torch convolves channel by channel here, so that `depthwise_products` is faster."""
     return x.dtype == torch.float64 and x.device.type == "cpu"
 
 
@@ -105,8 +105,8 @@ def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, w
 def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
     """Attention between channels over all pixels; arguments as for `transposed_attention`.
 
-    q and k are L2-normalised along the pixels; here the norms are divided out of the small Gram matrix, which is
-    the same and touches no full-size map. The Gram matrix of all channels is one matrix product in channels-last
+    q and k are L2-normalised along the pixels; here the small Gram matrix is divided by the norms, which is equivalent
+    and avoids operations on full-size maps. The Gram matrix of all channels is one matrix product in channels-last
     memory; the heads are the blocks on its diagonal.
     """
     n, channels, height, width = v.shape
@@ -114,7 +114,7 @@ def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Ten
     shape = (heads, channels // heads)
     q, k, v = (x.permute(0, 2, 3, 1).reshape(n, height * width, channels) for x in (q, k, v))
     if v.dtype == torch.float16:
-        # Sums over many pixels leave its range, so that the norms are divided out before.
+        # Sums over many pixels overflow float16, so q and k are normalised first.
         gram = _normalised(q).transpose(1, 2) @ _normalised(k)
     else:
         q_norm, k_norm = (torch.linalg.vector_norm(x, dim=1).clamp_min(NORM_EPS) for x in (q, k))
@@ -128,26 +128,26 @@ def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Ten
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, window: int) -> Tensor:
     """Attention between channels over the window around each pixel; arguments as for `transposed_attention`.
 
-    The image is divided into cells of window / `CELLS` pixels. Each cell has attention matrices of its own, made of
+    The image is divided into cells of window / `CELLS` pixels. Each cell has its own attention matrices, computed from
     the pixels of the `CELLS` x `CELLS` cells around it that lie in the image, weighted by `CELL_WEIGHTS` along both
-    axes; at each pixel they are interpolated bilinearly between the centres of the cells. An image that fits into one
-    cell is attended to as a whole. (Windows at inference: Chu et al., Improving Image Restoration by Revisiting Global
-    Information Aggregation, ECCV 2022.)
+    axes; at each pixel they are interpolated bilinearly between the centres of the cells. For an image that fits into one
+    cell, this is attention over all pixels. (Windows at inference: Chu et al., Improving Image Restoration by
+    Revisiting Global Information Aggregation, ECCV 2022.)
     """
     channels, height, width = v.shape[1:]
     heads, cell = temperature.shape[0], window // CELLS
     of_a_head = channels // heads
     square = (heads, of_a_head, of_a_head)
     q, k, v = (x.permute(0, 2, 3, 1) for x in (q, k, v))
-    # torch.export takes no reshaping into cells for every size.
+    # torch.export cannot reshape into cells for all sizes.
     by_index = torch.compiler.is_exporting()
-    # Sums over many pixels leave the range of float16.
+    # Sums over many pixels overflow float16.
     with _full_precision(v):
         q, k = (x.float() if x.dtype == torch.float16 else x for x in (q, k))
         sums = _sums_of_cells_by_index(q, k, heads, cell) if by_index else _sums_of_cells(q, k, heads, cell)
         sums = _windows(sums.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         products, *squares = sums.split((channels * of_a_head, channels, channels), dim=3)
-        # The gradient of a root is infinite at 0, which a black image has.
+        # The gradient of a square root is infinite at 0, which occurs in a black image.
         q_norm, k_norm = (x.clamp_min(NORM_EPS**2).sqrt().unflatten(3, square[:2]) for x in squares)
         cosines = products.unflatten(3, square) / (q_norm.unsqueeze(5) * k_norm.unsqueeze(4))
         attention = (cosines * temperature).softmax(dim=5).flatten(3).to(v.dtype)
@@ -171,7 +171,7 @@ def _sums_of_cells(q: Tensor, k: Tensor, heads: int, cell: int) -> Tensor:
         cell: side of a cell.
 
     Returns:
-        (N, rows, columns, C d + 2 C) with d channels a head.
+        (N, rows, columns, C d + 2 C) with d channels per head.
     """
     n, height, width, channels = q.shape
     rows, columns = -(-height // cell), -(-width // cell)
@@ -188,7 +188,7 @@ def _sums_of_cells(q: Tensor, k: Tensor, heads: int, cell: int) -> Tensor:
 
 
 def _sums_of_cells_by_index(q: Tensor, k: Tensor, heads: int, cell: int) -> Tensor:
-    """`_sums_of_cells`, slower, with a row and a column of empty cells more: never 1, which torch.export sets apart."""
+    """`_sums_of_cells`, slower, plus an empty row and column of cells: torch.export specialises dimensions of 1."""
     n, height, width, channels = q.shape
     rows, columns = (height + cell - 1) // cell + 1, (width + cell - 1) // cell + 1
     shape = (heads, channels // heads)
@@ -216,7 +216,7 @@ def _at_pixels_by_index(cells: Tensor, height: int, width: int, cell: int) -> Te
 
 
 def _neighbours(length: int, cell: int, like: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two cells that each pixel along a side is interpolated between, and their shares, (length) each."""
+    """Indices and weights of the two cells that each pixel along a side is interpolated from, (length) each."""
     places = (torch.arange(length, device=like.device) + 0.5) / cell - 0.5
     places = places.clamp(0, (length + cell - 1) // cell - 1)
     first = places.floor()
@@ -226,7 +226,7 @@ def _neighbours(length: int, cell: int, like: Tensor) -> tuple[tuple[Tensor, Ten
 
 
 def _windows(cells: Tensor) -> Tensor:
-    """Weighted sums over the cells of each window that are there, (N, C, rows, columns) in and out."""
+    """Weighted sums over the cells of each window inside the image, (N, C, rows, columns) in and out."""
     weights = cells.new_tensor(CELL_WEIGHTS)
     kernel = torch.outer(weights, weights).expand(cells.shape[1], 1, -1, -1)
     return F.conv2d(cells, kernel, padding=CELLS // 2, groups=cells.shape[1])
@@ -290,7 +290,7 @@ class TransformerBlock(nn.Module):
 def transformer_blocks(
     count: int, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None
 ) -> nn.Sequential:
-    """`count` transformer blocks in a row."""
+    """A sequence of `count` transformer blocks."""
     return nn.Sequential(*(TransformerBlock(channels, heads, expansion, padding_mode, window) for _ in range(count)))
 
 
@@ -298,7 +298,7 @@ def check_widths(channels: int, heads: int, expansion: int, padding_mode: str, w
     """Check the constructor arguments of a module.
 
     Raises:
-        ValueError: a sentence that names the argument and what is accepted.
+        ValueError: an argument is out of range; the message names it and the accepted values.
     """
     for name, value in (("channels", channels), ("heads", heads), ("expansion", expansion)):
         if value < 1:

@@ -16,7 +16,7 @@ from refusion.modules.blocks import (
 
 
 class InteractiveFusion(nn.Module):
-    """Joins two feature maps: cross attention between channels, then gates.
+    """Combines two feature maps: cross attention between channels, then gates.
 
     Two maps of shape (N, C, H, W) in, one of shape (N, 2 C, H, W) out.
     """
@@ -60,11 +60,11 @@ class FusionModule(nn.Module):
     Args:
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
-        expansion: width of the gated feed-forward relative to the map it works on.
+        expansion: width of the gated feed-forward network relative to its input.
         blocks: transformer blocks in each encoder and in the decoder.
-        padding_mode: what the 3 x 3 convolutions see beyond the border: ``replicate``, ``reflect`` or
+        padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or
             ``zeros`` (the authors' release; it leaves a visible frame).
-        window: side in pixels of the window whose pixels the attention sees, a multiple of 5; None for the whole
+        window: side of the attention window in pixels, a multiple of 5; None for the whole
             image (see `refusion.modules.blocks.windowed_attention`).
 
     Raises:
@@ -111,7 +111,7 @@ class FusionModule(nn.Module):
                 "command line: refusion export MODEL -o model.onnx."
             )
         check_sources(a, b)
-        # The layer norms of every block are contiguous, and so cheap, in this memory format only.
+        # Only in this memory format are the inputs of the layer norms contiguous, and the norms fast.
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.decoder(self.interaction(x1, x2))
@@ -122,7 +122,7 @@ def check_sources(a: Tensor, b: Tensor) -> None:
     """Check that a pair of luminance tensors can be fused.
 
     Raises:
-        ValueError: a sentence with both shapes and what is accepted.
+        ValueError: they cannot; the message gives the shapes and what is accepted.
     """
     if a.shape != b.shape:
         raise ValueError(f"The sources have shapes {tuple(a.shape)} and {tuple(b.shape)}; they must be equal.")

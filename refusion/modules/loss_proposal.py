@@ -10,20 +10,20 @@ from refusion.modules.blocks import check_widths, conv3x3, transformer_blocks
 from refusion.modules.gradients import image_gradient
 
 CONTRAST_WINDOW = 9
-"""Side of the window, in pixels, over which local contrast is taken."""
+"""Side of the window of local contrast, in pixels."""
 
 CONTRAST_FLOOR = 0.02
-"""Mean gradient that counts as none; noise in a flat area stays below it."""
+"""Mean gradient that counts as zero; noise in a flat area stays below it."""
 
 
 RELATIVE_FLOOR = 0.1
-"""The same, relative to the mean gradient of the pair."""
+"""As `CONTRAST_FLOOR`, relative to the mean gradient of the pair."""
 
 BRIGHTNESS_SPAN = 2.5
-"""Deviations of the pair that relative brightness is counted in."""
+"""Unit of relative brightness, in standard deviations of the pair."""
 
 LEAST_DEVIATION = 0.01
-"""Deviation, or mean gradient, below which a pair is as good as constant."""
+"""Standard deviation, or mean gradient, below which a pair counts as constant."""
 
 
 class LossWeights(NamedTuple):
@@ -39,7 +39,7 @@ class LossWeights(NamedTuple):
 
 
 def source_features(x: Tensor) -> Tensor:
-    """Features that the gains multiply: brightness and local contrast of one source.
+    """Compute brightness and local contrast of one source, which the gains multiply.
 
     Args:
         x: sources, (N, 1, H, W), luminance in [0, 1].
@@ -54,15 +54,15 @@ def source_features(x: Tensor) -> Tensor:
 
 
 def pair_features(a: Tensor, b: Tensor) -> Tensor:
-    """`source_features` of both sources relative to the pair, so that a dim or hazy one is weighed like a bright one.
+    """Compute `source_features` relative to the pair, so that dim or hazy pairs get the same weights as bright ones.
 
     Args:
         a: first sources, (N, 1, H, W), luminance in [0, 1].
         b: second sources, the same shape.
 
     Returns:
-        (N, 2, 2, H, W), sources and features: brightness in `BRIGHTNESS_SPAN` deviations of the pair, and the logarithm
-        of the mean gradient over a window in mean gradients of the pair (-2.3 where it is flat).
+        (N, 2, 2, H, W), sources and features: brightness in units of `BRIGHTNESS_SPAN` deviations of the pair, and the
+        logarithm of the mean gradient over a window relative to that of the pair (-2.3 where it is flat).
     """
     pair = torch.stack((a, b), dim=1)
     deviation = pair.var(dim=(3, 4), unbiased=False).mean(dim=(1, 2)).sqrt().clamp_min(LEAST_DEVIATION)
@@ -75,13 +75,13 @@ def pair_features(a: Tensor, b: Tensor) -> Tensor:
 
 
 def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) -> Tensor:
-    """The part of the scores that comes from brightness and local contrast.
+    """Compute the part of the scores due to brightness and local contrast.
 
     Args:
         gains: (2, 2), rows intensity and gradient, columns brightness and contrast.
         a: first sources, (N, 1, H, W), luminance in [0, 1].
         b: second sources, the same shape.
-        relative: count both relative to the pair, see `pair_features`.
+        relative: whether both are relative to the pair, see `pair_features`.
 
     Returns:
         (N, 4, H, W), as from `LossProposalModule.logits`.
@@ -93,17 +93,17 @@ def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) 
 class LossProposalModule(nn.Module):
     """Proposes the weights of both sources at every pixel, for intensity and for gradient.
 
-    The scores are those of the paper's network plus a skip connection that the paper does not have: brightness and
-    local contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns
-    brightness and contrast). With gains of 0, as they are made, it is the paper's network; other starting values
-    say what the sources of a task are trusted for, and the meta-learning starts from there. Both heads are made with
-    weights of 0, so that a new module proposes exactly what its gains say. Where the buffer `relative` is 1, brightness
-    and contrast are counted relative to the pair (`pair_features`); it is stored with the weights.
+    The scores are those of the paper's network plus a skip connection that is not in the paper: brightness and local
+    contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns brightness
+    and contrast). With gains of 0, their initial value, it is the paper's network; other initial values state what the
+    sources of a task are trusted for, as the starting point of the meta-learning. The weights of both heads are
+    initialised to 0, so that the proposal of a new module depends only on its gains. If the buffer `relative` is 1,
+    brightness and contrast are relative to the pair (`pair_features`); it is stored with the weights.
 
     Args:
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
-        expansion: width of the gated feed-forward relative to the map it works on.
+        expansion: width of the gated feed-forward network relative to its input.
         blocks: transformer blocks in each encoder and in the trunk.
         padding_mode: ``replicate``, ``reflect`` or ``zeros``.
         window: see `refusion.modules.fusion.FusionModule`.
@@ -135,7 +135,7 @@ class LossProposalModule(nn.Module):
         self.gains = nn.Parameter(torch.zeros(2, 2))
         self.relative: Tensor
         self.register_buffer("relative", torch.zeros(()))
-        # Random heads would add noise to what the gains say, and the outer gradient is too noisy to take it away again.
+        # Random heads would add noise to the scores, and the outer gradient is too noisy to remove it.
         for head in (self.intensity_head, self.gradient_head):
             nn.init.zeros_(head.weight)
 
@@ -166,13 +166,13 @@ def weights_from_logits(logits: Tensor) -> LossWeights:
 def exchange_equivariant(logits: Tensor) -> Tensor:
     """Make scores independent of the order of the sources.
 
-    Exchanging the sources then exchanges the weights exactly, so "always the first source" cannot be learned.
+    Swapping the sources then swaps the weights exactly, so that "always the first source" cannot be learned.
 
     Args:
-        logits: scores of a batch whose second half is its first half with the sources exchanged, (2 N, 4, H, W).
+        logits: scores of a batch whose second half is its first half with the sources swapped, (2 N, 4, H, W).
 
     Returns:
-        Each half averaged with the other, sources exchanged back; the same shape.
+        Each half averaged with the other after swapping the sources back; the same shape.
     """
     half = len(logits) // 2
     exchanged = logits.roll(half, dims=0)[:, [1, 0, 3, 2]]
@@ -180,7 +180,7 @@ def exchange_equivariant(logits: Tensor) -> Tensor:
 
 
 def propose_weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
-    """Weights of one batch of pairs, averaged over both orders of the sources (used to look at the loss).
+    """Propose the weights of a batch of pairs, averaged over both orders of the sources (for inspecting the loss).
 
     Args:
         module: the loss proposal module.

@@ -8,12 +8,12 @@ from refusion.modules.blocks import check_widths, conv3x3, transformer_blocks
 
 
 class ReconstructionModule(nn.Module):
-    """One shared encoder, then one branch per source.
+    """Reconstructs both sources from the fused image: one shared encoder, then one branch per source.
 
     Args:
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
-        expansion: width of the gated feed-forward relative to the map it works on.
+        expansion: width of the gated feed-forward network relative to its input.
         blocks: transformer blocks in the encoder and in each branch.
         padding_mode: ``replicate``, ``reflect`` or ``zeros``.
         window: see `refusion.modules.fusion.FusionModule`.

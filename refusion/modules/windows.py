@@ -1,7 +1,7 @@
 """The window of the attention, for torch and ONNX Runtime alike; see `refusion.modules.blocks.windowed_attention`."""
 
 CELL_WEIGHTS = (1, 2, 3, 2, 1)
-"""How much the cells along the side of a window count. They fall off, so that the window slides on evenly."""
+"""Weights of the cells along the side of a window; they decrease outwards, so that attention varies smoothly."""
 
 CELLS = len(CELL_WEIGHTS)
 """Cells along the side of a window."""
