@@ -77,7 +77,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Reports are also written where torch is not wanted.
+    # Imported on first use, because the metrics need torch.
     if name in __all__:
         need("torch", f"refusion.metrics.{name}")
         from refusion.metrics import fusion

@@ -1,4 +1,4 @@
-"""Contenders compared over the pairs that all of them have: ranks, bootstrap intervals and paired differences."""
+"""Compare contenders over the pairs that all of them have: ranks, bootstrap intervals and paired differences."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,12 @@ RESAMPLES = 2000
 """Bootstrap samples of the pairs; their seed is 0."""
 
 CONFIDENCE = 0.95
-"""Probability of the percentile intervals."""
+"""Confidence level of the percentile intervals."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pairs and its bootstrap interval; nan without a pair, and for the interval of fewer than two."""
+    """A mean over pairs and its bootstrap interval; nan without pairs, the interval also for a single pair."""
 
     mean: float
     low: float
@@ -26,14 +26,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Standing:
-    """One contender among the others.
+    """Results of one contender relative to the others.
 
     Attributes:
         means: mean of each figure, with its interval.
-        ranks: rank of each mean, 1 the best; equal ones share the mean of their ranks; nan without a number.
-        mean_rank: mean over the ranks.
-        differences: mean of each figure less that of the first contender, pair by pair, with its interval.
-        better: number of pairs in which each figure is better than the first contender's.
+        ranks: rank of each mean, 1 is best; ties share the mean of their ranks; nan if the mean is nan.
+        mean_rank: mean of the ranks.
+        differences: mean paired difference of each figure from the first contender, with its interval.
+        better: number of pairs for which each figure is better than that of the first contender.
     """
 
     means: dict[str, Estimate]
@@ -45,12 +45,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All contenders over the same pairs.
+    """Comparison of all contenders over the same pairs.
 
     Attributes:
         pairs: names of the pairs that every contender has scores for.
-        counts: number of them at which a figure is a number for every contender.
-        standings: by the name of the contender.
+        counts: by figure, the number of pairs for which it is finite for every contender.
+        standings: by name of the contender.
     """
 
     pairs: tuple[str, ...]
@@ -62,7 +62,7 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
     """Compare contenders by the figures of `higher_is_better`.
 
     Args:
-        evaluations: scores over one data set by the name of the contender, one or more.
+        evaluations: scores over one data set by name of the contender, one or more.
         higher_is_better: direction of each figure.
     """
     names = _shared(evaluations.values())
@@ -91,10 +91,10 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
 def best_first(
     evaluations: Mapping[str, Evaluation], contender: str, higher_is_better: Mapping[str, bool]
 ) -> list[str]:
-    """Names of the pairs that all contenders have, from the one at which a contender does best to its worst.
+    """Sort the pairs that all contenders have, from the best to the worst result of one contender.
 
-    By the mean rank over the figures: of its lead over the mean of all contenders, or of the figures themselves where
-    it is alone.
+    The order is that of the mean rank over the figures: of the difference from the mean of all contenders, or of the
+    figures themselves if there is only one contender.
     """
     names = _shared(evaluations.values())
     place = list(evaluations).index(contender)
@@ -132,7 +132,7 @@ def _estimates(values: np.ndarray) -> list[Estimate]:
 
 
 def _ranks(values: list[float], higher_is_better: bool) -> list[float]:
-    """Ranks from 1; nan, which has none, where there is no number."""
+    """Ranks from 1; the rank of nan is nan."""
     keys = [-value if higher_is_better else value for value in values]
     return [
         math.nan

@@ -1,4 +1,4 @@
-"""Conventions on which published evaluators differ, under the names of those evaluators."""
+"""Conventions that differ between published evaluators, and presets named after the evaluators."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, get_type_hints
@@ -11,22 +11,22 @@ class Conventions:
     """How metrics are computed where published code differs.
 
     Attributes:
-        name: what reports call this set.
+        name: name of this set in reports.
         sources: whether MI, VIF and SSIM are the ``sum`` or the ``mean`` over the two sources.
         logarithm: unit of MI, ``nats`` or ``bits``. EN and CE are in bits everywhere.
-        rounding: how values become whole grey levels: to the ``nearest``, ``down`` as a cast to 8 bits does, or
-            ``none``, which leaves them as they are and lets gradients through. Metrics that count grey levels (EN, MI,
-            NMI, TE, Qncie, CE) then count those rounded to the nearest.
-        colour: images in colour are scored by their BT.601 ``luminance``, or channel by channel with the mean taken
-            over the ``channels``; a grey source then stands for all three.
-        ssim_window: window of SSIM: ``uniform-7`` with the sample covariance, as scikit-image has by default, or
-            ``gaussian-11`` (sigma 1.5), as its paper has.
+        rounding: how values are rounded to whole grey levels: to the ``nearest``, ``down`` as by a cast to 8 bits, or
+            ``none``, which keeps them unchanged and differentiable. Metrics that count grey levels (EN, MI,
+            NMI, TE, Qncie, CE) then use values rounded to the nearest.
+        colour: colour images are scored by their BT.601 ``luminance``, or as the mean over their three ``channels``;
+            a grey source is then used for each channel.
+        ssim_window: window of SSIM: ``uniform-7`` with the sample covariance, the default of scikit-image, or
+            ``gaussian-11`` (sigma 1.5), as in the paper.
         ssim_range: data range L of the constants (0.01 L)^2 and (0.03 L)^2 of SSIM, for grey levels 0 to 255.
-        formulas: ``paper`` takes the formulas of the papers, ``toolkit`` those of the MATLAB toolkits VIFB and MEFB
-            where they differ (AG, VIF, TE, PSNR, RMSE, variance, FMI, Qw, Qy, Qc); each metric says how.
+        formulas: ``paper`` for the formulas of the papers, ``toolkit`` for those of the MATLAB toolkits VIFB and MEFB
+            where they differ (AG, VIF, TE, PSNR, RMSE, variance, FMI, Qw, Qy, Qc); see each metric.
 
     Raises:
-        ValueError: a field has none of the values above.
+        ValueError: a field has an invalid value.
     """
 
     name: str = "refusion"
@@ -58,7 +58,7 @@ class Conventions:
 
 
 REFUSION = Conventions()
-"""This package's own: what most published Python evaluators share, and the formulas of the papers."""
+"""The default: conventions of most published Python evaluators, and the formulas of the papers."""
 
 VIFB = Conventions("vifb", rounding="down", colour="channels", ssim_window="gaussian-11", formulas="toolkit")
 """The MATLAB toolkit VIFB (Zhang, Ye, Xiao, CVPR Workshops 2020)."""
@@ -74,7 +74,7 @@ def get_conventions(name: str) -> Conventions:
     """Return the set called `name`.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: there is no such set; the message lists the sets.
     """
     if name not in PRESETS:
         raise ValueError(f"There are no conventions {name!r}; choose {', '.join(PRESETS)}.")

@@ -1,7 +1,7 @@
-"""What the fusion metrics hardly see in a fused image, as figures.
+"""Figures of defects of fused images that the fusion metrics hardly reflect.
 
 All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type, or Pillow
-images. They are nan where they have no meaning for a pair. Values that are no grey levels are refused.
+images. They are nan if they are undefined for a pair. Values that are not grey levels raise ValueError.
 """
 
 import math
@@ -18,37 +18,37 @@ BLACK = 1
 """Highest grey level that counts as black."""
 
 FLOOR = 0.1
-"""Grey levels added to the mean steps at the border and inside: a tenth of the smallest step that a pixel can have."""
+"""Grey levels added to the mean steps at the border and inside: a tenth of the smallest possible step."""
 
 SHARPNESS_WINDOW = 15
-"""Side of the window, in pixels, over which sharpness is taken: the mean squared Laplacian."""
+"""Side of the window of sharpness, the mean squared Laplacian, in pixels."""
 
 CLEARLY_SHARPER, LEAST_SHARPNESS = 4, 8
-"""A source is clearly sharper with so many times the sharpness of the other, if it has this much."""
+"""A source is clearly sharper if its sharpness is above this multiple of the other's, and above this minimum."""
 
 AGREEMENT = 2
-"""Grey levels by which sources differ at most where they agree."""
+"""Largest difference, in grey levels, at which the sources agree."""
 
 HOT_PERCENTILE, LEAST_HEAT, HOT_PIXELS = 98, 10, 40
-"""Hot is what is above this percentile of the infrared and so many grey levels above its mean, in blobs of so many
-pixels."""
+"""Hot pixels are above this percentile of the infrared and this many grey levels above its mean; a hot object has at
+least this many pixels."""
 
 BRIGHT = 225
-"""Grey level of the visible image from which on it is bright, as a sky is."""
+"""Lowest grey level of a bright visible image, such as a sky."""
 
 BORDER_MIN_SIZE = 4
-"""Smallest height and width with a step inside, between the two outermost rows and columns."""
+"""Smallest height and width that have a step inside, between the outermost rows and columns."""
 
 
 def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """How much more the fused image steps at its border than plain averaging of the sources does; 0 and up.
+    """Step of the fused image at its border relative to that of the average of the sources; 0 and up.
 
     The border step is the mean absolute difference between the outermost row or column and its neighbour, over all
-    four sides. It is taken relative to the mean absolute difference of neighbours, along rows and columns, inside the
-    image (without its outermost rows and columns). The figure is this quotient of the fused image divided by that
-    of plain averaging, (a + b) / 2 rounded to whole grey levels: 1 is as plain averaging, and a frame around the
-    image, as convolutions with zeros outside make, gives more. `FLOOR` is added to every step, so that a black
-    border, where averaging has no step at all, can be compared too.
+    four sides. It is divided by the mean absolute difference of neighbours, along rows and columns, inside the
+    image (without its outermost rows and columns). The figure is this quotient for the fused image divided by that
+    for the average (a + b) / 2, rounded to whole grey levels: 1 is the same as for averaging, and a visible frame, as
+    caused by zero padding of convolutions, gives more. `FLOOR` is added to every step, so that the figure is also
+    defined for a black border, where the average has no step.
 
     Args:
         a: first source, (H, W), 0 to 255, at least 4 x 4.
@@ -61,7 +61,7 @@ def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     a, b, fused = _levels(a, b, fused)
     if min(fused.shape) < BORDER_MIN_SIZE:
         raise ValueError(
-            f"The picture has {fused.shape[0]} rows and {fused.shape[1]} columns; "
+            f"The image has {fused.shape[0]} rows and {fused.shape[1]} columns; "
             f"the step at the border needs at least {BORDER_MIN_SIZE} of both."
         )
     return _border_quotient(fused) / _border_quotient(np.rint((a + b) / 2))
@@ -70,7 +70,7 @@ def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     """Mean grey level of the fused image where both sources are black (at most 1); 0 to 255.
 
-    nan where both sources are black in no pixel.
+    nan if there is no such pixel.
 
     Args:
         a: first source, (H, W), 0 to 255.
@@ -86,10 +86,10 @@ def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Share of the clearly sharper pixels that are sharp in the fused image, of the source that loses more; 0 to 1.
+    """Share of the clearly sharper pixels of a source that stay sharp, the smaller of both sources; 0 to 1.
 
-    Of the pixels where one source is more than four times as sharp as the other, those at which the fused image has
-    more than half of that sharpness. nan where neither source is clearly sharper in 1 % of the image.
+    Of the pixels where one source is more than four times as sharp as the other, the share where the fused image has
+    more than half of that sharpness. nan if neither source is clearly sharper in 1 % of the image.
 
     Args:
         a: first source, (H, W), 0 to 255.
@@ -111,9 +111,9 @@ def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def disagreement(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Mean distance of the fused image from its sources' mean where they agree, in grey levels; 0 and up.
+    """Mean difference of the fused image from the mean of the sources where they agree, in grey levels; 0 and up.
 
-    nan where they agree in less than 5 % of the image.
+    nan if they agree in less than 5 % of the image.
 
     Args:
         a: first source, (H, W), 0 to 255.
@@ -129,10 +129,10 @@ def disagreement(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Contrast of hot objects to what is around them, relative to that in the infrared; 1 keeps all of it.
+    """Contrast of hot objects to their surroundings, relative to that in the infrared; 1 keeps all of it.
 
-    The mean over the hot blobs, by their pixels. What is around is a ring of 4 to 12 pixels away. nan without a hot
-    object.
+    The mean over the hot objects, weighted by their pixels. The surroundings are a ring at a distance of 4 to 12
+    pixels. nan without a hot object.
 
     Args:
         a: the infrared, (H, W), 0 to 255.
@@ -163,9 +163,9 @@ def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def brightness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """Fused by visible where the visible image is bright; 1 keeps a bright sky bright.
+    """Ratio of the fused to the visible mean where the visible image is bright; 1 keeps a bright sky bright.
 
-    nan where less than 3 % of the image are bright.
+    nan if less than 3 % of the image is bright.
 
     Args:
         a: the infrared, (H, W), 0 to 255.
@@ -181,15 +181,15 @@ def brightness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def _levels(*given: np.ndarray) -> list[np.ndarray]:
-    pictures = [grey_levels(x, "A picture") if isinstance(x, Image.Image) else np.asarray(x) for x in given]
+    pictures = [grey_levels(x, "An image") if isinstance(x, Image.Image) else np.asarray(x) for x in given]
     shapes = [picture.shape for picture in pictures]
     if len(shapes[0]) != 2 or len(set(shapes)) > 1:
         raise ValueError(
-            f"The sources have the shapes {shapes[0]} and {shapes[1]} and the fused picture {shapes[2]}; "
+            f"The sources have the shapes {shapes[0]} and {shapes[1]} and the fused image {shapes[2]}; "
             "all three must be of one shape (H, W)."
         )
     arrays = [picture.astype(np.float64) for picture in pictures]
-    for name, array in zip(("The first source", "The second source", "The fused picture"), arrays, strict=True):
+    for name, array in zip(("The first source", "The second source", "The fused image"), arrays, strict=True):
         low, high = float(array.min()), float(array.max())
         if problem := range_problem(low, high, high > 1 or bool((array == np.rint(array)).all()), None):
             raise ValueError(f"{name} {problem}")
@@ -197,7 +197,7 @@ def _levels(*given: np.ndarray) -> list[np.ndarray]:
 
 
 def _border_quotient(picture: np.ndarray) -> float:
-    """Mean step at the border by mean step inside, with `FLOOR` added to both."""
+    """Mean step at the border divided by mean step inside, with `FLOOR` added to both."""
     rows, columns = np.abs(np.diff(picture, axis=0)), np.abs(np.diff(picture, axis=1))
     border = np.concatenate((rows[0], rows[-1], columns[:, 0], columns[:, -1])).mean()
     inside = np.concatenate((rows[1:-1, 1:-1].ravel(), columns[1:-1, 1:-1].ravel())).mean()
@@ -206,14 +206,14 @@ def _border_quotient(picture: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Defect:
-    """One of these figures.
+    """One figure of a defect.
 
     Attributes:
-        name: what tables call it.
-        function: takes (a, b, fused), arrays (H, W), and returns the figure, nan where it has no meaning.
-        range: smallest and largest value it can take.
-        definition: what it measures, in a few words.
-        higher_is_better: its direction.
+        name: name in tables.
+        function: takes (a, b, fused), arrays (H, W), and returns the figure, nan if undefined.
+        range: smallest and largest possible value.
+        definition: short description.
+        higher_is_better: whether higher is better.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Scores of fused images over a set of pairs."""
+"""Score fused images over a set of pairs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from refusion.tasks import Task
 
 @dataclass(frozen=True)
 class PairScores:
-    """Figures of one fused pair, by name; nan where a figure has no meaning for the pair."""
+    """Figures of one fused pair, by name; nan if a figure is undefined for the pair."""
 
     name: str
     scores: dict[str, float]
@@ -33,7 +33,7 @@ class PairScores:
 
 @dataclass(frozen=True)
 class PairFailure:
-    """A pair that could not be scored, and why, as a sentence."""
+    """A pair that could not be scored, and the reason as a sentence."""
 
     name: str
     reason: str
@@ -44,9 +44,9 @@ class Statistic:
     """One figure over a set of pairs.
 
     Attributes:
-        mean: mean over the pairs; nan if there is none.
-        std: population standard deviation over the pairs; nan if there is none.
-        count: pairs for which the figure is a number.
+        mean: mean over the pairs; nan without pairs.
+        std: population standard deviation over the pairs; nan without pairs.
+        count: number of pairs for which the figure is finite.
     """
 
     mean: float
@@ -56,13 +56,13 @@ class Statistic:
 
 @dataclass
 class Evaluation:
-    """What became of the pairs of one data set.
+    """Results for the pairs of one data set.
 
     Attributes:
         figures: names of the figures, in the order of the tables.
-        scored: the pairs that worked, in the order of the data set.
-        failed: the others.
-        notes: what a person should know of the sources, as sentences.
+        scored: the pairs that could be scored, in the order of the data set.
+        failed: the other pairs.
+        notes: notes on the sources for the user, as sentences.
     """
 
     figures: tuple[str, ...]
@@ -71,19 +71,19 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
 
     def statistic(self, figure: str) -> Statistic:
-        """Mean, deviation and count of a figure, over the pairs that worked and for which it is a number."""
+        """Mean, deviation and count of a figure over the scored pairs for which it is finite."""
         numbers = [row.scores[figure] for row in self.scored if math.isfinite(row.scores[figure])]
         if not numbers:
             return Statistic(math.nan, math.nan, 0)
         return Statistic(float(np.mean(numbers)), float(np.std(numbers)), len(numbers))
 
     def statistics(self) -> dict[str, Statistic]:
-        """All figures by name, see `statistic`."""
+        """Statistics of all figures by name, see `statistic`."""
         return {figure: self.statistic(figure) for figure in self.figures}
 
 
 class FusedFolder:
-    """Images that were fused before, one file a pair, found by the name of the pair.
+    """A folder of fused images, one file per pair, found by the name of the pair.
 
     Args:
         path: the folder.
@@ -105,7 +105,7 @@ class FusedFolder:
         """Return the image of the pair `name`: the one with this stem, or with exactly this file name.
 
         Raises:
-            PictureError: there is none.
+            PictureError: there is no such image.
         """
         file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
         if file is None:
@@ -117,8 +117,8 @@ class FusedFolder:
 
 
 Fused = Callable[..., Any] | FusedFolder
-"""Where fused images come from: a function of both sources that returns a Pillow image or what NumPy makes an array of,
-or a folder of finished images."""
+"""Source of the fused images: a function of both sources that returns a Pillow image or an array-like, or a folder of
+fused images."""
 
 _Triple = tuple[Picture, Picture, Picture]
 
@@ -148,7 +148,7 @@ def evaluate(
 ) -> Evaluation:
     """Score the fused image of every pair; pairs that cannot be scored are listed with the reason.
 
-    Images are fused one after the other, and scored side by side on all cores. Twice as many pairs as cores are in
+    Images are fused one after the other, and scored in parallel on all cores. Up to twice as many pairs as cores are in
     memory at a time.
 
     Args:
@@ -157,13 +157,13 @@ def evaluate(
             folder of fused images.
         figures: keys of `METRICS`, `DEFECTS` and `custom`; see `refusion.metrics.figures.figures_of`.
         on_pair: called after every pair.
-        task: what the sources are to be, for the notes.
+        task: expected kinds of sources, for the notes.
         conventions: how metrics are computed.
-        custom: metrics of one's own by name. They are called from several threads.
+        custom: user-defined metrics by name; called from several threads.
 
     Raises:
         ValueError: there is no such figure.
-        OSError: the data set itself cannot be read on.
+        OSError: reading the data set failed.
     """
     known = (*METRICS, *DEFECTS, *(custom or ()))
     if unknown := [name for name in figures if name not in known]:
@@ -184,7 +184,7 @@ def evaluate(
         except ValueError as error:
             return PairFailure(name, str(error)), notes
 
-    # A model has all cores for itself; folders are read where they are scored.
+    # A model runs here, with all cores; images in folders are read by the scoring threads.
     rows = ((row, None if isinstance(fused, FusedFolder) else _fuse(row, fused, pairs)) for row in pairs.dataset)
     outcomes = in_order(score_row, rows)
     with closing(outcomes):
@@ -200,11 +200,11 @@ def evaluate(
 
 
 def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
-    """Both sources of a row of a data set and the fused image.
+    """Return both sources of a row of a data set and the fused image.
 
     Raises:
         PictureError: a source or the fused image is missing, unreadable or of another size.
-        ValueError: `fused` refuses the sources.
+        ValueError: `fused` does not accept the sources.
     """
     a, b = read_pictures(row, pairs.reading)
     if isinstance(fused, FusedFolder):
@@ -221,7 +221,7 @@ def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
 
 
 def _fuse(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple | ValueError:
-    """What `read_triple` returns, or why it does not."""
+    """Return the result of `read_triple` or its error."""
     try:
         return read_triple(row, fused, pairs)
     except ValueError as error:

@@ -20,7 +20,7 @@ MEF_SSIM_MIN_SIZE = 44
 def _patch_similarity(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
     """MEF-SSIM at one scale, (N,).
 
-    The desired patch is a combination of the sources' patches, each without its mean, so all its moments are
+    The desired patch is a linear combination of the sources' patches, each without its mean, so its moments are
     combinations of moments of the sources.
     """
     side, eps, c = 11, 2.0**-52, (0.03 * 255) ** 2
@@ -52,7 +52,7 @@ def _patch_similarity(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
 
 
 def halve(x: Tensor) -> Tensor:
-    """Mean of 2 x 2 pixels; an odd last row or column is repeated."""
+    """Downsample by the mean of 2 x 2 pixels; an odd last row or column is repeated."""
     odd_height, odd_width = x.shape[-2] % 2, x.shape[-1] % 2
     return F.avg_pool2d(F.pad(x, (0, odd_width, 0, odd_height), mode="replicate"), 2)
 
@@ -67,7 +67,7 @@ def mef_ssim(
 ) -> Tensor:
     """Structural similarity for multi-exposure fusion, by structural patch decomposition; higher is better, 0 to 1.
 
-    (2 cov(d, f) + c) / (var(d) + var(f) + c), d the patch that both sources ask for, c = (0.03 * 255)^2.
+    (2 cov(d, f) + c) / (var(d) + var(f) + c), with the desired patch d and c = (0.03 * 255)^2.
     11 x 11 windows (uniform for the desired patch, Gaussian of sigma 1.5 for the comparison) and 3 scales, as
     in the authors' release. It compares contrast and structure, never the mean intensity; a negative
     similarity of a scale counts as 0. Needs 44 x 44 pixels.

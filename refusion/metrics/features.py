@@ -16,14 +16,14 @@ from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 from refusion.tasks import check_choice
 
 Feature = Literal["pixels", "gradient", "gradient-x", "edge", "dct"]
-"""What windows are compared of: grey levels, the strength of central differences or that along rows alone, Sobel edges,
-or the discrete cosine transform of the whole image."""
+"""Feature map compared in windows: grey levels, the magnitude of central differences or the difference along rows,
+Sobel edges, or the discrete cosine transform of the whole image."""
 
 SIDE = 3
 """Side of the windows."""
 
 _CHUNK = 1 << 12
-"""Windows at a time, so that what is in between stays in the cache."""
+"""Number of windows per step, so that intermediate results stay in the cache."""
 
 
 def fmi(
@@ -37,19 +37,18 @@ def fmi(
 ) -> Tensor:
     """Feature mutual information in windows of 3 x 3, normalised; higher is better, 0 to 1.
 
-    Each window of features, column by column and brought to a sum of 1, is taken for a distribution over its nine
-    places; the joint one of a source and the fused image lies between independence and the Frechet bound on their
-    side, as far as their correlation says. 2 I(x, f) / (H(x) + H(f)), 1 where the windows are equal, is averaged over
-    both sources and all windows. Needs 3 x 3 pixels.
+    Each window of features, column by column and normalised to a sum of 1, is treated as a distribution over its nine
+    positions; the joint distribution of a source and the fused image is interpolated, by their correlation, between
+    independence and the Frechet bound for its sign. 2 I(x, f) / (H(x) + H(f)), 1 where the windows are equal, is
+    averaged over both sources and all windows. Needs 3 x 3 pixels.
 
-    The feature is ``gradient`` unless another is asked for, with formulas ``toolkit`` ``edge``. The authors' release
-    takes ``gradient-x`` for its gradient, and MEFB its edges, thinned as GNU Octave does it (a pixel stronger than both
-    neighbours in a row or in a column; MATLAB thins a little differently). With formulas ``toolkit``, a fused window
-    that is constant counts, for the second source, as one of ones wherever the first source has another window: MEFB
-    overwrites it.
+    The default feature is ``gradient``, with formulas ``toolkit`` ``edge``. The gradient of the authors' release is
+    ``gradient-x``; MEFB uses its edges, thinned as in GNU Octave (a pixel stronger than both neighbours in a row or in
+    a column; MATLAB thins a little differently). With formulas ``toolkit``, a constant fused window counts as one of
+    ones for the second source wherever the window of the first source differs: MEFB overwrites it.
 
     Source: Haghighat, Aghagolzadeh, Seyedarabi, Computers and Electrical Engineering 2011; Haghighat, Razian, AICT
-    2014. MEFB's own numbers could not be had to compare with: its code does not run in GNU Octave.
+    2014. Not compared with values of MEFB, whose code does not run in GNU Octave.
     """
     toolkit = conventions.formulas == "toolkit"
     chosen = feature or ("edge" if toolkit else "gradient")
@@ -58,7 +57,7 @@ def fmi(
     windows = torch.stack([_windows(_FEATURES[chosen](image.detach())) for image in images])
     places = None
     if chosen == "edge":
-        # There are few different windows of edges.
+        # There are few distinct windows of edges.
         windows, places = _unique(windows)
     scores = torch.cat([_similarities(chunk, toolkit) for chunk in windows.split(_CHUNK, dim=2)])
     return (scores if places is None else scores[places]).reshape(len(images[0]), -1).mean(dim=1)
@@ -72,7 +71,7 @@ def _windows(x: Tensor) -> Tensor:
 
 
 def _unique(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Different columns of a (3, 9, M) tensor of zeros and ones, and for each column which one it is."""
+    """Distinct columns of a (3, 9, M) tensor of zeros and ones, and the index of each column among them."""
     bits = 2 ** torch.arange(windows[..., 0].numel(), device=windows.device)
     codes, places = (windows.flatten(0, 1).long() * bits.unsqueeze(1)).sum(dim=0).unique(return_inverse=True)
     columns = (codes // bits.unsqueeze(1)) % 2
@@ -94,13 +93,13 @@ def _similarities(windows: Tensor, toolkit: bool) -> Tensor:
 
 
 def _to_unit_range(x: Tensor) -> Tensor:
-    """Each window from 0 to 1 over its own range; a constant one becomes ones."""
+    """Scale each window from its own range to 0 to 1; a constant window becomes ones."""
     low, high = x.amin(dim=0), x.amax(dim=0)
     return torch.where(high > low, (x - low) / (high - low), 1.0)
 
 
 class _Distribution:
-    """Windows (9, M) as distributions over their places, 1 to 9."""
+    """Windows (9, M) as distributions over their positions, 1 to 9."""
 
     def __init__(self, windows: Tensor) -> None:
         windows = _to_unit_range(windows)
@@ -116,12 +115,12 @@ class _Distribution:
 
 
 def _shared_information(x: _Distribution, f: _Distribution) -> Tensor:
-    """Normalised mutual information of distributions that are joined between independence and a Frechet bound, (M,)."""
+    """Normalised mutual information, the joint distribution between independence and a Frechet bound, (M,)."""
     scale = (x.square * f.square).sqrt()
-    # Constant windows have rounding errors for a scale.
+    # For constant windows, the scale is only rounding error.
     correlation = torch.where(scale > 1e-15, (x.away * f.away).sum(dim=0) / scale, 0.0)
-    # At the bounds, each place covers an interval of probability, and two places share where theirs overlap; at the
-    # lower bound, the source's intervals run from the other end.
+    # At the bounds, each position covers an interval of probability, and the joint probability of two positions is
+    # the overlap of their intervals; at the lower bound, the intervals of the source start from the other end.
     positive = correlation >= 0
     starts, ends = torch.where(positive, x.starts, 1 - x.ends), torch.where(positive, x.ends, 1 - x.starts)
     bound = torch.minimum(f.ends.unsqueeze(1), ends).sub_(torch.maximum(f.starts.unsqueeze(1), starts)).clamp_min_(0)
@@ -135,8 +134,8 @@ def _shared_information(x: _Distribution, f: _Distribution) -> Tensor:
 
 
 def _entropy(shares: Tensor) -> Tensor:
-    """Entropy in nats along the first dimension; of a joint share below 0, the logarithm is that of its size."""
-    # Single precision suffices for logarithms, which take most of the time.
+    """Entropy in nats along the first dimension; for negative joint shares, the logarithm of the absolute value."""
+    # Single precision suffices for the logarithms, which take most of the time.
     shares = shares.float()
     return -(shares.abs().add_(1e-37).log_().mul_(shares)).sum(dim=0).double()
 

@@ -1,4 +1,4 @@
-"""Visual information fidelity, of both sources one by one and of their fusion.
+"""Visual information fidelity: to each source (VIF), and for fusion (VIFF).
 
 Images, conventions, shapes and errors are those of `refusion.metrics.fusion`.
 """
@@ -32,7 +32,7 @@ def vif(
     v = var(f) - g cov(x, f). Summed over both sources unless the conventions say otherwise. The fidelity to a source
     without any detail, such as a constant one, is defined as 1. Needs 41 x 41 pixels.
 
-    Source: Sheikh, Bovik, IEEE Transactions on Image Processing 2006. What MEFB calls VIF (formulas ``toolkit``) is
+    Source: Sheikh, Bovik, IEEE Transactions on Image Processing 2006. The VIF of MEFB (formulas ``toolkit``) is
     another metric, `viff`.
     """
     if conventions.formulas == "toolkit":
@@ -55,8 +55,9 @@ def viff(
 ) -> Tensor:
     """Visual information fidelity for fusion; higher is better, 0 up.
 
-    At each place of each of 4 scales, the source counts that has the smaller gain g = cov(x, f) / var(x); the fidelity
-    of each scale, with noise of variance 0.005 * 255^2, is weighted by (1, 0, 0.15, 1) / 2.15. Needs 41 x 41 pixels.
+    At each position of each of 4 scales, only the source with the smaller gain g = cov(x, f) / var(x) counts; the
+    fidelity of each scale, with noise of variance 0.005 * 255^2, is weighted by (1, 0, 0.15, 1) / 2.15. Needs 41 x 41
+    pixels.
 
     Source: Han, Cai, Cao, Xu, Information Fusion 2013.
     """
@@ -71,8 +72,8 @@ def viff(
 
 
 def _scales(images: Tensor, noise: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For each scale gains, and information of the sources seen with and without the fusion between, (2N, ...)."""
-    # Means change nothing; without them less precision is lost.
+    """For each scale: gains, and information of the sources with and without distortion by the fusion, (2N, ...)."""
+    # The result does not depend on the means; removing them loses less precision.
     planes = images - images.mean(dim=(-2, -1), keepdim=True)
     for size in (17, 9, 5, 3):
         window = gaussian(size, size / 5)

@@ -1,4 +1,4 @@
-"""Figures: the metrics, what they do not see, and metrics of one's own; and which of them belong to a task."""
+"""Figures: metrics, defects and user-defined metrics, and the choice of figures for a task."""
 
 import importlib
 import math
@@ -17,7 +17,7 @@ from refusion.metrics.fusion import DEFAULT_METRICS, METRIC_SETS, METRICS, score
 from refusion.tasks import Task
 
 FIGURES = (*DEFAULT_METRICS, "border")
-"""Figures that are scored unless others are asked for."""
+"""Figures that are scored by default."""
 
 _UNSEEN = {
     "ir-vis": ("border", "heat", "bright"),
@@ -25,22 +25,22 @@ _UNSEEN = {
     "multi-focus": ("border", "sharp", "agree"),
     "multi-exposure": ("border",),
 }
-"""What metrics do not see, by task."""
+"""Defects scored by default, by task."""
 
 MIN_SIZES = {name: metric.min_size for name, metric in METRICS.items()}
-"""Shortest side of an image that a metric takes."""
+"""Shortest side of an image that each metric accepts."""
 
 
 @dataclass(frozen=True)
 class CustomMetric:
-    """A metric from elsewhere.
+    """A user-defined metric.
 
     Attributes:
-        name: what tables call it.
-        function: takes (a, b, fused), Pillow images of mode L or RGB, and returns a number or an array or tensor that
-            holds one; nan where it has no meaning.
-        higher_is_better: its direction; that of the function's attribute of this name, if it has one.
-        definition: where it comes from.
+        name: name in tables.
+        function: takes (a, b, fused), Pillow images of mode L or RGB, and returns a number or an array or tensor with
+            one element; nan if undefined.
+        higher_is_better: whether higher is better; the value of this attribute of the function if it has one.
+        definition: where it is defined, as module:function.
     """
 
     name: str
@@ -50,11 +50,11 @@ class CustomMetric:
 
 
 def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Names of the figures that are scored for a task: keys of `METRICS`, then of `DEFECTS`.
+    """Return the names of the figures to score for a task: keys of `METRICS`, then of `DEFECTS`.
 
     Args:
-        task: the task, whose defects are in every table.
-        metrics: what `choose_metrics` returns; if not given, the ten usual ones, and MEF-SSIM for exposures.
+        task: the task; its defects are always included.
+        metrics: names as returned by `choose_metrics`; by default `DEFAULT_METRICS`, plus MEF-SSIM for multi-exposure.
     """
     if metrics is None:
         metrics = (*DEFAULT_METRICS, "MEF-SSIM") if task.name == "multi-exposure" else DEFAULT_METRICS
@@ -62,10 +62,10 @@ def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, .
 
 
 def choose_metrics(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of metrics as people write them: in any case, several in one text, or the name of a set.
+    """Parse names of metrics: case-insensitive, separated by commas, or the name of a set.
 
     Raises:
-        ValueError: there is no such metric, defect or set; the message lists those there are.
+        ValueError: there is no such metric, defect or set; the message lists the accepted names.
     """
     known = {name.lower(): (name,) for name in (*METRICS, *DEFECTS)} | METRIC_SETS
     chosen: list[str] = []
@@ -80,10 +80,10 @@ def choose_metrics(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def load_metric(reference: str) -> CustomMetric:
-    """Import a metric of one's own.
+    """Import a user-defined metric.
 
     Args:
-        reference: ``module:function``; the module is imported as Python finds it, or from the working directory.
+        reference: ``module:function``; the module is found on the Python path or in the working directory.
 
     Raises:
         ValueError: `reference` is not of this form, there is no such module or function, or it has the name of a
@@ -92,7 +92,7 @@ def load_metric(reference: str) -> CustomMetric:
     module_name, _, function_name = reference.partition(":")
     if not module_name or not function_name:
         raise ValueError(f"{reference!r} names no metric; write module:function, as in my_metrics:niqe.")
-    # Last, so that nothing there takes the place of another module.
+    # Appended, so that files there do not shadow other modules.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
@@ -112,12 +112,12 @@ def load_metric(reference: str) -> CustomMetric:
 
 
 def higher_is_better(figure: str) -> bool:
-    """Whether more of a figure of this package is better."""
+    """Whether higher is better for a figure of this package."""
     return (METRICS | DEFECTS)[figure].higher_is_better
 
 
 def levels(luminance: np.ndarray) -> np.ndarray:
-    """Luminance in [0, 1] as whole grey levels 0 to 255, float64."""
+    """Convert luminance in [0, 1] to whole grey levels 0 to 255, float64."""
     return np.rint(luminance.astype(np.float64) * 255)
 
 
@@ -129,7 +129,7 @@ def score_figures(
     conventions: Conventions = REFUSION,
     custom: Mapping[str, CustomMetric] | None = None,
 ) -> dict[str, float]:
-    """All figures of one fused image, by name; nan where one has no meaning, or the image is too small for it.
+    """Compute figures of one fused image, by name; nan if one is undefined or the image is too small for it.
 
     Args:
         a: first source.
@@ -140,7 +140,7 @@ def score_figures(
         custom: further metrics by name.
 
     Raises:
-        ValueError: a metric refuses the images.
+        ValueError: a metric does not accept the images.
     """
     figures, custom = list(figures), custom or {}
     pictures = (a, b, fused)
@@ -157,7 +157,7 @@ def score_figures(
 
 
 def images_of(pictures: tuple[Picture, Picture, Picture]) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Pillow images of 8 bits, L or RGB, without alpha."""
+    """Convert to Pillow images of 8 bits, L or RGB, without alpha."""
     a, b, fused = (to_image(picture.luminance, picture.chroma) for picture in pictures)
     return a, b, fused
 

@@ -1,4 +1,4 @@
-"""Filters, windows and sums that several metrics share; all on tensors (N, 1, H, W)."""
+"""Filters, windows and sums shared by several metrics; all on tensors (N, 1, H, W)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ def total(x: Tensor) -> Tensor:
 
 
 def split(x: Tensor) -> tuple[Tensor, Tensor]:
-    """From 3N rows (a, b, fused): the 2N rows of the sources and, beside them, fused twice."""
+    """Split 3N rows (a, b, fused) into the 2N rows of the sources and a matching 2N rows, fused twice."""
     n = len(x) // 3
     return x[: 2 * n], torch.cat((x[2 * n :], x[2 * n :]))
 
@@ -42,29 +42,29 @@ def correlate(x: Tensor, taps: Sequence[float], dim: int, stride: int = 1) -> Te
 
 
 def filter_valid(x: Tensor, taps: Sequence[float], stride: int = 1) -> Tensor:
-    """Valid correlation with the outer product of `taps`; one plane at a time, which stays in the cache."""
+    """Valid correlation with the outer product of `taps`; one plane at a time, to stay in the cache."""
     return torch.cat([correlate(correlate(plane, taps, -2, stride), taps, -1, stride) for plane in x.split(1)])
 
 
 def filter_same(x: Tensor, taps: Sequence[float]) -> Tensor:
-    """The same, of an odd number of taps, with zeros outside, so that the size stays."""
+    """`filter_valid` with an odd number of taps and zero padding, which keeps the size."""
     side = len(taps) // 2
     return filter_valid(F.pad(x, (side, side, side, side)), taps)
 
 
 def gaussian(size: int, sigma: float) -> list[float]:
-    """Taps of a Gaussian of sum 1."""
+    """Taps of a Gaussian, normalised to a sum of 1."""
     weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma) ** 2) for i in range(size)]
     return [weight / sum(weights) for weight in weights]
 
 
 def sobel(x: Tensor, side: Sequence[float] = (1, 2, 1), *, edge: str = "constant") -> tuple[Tensor, Tensor]:
-    """Differences across columns (right less left) and down rows (lower less upper), smoothed by `side`.
+    """Differences along x (right minus left) and along y (lower minus upper), smoothed across by `side`.
 
     Args:
         x: the images.
-        side: smoothing across: (1, 2, 1) is Sobel, (1, 1, 1) is Prewitt.
-        edge: what lies outside: ``constant`` is zeros, ``replicate`` the outermost pixels.
+        side: smoothing taps: (1, 2, 1) is Sobel, (1, 1, 1) is Prewitt.
+        edge: padding: ``constant`` for zeros, ``replicate`` for the outermost pixels.
     """
     x = F.pad(x, (1, 1, 1, 1), mode=edge)
     across = correlate(correlate(x, side, -2), (-1, 0, 1), -1)
@@ -72,7 +72,7 @@ def sobel(x: Tensor, side: Sequence[float] = (1, 2, 1), *, edge: str = "constant
 
 
 def magnitude(x: Tensor, y: Tensor) -> Tensor:
-    """sqrt(x^2 + y^2), with the gradient 0 where both are 0."""
+    """sqrt(x^2 + y^2), with a gradient of 0 where both are 0."""
     squares = x.square() + y.square()
     some = squares > 0
     return torch.where(some, torch.where(some, squares, 1.0).sqrt(), 0.0)
@@ -97,10 +97,10 @@ def frequencies(symbols: Tensor, count: int) -> Tensor:
 
 
 def stretch(x: Tensor) -> Tensor:
-    """Each image from 0 to 255 over its own range, in whole grey levels; a constant one becomes black."""
+    """Stretch each image from its own range to 0 to 255, in whole grey levels; a constant image becomes black."""
     low, high = x.amin(dim=(-3, -2, -1), keepdim=True), x.amax(dim=(-3, -2, -1), keepdim=True)
     span = high - low
-    # Halves go up, as in MATLAB.
+    # Halves are rounded up, as in MATLAB.
     return torch.where(span > 0, ((x - low) / span.clamp_min(1e-12) * 255 + 0.5).floor(), 0.0)
 
 
@@ -110,7 +110,7 @@ def filter_spectrum(x: Tensor, transfer: Callable[[Tensor], Tensor], scale: floa
     Args:
         x: the images.
         transfer: gain at each radial frequency.
-        scale: what radial frequencies, in cycles per image, are multiplied by first.
+        scale: factor of the radial frequencies, in cycles per image, before `transfer`.
     """
     height, width = x.shape[-2:]
     rows = torch.fft.fftfreq(height, 1 / (height * scale), dtype=x.dtype, device=x.device)

@@ -1,17 +1,18 @@
-"""Fusion metrics, batched, on the device of the images.
+"""Fusion metrics, computed in batches on the device of the images.
 
 Every metric takes images of shape (N, 1, H, W) or (H, W), torch tensors or NumPy arrays with grey levels 0 to 255, or
-Pillow images (in colour their BT.601 luminance counts), and returns a float64 tensor of shape (N,). With
-``data_range=1`` arrays and tensors of 0 to 1 are scaled first; without it they are refused. Values are rounded to
+Pillow images (of colour images their BT.601 luminance), and returns a float64 tensor of shape (N,). With
+``data_range=1`` arrays and tensors of 0 to 1 are scaled first; without it they raise ValueError. Values are rounded to
 whole grey levels, so that an image scores the same before and after it is saved with 8 bits. All arithmetic is
 float64 (a device without it, such as Apple's MPS, needs ``.cpu()`` first) and outside autograd, unless the
 conventions say ``rounding="none"``.
 
-What published evaluators do not agree on is in `refusion.metrics.conventions.Conventions`, the fourth argument of every
-metric: sums or means over the two sources, bits or nats, windows, and the formulas of papers or of toolkits. By
-default MI, VIF and SSIM are sums over the two sources, CC is their mean, and formulas are those of the papers.
+Where published evaluators differ, `refusion.metrics.conventions.Conventions` selects the variant; it is the argument
+``conventions`` of every metric: sums or means over the two sources, bits or nats, windows, and the formulas of papers
+or of toolkits. By default MI, VIF and SSIM are sums over the two sources, CC is their mean, and formulas are those of
+the papers.
 
-Every metric raises ValueError, with all shapes in the sentence, if the images differ in size or type
+Every metric raises ValueError, with all shapes in the message, if the images differ in size or type
 (array or tensor, integer or float, device), if one is neither (H, W) nor (N, 1, H, W), is too small for the
 metric, or holds values that are not finite or not within 0 to 255.
 """
@@ -43,13 +44,13 @@ class Metric:
     """One fusion metric.
 
     Attributes:
-        name: what tables call it.
+        name: name in tables.
         function: takes (a, b, fused) if `needs_sources`, else (fused), and conventions; returns (N,).
         needs_sources: whether the two sources are compared with the fused image.
-        higher_is_better: direction that papers read as better.
-        range: smallest and largest value it can take, by the formulas of papers.
+        higher_is_better: whether papers consider higher values better.
+        range: smallest and largest possible value, with the formulas of the papers.
         source: paper.
-        min_size: shortest side of an image that it takes, in pixels.
+        min_size: shortest accepted side of an image, in pixels.
     """
 
     name: str
@@ -95,7 +96,7 @@ METRICS: dict[str, Metric] = {
 }
 
 DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
-"""What is scored unless other metrics are asked for."""
+"""Metrics that are scored by default."""
 
 METRIC_SETS: dict[str, tuple[str, ...]] = {
     "default": DEFAULT_METRICS,
@@ -106,7 +107,7 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
     ),
     "all": tuple(METRICS),
 }
-"""Metrics by the name of a set: those of the two toolkits, and all."""
+"""Sets of metrics by name: the default, those of the two toolkits, and all."""
 
 
 def score(
@@ -124,13 +125,13 @@ def score(
         a: source A, (H, W) or (1, 1, H, W), 0 to 255, or a Pillow image.
         b: source B, like `a`.
         fused: fused image, like `a`.
-        names: keys of `METRICS`; those that most papers report by default.
-        conventions: how they are computed. Where they score colour by ``channels``, and a Pillow image is in colour,
-            values are means over red, green and blue.
+        names: keys of `METRICS`; by default those that most papers report.
+        conventions: how they are computed. With ``colour="channels"``, values for Pillow images in colour are means
+            over red, green and blue.
         data_range: the value of white in arrays and tensors.
 
     Returns:
-        One number per name, in the order of `names`.
+        One value per name, in the order of `names`.
 
     Raises:
         ValueError: a name is unknown, there is more than one pair, or the images do not fit (see above).
@@ -144,7 +145,7 @@ def score(
     scores = {}
     for name in names:
         metric = METRICS[name]
-        # MEF-SSIM is of the luminance in MEFB, too.
+        # MEFB also computes MEF-SSIM on the luminance.
         chosen = [(a, b, fused)] if name == "MEF-SSIM" else planes
         shown = [images if metric.needs_sources else images[2:] for images in chosen]
         values = [metric.function(*images, conventions, data_range=data_range).item() for images in shown]
@@ -155,7 +156,7 @@ def score(
 def _planes(
     a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions
 ) -> list[tuple[ImageLike, ImageLike, ImageLike]]:
-    """The images, or their three channels where those are scored one by one and there is colour."""
+    """The images, or their three channels if colour is scored by channels and an image has colour."""
     images = {"a": a, "b": b, "fused": fused}
     coloured = any(isinstance(x, Image.Image) and x.mode in ("P", "RGB", "RGBA", "CMYK") for x in images.values())
     if conventions.colour != "channels" or not coloured:

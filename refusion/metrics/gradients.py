@@ -16,7 +16,7 @@ from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 def sf(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Spatial frequency: root of the summed mean squares of row and column differences; higher is better, 0 to 361.
 
-    Needs 2 x 2 pixels. The means are over the differences there are; the toolkits (formulas ``toolkit``) divide by the
+    Needs 2 x 2 pixels. The means are over the number of differences; the toolkits (formulas ``toolkit``) divide by the
     number of pixels, which is a little more.
 
     Source: Eskicioglu, Fisher, IEEE Transactions on Communications 1995.
@@ -45,7 +45,7 @@ def ag(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
 
 
 def edge_intensity(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
-    """Mean strength of the Sobel gradient, the outermost pixels repeated outside; higher is better, 0 to 1443.
+    """Mean magnitude of the Sobel gradient, with replicated borders; higher is better, 0 to 1443.
 
     Source: Rajalingam, Priya, International Journal of Engineering Science Invention 2018.
     """
@@ -62,10 +62,10 @@ def qabf(
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
-    """Edge strength and orientation that both sources hand on to the fused image; higher is better, 0 to 1.
+    """Edge strength and orientation transferred from both sources to the fused image; higher is better, 0 to 1.
 
     sum (q_a g_a + q_b g_b) / sum (g_a + g_b) with gradients g and q = Tg / (1 + exp(kg (r - Dg))) Ta / (1 + exp(ka (t -
-    Da))), r the ratio of gradients and t the alignment of orientations. Sobel with zeros outside; (Tg, kg, Dg) =
+    Da))), r the ratio of gradients and t the alignment of orientations. Sobel with zero padding; (Tg, kg, Dg) =
     (0.9994, -15, 0.5), (Ta, ka, Da) = (0.9879, -22, 0.8), so that equal images reach about 0.975. As in the published
     evaluators, a vertical gradient has orientation +pi/2 whatever its sign, and the ratio of two exactly equal
     strengths is that strength. Black sources give 0.

@@ -1,4 +1,4 @@
-"""Grey levels of Pillow images, and whether values are grey levels at all."""
+"""Grey levels of Pillow images, and the check that values are grey levels."""
 
 import numpy as np
 from PIL import Image
@@ -8,10 +8,10 @@ GREY_LEVELS = 255.0
 
 
 def grey_levels(image: Image.Image, name: str) -> np.ndarray:
-    """A Pillow image as an array (H, W): grey levels as stored, or the BT.601 luminance of colour, uint8.
+    """Convert a Pillow image to an array (H, W): grey levels as stored, or the BT.601 luminance of colour, uint8.
 
     Raises:
-        ValueError: it has transparent pixels, for which there is no one luminance.
+        ValueError: it has transparent pixels, whose luminance depends on the background.
     """
     if image.mode in ("L", "F", "I") or image.mode.startswith("I;16"):
         return np.asarray(image)
@@ -20,10 +20,10 @@ def grey_levels(image: Image.Image, name: str) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """A Pillow image in RGB.
+    """Convert a Pillow image to RGB.
 
     Raises:
-        ValueError: likewise.
+        ValueError: it has transparent pixels.
     """
     if image.has_transparency_data:
         if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
@@ -33,13 +33,13 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def range_problem(low: float, high: float, whole: bool, data_range: float | None = GREY_LEVELS) -> str | None:
-    """What is wrong with values from `low` to `high`, as the end of a sentence; None if nothing is.
+    """Describe what is wrong with values from `low` to `high`, as the end of a sentence; None if they are valid.
 
     Args:
         low: the smallest value.
         high: the largest value.
         whole: whether all values are whole numbers.
-        data_range: the value of white; None where it is 255 and cannot be told.
+        data_range: the value of white; None if it is 255 and the caller has no such argument.
     """
     white, told = data_range or GREY_LEVELS, data_range is not None
     reach = f"reaches from {low:g} to {high:g}"

@@ -1,4 +1,4 @@
-"""Metrics that count grey levels: entropies and mutual information.
+"""Metrics on histograms of grey levels: entropies and mutual information.
 
 Images, conventions, shapes and errors are those of `refusion.metrics.fusion`.
 """
@@ -37,8 +37,8 @@ def mi(
 
     Over 256 grey levels; in nats and summed over both sources unless the conventions say otherwise: 0 to 11.1.
 
-    Source: Qu, Zhang, Yan, Electronics Letters 2002. VIFB stretches each image to the full range first, which changes
-    no mutual information of whole grey levels.
+    Source: Qu, Zhang, Yan, Electronics Letters 2002. VIFB stretches each image to the full range first, which does
+    not change the mutual information of whole grey levels.
     """
     x, f = split(torch.cat([_symbols(image) for image in read_images(conventions, data_range, a=a, b=b, fused=fused)]))
     shared = (entropy(x, LEVELS) + entropy(f, LEVELS) - _joint_entropy(x, f)).clamp_min(0)
@@ -79,7 +79,7 @@ def te(
     I(x, f) = (1 - sum p(x, f)^q / (p(x) p(f))^(q - 1)) / (1 - q).
 
     Source: Cvejic, Canagarajah, Bull, Electronics Letters 2006. MEFB stretches the images to the full range,
-    takes p(x) at the grey level of f and p(f) at that of x, and leaves out the terms in which one of them is 0; its
+    takes p(x) at the grey level of f and p(f) at that of x, and omits terms in which one of them is 0; its
     values (formulas ``toolkit``) have no upper bound.
     """
     images = read_images(conventions, data_range, a=a, b=b, fused=fused)
@@ -131,8 +131,8 @@ def cross_entropy(
 ) -> Tensor:
     """Divergence of the fused image's grey levels from each source's, sum p(x) log2(p(x) / p(f)), in bits; mean of two.
 
-    Lower is better. As in the toolkits, grey levels that one of the two images lacks are left out (each would count
-    without bound), so that it can fall below 0.
+    Lower is better. As in the toolkits, grey levels missing in one of the two images are omitted (their terms would be
+    unbounded), so the value can be negative.
 
     Source: Bulanon, Burks, Alchanatis, Biosystems Engineering 2009.
     """

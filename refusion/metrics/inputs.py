@@ -1,4 +1,4 @@
-"""Images that metrics take, checked and brought to one form."""
+"""Check and convert the input images of metrics."""
 
 from typing import TypeAlias
 
@@ -23,13 +23,13 @@ def read_images(
 
     Args:
         conventions: how they are rounded.
-        data_range: the value of white in arrays and tensors; 255, or 1 for values in 0 to 1. Pillow images of 8 bits
-            say for themselves.
-        min_size: shortest side that the metric takes, in pixels.
-        given: the images by the name that messages give them.
+        data_range: the value of white in arrays and tensors; 255, or 1 for values in 0 to 1. not used for
+            Pillow images of 8 bits.
+        min_size: shortest side that the metric accepts, in pixels.
+        given: the images by their name in messages.
 
     Raises:
-        ValueError: the images differ in size or kind, are no images, too small, or not within 0 to `data_range`; or
+        ValueError: the images differ in size or kind, are not images, too small, or not within 0 to `data_range`; or
             they are floats of 0 to 1 where grey levels are expected.
     """
     arrays = {name: to_array(image, name) for name, image in given.items()}
@@ -64,10 +64,10 @@ def read_images(
 
 
 def to_array(image: ImageLike, name: str) -> Tensor | np.ndarray:
-    """A Pillow image as an array (H, W), in colour its BT.601 luminance rounded to 8 bits; anything else as it is.
+    """Convert a Pillow image to an array (H, W), as `grey_levels` does; anything else is returned unchanged.
 
     Raises:
-        ValueError: the image has transparent pixels, for which there is no one luminance.
+        ValueError: the image has transparent pixels, whose luminance depends on the background.
     """
     return grey_levels(image, name) if isinstance(image, Image.Image) else image
 
@@ -87,7 +87,7 @@ def _describe(name: str, image: object) -> str:
 
 
 def _kind(image: Tensor | np.ndarray) -> tuple[object, ...]:
-    """What must be equal for images to go together: array or tensor, integer or float, device."""
+    """Properties that must be equal for all images: array or tensor, integer or float, device."""
     if isinstance(image, Tensor):
         return "tensor", image.is_floating_point(), image.device
     return "array", image.dtype.kind == "f"

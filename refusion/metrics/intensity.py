@@ -1,4 +1,4 @@
-"""Metrics of grey values themselves: deviation, error and correlation.
+"""Metrics on grey levels: deviation, error and correlation.
 
 Images, conventions, shapes and errors are those of `refusion.metrics.fusion`.
 """
@@ -23,7 +23,7 @@ def sd(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
 def variance(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Population variance, in squared grey levels; higher is better, 0 to 16256.
 
-    Source: Rao, Measurement Science and Technology 1997. What VIFB calls variance (formulas ``toolkit``) is its square
+    Source: Rao, Measurement Science and Technology 1997. The variance of VIFB (formulas ``toolkit``) is its square
     root, the standard deviation.
     """
     deviation = sd(fused, conventions, data_range=data_range)
@@ -41,7 +41,7 @@ def rmse(
     """Root of the mean squared difference from each source, in grey levels, mean of two; lower is better, 0 to 255.
 
     Source: Jagalingam, Hegde, Aquatic Procedia 2015. VIFB (formulas ``toolkit``) divides the root of the summed squares
-    by the number of pixels, so that its value falls as images grow.
+    by the number of pixels, so that its value decreases with image size.
     """
     return add_sources(_differences(a, b, fused, conventions, data_range)) / 2
 
@@ -58,8 +58,8 @@ def psnr(
 
     Infinite where all three images are equal.
 
-    Source: Jagalingam, Hegde, Aquatic Procedia 2015. VIFB and MEFB (formulas ``toolkit``) take for the MSE the root of
-    the summed squares divided by the number of pixels, which gives about twice as many dB.
+    Source: Jagalingam, Hegde, Aquatic Procedia 2015. VIFB and MEFB (formulas ``toolkit``) use the root of the summed
+    squares divided by the number of pixels as MSE, which gives about twice as many dB.
     """
     differences = _differences(a, b, fused, conventions, data_range)
     squares = differences if conventions.formulas == "toolkit" else differences.square()
@@ -103,7 +103,7 @@ def scd(
 
 
 def _differences(a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions, data_range: float) -> Tensor:
-    """Size of the difference of each source and the fused image, (2N,): root of the mean square, or the toolkits'."""
+    """RMSE of the fused image from each source, (2N,), or the variant of the toolkits."""
     x, f = split(torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused)))
     squares = (x - f).square()
     if conventions.formulas == "toolkit":

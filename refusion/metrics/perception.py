@@ -29,8 +29,8 @@ def qcb(
 
     Images are stretched to the full range and filtered with the contrast sensitivity exp(-(r / 15.387)^2) -
     0.7622 exp(-(r / 1.3456)^2), r the frequency in cycles per image, divided by 15. Contrast |g2 * x / g4 * x - 1|
-    with Gaussians of sigma 2 and 4 is masked, c^3 / (c^2 + 0.0001); what a source and the fused image share is the
-    smaller of both over the larger, and the sources weigh by the square of their masked contrast.
+    with Gaussians of sigma 2 and 4 is masked, c^3 / (c^2 + 0.0001); the contrast kept of a source is the
+    smaller of its own and the fused one over the larger, and sources are weighted by their squared masked contrast.
 
     Source: Chen, Blum, Image and Vision Computing 2009, equations (5) to (15). Both toolkits compute the same.
     """
@@ -57,9 +57,9 @@ def qcv(
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
-    """Chen and Varshney's visible distortion in regions that matter; lower is better, 0 up.
+    """Chen and Varshney's visible distortion, weighted by salience; lower is better, 0 up.
 
-    Images are stretched to the full range. In regions of 16 x 16 (zeros outside), the differences of the fused image
+    Images are stretched to the full range. In regions of 16 x 16 (zero padding), the differences of the fused image
     from each source, filtered with the contrast sensitivity 2.6 (0.0192 + 0.144 r) exp(-(0.144 r)^1.1), r the frequency
     in cycles per image, divided by 4, are squared and averaged, and weighted by the sum of the fifth powers of the
     source's Sobel gradients.
@@ -78,11 +78,11 @@ def qcv(
 
 
 def _taps(sigma: float) -> list[float]:
-    """31 taps of a Gaussian, of sum nearly 1, as the toolkits have them."""
+    """31 taps of a Gaussian, not normalised, as in the toolkits."""
     return [math.exp(-(i**2) / (2 * sigma**2)) / math.sqrt(2 * math.pi * sigma**2) for i in range(-15, 16)]
 
 
 def _regions(x: Tensor) -> Tensor:
-    """Mean of each region, with zeros outside."""
+    """Mean of each region, with zero padding."""
     height, width = x.shape[-2:]
     return F.avg_pool2d(F.pad(x, (0, -width % REGION, 0, -height % REGION)), REGION)

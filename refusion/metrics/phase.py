@@ -1,4 +1,4 @@
-"""Phase congruency, and the fusion metric that compares it.
+"""Phase congruency, and the fusion metric based on it.
 
 Images, conventions, shapes and errors are those of `refusion.metrics.fusion`.
 """
@@ -23,7 +23,7 @@ FLOOR = 1e-4
 """Kovesi's parameters: scales, orientations; wavelengths in pixels; widths of filters; noise; frequency spread."""
 
 FEATURE = 0.1
-"""Phase congruency from which on a pixel counts as a feature."""
+"""Phase congruency above which a pixel counts as a feature."""
 
 
 def qp(
@@ -34,7 +34,7 @@ def qp(
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
-    """Zhao's comparison of phase congruency; higher is better, 0 to 1 but for noise.
+    """Zhao's comparison of phase congruency; higher is better, 0 to 1 except for noise.
 
     The product of three mean correlations in Gaussian windows of 11 x 11: of phase congruency (4 scales, 6
     orientations), and of its largest and its smallest moment. At each pixel where a source has a feature (phase
@@ -66,7 +66,7 @@ def _one(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
 
 
 def _correlations(x: Tensor, y: Tensor) -> Tensor:
-    """Correlation of images with one other in Gaussian windows, zeros outside; equal flat windows correlate by 1."""
+    """Correlation of images with another in Gaussian windows, with zero padding; that of flat windows is 1."""
     window, constant = gaussian(11, 1.5), 1e-4
     mean_x, mean_y = filter_same(x, window), filter_same(y, window)
     variance_x = filter_same(x.square(), window) - mean_x.square()
@@ -89,7 +89,7 @@ def phase_congruency(image: Tensor) -> Congruency:
     Source: Kovesi, Phase Congruency Detects Corners and Edges, DICTA 2003.
     """
     filters = _filters(*image.shape, image.device)
-    # Single precision suffices for what is compared here, and halves the time.
+    # Single precision suffices here, and halves the time.
     spectrum = torch.fft.fft2(image.contiguous()).to(torch.complex64)
     energies = amplitudes = torch.zeros_like(image, dtype=torch.float32)
     xx = yy = xy = energies
@@ -98,7 +98,7 @@ def phase_congruency(image: Tensor) -> Congruency:
         sizes = [response.abs() for response in responses]
         amplitude = sum(sizes[1:], sizes[0])
         vector = sum(responses[1:], responses[0])
-        # Each response against the direction of their sum: along it counts, across it is taken off.
+        # Of each response, the component along the direction of their sum is added, that across it subtracted.
         direction = vector / (vector.abs() + FLOOR)
         energy = torch.zeros_like(amplitude)
         for response in responses:
@@ -128,7 +128,7 @@ class _Filters(NamedTuple):
 
 
 def _median(x: Tensor) -> Tensor:
-    """The median, of an even number of values the mean of the middle two (torch's takes the lower one)."""
+    """The median; of an even number of values the mean of the middle two (torch returns the lower one)."""
     count = x.numel()
     lower, upper = (x.flatten().kthvalue(place).values for place in ((count + 1) // 2, count // 2 + 1))
     return (lower + upper) / 2
@@ -152,7 +152,7 @@ def _filters(height: int, width: int, device: torch.device) -> _Filters:
         turned = angle - orientation * math.pi / ORIENTATIONS
         away = torch.atan2(turned.sin(), turned.cos())
         bank = torch.stack(radial) * (-away.square() / (2 * SPREAD**2)).exp()
-        # The part of a filter that is even in space is its even part here; energies are equal in both (Parseval).
+        # The even part in space is the even part in frequency; energies are equal in both (Parseval).
         whole = bank.sum(dim=0)
         even = (whole + whole.flip(0, 1).roll((1, 1), (0, 1))) / 2
         noise.append((even.square().sum() / bank[0].square().sum()).item())
@@ -161,6 +161,6 @@ def _filters(height: int, width: int, device: torch.device) -> _Filters:
 
 
 def _frequencies(length: int) -> Tensor:
-    """Frequencies in the order of the FFT, -0.5 to 0.5; Kovesi scales those of an odd length to the same ends."""
+    """Frequencies in the order of the FFT, -0.5 to 0.5; Kovesi scales those of an odd length to the same range."""
     steps = torch.arange(length, dtype=torch.float64) - length // 2
     return torch.fft.ifftshift(steps / (length - length % 2))

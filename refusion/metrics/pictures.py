@@ -1,4 +1,4 @@
-"""Images of a comparison: a plot of ranks, and contact sheets of the best and worst pairs."""
+"""Images for a comparison: a plot of ranks, and contact sheets of the best and worst pairs."""
 
 import io
 import math
@@ -15,16 +15,16 @@ from refusion.pairs.dataset import Pairs
 from refusion.system.files import write_bytes
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
-"""Kinds of files that a plot is written as."""
+"""File formats of a plot."""
 
 SHOWN = 3
-"""Pairs of each kind, best and worst, on a contact sheet."""
+"""Number of best and of worst pairs on a contact sheet."""
 
 _TILE, _MARGIN, _LINE = 240, 8, 16
 
 
 def check_plot(path: Path) -> None:
-    """Find out, before anything is scored, that a plot can be drawn.
+    """Check before scoring that a plot can be drawn.
 
     Raises:
         ValueError: matplotlib is not installed, or the suffix is not one of `PLOT_SUFFIXES`.
@@ -40,7 +40,7 @@ def check_plot(path: Path) -> None:
 
 
 def save_rank_plot(report: Report, path: Path) -> None:
-    """Draw the rank of every contender in every figure, the best mean rank on top.
+    """Plot the rank of every contender in every figure, the best mean rank on top.
 
     Raises:
         OSError: the file cannot be written.
@@ -68,20 +68,20 @@ def save_rank_plot(report: Report, path: Path) -> None:
 
 
 def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, Fused], folder: Path) -> list[Path]:
-    """Write a PNG for every contender: sources and fused image of its worst and its best pairs.
+    """Write a PNG per contender: sources and fused images of its worst and its best pairs.
 
     Args:
         report: the scores.
         pairs: the data set that was scored.
-        sources: where the fused images come from, by the name of the contender.
-        folder: where the files go; it exists.
+        sources: source of the fused images by name of the contender.
+        folder: existing folder for the files.
 
     Returns:
         The files.
 
     Raises:
         OSError: a file cannot be written.
-        PictureError: an image that was scored cannot be read any more.
+        PictureError: a scored image can no longer be read.
     """
     chosen = {name: _chosen(report, name) for name in sources}
     wanted = {pair for labels in chosen.values() for pair in labels}
@@ -102,7 +102,7 @@ def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, Fuse
 
 
 def _chosen(report: Report, contender: str) -> dict[str, str]:
-    """The pairs of a sheet and what they are, worst first."""
+    """The pairs of a sheet with their labels, worst first."""
     names = best_first(report.evaluations, contender, report.directions)
     worst = names[-SHOWN:][::-1]
     best = [name for name in names[:SHOWN] if name not in worst]

@@ -1,4 +1,4 @@
-"""What `refusion evaluate` found: for the terminal, and as JSON and CSV."""
+"""Reports of `refusion evaluate`: for the terminal, and as JSON and CSV."""
 
 import csv
 import io
@@ -18,10 +18,10 @@ from refusion.metrics.figures import CustomMetric, higher_is_better
 from refusion.metrics.fusion import METRICS
 
 NOTHING = "\N{EN DASH}"
-"""What stands in a table where there is no value."""
+"""Text of a table cell without a value."""
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
-"""Width in characters of a table that is not shown on a terminal: for the figures, and for each model."""
+"""Width in characters of a table outside a terminal: for the figures, and per model."""
 
 
 @dataclass
@@ -30,10 +30,10 @@ class Report:
 
     Attributes:
         figures: names of the figures, the columns of the tables.
-        evaluations: scores by what the model or the folder of fused images is called.
-        left_out: files of the data set that are in no pair, one sentence each.
+        evaluations: scores by name of the model or of the folder of fused images.
+        left_out: files of the data set without a pair, one sentence each.
         conventions: how the metrics were computed.
-        custom: metrics of one's own, by name.
+        custom: user-defined metrics by name.
     """
 
     figures: tuple[str, ...]
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def directions(self) -> dict[str, bool]:
-        """Whether more of a figure is better, by its name."""
+        """Whether higher is better, by name of the figure."""
         return {
             figure: self.custom[figure].higher_is_better if figure in self.custom else higher_is_better(figure)
             for figure in self.figures
@@ -52,12 +52,12 @@ class Report:
 
     @cached_property
     def comparison(self) -> Comparison:
-        """All models and folders over the pairs that all of them have."""
+        """Comparison of all models and folders over the pairs that all of them have."""
         return compare(self.evaluations, self.directions)
 
     @property
     def definitions(self) -> str:
-        """What the figures mean, in one line."""
+        """Definitions of the figures, in one line."""
         metrics = [f"8-bit grey levels; {self.conventions}; see refusion.metrics"]
         defects = [f"{name}: {DEFECTS[name].definition}" for name in self.figures if name in DEFECTS]
         custom = [f"{name}: {metric.definition}" for name, metric in self.custom.items()]
@@ -65,7 +65,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What the numbers of the tables are, one line each."""
+        """Notes that explain the tables, one line each."""
         evaluations = self.evaluations.values()
         counts = {len(evaluation.scored) for evaluation in evaluations}
         complete = len(counts) == 1 and not any(evaluation.failed for evaluation in evaluations)
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def interval_note(self) -> str:
-        """What the intervals are, in a sentence."""
+        """Explanation of the intervals, in one sentence."""
         return (
             f"Intervals are {CONFIDENCE:.0%} percentile intervals of {RESAMPLES} bootstrap samples of the "
             f"{len(self.comparison.pairs)} pairs that all of them have."
@@ -108,7 +108,7 @@ class Report:
 
 
 def means_table(report: Report) -> Table:
-    """A table for the terminal: one row a figure, one column a model; `Report.notes` explain it."""
+    """A table for the terminal: one row per figure, one column per model; `Report.notes` explain it."""
     table = Table()
     table.add_column("", no_wrap=True)
     for name in report.evaluations:
@@ -124,14 +124,14 @@ def means_table(report: Report) -> Table:
 
 
 def to_json(report: Report) -> str:
-    """All scores as JSON; null stands where a figure has no meaning or no pair worked.
+    """All scores as JSON; null where a figure is undefined or no pair could be scored.
 
     Keys: ``definitions``; ``conventions`` (the fields of `Conventions`); ``figures`` (by name: ``higher_is_better`` and
-    the ``source`` or ``definition``); ``models`` (by name: the number of ``pairs`` that worked; ``mean``, population
+    the ``source`` or ``definition``); ``models`` (by name: the number of scored ``pairs``; ``mean``, population
     ``std`` and ``counts`` by figure; the rows ``per_pair`` with ``name`` and ``scores``, and ``failed`` with ``name``
     and ``reason``); ``comparison`` of several models over the ``pairs`` that all have (``note``; by model the
     ``mean_rank``, and by figure ``rank``, ``mean`` and ``difference`` from the first model, both with ``low`` and
-    ``high``, and the number of pairs in which it is ``better``); ``left_out``.
+    ``high``, and the number of pairs for which it is ``better``); ``left_out``.
     """
     models = {}
     for name, evaluation in report.evaluations.items():
@@ -168,10 +168,10 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """One row a model and pair: model, pair, the figures, failed, and the name of the conventions.
+    """All scores as CSV, one row per model and pair: model, pair, the figures, failed, and the name of the conventions.
 
-    A figure without meaning for a pair is an empty cell; of a pair that failed all are, and ``failed`` has the
-    reason. Files left out of the data set come last, with the sentence alone.
+    Undefined figures are empty cells; for a pair that failed, all are empty and ``failed`` has the reason. Files left
+    out of the data set come last, with only the reason.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -188,13 +188,13 @@ def to_csv(report: Report) -> str:
 
 
 def pairs_text(evaluation: Evaluation) -> str:
-    """How many pairs worked."""
+    """Number of scored pairs, with the total if some failed."""
     worked, failed = len(evaluation.scored), len(evaluation.failed)
     return f"{worked} of {worked + failed}" if failed else str(worked)
 
 
 def mean_text(evaluation: Evaluation, figure: str) -> str:
-    """Mean and deviation of a figure, and of how many pairs if not of all."""
+    """Mean and deviation of a figure, with the number of pairs if it is not defined for all."""
     statistic = evaluation.statistic(figure)
     if statistic.count == 0:
         return NOTHING
@@ -203,7 +203,7 @@ def mean_text(evaluation: Evaluation, figure: str) -> str:
 
 
 def value_text(value: float, digits: int = 3) -> str:
-    """A number for people."""
+    """Format a number for tables."""
     return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
 
 

@@ -1,4 +1,4 @@
-"""Metrics as modules that gather batches, used as those of torchmetrics: update, compute, reset."""
+"""Metrics that accumulate over batches, with the interface of torchmetrics: update, compute, reset."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -17,18 +17,18 @@ DIFFERENTIABLE = (
     *("SD", "SF", "AG", "CC", "SCD", "VIF", "VIFF", "Qabf", "SSIM", "MEF-SSIM", "EI", "PSNR", "RMSE", "variance"),
     *("Qcb", "Qcv", "Qw", "Qy", "Qc"),
 )
-"""Metrics that let gradients through where conventions have ``rounding="none"``."""
+"""Metrics that are differentiable with conventions of ``rounding="none"``."""
 
 
 class RunningMetric(nn.Module):
     """Mean of one metric over the images of many batches, and of all processes of `torch.distributed`.
 
     ``metric.update(a, b, fused)`` adds a batch, ``metric.compute()`` returns the mean so far, and ``metric.reset()``
-    begins anew. Calling the metric adds a batch and returns the mean of that batch alone, through which gradients flow
-    for those in `DIFFERENTIABLE` if the conventions have ``rounding="none"``.
+    starts over. Calling the metric adds a batch and returns the mean of that batch alone, which is differentiable for
+    those in `DIFFERENTIABLE` if the conventions have ``rounding="none"``.
 
     Args:
-        name: key of `METRICS`; `CHEAP` are those for every step of a training.
+        name: key of `METRICS`; those in `CHEAP` suit every training step.
         conventions: how it is computed.
         data_range: the value of white in the batches; 1 for tensors in 0 to 1.
 
@@ -49,7 +49,7 @@ class RunningMetric(nn.Module):
 
     @property
     def higher_is_better(self) -> bool:
-        """The direction that papers read as better."""
+        """Whether papers consider higher values better."""
         return self.metric.higher_is_better
 
     def update(self, a: Tensor, b: Tensor, fused: Tensor) -> None:
@@ -66,7 +66,7 @@ class RunningMetric(nn.Module):
         self(a, b, fused)
 
     def forward(self, a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
-        """Add a batch, and return its mean, a scalar; nan where no image has a number. See `update`."""
+        """Add a batch, and return its mean, a scalar; nan if no image has a finite value. See `update`."""
         images = (a, b, fused) if self.metric.needs_sources else (fused,)
         values = self.metric.function(*images, self.conventions, data_range=self.data_range)
         values = values[values.isfinite()]
@@ -75,19 +75,19 @@ class RunningMetric(nn.Module):
         return values.mean()
 
     def compute(self) -> Tensor:
-        """Mean over all images so far, of all processes, each of which has to call this; nan before the first."""
+        """Mean over all images so far in all processes, each of which must call this; nan before the first."""
         state = torch.stack((self.total, self.count))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(state)
         return state[0] / state[1]
 
     def reset(self) -> None:
-        """Forget all batches."""
+        """Discard all batches."""
         self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
 
 
 class RunningMetrics(nn.ModuleDict):
-    """Several metrics at once, as a `RunningMetric` each.
+    """Several metrics at once, each a `RunningMetric`.
 
     Args:
         names: keys of `METRICS`.
@@ -104,7 +104,7 @@ class RunningMetrics(nn.ModuleDict):
         super().__init__({name: RunningMetric(name, conventions, data_range) for name in names})
 
     def forward(self, a: Tensor, b: Tensor, fused: Tensor) -> dict[str, Tensor]:
-        """Add a batch to all of them; the means of the batch by name."""
+        """Add a batch to all metrics, and return the means of the batch by name."""
         return {name: metric(a, b, fused) for name, metric in self._metrics()}
 
     def compute(self) -> dict[str, Tensor]:
@@ -112,7 +112,7 @@ class RunningMetrics(nn.ModuleDict):
         return {name: metric.compute() for name, metric in self._metrics()}
 
     def reset(self) -> None:
-        """Forget all batches."""
+        """Discard all batches."""
         for _, metric in self._metrics():
             metric.reset()
 

@@ -19,7 +19,7 @@ BLOCK = 8
 """Side of the window of the universal quality index."""
 
 _TINY = 2e-16
-"""The toolkits' constant in place of both constants of SSIM, in Qy and Qc."""
+"""Value of both constants of SSIM in Qy and Qc of the toolkits."""
 
 
 def ssim(
@@ -34,8 +34,8 @@ def ssim(
 
     Summed over both sources unless the conventions say otherwise: -2 to 2. (2 mx my + c1) (2 sxy + c2) /
     ((mx^2 + my^2 + c1) (sx^2 + sy^2 + c2)) over windows inside the image only. With ``uniform-7`` it is what
-    scikit-image's ``structural_similarity(x, y, data_range=255)`` computes, with ``gaussian-11`` what the paper has and
-    VIFB computes. Needs 7 x 7 or 11 x 11 pixels.
+    scikit-image's ``structural_similarity(x, y, data_range=255)`` computes, with ``gaussian-11`` as in the paper and
+    VIFB. Needs 7 x 7 or 11 x 11 pixels.
 
     Source: Wang, Bovik, Sheikh, Simoncelli, IEEE Transactions on Image Processing 2004.
     """
@@ -59,11 +59,11 @@ def qw(
     """Piella's weighted fusion quality index; higher is better, -1 to 1.
 
     sum c (l Q(a, f) + (1 - l) Q(b, f)) over windows of 8 x 8, Q the universal quality index, l = s(a) / (s(a) + s(b))
-    with variances s, and c = max(s(a), s(b)) over its sum. 0 where neither source has any contrast.
+    with variances s, and c = max(s(a), s(b)) divided by its sum. 0 where neither source has any contrast.
     Needs 11 x 11 pixels.
 
-    Source: Piella, Heijmans, ICIP 2003, equation (5). MEFB (formulas ``toolkit``) takes SSIM (Gaussian window of 11 x
-    11) in place of Q, and compares Prewitt gradients instead of the images.
+    Source: Piella, Heijmans, ICIP 2003, equation (5). MEFB (formulas ``toolkit``) uses SSIM (Gaussian window of 11 x
+    11) instead of Q, and compares Prewitt gradients instead of the images.
     """
     toolkit = conventions.formulas == "toolkit"
     images = torch.cat(read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused))
@@ -96,10 +96,10 @@ def qy(
     l SSIM(a, f) + (1 - l) SSIM(b, f) where SSIM(a, b) >= 0.75, with l = s(a) / (s(a) + s(b)) and variances s;
     max(SSIM(a, f), SSIM(b, f)) elsewhere. Gaussian window of 7 x 7 (sigma 1.5). Needs 11 x 11 pixels.
 
-    Source: Yang, Zhang, Wang, Liu, Information Fusion 2008. MEFB (formulas ``toolkit``) has 2e-16 for the constants of
-    SSIM: where an image is constant it divides rounding errors by rounding errors, so that a flat sky decides its
-    value, down to -44 on one pair. The same numbers come out here, by the same order of operations as in GNU Octave;
-    MATLAB, whose filter adds in another order, has others.
+    Source: Yang, Zhang, Wang, Liu, Information Fusion 2008. MEFB (formulas ``toolkit``) uses 2e-16 for the constants of
+    SSIM: where an image is constant it divides rounding errors by rounding errors, so that a flat sky determines its
+    value, down to -44 on one pair. The values here are the same, with the order of operations of GNU Octave; those of
+    MATLAB, whose filter adds in another order, differ.
     """
     a, b, fused = read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused)
     toolkit = conventions.formulas == "toolkit"
@@ -128,7 +128,7 @@ def qc(
     Needs 11 x 11 pixels.
 
     Source: Cvejic, Loza, Bull, Canagarajah, International Journal of Signal Processing 2005. MEFB (formulas
-    ``toolkit``) has a Gaussian window of 7 x 7, sets the value itself to 0 or 1 where l is below 0 or above 1, and
+    ``toolkit``) uses a Gaussian window of 7 x 7, sets the value itself to 0 or 1 where l is below 0 or above 1, and
     divides rounding errors where an image is constant, as its Qy does.
     """
     a, b, fused = read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused)
@@ -158,7 +158,7 @@ class _Moments:
         average = filter_valid(images, taps)
         squares = (filter_valid(images.square(), taps) - average.square()) * correction
         self.source_mean, self.result_mean = split(average)
-        # Constant windows have rounding errors in place of 0.
+        # In constant windows, rounding errors take the place of 0.
         self.source, self.result = (x.masked_fill(x < 1e-9, 0) for x in split(squares))
         product = filter_valid(torch.mul(*split(images)), taps) - self.source_mean * self.result_mean
         self.covariance = (product * correction).masked_fill((self.source == 0) | (self.result == 0), 0)
@@ -169,7 +169,7 @@ class _Moments:
         return (2 * means + c1) / (squares + c1) * (2 * self.covariance + c2) / (self.source + self.result + c2)
 
     def universal_quality(self) -> Tensor:
-        """SSIM without constants (Wang, Bovik, IEEE Signal Processing Letters 2002); what is constant compares as 1."""
+        """SSIM without constants (Wang, Bovik, IEEE Signal Processing Letters 2002); 1 for constant windows."""
         means, squares = self._means()
         contrast = self.source + self.result
         brightness = torch.where(squares > 0, 2 * means / squares, 1.0)
@@ -205,9 +205,9 @@ def _compare(x: Tensor, y: Tensor, toolkit: bool) -> _Comparison:
 
 
 def _filter_as_octave(x: Tensor) -> Tensor:
-    """What `filter2` of GNU Octave 7 gives of a Gaussian window of 7 x 7, to the last bit.
+    """Filter with a Gaussian window of 7 x 7, bit-identical to `filter2` of GNU Octave 7.
 
-    It adds the products one by one from the last column of the window to the first, from below, each rounded.
+    Octave adds the products one by one from the last column of the window to the first, bottom to top, each rounded.
     """
     side = range(-3, 4)
     window = np.array([[math.exp(-(i * i + j * j) / (2 * 1.5**2)) for j in side] for i in side])
@@ -217,6 +217,6 @@ def _filter_as_octave(x: Tensor) -> Tensor:
     result = torch.zeros_like(x[..., :height, :width])
     for column in range(6, -1, -1):
         for row in range(6, -1, -1):
-            # Two steps, since `alpha` of `add_` rounds only once.
+            # Multiplied first, since `alpha` of `add_` rounds only once.
             result.add_(x[..., row : row + height, column : column + width] * float(window[row, column]))
     return result

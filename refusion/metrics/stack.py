@@ -1,4 +1,4 @@
-"""Scores of a fused stack, by the figures that mean the same for two sources and for more."""
+"""Score a fused stack, by the figures that have the same meaning for any number of sources."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ ONE_PICTURE = ("EN", "SD", "SF", "AG")
 """Figures of the fused image alone."""
 
 EACH_SOURCE = ("MI", "CC", "VIF", "SSIM")
-"""Figures that compare the fused image with each source by itself."""
+"""Figures that compare the fused image with each source separately."""
 
 STACK_FIGURES = (*ONE_PICTURE, *EACH_SOURCE, "border")
 """Figures of a stack. SCD, Qabf and MEF-SSIM are defined here for two sources only."""
@@ -22,10 +22,10 @@ def score_stack(sources: Iterable[np.ndarray], fused: np.ndarray) -> dict[str, f
     """Score one fused image against all images of its stack.
 
     CC is the mean over the sources. MI, VIF and SSIM, which are sums over two sources, are twice the mean over the
-    sources, and the border is compared with the mean of all: so a stack of two has the figures that its pair has.
+    sources, and the border is compared with the mean of all: a stack of two gets the same figures as its pair.
 
     Args:
-        sources: two or more images, (H, W), grey levels 0 to 255; each is looked at once, and not kept.
+        sources: two or more images, (H, W), grey levels 0 to 255; each is read once and not kept.
         fused: the fused image, likewise.
 
     Returns:
@@ -38,11 +38,11 @@ def score_stack(sources: Iterable[np.ndarray], fused: np.ndarray) -> dict[str, f
     rows: list[dict[str, float]] = []
     total = np.zeros(fused.shape)
     for source in sources:
-        # With the source in both places, a sum over two sources is twice the one, and a mean is the one.
+        # With one source given twice, a sum over both is twice its value, and a mean is its value.
         rows.append(score(source, source, fused, each))
         total += source
     if not rows:
-        raise ValueError("A stack has two pictures or more, but none was given.")
+        raise ValueError("A stack has two or more images, but none was given.")
     scores = score(fused, fused, fused, ONE_PICTURE)
     scores |= {name: math.fsum(row[name] for row in rows) / len(rows) for name in each}
     mean = np.rint(total / len(rows))

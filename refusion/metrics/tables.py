@@ -1,4 +1,4 @@
-"""Reports as tables in Markdown and LaTeX."""
+"""Format reports as tables in Markdown and LaTeX."""
 
 import math
 
@@ -15,7 +15,7 @@ _LATEX = {
 
 
 def to_markdown(report: Report) -> str:
-    """A table of means, how models compare if there are several, one of the pairs for every model, and what failed.
+    """Tables of means, of the comparison if there are several models, of the pairs of each model, and of failures.
 
     The best mean of a figure is bold, the second underlined.
     """
@@ -45,9 +45,9 @@ def to_markdown(report: Report) -> str:
 
 
 def to_latex(report: Report) -> str:
-    r"""A table for a paper: one row a model, one column a figure; the best bold, the second underlined.
+    r"""A table for a paper: one row per model, one column per figure; the best bold, the second underlined.
 
-    It needs ``\usepackage{booktabs}``; what the numbers are stands above it as comments.
+    Needs ``\usepackage{booktabs}``; comments above it explain the numbers.
     """
     several = len(report.evaluations) > 1
     arrows = {figure: r"\uparrow" if more else r"\downarrow" for figure, more in report.directions.items()}

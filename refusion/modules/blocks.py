@@ -130,8 +130,8 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, win
 
     The image is divided into cells of window / `CELLS` pixels. Each cell has its own attention matrices, computed from
     the pixels of the `CELLS` x `CELLS` cells around it that lie in the image, weighted by `CELL_WEIGHTS` along both
-    axes; at each pixel they are interpolated bilinearly between the centres of the cells. For an image that fits into one
-    cell, this is attention over all pixels. (Windows at inference: Chu et al., Improving Image Restoration by
+    axes; at each pixel they are interpolated bilinearly between the centres of the cells. For an image that fits into
+    one cell, this is attention over all pixels. (Windows at inference: Chu et al., Improving Image Restoration by
     Revisiting Global Information Aggregation, ECCV 2022.)
     """
     channels, height, width = v.shape[1:]

@@ -154,7 +154,7 @@ def test_values_that_are_no_grey_levels_are_refused(name, sources):
     fused = average(*sources)
     for given, words in (
         ([x / 255 for x in (*sources, fused)], "grey levels 0 to 255"),
-        ([*sources, fused + 200], "The fused picture reaches from .* finite, in 0 to 255"),
+        ([*sources, fused + 200], "The fused image reaches from .* finite, in 0 to 255"),
         ([*sources, np.where(fused > 90, np.nan, fused)], "finite"),
     ):
         with pytest.raises(ValueError, match=words):
