@@ -169,7 +169,7 @@ class _Moments:
         return (2 * means + c1) / (squares + c1) * (2 * self.covariance + c2) / (self.source + self.result + c2)
 
     def universal_quality(self) -> Tensor:
-        """SSIM without constants (Wang, Bovik, IEEE Signal Processing Letters 2002); 1 for constant windows."""
+        """SSIM without constants (Wang, Bovik, IEEE Signal Processing Letters 2002); undefined terms are 1."""
         means, squares = self._means()
         contrast = self.source + self.result
         brightness = torch.where(squares > 0, 2 * means / squares, 1.0)
