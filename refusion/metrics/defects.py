@@ -34,7 +34,7 @@ HOT_PERCENTILE, LEAST_HEAT, HOT_PIXELS = 98, 10, 40
 least this many pixels."""
 
 BRIGHT = 225
-"""Lowest grey level of a bright visible image, such as a sky."""
+"""Lowest grey level of bright pixels of the visible image, such as a sky."""
 
 BORDER_MIN_SIZE = 4
 """Smallest height and width that have a step inside, between the outermost rows and columns."""

@@ -25,7 +25,7 @@ _UNSEEN = {
     "multi-focus": ("border", "sharp", "agree"),
     "multi-exposure": ("border",),
 }
-"""Defects scored by default, by task."""
+"""Defects that are scored for each task."""
 
 MIN_SIZES = {name: metric.min_size for name, metric in METRICS.items()}
 """Shortest side of an image that each metric accepts."""

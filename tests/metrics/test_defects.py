@@ -91,7 +91,7 @@ def test_types_do_not_matter(sources):
 
 
 def two_focused(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture that is sharp on the left only, and on the right only."""
+    """An image that is sharp on the left only, and on the right only."""
     left = np.arange(picture.shape[1]) < picture.shape[1] // 2
     blurred = cv2.GaussianBlur(picture, (0, 0), 4)
     return np.where(left, picture, blurred), np.where(left, blurred, picture)
