@@ -44,7 +44,7 @@ def test_the_picture_is_shown_and_a_note_says_so(flir):
     assert picture.bits == 8
     assert np.abs(255 * picture.luminance - SHOWN[..., 0]).mean() < 3
     assert "is a radiometric JPEG" in picture.note
-    assert "Use --temperatures to read" in picture.note
+    assert "use --temperatures to read" in picture.note
 
 
 def test_an_ordinary_jpeg_has_no_note(tmp_path):
