@@ -1,4 +1,4 @@
-"""The `refusion` program: its commands put together."""
+"""The `refusion` program: registers all commands."""
 
 import atexit
 import gc
@@ -25,26 +25,26 @@ from refusion.system.output import keep_working_whoever_reads
 from refusion.version import __version__
 
 _COLLECT_AFTER = 100_000
-"""New objects after which Python looks for garbage."""
+"""Number of new objects after which the garbage collector runs."""
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Fuse registered pictures of one scene into one.",
+    help="Fuse registered images of one scene into one.",
 )
 for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space, reproduce):
     app.command()(command)
 
 
 def main() -> None:
-    """Run the command line; bad input and paths that cannot be used are one sentence, exit code 2."""
-    # Importing torch makes many objects that stay. Looking through all of them again and again meanwhile, and once more
-    # at the end, takes half a second.
+    """Run the command line; bad input and unusable paths print one sentence and exit with code 2."""
+    # Importing torch creates many long-lived objects. Scanning all of them repeatedly during the import, and once more
+    # at exit, takes half a second.
     gc.set_threshold(_COLLECT_AFTER)
     atexit.register(gc.freeze)
     keep_working_whoever_reads()
-    # Sizes are checked against max_pixels before an image is decoded, which is one sentence.
+    # Sizes are checked against max_pixels before an image is decoded; that error is one sentence.
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
     try:
         app()
@@ -76,4 +76,4 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Fuse registered pictures of one scene into one."""
+    """Fuse registered images of one scene into one."""

@@ -12,13 +12,13 @@ def card(
     folder: Annotated[Path, typer.Argument(help="A model folder, such as runs/ir-vis or hub_configs/refusion-ir-vis.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write everything that a push would send into this folder instead."),
+        typer.Option("--output", "-o", help="Write everything that a push would upload to this folder instead."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What stands in the card's example; the folder's own name if not given.")
+        str | None, typer.Option(help="Model name in the card's example; default: the folder's name.")
     ] = None,
 ) -> None:
-    """Write README.md and SHA256SUMS of a model folder anew, from config.json, training.json, scores.json and history.
+    """Rewrite README.md and SHA256SUMS of a model folder from config.json, training.json, scores.json and history.
 
     Without training.json, the settings of the run are used.
     """
@@ -32,7 +32,7 @@ def card(
     from refusion.system.files import write_text
 
     if output is None:
-        # First, since weights that were put here by hand do not have the checksums of those before.
+        # First, since weights that were replaced by hand do not match the old checksums.
         save_checksums(located)
     model = ReFusion.from_pretrained(located)
     if output is None:

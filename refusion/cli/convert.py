@@ -18,7 +18,7 @@ def convert(
     task: TaskOption = "ir-vis",
     quiet: QuietOption = False,
 ) -> None:
-    """Turn a checkpoint of the authors' release into a folder that `--model` accepts."""
+    """Convert a checkpoint of the authors' release to a folder that `--model` accepts."""
     check_there(checkpoint)
     check_folder(out_dir)
     chosen = get_task(task)

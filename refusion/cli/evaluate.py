@@ -45,7 +45,7 @@ def evaluate(
     ] = None,
     fused: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of fused pictures with the names of the pairs; may be given several times."),
+        typer.Option(help="Folder of fused images named like the pairs; may be given several times."),
     ] = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
@@ -72,7 +72,7 @@ def evaluate(
         ),
     ] = None,
     conventions: Annotated[
-        str, typer.Option(help="How metrics are computed: refusion, or as the toolkits vifb and mefb do.")
+        str, typer.Option(help="How metrics are computed: refusion, or as in the toolkits vifb and mefb.")
     ] = "refusion",
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
@@ -85,11 +85,11 @@ def evaluate(
         Path | None, typer.Option(help="Folder for a sheet of the worst and best pairs of each model or folder.")
     ] = None,
 ) -> None:
-    """Score models and folders of fused pictures over a data set of pairs.
+    """Score models and folders of fused images on a data set of pairs.
 
     Without --model and --fused, the task's own model is scored.
 
-    Several are compared over the pairs that all of them have: ranks, bootstrap intervals and differences from the
+    Several are compared on the pairs that all of them have: ranks, bootstrap intervals and differences from the
     first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
     chosen = get_task(task)
@@ -123,14 +123,14 @@ def evaluate(
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
     sources = _sources(chosen, model or [], fused or [], options)
-    # A streamed pair is checked when it is scored. What lies on the Hub is not streamed, since it would be
+    # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
     pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists(), reading=reading)
     score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom)
     report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 
-    # What took long is kept before anything is shown, which may fail.
+    # Save the scores before printing anything, since printing may fail.
     for path, text_of in (
         (json_path, reports.to_json),
         (csv_path, reports.to_csv),
@@ -165,7 +165,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _sources(task: Task, models: list[str], folders: list[Path], options: "Options") -> "dict[str, Fused]":
-    """Where the fused pictures come from, by the name in the tables; everything is opened before any is used."""
+    """Sources of fused images by their name in the tables; all are opened before any is used."""
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.model import ReFusion
 
@@ -193,7 +193,7 @@ def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
 def _evaluate_all(
     pairs: "Pairs", sources: "dict[str, Fused]", score: "Callable[..., Evaluation]"
 ) -> "dict[str, Evaluation]":
-    """Score one source of fused pictures after the other; with progress on stderr if it is a terminal."""
+    """Score the sources of fused images in turn, with progress on stderr if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

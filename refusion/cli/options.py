@@ -109,7 +109,7 @@ def check_there(*paths: Path, what: str | None = None) -> None:
 
 
 def check_writable(path: Path | None) -> None:
-    """Refuse a file that has no place to go to; before anything that takes long.
+    """Refuse an output file that cannot be written, before any long work.
 
     Raises:
         ValueError: it is a folder, or its folder is not there.
@@ -123,7 +123,7 @@ def check_writable(path: Path | None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder to write into that is a file; before anything that takes long.
+    """Refuse an output folder that is a file, before any long work.
 
     Raises:
         ValueError: it is a file.
@@ -133,7 +133,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_model(name: str | None, quiet: bool = False) -> None:
-    """Refuse a model that is not there, and tell which one it is where a name could stand for two.
+    """Refuse a missing model; if a name is ambiguous, print which model is used.
 
     Raises:
         ModelError: it is neither bundled, nor a folder, nor OWNER/NAME.
@@ -150,7 +150,7 @@ def check_model(name: str | None, quiet: bool = False) -> None:
 
 
 def expanded(sources: list[Path]) -> list[Path]:
-    """The same, with patterns such as frame*.jpg replaced by the files that fit, where the shell has not done it.
+    """Expand patterns such as frame*.jpg that the shell has left as they are.
 
     Raises:
         ValueError: no file fits.
@@ -179,7 +179,7 @@ def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
 
 
 def print_notes(notes: "Sequence[str]") -> None:
-    """Print what a person should know to standard error: the first sentences, and how many more there are."""
+    """Print the first notes to standard error, and how many more there are."""
     for note in notes[:_FEW_NOTES]:
         typer.echo(f"Note: {note}", err=True)
     if len(notes) > _FEW_NOTES:
@@ -187,7 +187,7 @@ def print_notes(notes: "Sequence[str]") -> None:
 
 
 def asked_placement(resize: str | None, align: bool, motion: str | None, crop: bool) -> dict[str, Any]:
-    """What --resize, --align, --motion and --crop ask for together, as options of fusing.
+    """Combine --resize, --align, --motion and --crop into fusion options.
 
     Raises:
         ValueError: there is no such motion or rule for resizing.
@@ -212,7 +212,7 @@ def asked_windows(
     window_b: tuple[float, float] | None,
     own_range: bool,
 ) -> "Windows | None":
-    """What --window, --window-a, --window-b and --own-range ask for together.
+    """Combine --window, --window-a, --window-b and --own-range.
 
     Raises:
         ValueError: --window and --own-range are given.
@@ -226,7 +226,7 @@ def asked_windows(
 
 
 def asked_for(output_range: str | None, anchor: str | None, stretch: bool) -> tuple[OutputRange | None, Anchor | None]:
-    """What --output-range, --anchor and --stretch ask for together; None stands for the task's own.
+    """Combine --output-range, --anchor and --stretch; None means the task's default.
 
     Raises:
         ValueError: there is no such output range or anchor.

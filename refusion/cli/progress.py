@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar where a person watches, a line now and then where it goes to a file."""
+"""Progress on standard error: a bar on a terminal, otherwise a line from time to time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,19 +7,19 @@ from contextlib import contextmanager
 import typer
 
 LINE_SECONDS = 30
-"""Time between two lines where nobody watches."""
+"""Seconds between two lines if standard error is not a terminal."""
 
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that ends full if the block ends well.
+    """Show a progress bar that is full at the end if the block succeeds.
 
     Args:
-        what: what is done.
+        what: description of the work.
         quiet: show nothing.
 
     Yields:
-        A function of how much is done and how much there is in all, 0 if that is not known.
+        A function that takes the number done and the total, 0 if unknown.
     """
     if quiet:
         yield lambda done, total: None
@@ -60,10 +60,10 @@ def _lines(what: str) -> Callable[[int, int], None]:
 
 @contextmanager
 def working(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """A turning wheel and the time while the block runs, if a person watches.
+    """Show a spinner and the elapsed time while the block runs, on a terminal.
 
     Args:
-        what: what is done.
+        what: description of the work.
         quiet: show nothing.
     """
     from rich.console import Console

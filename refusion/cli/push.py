@@ -13,7 +13,7 @@ def push(
     model: Annotated[
         str | None, typer.Argument(help="What to push: a folder (runs/ir-vis), a bare name or OWNER/NAME.")
     ] = None,
-    repository: Annotated[str | None, typer.Argument(help="Where to: OWNER/NAME, made if it is not there.")] = None,
+    repository: Annotated[str | None, typer.Argument(help="Repository: OWNER/NAME, created if missing.")] = None,
     all_to: Annotated[
         str | None,
         typer.Option("--all", metavar="OWNER", help="Push every bundled model to this owner, with a collection."),
@@ -22,7 +22,7 @@ def push(
     message: Annotated[str | None, typer.Option(help="First line of the commit.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Publish a model on the Hub: weights, configuration, and a card made anew, as one commit.
+    """Publish a model on the Hub: weights, configuration, and a new card, as one commit.
 
     Log in before with `hf auth login`, or set HF_TOKEN.
     """
@@ -44,7 +44,7 @@ def _push_one(name: str, repository: str, tag: str | None, message: str | None, 
     from refusion.models.model import ReFusion
 
     loaded = ReFusion.from_pretrained(name)
-    # None leaves it to the owner's settings on the Hub.
+    # None means the owner's default on the Hub.
     address = loaded.push_to_hub(repository, tag=tag, commit_message=message, private=private or None)
     typer.echo(f"{repository}{f' {tag}' if tag else ''}: {address}")
 

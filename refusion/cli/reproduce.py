@@ -10,12 +10,12 @@ from refusion.system.extras import need
 
 def reproduce(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run of train.py.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN_FOLDER-again if not given.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the pairs are now, if not where they were.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run; default: RUN_FOLDER-again.")] = None,
+    data: Annotated[str | None, typer.Option(help="Location of the pairs, if they have moved.")] = None,
 ) -> None:
-    """Start a training run again with the same settings, seed and data, and compare the weights.
+    """Repeat a training run with the same settings, seed and data, and compare the weights.
 
-    Other data than before are refused; other versions and another revision of the source code are announced.
+    Different data are refused; different versions or source revisions are reported.
     """
     from refusion.system.processes import rank_here
     from refusion.training import reproduction

@@ -11,8 +11,8 @@ _NO_PLACE = "Give the Space to upload to, as in `refusion space ORG/NAME`, or a 
 
 
 def space(
-    repository: Annotated[str | None, typer.Argument(help="The Space: ORG/NAME, made if it is not there.")] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="Write it into this new folder and upload nothing.")] = None,
+    repository: Annotated[str | None, typer.Argument(help="The Space: ORG/NAME, created if missing.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Write to this new folder and upload nothing.")] = None,
     preload: Annotated[
         bool, typer.Option("--preload", help="Have the Space download ORG's refusion models when it is built.")
     ] = False,
@@ -21,7 +21,7 @@ def space(
         bool, typer.Option("--static", help="The page that fuses in the visitor's browser, instead of the demo.")
     ] = False,
 ) -> None:
-    """Put the demo together as a Hugging Face Space: package, bundled weights, examples; and upload it.
+    """Assemble the demo as a Hugging Face Space (package, bundled weights, examples) and upload it.
 
     Log in before with `hf auth login`, or set HF_TOKEN.
     """
@@ -45,7 +45,7 @@ def space(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "space"
         assemble_space(folder, owner=owner, preload=preload)
-        # None leaves it to the owner's settings on the Hub.
+        # None means the owner's default on the Hub.
         typer.echo(f"{repository}: {upload_space(folder, repository, private=private or None)}")
 
 
