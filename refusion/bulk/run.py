@@ -37,7 +37,7 @@ _SHARDS_PER_WORKER = 4
 
 @dataclass(frozen=True)
 class BulkSummary:
-    """What became of a data set.
+    """Outcome of fusing a data set.
 
     Attributes:
         fused: rows with a result.
@@ -86,13 +86,13 @@ def fuse_dataset(
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[OptionValues],
 ) -> BulkSummary:
-    """Fuse all pairs of a data set; start it again after whatever ended it, and it goes on.
+    """Fuse all pairs of a data set; if interrupted, call it again and it resumes.
 
     Every image is that of `refusion.fuse`. A pair that cannot be fused is noted, and the others are done.
 
     Args:
         source: see `refusion.pairs.rows.open_source`, as `columns`, `id_column`, `split`, `revision`, `streaming`.
-        out: folder of the results, made if it is not there, or a URI such as ``s3://bucket/folder``. ``data`` in it
+        out: folder of the results, created if missing, or a URI such as ``s3://bucket/folder``. ``data`` in it
             gets Parquet files with the columns ``row`` (place in the source), ``id``, ``fused`` (PNG, 16 bits where a
             source has more than 8) and ``note``.
         task: see `refusion.fuse`.

@@ -1,7 +1,7 @@
-"""What a bulk fusion leaves behind: Parquet files, each of which is there whole or not at all.
+"""Output of a bulk fusion: Parquet files, each of which is written whole or not at all.
 
-A shard is named after its first row, so whoever writes it, and however often, it is the same file. Its rows count as
-done once it has its name. What failed is noted in its footer, so that results and failures become true together.
+A shard is named after its first row, so it is the same file whichever worker writes it, and however often. Its rows
+count as done once it has its name. Failures are noted in its footer, so results and failures are published together.
 """
 
 import json

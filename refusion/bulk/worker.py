@@ -1,4 +1,4 @@
-"""What one worker does, in whichever process and on whichever machine: it makes a shard of each part it is given."""
+"""Work of one worker, in any process on any machine: write a shard for each part it receives."""
 
 import heapq
 import io

@@ -47,7 +47,7 @@ def explain(
         typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; the task's own if not given."),
     ] = None,
     max_megapixels: Annotated[
-        float, typer.Option(help="Largest picture accepted; a megapixel takes about 3 GB of memory.")
+        float, typer.Option(help="Largest image accepted; a megapixel takes about 3 GB of memory.")
     ] = 1.0,
     quiet: QuietOption = False,
     window: WindowOption = None,
@@ -57,7 +57,7 @@ def explain(
     temperatures: TemperaturesOption = False,
     nodata: NodataOption = None,
 ) -> None:
-    """Show where the learned loss trusts which source of one pair, and what the fused picture keeps of both.
+    """Show where the learned loss trusts which source of one pair, and what the fused image keeps of both.
 
     overview.png in the folder shows everything at once; explain.json has the figures.
     """

@@ -45,7 +45,7 @@ def fuse(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Two pictures in the order of the task; three to fifty of a stack; two folders; a CSV or JSONL list "
+            help="Two images in the order of the task; three to fifty of a stack; two folders; a CSV or JSONL list "
             "of pairs; two videos, or one with --side-by-side.",
         ),
     ],

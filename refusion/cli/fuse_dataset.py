@@ -45,7 +45,7 @@ def fuse_dataset(
             "JSONL list; OWNER/NAME of a data set on the Hub; or s3://, gs://, hf://.",
         ),
     ],
-    out: Annotated[str, typer.Argument(help="Folder of the results, or s3:// or gs://; given again, the run goes on.")],
+    out: Annotated[str, typer.Argument(help="Folder of the results, or s3:// or gs://; given again, the run resumes.")],
     task: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(TASKS)}; the model's own, or ir-vis, if not given.")
     ] = None,
@@ -103,7 +103,7 @@ def fuse_dataset(
 ) -> None:
     """Fuse a data set of any length into Parquet files, on all cores of this machine or on a Ray cluster.
 
-    What was done stays done: the same command goes on after a crash. Pairs that fail are listed in failures.jsonl, with
+    Finished work is kept: the same command resumes after a crash. Pairs that fail are listed in failures.jsonl, with
     exit code 1.
     """
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)

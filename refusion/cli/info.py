@@ -4,7 +4,7 @@ import typer
 
 
 def info() -> None:
-    """Say how pictures are fused on this machine: engine, device, threads, strips, versions."""
+    """Show how images are fused on this machine: engine, device, threads, strips, versions."""
     import platform
     from importlib.metadata import version
 

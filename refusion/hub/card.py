@@ -1,4 +1,4 @@
-"""Model cards: the README.md of a model folder, made from what lies beside it."""
+"""Model cards: the README.md of a model folder, made from the files beside it."""
 
 import re
 import textwrap
@@ -27,7 +27,7 @@ from refusion.tasks import Task
 
 MIXIN_TAGS = ["model_hub_mixin", "pytorch_model_hub_mixin"]
 RELEASE = "authors' release"
-"""How the name of a row of scores begins that the model is compared with."""
+"""Prefix of the name of the row of scores that the model is compared with."""
 
 CURVE_ROWS = 6
 NOTHING = "\N{EN DASH}"

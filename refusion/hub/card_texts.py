@@ -1,4 +1,4 @@
-"""What model cards say that does not depend on the weights: the library, the tasks, the licences, the paper."""
+"""Texts of model cards that do not depend on the weights: the library, the tasks, the licences, the paper."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ LICENCE = "cc-by-nc-4.0"
 PAPER_URL = "https://arxiv.org/abs/2312.07943"
 
 LICENCES = {"cc-by-nc-4.0": "CC BY-NC 4.0", "apache-2.0": "Apache-2.0", "mit": "MIT", "cc-by-4.0": "CC BY 4.0"}
-"""Names for people, by identifier."""
+"""Display names by identifier."""
 
 
 @dataclass(frozen=True)
 class TaskText:
-    """What a card says of a task.
+    """Texts of a card for one task.
 
     Attributes:
         tag: tag on the Hub.

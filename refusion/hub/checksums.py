@@ -11,7 +11,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Note the checksums of those of the files that are there."""
+    """Write the checksums of those files that exist."""
     lines = [f"{_digest((folder / n).read_bytes())}  {n}\n" for n in sorted(names) if (folder / n).is_file()]
     write_text(folder / CHECKSUMS, "".join(lines))
 

@@ -1,4 +1,4 @@
-"""Errors of the Hub client, said in one sentence. None of them repeats a token."""
+"""Errors of the Hub client, each as one sentence. None of them repeats a token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

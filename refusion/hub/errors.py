@@ -1,4 +1,4 @@
-"""What can be wrong with a model; every message is a sentence for people."""
+"""Errors of loading and publishing models; every message is a sentence."""
 
 
 class ModelError(ValueError):

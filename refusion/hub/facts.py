@@ -1,4 +1,4 @@
-"""What is known of a model besides its weights: training.json, scores.json and history.jsonl in its folder."""
+"""Facts about a model besides its weights: training.json, scores.json and history.jsonl in its folder."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from refusion.system.files import write_text
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model was trained on.
+    """Training data of a model.
 
     Attributes:
         pairs: their number, None if it is not known.
@@ -28,7 +28,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Training:
-    """How a model came about; the content of training.json. Empty fields are left out of the card.
+    """How a model was trained; the content of training.json. Empty fields are left out of the card.
 
     Attributes:
         data: the training pairs.
@@ -87,7 +87,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that is known of a model; None where there is nothing."""
+    """All facts about a model; None where a file is missing."""
 
     training: Training | None = None
     scores: Scores | None = None
@@ -95,7 +95,7 @@ class Facts:
 
 
 def read_facts(folder: Path) -> Facts:
-    """What lies in a model folder. Without training.json, the settings of the run tell how it was trained.
+    """Read the facts in a model folder. Without training.json, the settings of the run tell how it was trained.
 
     Raises:
         ModelError: a file is damaged; the message names it and the key.

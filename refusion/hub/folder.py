@@ -22,10 +22,10 @@ SCORES = "scores.json"
 HISTORY = "history.jsonl"
 
 LOADED = (CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS)
-"""What a model is made from; these files have checksums."""
+"""Files a model is loaded from; they have checksums."""
 
 FACTS = (TRAINING, SCORES, HISTORY)
-"""What the card is made from, besides config.json."""
+"""Files the card is made from, besides config.json."""
 
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "task": (str,),
@@ -36,14 +36,14 @@ CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "padding_mode": (str,),
     "window": (int, type(None)),
 }
-"""What config.json holds: the arguments of `refusion.ReFusion`."""
+"""Keys of config.json and their types: the arguments of `refusion.ReFusion`."""
 
 PUBLISHED = (CARD, *LOADED, *FACTS, CHECKSUMS)
 """Everything that a model repository of this library holds."""
 
 
 def display_name(folder: Path) -> str:
-    """What to call a model folder in front of people: OWNER/NAME if it lies in the Hub's cache, else its own name."""
+    """Display name of a model folder: OWNER/NAME if it lies in the Hub's cache, else its own name."""
     folder = folder.resolve()
     repository = folder.parents[1].name if len(folder.parents) > 1 else ""
     if folder.parent.name == "snapshots" and repository.startswith("models--"):
@@ -107,7 +107,7 @@ def load_weights(module: "torch.nn.Module", path: Path) -> None:
 
 
 def save_weights(module: "torch.nn.Module", path: Path) -> None:
-    """Write the weights of a module as safetensors, whole or not at all; checksums of before are dropped."""
+    """Write the weights of a module as safetensors, whole or not at all; old checksums are removed."""
     from safetensors.torch import save
 
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}

@@ -16,12 +16,12 @@ ORGANISATION = "REFUSION_HUB_ORG"
 """Environment variable: the organisation on the Hub from which bare names are served instead of the package."""
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-"""What the id of a Hub repository looks like."""
+"""Pattern of the id of a Hub repository."""
 
 _FILES = frozenset({".ckpt", ".csv", ".json", ".jsonl", ".onnx", ".parquet", ".pt", ".pt2", ".pth", ".safetensors"})
 
 LIBRARY: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
-"""What requests to the Hub say of their sender."""
+"""Library name and version sent with requests to the Hub."""
 
 
 def list_models() -> list[str]:
@@ -47,10 +47,10 @@ def bare_name(folder: Path) -> str | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether what does not exist here must have been meant as a path, and not as OWNER/NAME on the Hub."""
+    """Whether a name that does not exist here must be a path, not OWNER/NAME on the Hub."""
     if name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name or not HUB_ID.fullmatch(name):
         return True
-    # Whoever has a folder of this name means something in it.
+    # If the parent folder exists, a path inside it is meant.
     return Path(name).parent.exists() or Path(name).suffix in _FILES
 
 

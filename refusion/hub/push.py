@@ -32,11 +32,11 @@ def push_folder(
     Args:
         folder: as `ReFusion.save_pretrained` writes it; what is in it was checked before, see
             `refusion.models.training_modules.check_training_modules`.
-        repo_id: ``OWNER/NAME``; made if it is not there.
+        repo_id: ``OWNER/NAME``; created if missing.
         message: first line of the commit.
         private: whether a new repository is private.
         token: access token; the stored one if not given.
-        branch: branch to commit to, made if it is not there; main if not given.
+        branch: branch to commit to, created if missing; main if not given.
         create_pr: propose the commit as a pull request.
         tag: name for the commit.
 
@@ -76,7 +76,7 @@ def push_folder(
 
 
 def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = False, token: str | None = None) -> str:
-    """Put repositories into the owner's collection of this library's models, made if it is not there.
+    """Put repositories into the owner's collection of this library's models, created if missing.
 
     Returns:
         The address of the collection.

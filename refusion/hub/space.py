@@ -1,4 +1,4 @@
-"""A Hugging Face Space put together from this installation: package, bundled weights, examples."""
+"""A Hugging Face Space assembled from this installation: package, bundled weights, examples."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS
 
 FILES = ("README.md", "app.py", "requirements.txt")
-"""What a Space has at its top, from the folder ``space``."""
+"""Top-level files of a Space, from the folder ``space``."""
 
 FOLDERS = ("refusion", "hub_configs", "examples")
 """The folders of a Space."""
@@ -29,7 +29,7 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
     """Write everything that a Space needs into a folder.
 
     Args:
-        folder: made if it is not there; must be empty.
+        folder: created if missing; must be empty.
         owner: whose model repositories the front matter names.
         preload: have the Space download them when it is built, too; they must be there.
 
@@ -78,11 +78,11 @@ def check_empty(folder: Path) -> None:
 def upload_space(
     folder: Path, repo_id: str, *, static: bool = False, private: bool | None = None, token: str | None = None
 ) -> str:
-    """Publish an assembled Space as one commit; what is there of an earlier one and not in the folder is deleted.
+    """Publish an assembled Space as one commit; earlier files that are not in the folder are deleted.
 
     Args:
         folder: as `assemble_space` writes it, or `refusion.demo.static_page.assemble_static_page`.
-        repo_id: ``OWNER/NAME``; made if it is not there.
+        repo_id: ``OWNER/NAME``; created if missing.
         static: whether it is a static one, of files only.
         private: whether a new Space is private; as the owner's settings say if not given.
         token: access token; the stored one if not given.
