@@ -1,4 +1,4 @@
-"""What happens in the tab for many pairs."""
+"""Event handlers of the tab for many pairs."""
 
 from collections.abc import Iterator
 from html import escape

@@ -16,7 +16,7 @@ _SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "m
 
 @dataclass(frozen=True)
 class Link:
-    """What an address asks for.
+    """Tab, example and settings in the address of the page.
 
     Attributes:
         tab: the name of a task, or ``stack``, ``batch`` or ``about``.
@@ -50,7 +50,7 @@ def query(tab: str, example: Example | None, settings: Settings, own_model: str)
 
 
 def read_query(parameters: Mapping[str, str]) -> Link:
-    """What an address asks for; what it does not know is left out."""
+    """Read the tab, example and settings in an address; unknown ones are left out."""
     example = next((e for e in all_examples() if e.name == parameters.get("example")), None)
     tab = parameters.get("task", "")
     if not tab and example is not None:

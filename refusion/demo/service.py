@@ -1,4 +1,4 @@
-"""From two uploads to a fused picture, its scores, and where the learned loss looked."""
+"""Fuse two uploads, score the result, and show the weights of the learned loss."""
 
 import math
 import threading
@@ -79,7 +79,7 @@ class Settings:
 
 
 class Fusing:
-    """What a demo computes, one job at a time.
+    """Computations of the demo, one job at a time.
 
     Args:
         options: limits and device.
@@ -101,7 +101,7 @@ class Fusing:
         """Fuse uploads, exactly as `refusion fuse` does: a pair in the task's order, or a stack.
 
         Raises:
-            SourceError: a picture cannot be used, or they do not belong together.
+            SourceError: an image cannot be used, or they do not belong together.
             ModelError: the model cannot be loaded.
             ValueError: the task or a setting does not go with a stack.
             CancelledError: the visitor cancelled.
@@ -149,7 +149,7 @@ class Fusing:
         """All figures that the pair is large enough for, by name; None where one has no meaning.
 
         Raises:
-            SourceError: a picture cannot be used, they do not belong together, or are larger than
+            SourceError: an image cannot be used, they do not belong together, or are larger than
                 `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
@@ -167,7 +167,7 @@ class Fusing:
         """The figures that have a meaning for a stack, by name; see `refusion.metrics.stack.score_stack`.
 
         Raises:
-            SourceError: a picture cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
+            SourceError: an image cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
         picture = self.uploads.read(fused)
@@ -184,7 +184,7 @@ class Fusing:
         """Where the learned loss looked, and whether the pair was shrunk for that.
 
         Raises:
-            SourceError: a picture cannot be used, or the two do not belong together.
+            SourceError: an image cannot be used, or the two do not belong together.
             ModelError: the model has only the fusion module.
             CancelledError: the visitor cancelled.
         """

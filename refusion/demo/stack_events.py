@@ -1,4 +1,4 @@
-"""What happens in the tab for stacks."""
+"""Event handlers of the tab for stacks."""
 
 import secrets
 from dataclasses import dataclass

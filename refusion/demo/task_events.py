@@ -1,4 +1,4 @@
-"""What happens in the tab of one task."""
+"""Event handlers of the tab of one task."""
 
 import secrets
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ QUICK = 2.0
 """Seconds up to which a pair is fused again by itself when something changes."""
 
 LONG = 5.0
-"""Seconds from which on the time is told before a visitor starts."""
+"""Expected seconds from which a visitor sees the time before starting."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the last fusion of a visitor came from and went to.
+    """Inputs and outputs of a visitor's last fusion.
 
     Attributes:
         paths: the sources.
@@ -269,7 +269,7 @@ class TaskEvents:
         return self._fusing.models.own(self._task)
 
     def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:
-        """What the result is, a link to it, and the program for it, as Markdown."""
+        """Description of the result, a link to it and the code for it, as Markdown."""
         address = link.query(self._task.name, example, result.settings, self._own)
         what = "Link to this result" if example else "Link to these settings (your images are not in it)"
         names = (result.paths[0].name, result.paths[1].name)
@@ -297,7 +297,7 @@ class TaskEvents:
             return notes.bad(expired(error))
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
-        """What the learned loss weighed in the last result."""
+        """Show the weights of the learned loss for the last result."""
         if result is None:
             return notes.good("Fuse a pair first.")
         progress(0, desc="Asking the learned loss")

@@ -1,4 +1,4 @@
-"""What the demo says: the tasks, the settings, the figures, and the About tab."""
+"""Texts of the demo: the tasks, the settings, the figures, and the About tab."""
 
 from refusion.demo.inputs import formats
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
@@ -77,18 +77,18 @@ def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
 
 
 def lead(task: Task) -> str:
-    """What a task is for, in a sentence."""
+    """Purpose of a task, in a sentence."""
     return _LEADS.get(task.name, "")
 
 
 def advice(task: Task) -> str:
-    """What to give, as HTML."""
+    """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
     return f'<p class="credit">{how} The two must match pixel for pixel. {formats()} are read.</p>'
 
 
 def meaning(figure: str) -> str:
-    """What a figure measures, in a few words."""
+    """Short description of a figure."""
     return _FIGURES.get(figure, "")
 
 
