@@ -87,7 +87,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts about a model; None where a file is missing."""
+    """All facts about a model; None, or no history, where a file is missing."""
 
     training: Training | None = None
     scores: Scores | None = None
