@@ -369,7 +369,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"A file cannot be read or written: {error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on.", file=sys.stderr)
+        print("Stopped; run the same command again to resume.", file=sys.stderr)
         return 130
 
 

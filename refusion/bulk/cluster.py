@@ -65,7 +65,7 @@ def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int
                 raise DataError(row["error"])
             yield int(row["rows"]), str(row["process"])
     except RayError as error:
-        raise ChildProcessError(f"The Ray cluster gave up; the same command goes on. ({error})") from error
+        raise ChildProcessError(f"The Ray cluster gave up; run the same command again to resume. ({error})") from error
 
 
 class _Actor:

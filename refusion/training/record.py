@@ -62,7 +62,7 @@ def description(
 
 
 def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
-    """Refuse to go on with other pairs than a run was begun with, or with the same ones read otherwise.
+    """Refuse to resume a run with other pairs, or with the same pairs read differently.
 
     Args:
         args: the flags.
