@@ -78,9 +78,8 @@ def main() -> int:
         page.get_by_text("The page is kept: it works without a network.").wait_for(timeout=LONG)
         said = page.get_by_text(re.compile(r"Fuses on WebAssembly")).inner_text()
         device = re.search(r"WebAssembly, [^.]*", said)
-        print(
-            f"{args.size[0]} x {args.size[1]}, {device and device.group()}, {os.cpu_count()} cores, Chromium {browser.version}"
-        )
+        size = f"{args.size[0]} x {args.size[1]}"
+        print(f"{size}, {device and device.group()}, {os.cpu_count()} cores, Chromium {browser.version}")
         for task in TASKS.values():
             times = seconds(page, task.title, pair(Path(folder), *args.size), args.rounds)
             print(f"{task.name}: {', '.join(f'{time:.2f}' for time in times)} s", flush=True)

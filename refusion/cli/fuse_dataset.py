@@ -137,7 +137,8 @@ def fuse_dataset(
 
         check_source(source, get_task(task or "ir-vis"))
     check_model(model)
-    check_device(device)
+    if ray is None:  # The machines of a cluster may have what this one lacks.
+        check_device(device)
     need("bulk", "refusion fuse-dataset")
 
     from refusion.bulk.run import fuse_dataset
