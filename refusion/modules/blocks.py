@@ -117,7 +117,8 @@ def whole_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Ten
         # Sums over many pixels overflow float16, so q and k are normalised first.
         gram = _normalised(q).transpose(1, 2) @ _normalised(k)
     else:
-        q_norm, k_norm = (torch.linalg.vector_norm(x, dim=1).clamp_min(NORM_EPS) for x in (q, k))
+        # torch.linalg.vector_norm takes four times as long in this memory format.
+        q_norm, k_norm = (x.square().sum(dim=1).clamp_min(NORM_EPS**2).sqrt() for x in (q, k))
         gram = (q.transpose(1, 2) @ k) / (q_norm.unsqueeze(2) * k_norm.unsqueeze(1))
     blocks = gram.unflatten(2, shape).unflatten(1, shape).diagonal(dim1=1, dim2=3)
     attention = (blocks * temperature.permute(1, 2, 0)).softmax(dim=2)
