@@ -28,7 +28,8 @@ RangeOption = Annotated[
 AnchorOption = Annotated[
     str | None,
     typer.Option(
-        help="guided: the image is made of its two sources around every pixel; choice: nearly every pixel is one of "
+        help="guided: the image is made of its two sources around every pixel, and lies between them; detail: the "
+        "same, but detail on a bright surface may be brighter than both; choice: nearly every pixel is one of "
         "them; bounds: it lies between them; none. The task's own if not given."
     ),
 ]

@@ -73,7 +73,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         a: {heading(first)} image; {formats()} are read.
         b: {heading(second)} image of the same width and height.
         output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
-        anchor: What ties the fused grey levels to the sources: guided, choice, bounds or none.
+        anchor: What ties the fused grey levels to the sources: guided, detail, choice, bounds or none.
         chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.

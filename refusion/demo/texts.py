@@ -27,6 +27,7 @@ ANCHORS = {
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
     "none": "Do not tie it to the sources",
+    "detail": "Follow both sources locally, keep bright detail",
 }
 
 _LEADS = {

@@ -47,25 +47,42 @@ def anchor_luminance(
 ) -> np.ndarray:
     """Keep the fused luminance consistent with its sources.
 
-    Except with ``none``, every pixel lies between its two sources, so that black in both stays black.
+    Except with ``none`` and ``detail``, every pixel lies between its two sources. Black in both stays black, and white
+    stays white, except with ``none``.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        anchor: ``guided``, see `guided_by_sources`; ``choice``: the sources mixed by `choice_shares`; ``bounds``:
+        anchor: ``guided``, see `guided_by_sources`; ``detail``: the same, plus a share of what exceeds the brighter
+            source, see `_exceeding`; ``choice``: the sources mixed by `choice_shares`; ``bounds``:
             every pixel is clipped to the range of its two sources; ``none``.
         shares: `choice_shares`, if already computed.
 
     Returns:
         The same shape.
     """
-    if anchor == "guided":
+    if anchor in ("guided", "detail"):
         fused = guided_by_sources(fused, a, b)
     elif anchor == "choice":
         shares = choice_shares(fused, a, b) if shares is None else shares
         fused = b + shares * (a - b)
-    return fused if anchor == "none" else np.clip(fused, np.minimum(a, b), np.maximum(a, b))
+    if anchor == "none":
+        return fused
+    between = np.clip(fused, np.minimum(a, b), np.maximum(a, b))
+    return between + _exceeding(fused, a, b) if anchor == "detail" else between
+
+
+def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What ``detail`` adds to the brighter source.
+
+    Lettering on a warm wall can be brighter than in both sources, by the heat of the infrared. A share of what exceeds
+    the brighter source is kept: 2 h (1 - h), at most half, where that source is h. Where both sources agree nothing is
+    added: the excess is limited to their mean distance in a window.
+    """
+    brighter = np.maximum(a, b)
+    excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
+    return excess * (2 * brighter * (1 - brighter))
 
 
 def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:

@@ -22,6 +22,9 @@ MIDDLE = 0.4
 SHOULDER = 6
 """Exponent of the curve that rolls off added contrast near black and white; at 6 and 1.16 the slope there is 0.2."""
 
+MOST_GAIN = 1.5
+"""Largest factor of ``sources`` for differences: more turns a hazy scene into hard black and white."""
+
 COLOURED = 0.1
 """A pixel counts as coloured if its strongest channel exceeds the luminance by more than this."""
 
@@ -112,7 +115,8 @@ def find_range(
         return None
     if output_range == "sources":
         lows, highs = zip(*source_ends, strict=True)
-        return Range(low, high, min(lows), max(highs), spares_highlights=True)
+        lowest, highest = min(lows), max(highs)
+        return Range(low, high, max(lowest, highest - MOST_GAIN * (high - low)), highest, spares_highlights=True)
     if output_range == "robust" and chroma is not None:
         return Range(low, high, 0, min(1.0, (high - low) * max(1.0, _gain_for_colour(luminance - low, chroma))))
     return Range(low, high, 0, 1)

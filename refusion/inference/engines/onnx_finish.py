@@ -23,7 +23,7 @@ from refusion.inference.anchors import (
     SEAM_WINDOW,
 )
 from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
-from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, OUTLIERS, SHOULDER
+from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, SHOULDER
 from refusion.tasks import CONTRAST, Anchor, ChromaRule, OutputRange
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -196,6 +196,7 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
         "choice": lambda: _between(graph, _mixed(graph, shares, *sources), *sources),
         "bounds": lambda: _between(graph, fused, *sources),
         "none": lambda: fused,
+        "detail": lambda: _detailed(graph, _guided(graph, fused, *sources), *sources),
     }
     luminance = graph.choose("anchor", anchors)
     of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
@@ -208,9 +209,7 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
     }
     differences = _differences(graph, graph.choose("chroma", rules))
     ranges: dict[OutputRange, Callable[[], str]] = {
-        "sources": lambda: _scaled(
-            graph, luminance, _percentiles(graph, luminance), _common(graph, sources), spares_highlights=True
-        ),
+        "sources": lambda: _as_sources(graph, luminance, sources),
         "contrast": lambda: _bent(graph, luminance),
         "robust": lambda: _robust(graph, luminance, differences),
         "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
@@ -222,6 +221,15 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
 
 def _between(graph: _Graph, x: str, a: str, b: str) -> str:
     return graph.op("Min", graph.op("Max", x, graph.op("Min", a, b)), graph.op("Max", a, b))
+
+
+def _detailed(graph: _Graph, x: str, a: str, b: str) -> str:
+    """The anchor ``detail``; see `refusion.inference.anchors.anchor_luminance`."""
+    brighter = graph.op("Max", a, b)
+    share = graph.multiply(graph.multiply(brighter, 2), graph.subtract(1, brighter))
+    (distance,) = graph.means(GUIDED_WINDOW, graph.op("Abs", graph.subtract(a, b)))
+    excess = graph.op("Min", graph.op("Max", graph.subtract(x, brighter), 0), distance)
+    return graph.add(_between(graph, x, a, b), graph.multiply(excess, share))
 
 
 def _mixed(graph: _Graph, shares: str, a: str, b: str) -> str:
@@ -308,6 +316,15 @@ def _extremes(graph: _Graph, luminance: str) -> tuple[str, str]:
 def _common(graph: _Graph, sources: Sequence[str]) -> tuple[str, str]:
     lows, highs = zip(*(_percentiles(graph, x) for x in sources), strict=True)
     return graph.op("Min", *lows), graph.op("Max", *highs)
+
+
+def _as_sources(graph: _Graph, luminance: str, sources: Sequence[str]) -> str:
+    """The output range ``sources``; see `refusion.inference.output_range.find_range`."""
+    low, high = _percentiles(graph, luminance)
+    lowest, highest = _common(graph, sources)
+    widest = graph.multiply(graph.subtract(high, low), MOST_GAIN)
+    lowest = graph.op("Max", lowest, graph.subtract(highest, widest))
+    return _scaled(graph, luminance, (low, high), (lowest, highest), spares_highlights=True)
 
 
 def _scaled(
