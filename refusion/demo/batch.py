@@ -1,4 +1,4 @@
-"""Many pairs in, one archive out."""
+"""Batches: fuse many pairs and collect the results in one archive."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ PREVIEW = 720
 """Longest side in pixels of the images in the gallery."""
 
 FAILED = "failed.txt"
-"""File in the archive that lists what could not be fused; not there if everything was."""
+"""File in the archive that lists the pairs that could not be fused; absent if all of them were fused."""
 
 
 @dataclass
 class Batch:
-    """Pairs matched by name, and what became of them.
+    """Matched pairs and their results.
 
     Attributes:
         pairs: name and both files of every pair.
-        done: name and fused image of the pairs that were fused.
-        previews: name and a small image of them, to look at.
-        failed: name of every pair or file that could not be fused, and why.
+        done: name and file of each fused image.
+        previews: name and file of a small version of each fused image.
+        failed: name of every pair or file that could not be fused, and the reason.
     """
 
     pairs: list[tuple[str, tuple[Path, Path]]]
@@ -43,17 +43,17 @@ def match(firsts: list[Path], seconds: list[Path], task: Task, *, by_place: bool
 
     Args:
         firsts: the first image of each pair.
-        seconds: the second ones.
-        task: its labels and the endings of its names.
-        by_place: match the first with the first, the second with the second, and so on; else by name: without the
-            suffix, and without `_ir` or `_vis` and the like at the end.
+        seconds: the second image of each pair.
+        task: the task, for its labels and the endings of its file names.
+        by_place: match the files by their position in the lists; otherwise by name, without the suffix and without
+            an ending such as `_ir` or `_vis`.
 
     Raises:
         SourceError: there are more than `MAX_PAIRS` pairs.
     """
     batch = _by_place(firsts, seconds, task) if by_place else _by_name(firsts, seconds, task)
     if len(batch.pairs) > MAX_PAIRS:
-        raise SourceError(f"These are {len(batch.pairs)} pairs, but at most {MAX_PAIRS} are taken at once; give fewer.")
+        raise SourceError(f"There are {len(batch.pairs)} pairs, but a batch has at most {MAX_PAIRS}; give fewer.")
     return batch
 
 
@@ -66,7 +66,7 @@ def _by_place(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
         used.add(name)
         batch.pairs.append((name, (first, second)))
     for these, others, label in ((firsts, seconds, task.labels[1]), (seconds, firsts, task.labels[0])):
-        batch.failed += [(file.name, f"There is no {label} image at its place.") for file in these[len(others) :]]
+        batch.failed += [(file.name, f"There is no {label} image at this position.") for file in these[len(others) :]]
     return batch
 
 
@@ -77,14 +77,14 @@ def _by_name(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
     ]
     matched = match_files(*named)
     failed = [
-        (file.name, f"There are two {files.where} images of this name; give each its own.")
+        (file.name, f"There are two {files.where} images with this name; rename one of them.")
         for files in named
         for _, file in files.doubles
     ]
     for one in matched.left_out:
         other = task.labels[1] if one.where == task.labels[0] else task.labels[0]
         alone = one.file in (*named[0].by_name.values(), *named[1].by_name.values())
-        told = f"There is no {other} image of this name; the two of a pair have the same name."
+        told = f"There is no {other} image with this name; both images of a pair need the same name."
         failed.append((one.file.name, told if alone else f"It {one.reason}."))
     batch = Batch([(name, (a, b)) for name, a, b in matched.pairs], failed=failed)
     return batch
@@ -98,15 +98,15 @@ def fuse_batch(
     files: ResultFiles,
     tell: Callable[[int], OnTick],
 ) -> Iterator[Batch]:
-    """Fuse pair after pair; a bad one is listed, and the others go on.
+    """Fuse the pairs one by one; a pair that fails is listed, and the others are fused all the same.
 
     Args:
-        batch: what `match` returned; it is filled and given back after every pair.
+        batch: the batch from `match`; updated and yielded after every pair.
         session: see `refusion.demo.queue.JobQueue.run`.
         settings: how to fuse.
-        fusing: what fuses.
+        fusing: computations of the demo.
         files: where results are written.
-        tell: returns what is told about the time for the pair of this index.
+        tell: returns the progress callback for the pair with this index.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -124,7 +124,7 @@ def fuse_batch(
 
 
 def archive(batch: Batch, files: ResultFiles) -> Path:
-    """Write the archive of a batch and remove the single pictures."""
+    """Write the archive of a batch and remove the single images."""
     texts = [(FAILED, "".join(f"{name}: {why}\n" for name, why in batch.failed))] if batch.failed else []
     path = files.zip([(f"{name}_fused.png", file) for name, file in batch.done], texts, "fused.zip")
     for _, file in batch.done:

@@ -28,7 +28,7 @@ class BatchEvents:
         self._fusing, self._files, self._showcase = fusing, files, showcase
 
     def check(self, task: Any, by: Any, a: Any, b: Any, done: bool) -> list[Any]:
-        """Say which pairs there are: note, thumbnails of both lists, status, and the labels of both lists."""
+        """Return the note on the pairs, the thumbnails of both lists, the status, and the labels of both lists."""
         try:
             chosen = get_task(str(task))
         except ValueError as error:
@@ -53,12 +53,12 @@ class BatchEvents:
             return [notes.bad(str(error)), "", "", status, *labels]
 
     def examples(self, task: Any) -> list[Any]:
-        """The example pairs of a task: how they are matched, and both lists."""
+        """Return the example pairs of a task: how they are matched, and both lists."""
         pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
         return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
 
     def move(self, uploads: Any, event: gr.EventData) -> Any:
-        """A list in the order that the visitor gave it."""
+        """Return a list in the order that the visitor gave it."""
         try:
             return moved(uploads, told(event, "order"))
         except SourceError:
@@ -78,7 +78,7 @@ class BatchEvents:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> Iterator[list[Any]]:
-        """Fuse all pairs, and show how far it is after each: note, status, table, gallery, archive."""
+        """Fuse all pairs; after each, yield the note, status, table, gallery, archive and whether it is done."""
         batch = None
         try:
             chosen = get_task(str(task))
@@ -120,12 +120,12 @@ class BatchEvents:
         ]
 
     def cancel(self, request: gr.Request) -> str:
-        """Stop what this visitor has running."""
+        """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
         return notes.stale(CANCELLED)
 
     def _said(self, batch: Batch) -> str:
-        """How many pairs there are, and the first that cannot be fused."""
+        """The number of pairs, and the first that cannot be fused, as HTML."""
         said = [notes.good(f"{len(batch.pairs)} pairs.")]
         if batch.failed:
             name, why = batch.failed[0]
@@ -138,7 +138,7 @@ def _stored(uploads: Any, label: str) -> list[Path]:
     if not isinstance(uploads, list) or not uploads:
         raise SourceError(f"There are no {label} images yet; add both kinds, then fuse all.")
     if len(uploads) > 2 * MAX_PAIRS:
-        raise SourceError(f"These are {len(uploads)} {label} images; at most {MAX_PAIRS} pairs are taken at once.")
+        raise SourceError(f"There are {len(uploads)} {label} images, but a batch has at most {MAX_PAIRS} pairs.")
     return [stored_path(upload, label) for upload in uploads]
 
 

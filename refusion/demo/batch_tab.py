@@ -28,7 +28,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="inputs"):
             task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
             by = gr.Radio(
-                [("of the same name", "name"), ("at the same place of both lists", "place")],
+                [("with the same name", "name"), ("at the same position in both lists", "place")],
                 value="name",
                 label="A pair is two images",
             )
@@ -42,9 +42,9 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
                 fill = gr.Button("Use example pairs", scale=2, min_width=120)
             panel = settings_panel(None, fusing.models)
             gr.HTML(
-                '<p class="credit">Names may end in the kind: <code>street_ir.png</code> and '
+                '<p class="credit">File names may end in the kind of image: <code>street_ir.png</code> and '
                 "<code>street_vis.png</code>, or <code>street.png</code> twice. A pair that cannot be fused is listed "
-                f"with the reason, and the others go on. {formats()} are read.</p>",
+                f"with the reason, and the others are fused all the same. Formats: {formats()}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-batch"):

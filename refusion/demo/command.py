@@ -1,4 +1,4 @@
-"""`python app.py`: its flags. What is wrong with them is said before anything heavy is imported."""
+"""The command `python app.py` and its flags, which are checked before anything heavy is imported."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
         on_device: see `DemoOptions`.
 
     Returns:
-        The exit code: 0 done; 2 the address, the device or a model cannot be used.
+        The exit code: 0 on success; 2 if the address, the device or a model cannot be used.
     """
     args = make_parser().parse_args(argv)
     try:
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of app.py's flags."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Fuse pairs of pictures in the browser.")
+    parser = argparse.ArgumentParser(prog="app.py", description="Fuse pairs of images in the browser.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=_port, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public address through gradio.live")
@@ -64,21 +64,21 @@ def make_parser() -> argparse.ArgumentParser:
         "--queue-size",
         type=_positive(int),
         default=_DEFAULTS.queue_size,
-        help="how many requests can wait; the next one is told that the queue is full (default: %(default)s)",
+        help="how many requests can wait; any more are refused (default: %(default)s)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=_positive(float),
         default=_DEFAULTS.max_megapixels,
-        help="largest picture that is decoded, in millions of pixels (default: %(default)s)",
+        help="largest image that is decoded, in millions of pixels (default: %(default)s)",
     )
     parser.add_argument(
         "--max-file-mb",
         type=_positive(int),
         default=_DEFAULTS.max_file_mb,
-        help="largest file that is taken, in millions of bytes (default: %(default)s)",
+        help="largest file that is accepted, in millions of bytes (default: %(default)s)",
     )
-    parser.add_argument("--device", default="auto", help="cpu, cuda or another of torch's (default: a GPU if there is)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or another torch device (default: a GPU if any)")
     parser.add_argument(
         "--model",
         action="append",

@@ -1,4 +1,4 @@
-"""What programs call: one endpoint for each task, and one for scores."""
+"""Endpoints for programs: one for each task, and one for scores."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from refusion.tasks import TASKS, Task, get_task
 
 
 def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
-    """Add ``/fuse_ir_vis`` or the like: both files, and every setting of the tab as an option."""
+    """Add the endpoint of a task, such as ``/fuse_ir_vis``: both files, and every setting of the tab as an option."""
     fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
     gr.Button("Fuse", visible=False).click(
         _fuse(task, fusing, files),
@@ -30,7 +30,7 @@ def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultF
 
 
 def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
-    """Add ``/evaluate``."""
+    """Add the endpoint ``/evaluate``."""
     a, b, fused = (picture_input(label=label, visible=False) for label in ("A", "B", "Fused"))
     task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label="Task", visible=False)
     gr.Button("Evaluate", visible=False).click(
@@ -65,21 +65,21 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
     first, second = task.labels
-    fuse.__name__ = endpoint(task)  # What the tool of the Model Context Protocol is called.
-    fuse.__doc__ = f"""Fuse two registered pictures of one scene ({first} and {second}) into one, pixel for pixel as
+    fuse.__name__ = endpoint(task)  # The name of the tool of the Model Context Protocol.
+    fuse.__doc__ = f"""Fuse two registered images of one scene ({first} and {second}) into one, pixel for pixel as
     `refusion fuse --task {task.name}` does.
 
     Args:
-        a: {heading(first)} image; {formats()} are read.
+        a: {heading(first)} image; formats: {formats()}.
         b: {heading(second)} image of the same width and height.
-        output_range: What the grey levels are brought to: sources, contrast, robust, stretch or network.
-        anchor: What ties the fused grey levels to the sources: guided, detail, choice, bounds or none.
-        chroma: Where the colour comes from: a, b, or both by the rule release or saturation.
+        output_range: Range of the fused grey levels: sources, contrast, robust, stretch or network.
+        anchor: How the fused grey levels are kept consistent with the sources: guided, detail, choice, bounds or none.
+        chroma: Source of the colour: a, b, or both by the rule release or saturation.
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.
 
     Returns:
-        The fused picture as a PNG file.
+        The fused image as a PNG file.
     """
     return fuse
 
@@ -88,18 +88,18 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     def evaluate(
         a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request | None = None
     ) -> dict[str, float | None]:
-        """Score a fused picture against its two sources with the metrics of image fusion.
+        """Score a fused image against its two sources with the metrics of image fusion.
 
         Args:
             a: First source: infrared, CT, PET or SPECT, near focus, or under-exposed.
             b: Second source: visible, MRI, far focus, or over-exposed; of the same width and height.
-            fused: The fused picture; without one, the pair is fused first with the model of the task.
+            fused: The fused image; without one, the pair is fused first with the model of the task.
             task: ir-vis, medical, multi-focus or multi-exposure.
-            request: Who asks; gradio fills it in.
+            request: The request; filled in by gradio.
 
         Returns:
-            One number for each figure, by name: EN, SD, SF, AG, MI, CC, SCD, VIF, Qabf, SSIM and others of the task;
-            null where a figure has no meaning for the pair.
+            One number for each metric, by name: EN, SD, SF, AG, MI, CC, SCD, VIF, Qabf, SSIM and others of the task;
+            null where a metric is undefined for the pair.
         """
         own = None
         try:
@@ -126,5 +126,5 @@ def _on_device(fusing: Fusing) -> dict[str, Any]:
 
 
 def refusal(error: Exception) -> gr.Error:
-    """What a program is told: the sentence, without a stack trace in the log."""
+    """Return the error for a program: the sentence, without a stack trace in the log."""
     return gr.Error(str(error) or "Cancelled.", duration=None, print_exception=False)

@@ -1,4 +1,4 @@
-"""What the handlers of all tabs share."""
+"""Texts, options and helpers shared by the event handlers of all tabs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ CANCELLED = "Cancelled; nothing was fused."
 STALE = "This result is from before your last change. Press Fuse to bring it up to date."
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-"""Events of the page that programs need not see; they have endpoints of their own."""
+"""Options of events that are hidden from programs, which have endpoints of their own."""
 
 READING: dict[str, Any] = {
     "preprocess": False,
@@ -23,14 +23,14 @@ READING: dict[str, Any] = {
     "concurrency_limit": 4,
     **PRIVATE,
 }
-"""Events that only look at uploads; they do not wait for those that compute."""
+"""Options of events that only look at uploads; they do not wait for those that compute."""
 
 
 def computing(options: DemoOptions) -> dict[str, Any]:
-    """Events that compute on the device: one at a time, in the order in which they came.
+    """Options of events that compute on the device: one at a time, first come, first served.
 
-    Half of those that may wait are let in, where they are told how long it takes; Gradio holds the others back, and
-    refuses who comes when it is full.
+    Half of the requests that may wait are admitted to the demo's own queue, which shows how long they take. Gradio
+    holds back the other half, and refuses any more.
     """
     return {
         "preprocess": False,
@@ -41,7 +41,7 @@ def computing(options: DemoOptions) -> dict[str, Any]:
 
 
 def to_result(tab: str) -> str:
-    """JavaScript that brings the result onto a small screen, and hands the inputs on as they are."""
+    """JavaScript that scrolls to the result on a small screen, and passes the inputs on unchanged."""
     return f"""(...values) => {{
       const result = document.querySelector('#result-{tab} .status-row');
       if (window.innerWidth <= 900 && result) result.scrollIntoView({{ behavior: 'smooth' }});
@@ -50,22 +50,22 @@ def to_result(tab: str) -> str:
 
 
 def changes(components: Sequence[Any]) -> list[Any]:
-    """The event of each component that its value has changed."""
+    """The change event of each component."""
     return [component.change for component in components]
 
 
 def heading(label: str) -> str:
-    """A label as it stands above something."""
+    """A label with a capital first letter."""
     return label[0].upper() + label[1:]
 
 
 def session(request: gr.Request | None) -> str:
-    """Whose request it is."""
+    """The id of the visitor's session."""
     return (request.session_hash if request else None) or "nobody"
 
 
 def told(event: gr.EventData, what: str) -> Any:
-    """What a script of the page sends along with its event; a client may send anything."""
+    """A value that a script of the page sends with its event, unchecked: a client may send anything."""
     return event._data.get(what) if isinstance(event._data, dict) else None
 
 
@@ -75,7 +75,7 @@ def toast(message: str) -> None:
 
 
 def tell_progress(progress: Callable[..., Any], what: str) -> Callable[[Tick], None]:
-    """Show how far a job is in a progress bar: the place in the line and the seconds left."""
+    """Return a callback that shows a job in a progress bar: its place in the queue and the seconds left."""
 
     def tell(tick: Tick) -> None:
         rest = f"{notes.seconds(tick.left)} left" if tick.left > 1 else "almost done"
@@ -86,7 +86,7 @@ def tell_progress(progress: Callable[..., Any], what: str) -> Callable[[Tick], N
 
 
 def expired(error: Exception) -> str:
-    """What is said where the files of a result are gone, or of another error."""
+    """Message of an error; a missing file means that the result has expired."""
     if isinstance(error, FileNotFoundError):
         return "This result is more than an hour old and was removed; fuse again."
     return str(error)

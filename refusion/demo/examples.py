@@ -10,21 +10,21 @@ from pathlib import Path
 from refusion.system.resources import resource_folders
 
 LIST = "examples.json"
-"""What the folder of the examples holds, with the origin and licence of each."""
+"""File that lists the examples in their folder, with the origin and licence of each."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """Files of one scene, and what is known about them.
+    """Images of one scene, with their origin and licence.
 
     Attributes:
-        name: unique name, which links use.
+        name: unique name, used in links.
         task: name of its task.
-        title: what it shows.
+        title: short description of the scene.
         paths: the sources in the order of the task; three or more are a stack.
         origin: where the images come from.
-        licence: what their use is bound to.
-        thumbnail: a small picture of it, WebP.
+        licence: licence of the images.
+        thumbnail: a small version of the images, WebP.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Example:
 
 @cache
 def all_examples() -> tuple[Example, ...]:
-    """Every example that this installation has; none if it came without them."""
+    """All examples of this installation; empty if it has none."""
     folders = resource_folders("space/examples", "examples")
     folder = next((folder for folder in folders if (folder / LIST).is_file()), None)
     if folder is None:
@@ -63,17 +63,17 @@ def example_pairs(task: str) -> list[Example]:
 
 
 def example_stacks() -> list[Example]:
-    """The examples of three images and more."""
+    """The examples with three or more images."""
     return [example for example in all_examples() if len(example.paths) > 2]
 
 
 def thumbnail_address(example: Example) -> str:
-    """The thumbnail as an address that holds all of it."""
+    """The thumbnail as a data URL."""
     return f"data:image/webp;base64,{base64.b64encode(example.thumbnail).decode()}"
 
 
 def strip_html(examples: list[Example]) -> str:
-    """Thumbnails as buttons, each with what it shows; ``data-name`` says which was pressed."""
+    """Thumbnails as buttons with the titles of the examples; ``data-name`` holds the name of each."""
     buttons = "".join(
         f'<button type="button" data-name="{escape(example.name)}" '
         f'title="{escape(f"{example.title}. {example.origin}. {example.licence}.")}">'
@@ -85,7 +85,7 @@ def strip_html(examples: list[Example]) -> str:
 
 
 def poster(examples: list[Example]) -> str:
-    """The thumbnail of the first example, or nothing where there is none."""
+    """The thumbnail of the first example as a data URL; empty if there is none."""
     return thumbnail_address(examples[0]) if examples else ""
 
 
@@ -99,5 +99,5 @@ element.addEventListener('click', (event) => {
 
 
 def credit_html(example: Example) -> str:
-    """Where the images of an example come from, and their licence."""
+    """Origin and licence of an example, as HTML."""
     return f'<p class="credit">{escape(example.origin)}. {escape(example.licence)}.</p>'

@@ -1,4 +1,4 @@
-"""Scores and explanations as a visitor sees them."""
+"""Scores and explanations as HTML."""
 
 import math
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from refusion.metrics.reports import NOTHING
 PAIR_NOTE = "MI, VIF and SSIM are summed over both sources. Compare results of one pair, not of different pairs."
 
 STACK_NOTE = (
-    "CC is the mean over all pictures of the stack; MI, VIF and SSIM are twice that mean, as they are sums for a pair. "
+    "CC is the mean over all images of the stack; MI, VIF and SSIM are twice that mean, as they are sums for a pair. "
     "SCD, Qabf and MEF-SSIM are defined for two sources only. Compare results of one stack, not of different stacks."
 )
 
 
 def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
-    """Scores as an HTML table that says what is good."""
+    """Scores as an HTML table that says whether higher or lower is better."""
     rows = "".join(
         f'<tr><th scope="row">{name}</th><td>{NOTHING if value is None else f"{value:.3f}"}</td>'
         f"<td>{_better(name)}</td><td>{texts.meaning(name)}</td></tr>"
         for name, value in scores.items()
     )
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("figure", "value", "better", "what it measures"))
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("metric", "value", "better", "what it measures"))
     return (
         f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         f'<p class="note good">On 8-bit luminance; MI in nats. {note}</p>'
@@ -36,7 +36,7 @@ def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
 
 def _better(figure: str) -> str:
     arrow, word = ("↑", "higher") if higher_is_better(figure) else ("↓", "lower")
-    # On a narrow page the word is only for screen readers.
+    # On a narrow page only screen readers get the word.
     return f'{arrow} <span class="word">{word}</span>'
 
 
@@ -48,14 +48,14 @@ def explained_html(
     shrunk: bool,
     save: Callable[[Image.Image, str], str],
 ) -> str:
-    """w, v and both reconstructions with captions, and the figures in sentences.
+    """The maps w and v and both reconstructions as HTML, with captions.
 
     Args:
-        explanation: what the learned loss weighed.
-        labels: what the sources are called.
+        explanation: weights of the learned loss, and the reconstructions.
+        labels: labels of the sources.
         names: their file names.
         model: name of the model.
-        shrunk: whether the pair was shrunk for this.
+        shrunk: whether the pair was scaled down for this.
         save: writes an image under a name and returns its address.
     """
     pictures = draw_pictures(explanation, Captions(labels, names, model))
@@ -74,10 +74,10 @@ def explained_html(
         for name, caption, kind in figures
         for address in [save(pictures[name], name)]
     )
-    smaller = " The pair was shrunk for this, as it takes much memory." if shrunk else ""
+    smaller = " The pair was scaled down for this, because it takes much memory." if shrunk else ""
     return (
-        f'<p class="note good">Orange: the loss asks for what the {escape(first)} image shows there; blue: for what '
-        f'the {escape(second)} image shows.{smaller}</p><div class="explained">{shown}</div>'
+        f'<p class="note good">Orange: the loss favours the {escape(first)} image there; blue: it favours the '
+        f'{escape(second)} image.{smaller}</p><div class="explained">{shown}</div>'
     )
 
 

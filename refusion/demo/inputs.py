@@ -1,4 +1,4 @@
-"""The inputs for pictures: files that were uploaded here, and nothing else."""
+"""Inputs for images: files uploaded to this demo, and nothing else."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,36 +10,36 @@ from gradio_client.utils import is_http_url_like
 from refusion.pairs.matching import SUFFIXES
 
 _HEIC = {".heic", ".heif", ".hif"}
-"""Suffixes that the package pillow-heif reads, which need not be installed."""
+"""Suffixes that need the optional package pillow-heif."""
 
 _NO_IMAGES = {".dcm", ".dicom", ".ima"}
-"""Suffixes that browsers do not count among the images, so that only programs can send them."""
+"""Suffixes that browsers do not treat as images, so only programs can send them."""
 
 _NAMES = {
     ".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WebP", ".avif": "AVIF", ".heic": "HEIC",
 }  # fmt: skip
-"""What formats are called; other spellings of a suffix are not listed again."""
+"""Names of formats by suffix; other spellings of a suffix are not listed again."""
 
-REFUSED_ADDRESS = "Give a picture as a file, not as an address: this demo downloads nothing."
+REFUSED_ADDRESS = "Give an image as a file, not as an address: this demo downloads nothing."
 
 Input = TypeVar("Input", gr.Image, gr.File)
 
 
 def suffixes() -> list[str]:
-    """The suffixes of the images that are read here, the best known first."""
+    """Suffixes of the images that can be read here, the best known first."""
     first = [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
     known = [*first, *sorted(SUFFIXES - set(first) - _NO_IMAGES)]
     return [suffix for suffix in known if suffix not in _HEIC or find_spec("pillow_heif")]
 
 
 def formats() -> str:
-    """The formats that are read here, as people call them: ``PNG, JPEG, TIFF, ... and WebP``."""
+    """Names of the formats that can be read here: ``PNG, JPEG, TIFF, ... and WebP``."""
     names = [_NAMES[suffix] for suffix in suffixes() if suffix in _NAMES]
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def picture_input(**options: Any) -> gr.Image:
-    """An input for a picture; the file reaches the handlers as it was uploaded, all bits of it."""
+    """Return an input for one image; the handlers get the uploaded file unchanged."""
     image = gr.Image(
         type="filepath",
         format="png",
@@ -53,7 +53,7 @@ def picture_input(**options: Any) -> gr.Image:
 
 
 def pictures_input(**options: Any) -> gr.File:
-    """An input for many pictures."""
+    """Return an input for many images."""
     return _files_only(
         gr.File(
             type="filepath",
@@ -69,8 +69,8 @@ def pictures_input(**options: Any) -> gr.File:
 def _files_only(component: Input) -> Input:
     """Refuse addresses, which gradio would download before any handler sees them.
 
-    It is done on the instance, because gradio writes a stub file beside every module that derives from a component;
-    so nothing may update more of the component than its value.
+    The method is replaced on the instance, because gradio writes a stub file beside every module that derives from a
+    component; so nothing may update more of the component than its value.
     """
     move = component.async_move_resource_to_block_cache
 

@@ -1,4 +1,4 @@
-"""An address that leads back to a result, and the program or command that makes it."""
+"""Links that lead back to a result, and the program or command that computes the same result."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from refusion.demo.service import Settings
 from refusion.tasks import TASKS, Task
 
 _SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "model": "model", "revision": "revision"}
-"""Keys of an address, and the settings that they stand for."""
+"""Keys of the query string, and the settings that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Link:
     Attributes:
         tab: the name of a task, or ``stack``, ``batch`` or ``about``.
         example: the example to show.
-        settings: the settings that are not the task's own, by the names of `Settings.checked`.
+        settings: the settings that differ from the defaults of the task, by the names of `Settings.checked`.
     """
 
     tab: str
@@ -30,7 +30,7 @@ class Link:
 
 
 def changed_settings(settings: Settings, own_model: str) -> dict[str, str]:
-    """The settings that are not the task's own, by the names that the endpoints use."""
+    """The settings that differ from the defaults of the task, by the names that the endpoints use."""
     task = settings.task
     given = {
         "output_range": (settings.output_range, task.output_range),
@@ -43,7 +43,7 @@ def changed_settings(settings: Settings, own_model: str) -> dict[str, str]:
 
 
 def query(tab: str, example: Example | None, settings: Settings, own_model: str) -> str:
-    """The part of the address behind the question mark, with it."""
+    """The query string of the address, with the question mark."""
     changed = changed_settings(settings, own_model)
     parts = {"task": tab} | ({"example": example.name} if example else {})
     return "?" + urlencode(parts | {key: changed[name] for key, name in _SETTINGS.items() if name in changed})
@@ -62,7 +62,7 @@ def read_query(parameters: Mapping[str, str]) -> Link:
 
 
 def program(url: str, names: tuple[str, str], settings: Settings, own_model: str) -> str:
-    """A Python program that makes the same result through the endpoint of the task."""
+    """A Python program that computes the same result through the endpoint of the task."""
     options = "".join(
         f"    {name}={json.dumps(value)},\n" for name, value in changed_settings(settings, own_model).items()
     )
@@ -81,7 +81,7 @@ def program(url: str, names: tuple[str, str], settings: Settings, own_model: str
 
 
 def command(names: Sequence[str], settings: Settings, own_model: str) -> str:
-    """A command line that makes the same result from files of these names."""
+    """A command that computes the same result from files with these names."""
     given = {
         "task": settings.task.name,
         "output-range": settings.output_range,

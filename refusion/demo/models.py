@@ -1,4 +1,4 @@
-"""The models of a demo: bundled ones, those it was started with, and public ones on the Hub."""
+"""Models of a demo: bundled ones, those it was started with, and public ones on the Hub."""
 
 import shutil
 import tempfile
@@ -21,10 +21,10 @@ from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task
 
 MAX_HUB_BYTES = 64_000_000
-"""Most that is downloaded for a model that a visitor names."""
+"""Largest download, in bytes, for a model that a visitor names."""
 
 MAX_HUB_MODELS = 8
-"""How many of them are kept; the one not used for the longest time goes first."""
+"""How many of them are kept; the least recently used is removed first."""
 
 Loaded = TypeVar("Loaded")
 
@@ -79,11 +79,11 @@ class Models:
         return [*self._options.models, *(name for name in bundled if name not in self._options.models)]
 
     def own(self, task: Task) -> str:
-        """Name of the model that a task uses unless another is asked for."""
+        """Name of the model that a task uses by default."""
         return self._own.get(task.name, task.model)
 
     def ready(self, task: Task) -> bool:
-        """Whether there is a model for a task without a download."""
+        """Whether the default model of a task needs no download."""
         return self.own(task) in self.names
 
     def fusion(self, choice: ModelChoice) -> ReFusion:
@@ -102,7 +102,7 @@ class Models:
         """A model with the two modules that it was trained with, on the CPU.
 
         Raises:
-            ModelError: as `fusion`, or it has only the fusion module.
+            ModelError: as for `fusion`, or the model has only the fusion module.
         """
         with self._lock:
             name = self._located(choice)
@@ -111,14 +111,14 @@ class Models:
             return self._trained[name]
 
     def close(self) -> None:
-        """Remove what was downloaded."""
+        """Remove the downloaded models."""
         with self._lock:
             for temporary, _ in self._hub.values():
                 temporary.cleanup()
             self._hub.clear()
 
     def _located(self, choice: ModelChoice) -> str:
-        """What `ReFusion.from_pretrained` takes; names that visitors send are never looked for on this machine."""
+        """Name or folder for `ReFusion.from_pretrained`; a name from a visitor is never taken as a local path."""
         if choice.name in self.names:
             if choice.revision:
                 raise ModelError(
@@ -143,14 +143,14 @@ class Models:
 
 
 def _download(choice: ModelChoice) -> tuple[tempfile.TemporaryDirectory, Path]:
-    # Without the operator's token: a visitor sees on the Hub what everybody sees.
+    # Without the operator's token: a visitor gets only what is public on the Hub.
     try:
         with hub_sentences(choice.name, choice.revision):
             info = HfApi(token=False).model_info(choice.name, revision=choice.revision, files_metadata=True)
     except UnknownModelError as error:
         if not isinstance(error.__cause__, RepositoryNotFoundError):
             raise
-        # The package's own sentence is for people who can log in and have folders here.
+        # The package's own message advises to log in or to give a folder, which a visitor cannot.
         raise UnknownModelError(
             f"There is no public model {choice.name} on the Hub; check OWNER/NAME, or choose a bundled model."
         ) from error
@@ -158,7 +158,7 @@ def _download(choice: ModelChoice) -> tuple[tempfile.TemporaryDirectory, Path]:
     if size > MAX_HUB_BYTES:
         raise ModelError(
             f"{choice.name} has {size / 1e6:.0f} MB of weights, but this demo downloads at most "
-            f"{MAX_HUB_BYTES / 1e6:.0f}; it is probably no model of this library."
+            f"{MAX_HUB_BYTES / 1e6:.0f} MB; it is probably not a model of this library."
         )
     temporary = tempfile.TemporaryDirectory(prefix="refusion-hub-", ignore_cleanup_errors=True)
     try:

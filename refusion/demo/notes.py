@@ -1,25 +1,25 @@
-"""What stands next to the inputs."""
+"""Notes next to the inputs, as HTML."""
 
 from html import escape
 
 
 def good(text: str) -> str:
-    """A fact."""
+    """A fact; empty for an empty text."""
     return f'<p class="note good" role="status">{escape(text)}</p>' if text else ""
 
 
 def bad(text: str) -> str:
-    """What is wrong, and what to do."""
+    """An error, and what to do about it."""
     return f'<p class="note bad" role="alert">{escape(text)}</p>'
 
 
 def stale(text: str) -> str:
-    """What is on the page is not what the inputs ask for."""
+    """A warning that the result on the page does not match the inputs."""
     return f'<p class="note stale" role="status">{escape(text)}</p>'
 
 
 def seconds(value: float) -> str:
-    """A time for people."""
+    """A duration in words."""
     if value < 1.5:
         return "about a second"
     return f"about {value:.0f} seconds" if value < 90 else f"about {value / 60:.0f} minutes"

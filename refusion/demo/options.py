@@ -1,4 +1,4 @@
-"""What can be set about a demo when it is started."""
+"""Options of a demo, set when it is started."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class DemoOptions:
     """Limits, models and device of a demo.
 
     Attributes:
-        queue_size: how many requests can wait; the next one is told that the queue is full.
-        max_megapixels: largest picture that is decoded, in millions of pixels.
-        max_file_mb: largest file that is taken, in millions of bytes.
-        device: ``cpu``, ``cuda``, ``mps`` and so on, as torch names it.
-        models: names, folders or Hub ids of models that take the place of the bundled one of their task.
+        queue_size: how many requests can wait; any more are refused.
+        max_megapixels: largest image that is decoded, in millions of pixels.
+        max_file_mb: largest file that is accepted, in millions of bytes.
+        device: ``cpu``, ``cuda``, ``mps`` or another torch device.
+        models: names, folders or Hub ids of models that replace the bundled one of their task.
         hub_models: whether a visitor can name a public model on the Hub.
-        load_at_start: load the weights of all tasks before the first visitor comes.
-        on_device: decorator of the functions that compute, such as ``spaces.GPU``.
+        load_at_start: load the weights of all tasks before the first visit.
+        on_device: decorator for the functions that compute, such as ``spaces.GPU``.
     """
 
     queue_size: int = 16

@@ -1,4 +1,4 @@
-"""The page: a tab for each task, one for many pairs, one about it all."""
+"""The page: a tab for each task, and tabs for stacks, batches and the About text."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,20 +19,20 @@ from refusion.demo.task_tab import task_tab
 from refusion.tasks import TASKS, Task
 
 SECONDS_KEPT = 3600
-"""How long uploads and results stay in the temporary folder; stopping the demo removes them at once."""
+"""Seconds that uploads and results stay in the temporary folder; stopping the demo removes them at once."""
 
 
 def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TASKS.values()) -> gr.Blocks:
-    """Return the page; unless the options say otherwise, no weights are loaded before the first fusion.
+    """Build the page; unless the options say otherwise, no weights are loaded before the first fusion.
 
     Each task with weights has an endpoint named after it, such as ``/fuse_ir_vis``; ``/evaluate`` scores.
 
     Args:
         options: limits, models and device.
-        tasks: what has a tab.
+        tasks: tasks that get a tab.
 
     Raises:
-        ModelError: a model that is asked for in the options cannot be loaded.
+        ModelError: a model named in the options cannot be loaded.
     """
     fusing, files = Fusing(options), ResultFiles()
     showcase = Showcase(fusing)

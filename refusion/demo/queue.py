@@ -1,7 +1,7 @@
-"""One job at a time on the device, each told its place and its time, and cancelled while it waits or computes.
+"""Job queue: one job at a time on the device, with progress, and cancellation while a job waits or computes.
 
-Gradio's queue in front of this one bounds how many wait. It knows neither how large the images are, and so how long
-they take, nor how to stop what is computed.
+Gradio's queue in front of this one limits how many requests wait. It knows neither the size of the images, and thus
+how long they take, nor how to stop a computation.
 """
 
 import contextvars
@@ -20,30 +20,30 @@ from refusion.system.threads import interruptible
 Result = TypeVar("Result")
 
 _TICK = 0.25
-"""Seconds between two looks at a running job."""
+"""Seconds between two progress reports of a job."""
 
 _FIRST_GUESS = {"cpu": 4.0}
-"""Seconds for a megapixel before the first job has shown it; any other device counts as a GPU."""
+"""Seconds per megapixel assumed until the first job has been timed; any other device counts as a GPU."""
 
 _GPU_GUESS = 1.0
 _OTHER = 3.0
-"""Seconds for scores and explanations."""
+"""Seconds assumed for scores and explanations."""
 
 _OVERHEAD = 0.2
 
 
 class CancelledError(Exception):
-    """The visitor does not want the result any more."""
+    """The visitor cancelled the job."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """How far a job is.
+    """Progress of a job.
 
     Attributes:
-        place: how many jobs are done before it; 0 once it computes.
-        elapsed: seconds since it was handed in.
-        left: seconds until it is done, as earlier jobs took; 0 once it takes longer than those.
+        place: how many jobs are ahead of it; 0 once it computes.
+        elapsed: seconds since it was submitted.
+        left: estimated seconds until it is done, from the time of earlier jobs; 0 once it takes longer than those.
     """
 
     place: int
@@ -63,10 +63,10 @@ class _Job:
 
 
 class JobQueue:
-    """Runs jobs one after the other in a thread of its own; waiting ones in the order in which they came.
+    """Runs jobs one after the other in a thread of its own, first come, first served.
 
     Args:
-        device: where they compute, for the first guess of how long they take.
+        device: device of the jobs, for the first estimate of their time.
     """
 
     def __init__(self, device: str) -> None:
@@ -77,16 +77,16 @@ class JobQueue:
         self._seconds_per_megapixel = _FIRST_GUESS.get(device.partition(":")[0], _GPU_GUESS)
 
     def estimate(self, megapixels: float) -> float:
-        """Seconds that fusing a pair of this size takes, as earlier pairs on this machine did."""
+        """Estimated seconds for fusing a pair of this size, from the time of earlier pairs on this machine."""
         return _OVERHEAD + megapixels * self._seconds_per_megapixel
 
     def estimate_with_line(self, megapixels: float) -> float:
-        """The same with what waits and computes now."""
+        """The same, including the jobs that wait or compute now."""
         with self._lock:
             return self.estimate(megapixels) + sum(job.left for job in self._line)
 
     def learn(self, megapixels: float, seconds: float) -> None:
-        """Take the time that one pair took into account; small ones say little about large ones."""
+        """Update the estimate with the time of one pair; small pairs say little about large ones and are ignored."""
         if megapixels >= 0.05:
             with self._lock:
                 self._seconds_per_megapixel += 0.5 * (seconds / megapixels - self._seconds_per_megapixel)
@@ -102,14 +102,14 @@ class JobQueue:
         """Wait for the device, run a job on it and return its result.
 
         Args:
-            session: whose job it is; `cancel` takes the same name.
-            function: what to compute with torch.
+            session: session of the visitor; `cancel` takes the same id.
+            function: the computation, with torch.
             *args: its arguments.
-            megapixels: how much is fused, to tell the time and to learn from it; something else is computed if None.
+            megapixels: size of the images to fuse, for the time estimate; None for a job that does not fuse.
             on_tick: called about four times a second.
 
         Raises:
-            CancelledError: `cancel` was called meanwhile.
+            CancelledError: `cancel` was called in the meantime.
         """
         cancelled = threading.Event()
         entry = _Job(_OTHER if megapixels is None else self.estimate(megapixels))
@@ -122,7 +122,7 @@ class JobQueue:
         with self._lock:
             self._cancels.setdefault(session, set()).add(cancelled)
             self._line.append(entry)
-            # The context of the request goes along: progress and spaces.GPU look there for the visitor.
+            # Progress and spaces.GPU find the visitor in the context of the request.
             future = self._thread.submit(contextvars.copy_context().run, job)
         try:
             while not wait([future], _TICK).done:
@@ -149,14 +149,14 @@ class JobQueue:
         return Tick(place, time.monotonic() - entry.handed_in, left)
 
     def cancel(self, session: str) -> None:
-        """Stop what a visitor has running or waiting here."""
+        """Cancel the running and waiting jobs of a session."""
         with self._lock:
             for cancelled in self._cancels.get(session, ()):
                 cancelled.set()
 
 
 class _StopOnceSet(TorchFunctionMode):
-    """Ends a computation between two torch operations of its thread."""
+    """Stops a computation between two torch operations of its thread."""
 
     def __init__(self, cancelled: threading.Event) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The one place of a tab for its result: status, viewer, download; details, scores and explanation in tabs below."""
+"""Result panel of a tab: status, viewer and download; details, scores and explanation in tabs below."""
 
 import secrets
 from collections.abc import Callable
@@ -20,20 +20,20 @@ TO_RESULT = """
 """Puts the address of the result into the browser's address bar."""
 
 WITH_ADDRESS = "(result, tab, address) => [result, tab, window.location.search]"
-"""Gives a handler the address of the page in place of the last value."""
+"""Passes the query string of the page to a handler in place of the last value."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the result panel shows.
+    """Content of the result panel.
 
     Attributes:
         status: a sentence or two, as HTML; see `refusion.demo.notes`.
         viewer: the viewer as HTML.
         saved: file of the fused image.
         details: Markdown.
-        result: what the tabs below need, kept on the server; any type.
-        address: the part of the address behind the host.
+        result: data for the tabs below, kept on the server; any type.
+        address: query string of the link to the result.
     """
 
     status: str
@@ -62,12 +62,12 @@ class ResultPanel:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `show` and `keep` return values for."""
+        """Outputs that `show` and `keep` return values for."""
         panel = [self.status, self.viewer, self.download, self.details, self.result, self.address, self.to_fill]
         return [*panel, *self.filled.values()]
 
     def show(self, shown: Shown, open_tab: str) -> list[Any]:
-        """Values of the outputs: a new result; an open tab below it is filled anew."""
+        """Values of the outputs for a new result; an open tab below it is filled again."""
         token = f"{open_tab} {secrets.token_hex(8)}" if open_tab in self.filled else ""
         return [
             shown.status,
@@ -81,18 +81,18 @@ class ResultPanel:
         ]
 
     def keep(self, status: Any = None) -> list[Any]:
-        """Values of the outputs: the last result stays, perhaps with another status."""
+        """Values of the outputs that keep the last result, optionally with another status."""
         return [gr.skip() if status is None else status, *[gr.skip()] * (len(self.outputs) - 1)]
 
     def fill(self, functions: dict[str, Callable[..., Any]], computing: dict[str, Any]) -> list[Any]:
-        """Fill the tabs below the result when they are opened, and when there is a new result meanwhile.
+        """Fill the tabs below the result when they are opened, and again for a new result while they are open.
 
         Args:
-            functions: for each tab, what takes the result, a request and a progress, and returns HTML.
+            functions: for each tab, a function that takes the result, a request and a progress, and returns HTML.
             computing: see `refusion.demo.events.computing`.
 
         Returns:
-            The events, to cancel them.
+            The events, for cancelling them.
         """
         opened: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
         self.tabs["details"].select(lambda: "details", None, self.open_tab, **opened)
@@ -110,9 +110,9 @@ def result_panel(name: str, filled: dict[str, str], poster: str = "") -> ResultP
     """Add the panel.
 
     Args:
-        name: of the tab; the panel's id is ``result-NAME``.
+        name: name of the tab; the panel's id is ``result-NAME``.
         filled: name and title of the tabs below the result that are computed when they are opened.
-        poster: address of what is shown until there is a result.
+        poster: address of the image shown until there is a result.
     """
     tabs: dict[str, gr.Tab] = {}
     outputs: dict[str, gr.HTML] = {}
@@ -141,7 +141,7 @@ def result_panel(name: str, filled: dict[str, str], poster: str = "") -> ResultP
 
 
 def status_row() -> tuple[gr.HTML, gr.Button]:
-    """Add the line that says what the result is or how far it is, and Cancel, which is there while something runs."""
+    """Add the status line, and the Cancel button, which is shown while something runs."""
     with gr.Row(elem_classes="status-row"):
         status = gr.HTML(notes.good("Nothing is fused yet."), elem_classes="status-box")
         cancel = gr.Button("Cancel", size="sm", elem_classes="cancel", scale=0, min_width=90)

@@ -1,4 +1,4 @@
-"""Files that a demo writes for its visitors, and their removal."""
+"""Result files that a demo writes for its visitors, and their removal."""
 
 import secrets
 import zipfile
@@ -14,40 +14,40 @@ from refusion.images import Picture, save_image
 from refusion.inference.finishing import Fused
 
 PREVIEW_SIDE = 1600
-"""Longest side in pixels of a picture that is only looked at."""
+"""Longest side in pixels of an image that is only for viewing."""
 
 SHOWN = 6
-"""How many sources of a stack a result can be compared with."""
+"""How many sources of a stack can be compared with the result."""
 
 
 class ResultFiles:
-    """Writes below the folder for uploads, under names that nobody can guess.
+    """Writes files below the folder for uploads, in folders with unguessable names.
 
-    Gradio removes what is in `written` when it is old and when the demo stops.
+    Gradio removes the files in `written` when they are old and when the demo stops.
     """
 
     def __init__(self) -> None:
         self.written: set[str] = set()
 
     def save_fused(self, fused: Fused, name: str) -> Path:
-        """Write a fused picture exactly as `refusion fuse` writes it: all bits, profile, EXIF data."""
+        """Write a fused image exactly as `refusion fuse` does: all bits, colour profile and EXIF data."""
         path = self._new(name)
         fused.save(path)
         return path
 
     def save(self, image: Image.Image, name: str) -> Path:
-        """Write another picture, without loss."""
+        """Write another image, without loss."""
         path = self._new(name)
         save_image(image, path)
         return path
 
     def preview(self, image: Image.Image, name: str, side: int = PREVIEW_SIDE) -> Path:
-        """Write a PNG file that is only looked at: shrunk to this longest side if it is larger."""
+        """Write a PNG file for viewing: scaled down to this longest side if the image is larger."""
         if max(image.size) > side:
             image = image.copy()
             image.thumbnail((side, side))
         path = self._new(name)
-        image.save(path, compress_level=1)  # Written fast, and without loss.
+        image.save(path, compress_level=1)  # Fast, and lossless all the same.
         return path
 
     def zip(self, files: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]], name: str) -> Path:
@@ -61,7 +61,7 @@ class ResultFiles:
         return path
 
     def remove(self, path: Path) -> None:
-        """Remove a file that is not needed any more."""
+        """Remove a file that is no longer needed."""
         path.unlink(missing_ok=True)
         self.written.discard(str(path))
 
@@ -79,11 +79,11 @@ def comparison(
     """The viewer of a fused image and its sources; see `refusion.demo.viewer.viewer_html`.
 
     Args:
-        group: name of the choice between the sources, unique on the page.
+        group: name of the radio group that selects the source, unique on the page.
         labelled: label and image of each source.
-        fused: what is shown.
+        fused: the fused image.
         saved: its file.
-        files: where what is only looked at is written.
+        files: where the images for viewing are written.
     """
     small = max(fused.size) <= PREVIEW_SIDE
     shown = saved if small else files.preview(fused.to_image(8), "fused.png")

@@ -18,10 +18,10 @@ _DEFAULTS = DemoOptions()
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Check that there is an address to listen on, as the error of the server would not say what is wrong.
+    """Check that the address can be listened on, because the server's own error would not say what is wrong.
 
     Raises:
-        ValueError: the host is not this machine, or the port is taken or not for everybody.
+        ValueError: the host is not an address of this machine, or the port is taken or privileged.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = range(7860, 7960) if port is None else [port]
@@ -34,14 +34,14 @@ def check_address(host: str, port: int | None) -> None:
             if error.errno != errno.EADDRINUSE:
                 break
     given = "7860 to 7959" if port is None else str(port)
-    raise ValueError(f"The demo cannot listen on {host}, port {given}: {cause}; choose others by --host, --port.")
+    raise ValueError(f"The demo cannot listen on {host}, port {given}: {cause}; choose others with --host, --port.")
 
 
 def check_upload_folder() -> None:
-    """Check that there is a folder for uploads that can be written.
+    """Check that the folder for uploads is writable.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it is not.
     """
     folder = Path(get_upload_folder())
     try:
@@ -49,8 +49,8 @@ def check_upload_folder() -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(
-            f"The folder for uploads, {folder}, cannot be used: {error.strerror}; name another in the environment "
-            "variable GRADIO_TEMP_DIR."
+            f"The folder for uploads, {folder}, cannot be used: {error.strerror}; set the environment variable "
+            "GRADIO_TEMP_DIR to another folder."
         ) from error
 
 
@@ -63,7 +63,7 @@ def serve(
     mcp: bool = False,
     wait: bool = True,
 ) -> gr.Blocks:
-    """Build the demo and serve it. Only `share`, and a visitor who names a model on the Hub, open a connection.
+    """Build the demo and serve it. It connects to other servers only for `share` or a model that a visitor names.
 
     Args:
         host: address to listen on.
@@ -71,12 +71,13 @@ def serve(
         options: limits, models and device.
         share: also open a public address through gradio.live.
         mcp: also offer the endpoints as tools of the Model Context Protocol, below ``/gradio_api/mcp/``.
-        wait: return only when the demo is stopped by Ctrl-C or SIGTERM, else at once; then stop it by ``close()``.
+        wait: return only when the demo is stopped by Ctrl-C or SIGTERM; otherwise return at once, and ``close()`` of
+            the result stops it.
 
     Raises:
         OSError: the host or port cannot be listened on.
-        ModelError: a model that is asked for in the options cannot be loaded.
-        ValueError: `mcp` is asked for, and gradio's extra is not installed.
+        ModelError: a model named in the options cannot be loaded.
+        ValueError: `mcp` is set, but gradio's extra is not installed.
     """
     if mcp:
         _check_mcp()
@@ -97,10 +98,10 @@ def serve(
         max_file_size=options.max_file_mb * 1_000_000,
     )
     if wait:
-        # Ended by a service manager as by Ctrl-C, the demo still removes the pictures it was given.
+        # SIGTERM from a service manager must end it like Ctrl-C, so that uploads are removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         demo.block_thread()
-        # Gradio gives its server five seconds to end, and removes them only if that was enough.
+        # Gradio gives its server five seconds to end, and removes uploads only if that was enough.
         delete_files_created_by_app(demo, age=None)
     return demo
 
@@ -109,4 +110,4 @@ def _check_mcp() -> None:
     try:
         import mcp  # noqa: F401
     except ImportError as error:
-        raise ValueError("--mcp needs an extra of gradio; install it with: pip install 'gradio[mcp]'") from error
+        raise ValueError("--mcp needs an extra of gradio; install it with pip install 'gradio[mcp]'.") from error

@@ -25,13 +25,13 @@ from refusion.system.advice import without_options
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
-"""Larger pairs are shrunk before the learned loss looks at them, which takes about 3 GB for each megapixel."""
+"""Larger pairs are scaled down before they are explained, which takes about 3 GB per megapixel."""
 
 MAX_SCORED_MEGAPIXELS = 8.0
-"""Larger results are not scored here; the metrics take about 0.3 GB for each megapixel."""
+"""Larger results are not scored here; the metrics take about 0.3 GB per megapixel."""
 
 OnTick = Callable[[Tick], None]
-"""Told how far a job is, a few times a second."""
+"""Called with the progress of a job, a few times a second."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Settings:
     Attributes:
         task: the task, which has defaults for the rest.
         model: the model.
-        output_range: see `refusion.fuse`; the task's own for a pair or a stack if None, as for the rest.
+        output_range: see `refusion.fuse`; None for the default of the task, which differs for pairs and stacks.
         anchor: likewise.
         chroma: likewise.
     """
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for settings that fuse a pair in the same way."""
+        """Equal for settings that fuse a pair the same way."""
         task = self.task
         own = (self.output_range or task.output_range, self.anchor or task.anchor, self.chroma or task.chroma)
         return (task.name, self.model, *own)
@@ -63,10 +63,10 @@ class Settings:
     def checked(
         cls, models: Models, task: Task, output_range: Any, anchor: Any, chroma: Any, model: Any, revision: Any
     ) -> "Settings":
-        """Settings from what a client sent; the task's own where that is empty.
+        """Check the settings that a client sent; empty ones become the defaults of the task.
 
         Raises:
-            ValueError: something is none of its choices.
+            ValueError: a value is not among its choices.
         """
         wanted = (output_range or None, anchor or None, chroma or None)
         kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
@@ -101,9 +101,9 @@ class Fusing:
         """Fuse uploads, exactly as `refusion fuse` does: a pair in the task's order, or a stack.
 
         Raises:
-            SourceError: an image cannot be used, or they do not belong together.
+            SourceError: an image cannot be used, or the images do not belong together.
             ModelError: the model cannot be loaded.
-            ValueError: the task or a setting does not go with a stack.
+            ValueError: the task or a setting does not apply to stacks.
             CancelledError: the visitor cancelled.
         """
         sources = self._sources(paths)
@@ -116,7 +116,7 @@ class Fusing:
         return replace(fused, notes=tuple(map(without_options, fused.notes)))
 
     def fuse_on_cpu(self, paths: tuple[Path, ...], task: Task) -> api.Fused:
-        """Fuse an example with the settings of its task, beside the queue: it takes less than a second.
+        """Fuse an example with the defaults of its task, bypassing the queue: it takes less than a second.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -126,7 +126,7 @@ class Fusing:
         return replace(fused, notes=tuple(map(without_options, fused.notes)))
 
     def _sources(self, paths: tuple[Path, ...]) -> tuple[PictureSource, ...]:
-        """Decoded images, or the paths of a stack that is too large to be held decoded as a whole."""
+        """Decoded images, or the paths of a stack that is too large to keep decoded in memory."""
         if len(paths) == 2:
             return self.uploads.read_pair(paths)
         facts = self.uploads.check_stack(paths)
@@ -146,10 +146,10 @@ class Fusing:
         )
 
     def scores(self, session: str, task: Task, sources: tuple[Path, Path], fused: Path) -> dict[str, float | None]:
-        """All figures that the pair is large enough for, by name; None where one has no meaning.
+        """All metrics that the pair is large enough for, by name; None where one is undefined.
 
         Raises:
-            SourceError: an image cannot be used, they do not belong together, or are larger than
+            SourceError: an image cannot be used, the images do not belong together, or they are larger than
                 `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
@@ -157,14 +157,14 @@ class Fusing:
         result = self.uploads.read(fused)
         if result.size != first.size:
             raise SourceError(
-                f"The fused picture is {result.size[0]} x {result.size[1]} pixels, but its sources are "
-                f"{first.size[0]} x {first.size[1]}; give the one that belongs to them."
+                f"The fused image is {result.size[0]} x {result.size[1]} pixels, but its sources are "
+                f"{first.size[0]} x {first.size[1]}; give the fused image of these sources."
             )
         _check_scored(result)
         return self.jobs.run(session, _score, task, first, second, result)
 
     def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
-        """The figures that have a meaning for a stack, by name; see `refusion.metrics.stack.score_stack`.
+        """The metrics that are defined for a stack, by name; see `refusion.metrics.stack.score_stack`.
 
         Raises:
             SourceError: an image cannot be used, or is larger than `MAX_SCORED_MEGAPIXELS`.
@@ -181,7 +181,7 @@ class Fusing:
         return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
 
     def explanation(self, session: str, model: ModelChoice, sources: tuple[Path, Path]) -> tuple[Explanation, bool]:
-        """Where the learned loss looked, and whether the pair was shrunk for that.
+        """The weights of the learned loss, and whether the pair was scaled down for them.
 
         Raises:
             SourceError: an image cannot be used, or the two do not belong together.
@@ -213,7 +213,7 @@ def chroma_rules() -> tuple[str, ...]:
 
 
 def shown_image(picture: Picture) -> Image.Image:
-    """An image that every browser shows: what the fusion saw of a source, 8 bits deep."""
+    """An image that every browser can show: a source as the fusion reads it, with 8 bits."""
     return to_image(picture.luminance, picture.chroma, picture.icc_profile)
 
 
@@ -233,8 +233,8 @@ def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
 def _check_scored(picture: Picture) -> None:
     if _megapixels(picture) > MAX_SCORED_MEGAPIXELS:
         raise SourceError(
-            f"The picture has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
-            "here, as the scores take much memory; use `refusion evaluate` on a machine of your own."
+            f"The image has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
+            "here, because scores take much memory; use `refusion evaluate` on a machine of your own."
         )
 
 

@@ -1,4 +1,4 @@
-"""The settings of a tab."""
+"""Settings of a tab."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from refusion.tasks import Task
 
 @dataclass(frozen=True)
 class SettingsPanel:
-    """Inputs for everything about a fusion but the pictures."""
+    """Inputs for all settings of a fusion."""
 
     output_range: gr.Dropdown
     anchor: gr.Dropdown
@@ -22,14 +22,14 @@ class SettingsPanel:
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """In the order in which `Settings.checked` takes them."""
+        """The inputs in the order in which `Settings.checked` takes them."""
         return [self.output_range, self.anchor, self.chroma, self.model, self.revision]
 
 
 def settings_panel(task: Task | None, models: Models) -> SettingsPanel:
-    """Add the settings, folded, with what suits the task chosen; what suits any task is chosen as such."""
+    """Add the settings, folded, with the defaults of the task selected; without a task, each task's own default."""
     rules = texts.colour_rules(task.labels if task else ("first", "second"))
-    own = [] if task else [("What suits the task", "")]
+    own = [] if task else [("Default of the task", "")]
     with gr.Accordion("Settings", open=False, elem_classes="settings"):
         output_range = gr.Dropdown(
             own + [(texts.RANGES[name], name) for name in output_ranges()],

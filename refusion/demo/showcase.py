@@ -1,4 +1,4 @@
-"""Finished examples: fused once, and shown to everybody."""
+"""Finished examples: fused once, and shown to every visitor."""
 
 import os
 import threading
@@ -20,7 +20,7 @@ class Finished:
     """An example and its fused image.
 
     Attributes:
-        paths: the sources, where uploads lie.
+        paths: the sources, copied to the folder for uploads.
         fused: file of the fused image.
         viewer: the viewer as HTML.
         size: width and height in pixels.
@@ -33,7 +33,7 @@ class Finished:
 
 
 class Showcase:
-    """Fuses each example once, with the settings of its task."""
+    """Fuses each example once, with the defaults of its task."""
 
     def __init__(self, fusing: Fusing) -> None:
         self.files = ResultFiles()
@@ -42,18 +42,18 @@ class Showcase:
         self._finished: dict[str, tuple[Finished, list[Path], Example]] = {}
 
     def paths(self, example: Example) -> tuple[Path, ...]:
-        """The sources of an example, copied to where uploads lie."""
+        """The sources of an example, copied to the folder for uploads."""
         folder = str(get_upload_folder())
         copies = tuple(Path(save_file_to_cache(path, folder)) for path in example.paths)
         self.files.written.update(map(str, copies))
         return copies
 
     def example_of(self, paths: tuple[Path, ...]) -> Example | None:
-        """The example that these uploads are, if they are one that was shown."""
+        """The shown example that these uploads belong to, or None."""
         return next((known[2] for known in list(self._finished.values()) if known[0].paths == paths), None)
 
     def prepare(self) -> None:
-        """Finish the first example of each tab before a visitor comes.
+        """Fuse the first example of each tab before the first visit.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -66,7 +66,7 @@ class Showcase:
                 self.finished(example)
 
     def finished(self, example: Example) -> Finished:
-        """An example with its result; the first time it is fused, which takes less than a second.
+        """An example with its result; it is fused on the first call, which takes less than a second.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -76,7 +76,7 @@ class Showcase:
             known = self._finished.get(example.name)
             if known is not None and all(file.is_file() for file in known[1]):
                 for file in known[1]:
-                    os.utime(file)  # Files are removed when they are old.
+                    os.utime(file)  # Gradio removes old files.
                 return known[0]
             before = set(self.files.written)
             task = get_task(example.task)

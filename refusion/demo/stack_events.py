@@ -25,7 +25,7 @@ from refusion.tasks import get_task
 
 @dataclass(frozen=True)
 class StackResult:
-    """What the last fusion of a visitor came from and went to."""
+    """Inputs and outputs of a visitor's last fusion of a stack."""
 
     paths: tuple[Path, ...]
     fused: Path
@@ -35,7 +35,7 @@ class StackResult:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for results that look the same."""
+        """Equal for results with the same sources and settings."""
         return (self.paths, self.settings.key)
 
 
@@ -47,7 +47,7 @@ class StackEvents:
         self._examples = {example.name: example for example in example_stacks()}
 
     def check(self, task: Any, stack: Any, *settings_and_result: Any) -> list[Any]:
-        """Say what is known of the stack, and whether the result is still its own: note, thumbnails, status."""
+        """Check the stack, and whether the result still matches it; returns the note, thumbnails and status."""
         *settings, result = settings_and_result
         try:
             paths = [stored_path(upload, "uploaded") for upload in stack or []]
@@ -71,7 +71,7 @@ class StackEvents:
         return [notes.good(said), shown, status]
 
     def move(self, stack: Any, event: gr.EventData) -> Any:
-        """The stack in the order that the visitor gave it."""
+        """Return the stack in the order that the visitor gave it."""
         try:
             return moved(stack, told(event, "order"))
         except SourceError:
@@ -122,21 +122,21 @@ class StackEvents:
         result: StackResult | None,
         request: gr.Request,
     ) -> str:
-        """Stop what this visitor has running; returns the status."""
+        """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
         status = self.check(task, stack, output_range, anchor, chroma, model, revision, result)[2]
         return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
     def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
-        """The example that was pressed, with its result."""
+        """Show the selected example with its result."""
         return self._example(self._examples.get(str(told(event, "name"))), open_tab)
 
     def opened(self, result: StackResult | None, open_tab: str) -> list[Any]:
-        """The first example when the tab is opened, unless there is a result."""
+        """Show the first example when the tab is opened, unless there is a result."""
         return self._example(next(iter(self._examples.values()), None) if result is None else None, open_tab)
 
     def scores(self, result: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
-        """The scores of the last result, as a table."""
+        """Return the scores of the last result as an HTML table."""
         if result is None:
             return notes.good("Fuse a stack first.")
         progress(0, desc="Scoring")
@@ -178,21 +178,21 @@ class StackEvents:
     def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
         own = self._fusing.models.own(result.settings.task)
         changed = link.changed_settings(result.settings, own)
-        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of stacks"
+        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "defaults for stacks"
         there = f" [Link to this example](?task=stack&example={example.name})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
             f"settings: {settings}.{there}\n\n"
-            "The same on a machine of your own:\n\n"
+            "The same on the command line:\n\n"
             f"```sh\n{link.command([path.name for path in result.paths], result.settings, own)}\n```"
         )
 
 
 def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(paths) < 3:
-        raise SourceError("A stack has three images or more; add them here, or use the tab of the task for two.")
+        raise SourceError("A stack has at least three images; add more, or use the tab of the task for two.")
     if len(paths) > MAX_FRAMES:
-        raise SourceError(f"These are {len(paths)} images, but a stack has at most {MAX_FRAMES}; choose fewer.")
+        raise SourceError(f"There are {len(paths)} images, but a stack has at most {MAX_FRAMES}; choose fewer.")
     if len(set(paths)) < len(paths):
         raise SourceError("The same file is in the stack twice; remove one of the two.")
     return paths

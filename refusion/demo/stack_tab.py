@@ -1,4 +1,4 @@
-"""The tab for stacks: three or more images of one scene in, one out."""
+"""The tab for stacks: fuses three or more images of one scene into one."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
         f"Three to {MAX_FRAMES} photographs from a tripod: a focus stack, or an exposure bracket.", elem_classes="lead"
     )
     if not ready:
-        gr.Markdown("This version comes without the weights for that, so nothing can be fused here yet.")
+        gr.Markdown("This version comes without weights for stacks, so nothing can be fused here yet.")
         return
     examples = example_stacks()
     with gr.Row(elem_classes="work"):
@@ -42,7 +42,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
             panel = settings_panel(None, fusing.models)
             gr.HTML(
                 '<p class="credit">The result is named after the first image; otherwise the order does not matter. All '
-                f"must match pixel for pixel. {formats()} are read.</p>",
+                f"images must match pixel for pixel. Formats: {formats()}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-stack"):

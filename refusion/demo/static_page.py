@@ -1,4 +1,4 @@
-"""The static page, which fuses in the visitor's browser, put together from this checkout: see space/static."""
+"""Assembles the static page, which fuses in the visitor's browser, from this checkout; see space/static."""
 
 import hashlib
 import json
@@ -20,32 +20,32 @@ from refusion.tasks import TASKS, Task
 from refusion.version import __version__
 
 _NOT_KEPT = ("README.md", "sw.js", "ort.webgpu", "asyncify")
-"""Parts of the names of files that a browser need not hold in advance."""
+"""Parts of the names of files that the service worker does not cache."""
 
 
 def assemble_static_page(folder: Path) -> list[str]:
-    """Write everything that the page needs into a folder that any web server can serve.
+    """Write everything that the page needs to a folder that any web server can serve.
 
     Args:
-        folder: made if it is not there; must be empty.
+        folder: an empty folder; created if missing.
 
     Returns:
         The names of the bundled models.
 
     Raises:
         ValueError: the folder is not empty, or the page was not built.
-        ModelError: no weights came with this version, or they were changed.
+        ModelError: this version comes without weights, or they were changed.
         OSError: the folder cannot be written.
     """
     check_empty(folder)
     built = next((f for f in resource_folders("space/static/dist") if (f / "index.html").is_file()), None)
     if built is None:
         raise ValueError(
-            "The static page is not built here; in a checkout, run `npm ci && npm run build` in space/static first."
+            "The static page has not been built; in a checkout, run `npm ci && npm run build` in space/static first."
         )
     tasks = [task for task in TASKS.values() if bundled_folder(task.model) is not None]
     if not tasks:
-        raise ModelError("No weights came with this version, and a page without any fuses nothing.")
+        raise ModelError("This version comes without weights, and the page cannot fuse without them.")
     shutil.copytree(built, folder, dirs_exist_ok=True)
     for task in tasks:
         (folder / "models" / task.model).mkdir(parents=True)
@@ -62,12 +62,12 @@ def assemble_static_page(folder: Path) -> list[str]:
 
 
 def _rendered(task: Task) -> list[Example]:
-    """The example of a task that this project renders itself, if it came along."""
+    """The example of a task that was rendered for this project, if installed."""
     return [example for example in example_pairs(task.name) if example.name == task.name]
 
 
 def _page(tasks: list[Task]) -> dict[str, Any]:
-    """What space/static/src/page.ts describes."""
+    """The data that space/static/src/page.ts describes."""
     return {
         "version": __version__,
         "introduction": texts.INTRODUCTION,
@@ -107,7 +107,7 @@ def _task(task: Task) -> dict[str, Any]:
 
 
 def _list_files(folder: Path) -> None:
-    """Write files.js: what the service worker keeps, and a version that changes with it."""
+    """Write files.js: the files that the service worker caches, and a version that changes with them."""
     kept, digest = [], hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()

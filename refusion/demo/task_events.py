@@ -22,10 +22,10 @@ from refusion.hub.errors import ModelError
 from refusion.tasks import TASKS, Task
 
 QUICK = 2.0
-"""Seconds up to which a pair is fused again by itself when something changes."""
+"""Expected seconds up to which a pair is fused again automatically when something changes."""
 
 LONG = 5.0
-"""Expected seconds from which a visitor sees the time before starting."""
+"""Expected seconds from which the time is shown before fusing."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Result:
         paths: the sources.
         fused: the file of the fused image.
         settings: how it was fused.
-        token: another one for every result.
-        notes: what a person should know about it, as sentences.
+        token: unique token of this result.
+        notes: remarks on the result, as sentences.
     """
 
     paths: tuple[Path, Path]
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for results that look the same."""
+        """Equal for results with the same sources and settings."""
         return (self.paths, self.settings.key)
 
 
@@ -60,7 +60,7 @@ class TaskEvents:
         self._showcase, self._panel = showcase, panel
         self._examples = {example.name: example for example in example_pairs(task.name)}
 
-    # ------------------------------------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------------------------------------ checking
 
     def check(
         self,
@@ -73,10 +73,10 @@ class TaskEvents:
         revision: Any,
         result: Result | None,
     ) -> list[Any]:
-        """Say what is known of the inputs, and whether the result on the page is still theirs.
+        """Check the inputs, and whether the result on the page still matches them.
 
         Returns:
-            Note, status, and what is to be fused without being asked for.
+            The note, the status, and a key that starts the fusion of a small pair.
         """
         said, found = [], []
         for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True)):
@@ -113,7 +113,7 @@ class TaskEvents:
         if result is None:
             return notes.good("Nothing is fused yet.")
         if soon:
-            return notes.stale("Fusing again, because something has changed …")
+            return notes.stale("Fusing again, because the inputs have changed …")
         return notes.stale(STALE)
 
     # ------------------------------------------------------------------------------------------------ fusing
@@ -131,7 +131,7 @@ class TaskEvents:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> list[Any]:
-        """Fuse and show; returns the note and the panel."""
+        """Fuse the pair and show it; returns the note and the panel."""
         try:
             first, second = self._task.labels
             paths = stored_path(a, first, 0), stored_path(b, second, 1)
@@ -174,13 +174,13 @@ class TaskEvents:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> list[Any]:
-        """Fuse without being asked for, unless the result is that of the inputs already."""
+        """Fuse automatically, unless the result already matches the inputs; returns the note and the panel."""
         settings = (output_range, anchor, chroma, model, revision)
         try:
             paths = stored_path(a, self._task.labels[0], 0), stored_path(b, self._task.labels[1], 1)
             key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key)
         except (SourceError, ValueError):
-            return [gr.skip(), *self._panel.keep()]  # The note says what is wrong.
+            return [gr.skip(), *self._panel.keep()]  # `check` has written the note.
         if result is not None and result.key == key:
             return [gr.skip(), *self._panel.keep()]
         return self.fuse(a, b, *settings, open_tab, request, progress)
@@ -197,7 +197,7 @@ class TaskEvents:
         result: Result | None,
         request: gr.Request,
     ) -> str:
-        """Stop what this visitor has running; returns the status."""
+        """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
         status = self.check(a, b, output_range, anchor, chroma, model, revision, result)[1]
         return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
@@ -205,12 +205,12 @@ class TaskEvents:
     # ------------------------------------------------------------------------------------------------ examples
 
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
-        """The example that was pressed, with its result."""
+        """Show the selected example with its result."""
         example = self._examples.get(str(told(event, "name")))
         return self._example(example, {}, open_tab, request, address=True)
 
     def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
-        """The first example when the tab is opened, unless there is a result or `arrived` sees to it."""
+        """Show the first example when the tab is opened, unless there is a result or `arrived` handles it."""
         asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
         first = (
             None if asked.tab == self._task.name or result is not None else next(iter(self._examples.values()), None)
@@ -220,7 +220,7 @@ class TaskEvents:
         return self._example(first, {}, open_tab, request, address=not elsewhere)
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
-        """What the address of the page asks for, or the first example, if the page opens with this tab."""
+        """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
         asked = link.read_query(dict(request.query_params))
         if asked.tab != self._task.name:
             return self._example(None, {}, open_tab, request, address=False)
@@ -231,7 +231,7 @@ class TaskEvents:
     def _example(
         self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request, *, address: bool
     ) -> list[Any]:
-        """Sources, settings, note, credit, panel and what to fuse for an example; nothing changes if it is None."""
+        """Sources, settings, note, credit, panel and the key to fuse for an example; no change if it is None."""
         if example is None:
             return [gr.skip()] * (10 + len(self._panel.outputs))
         task = self._task
@@ -275,7 +275,7 @@ class TaskEvents:
         names = (result.paths[0].name, result.paths[1].name)
         root = str(request.headers.get("origin") or "http://127.0.0.1:7860")
         changed = link.changed_settings(result.settings, self._own)
-        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of the task"
+        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "defaults of the task"
         return (
             f"{size[0]} x {size[1]} pixels, model `{result.settings.model.name}`, settings: {settings}. "
             f"[{what}]({address})\n\n"
@@ -285,7 +285,7 @@ class TaskEvents:
     # ------------------------------------------------------------------------------------------------ below
 
     def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
-        """The scores of the last result, as a table."""
+        """Return the scores of the last result as an HTML table."""
         if result is None:
             return notes.good("Fuse a pair first.")
         progress(0, desc="Scoring")
@@ -297,10 +297,10 @@ class TaskEvents:
             return notes.bad(expired(error))
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
-        """Show the weights of the learned loss for the last result."""
+        """Return the weights of the learned loss for the last result as HTML."""
         if result is None:
             return notes.good("Fuse a pair first.")
-        progress(0, desc="Asking the learned loss")
+        progress(0, desc="Computing the weights of the loss")
         try:
             explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths)
         except CancelledError:

@@ -1,4 +1,4 @@
-"""The tab of one task: two images on the left, the fused one on the right."""
+"""The tab of one task: two images on the left, the fused image on the right."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ ORDER = ("First", "Second")
 
 @dataclass(frozen=True)
 class TaskInputs:
-    """Inputs of a tab that an endpoint takes too."""
+    """Inputs of a tab, shared with the endpoint of the task."""
 
     a: gr.Image
     b: gr.Image
@@ -35,7 +35,7 @@ def task_tab(
     """Fill the tab of a task.
 
     Returns:
-        The inputs, or None where there are no weights for the task.
+        The inputs, or None if there are no weights for the task.
     """
     gr.Markdown(texts.lead(task), elem_classes="lead")
     if not fusing.models.ready(task):

@@ -5,68 +5,68 @@ from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
 
-INTRODUCTION = "Two aligned images of one scene in, one image out that keeps what matters in both."
+INTRODUCTION = "Fuse two aligned images of one scene into a single image that keeps what matters in both."
 
 SETTINGS = {
     "output_range": ("Range of the grey levels", "How dark and how bright the fused image gets."),
-    "anchor": ("Tie to the sources", "How closely its grey levels follow the sources."),
+    "anchor": ("Anchor to the sources", "How closely its grey levels follow the sources."),
     "chroma": ("Colour", "Where its colour comes from."),
 }
-"""The label of each setting and what it is about."""
+"""Label and description of each setting."""
 
 RANGES = {
     "sources": "Keep the range of the sources",
     "contrast": f"Raise the contrast ({CONTRAST:g} times)",
     "robust": "Full range, except for outliers",
     "stretch": "Stretch from black to white",
-    "network": "Leave as the network gives it",
+    "network": "Leave the network output unchanged",
 }
 
 ANCHORS = {
     "guided": "Follow both sources locally",
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
-    "none": "Do not tie it to the sources",
+    "none": "No anchor",
     "detail": "Follow both sources locally, keep bright detail",
 }
 
 _LEADS = {
     "ir-vis": "People and hot objects from the infrared, texture and lettering from the visible.",
-    "medical": "What CT, PET or SPECT shows, on the tissue of the MRI. Not for diagnosis.",
-    "multi-focus": "One photograph focused near, one focused far: sharp in both.",
-    "multi-exposure": "A dark photograph that keeps the lights, a bright one that keeps the shadows: detail in both.",
+    "medical": "The content of CT, PET or SPECT, on the tissue structure of the MRI. Not for diagnosis.",
+    "multi-focus": "One photograph focused near and one focused far, fused into one that is sharp everywhere.",
+    "multi-exposure": "A dark and a bright photograph, fused into one with detail in highlights and shadows.",
 }
 
 _ADVICE = {
-    "ir-vis": "Take a thermal or near-infrared image and an ordinary photograph from the same spot.",
-    "medical": "Take two registered slices of one patient: a CT, PET or SPECT slice and an MRI slice.",
-    "multi-focus": "Take both photographs from a tripod. For three and more there is the tab Stack.",
-    "multi-exposure": "Take both photographs from a tripod. For three and more there is the tab Stack.",
+    "ir-vis": "Use a thermal or near-infrared image and an ordinary photograph taken from the same spot.",
+    "medical": "Use two registered slices of one patient: a CT, PET or SPECT slice and an MRI slice.",
+    "multi-focus": "Take both photographs from a tripod. For three or more, use the Stack tab.",
+    "multi-exposure": "Take both photographs from a tripod. For three or more, use the Stack tab.",
 }
 
 _FIGURES = {
-    "EN": "bits of information in the grey levels",
-    "SD": "contrast: how far grey levels lie from their mean",
-    "SF": "how quickly rows and columns change",
-    "AG": "mean steepness of edges",
+    "EN": "entropy of the grey levels, in bits",
+    "SD": "contrast: standard deviation of the grey levels",
+    "SF": "spatial frequency: how much neighbouring pixels differ",
+    "AG": "average gradient: how steep edges are",
     "MI": "information shared with the sources",
     "CC": "mean correlation with the sources",
-    "SCD": "how well the difference to one source shows the other",
+    "SCD": "how well the difference from one source matches the other",
     "VIF": "visual information kept from the sources",
     "Qabf": "edges of the sources that are kept",
     "SSIM": "structure shared with the sources",
-    "sharp": "how much of what is sharp in one source only stays sharp",
-    "agree": "grey levels by which the picture changes what both sources agree on",
-    "heat": "how much of their contrast hot objects keep",
-    "bright": "how bright the brightest parts of the visible picture stay",
-    "MEF-SSIM": "local contrast and structure of the better exposed source",
-    "border": "step at the border relative to the inside; 1 is none",
+    "sharp": "sharpness kept where one source only is sharp",
+    "agree": "change in grey levels where both sources agree",
+    "heat": "contrast of hot objects that is kept",
+    "bright": "brightness kept in the brightest parts of the visible image",
+    "MEF-SSIM": "local contrast and structure kept from the better exposed source",
+    "border": "step at the border relative to the interior; 1 means none",
     "background": "grey level where both sources are black",
 }
 
 
 def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
-    """The colour rules in words, for what the two sources are called."""
+    """Descriptions of the colour rules, with the labels of the two sources."""
     first, second = labels
     return {
         "a": f"From the {first} image",
@@ -85,11 +85,11 @@ def lead(task: Task) -> str:
 def advice(task: Task) -> str:
     """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
-    return f'<p class="credit">{how} The two must match pixel for pixel. {formats()} are read.</p>'
+    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {formats()}.</p>'
 
 
 def meaning(figure: str) -> str:
-    """Short description of a figure."""
+    """Short description of a metric."""
     return _FIGURES.get(figure, "")
 
 
@@ -108,25 +108,25 @@ def about() -> str:
 ## Limits
 
 - The two images must match pixel for pixel; nothing is aligned.
-- A fused image is made for looking at. It is not for diagnosis, nor for anything that somebody's safety depends on.
-- Scores tell how much of the sources is kept by one definition or another; none of them sees as a person does.
-- Uploads and results are removed after an hour, and nobody else is shown them.
+- Fused images are for viewing: not for diagnosis, nor where anyone's safety depends on them.
+- Each score measures by its own definition how much of the sources is kept; none replaces looking at the image.
+- Uploads and results are removed after an hour, and are not shown to anyone else.
 
 ## From a program
 
-Below the result of a pair stands the program that makes it, below that of a stack the command. The footer's *Use via
-API* lists the endpoints. On a machine of your own, `refusion fuse` writes the same image, pixel for pixel, without
-these limits on size; with two folders in place of two files it fuses a batch.
+Below the result of a pair is the program that computes it; below that of a stack, the command. *Use via API* in the
+footer lists the endpoints. On a machine of your own, `refusion fuse` writes the same image, pixel for pixel, without
+these limits on size; given two folders instead of two files, it fuses a batch.
 
 ## Examples
 
-They are rendered for this project, or freely licensed; below the thumbnails stand the origin and licence of the one
-that is shown.
+The examples are rendered for this project or freely licensed. The origin and licence of the current one are below the
+thumbnails.
 
 ## Citation
 
-The method is that of [ReFusion]({PAPER_URL}); this is an independent open implementation with its own training and its
-own weights, so it is no product of the paper's authors.
+The method is [ReFusion]({PAPER_URL}). This is an independent open implementation with its own training and weights; it
+is not by the authors of the paper.
 
 ```bibtex
 {CITATION}
@@ -139,21 +139,21 @@ refusion {__version__}. Code: Apache-2.0. Weights: {licence}.
 METHOD = """
 ## The method
 
-Two sources go through a fusion network that keeps every pixel in its place. What the fused image should keep is not
-fixed by hand: a second network proposes, at every pixel, how much the brightness (w) and the edges (v) of each source
-count. A third network reconstructs both sources from the fused image, and how well it does is the measure by which the
-proposals are learned. All three are trained in turns; afterwards only the fusion network is needed.
+A fusion network turns two sources into one image of the same size. What the fused image should keep is not designed by
+hand: a second network proposes, for every pixel, how much the brightness (w) and the edges (v) of each source count. A
+third network reconstructs both sources from the fused image, and the proposals are trained so that it reconstructs them
+well. The three are trained in turns; afterwards only the fusion network is needed.
 """
 
-# Drawn in the colour of the text, so that it is right in the light and in the dark; once wide and once tall.
+# Drawn in the text colour, so that it works in light and dark mode; once wide and once tall.
 _DRAWN = 'fill="none" stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15"'
 
 METHOD_FIGURE = f"""
 <figure class="method"><svg class="wide" viewBox="0 0 760 262" role="img" aria-labelledby="method-title" {_DRAWN}>
-<title id="method-title">Sources A and B go into the fusion network, which gives the fused image, and into the loss
-proposal network, which gives the weights w and v of the loss that the fusion network is trained with. The
-reconstruction network reconstructs A and B from the fused image, and how well it can teaches the loss proposal
-network.</title>
+<title id="method-title">Sources A and B go into the fusion network, which outputs the fused image, and into the loss
+proposal network, which outputs the weights w and v of the loss that the fusion network is trained with. The
+reconstruction network reconstructs A and B from the fused image, and the quality of the reconstruction trains the loss
+proposal network.</title>
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
 <path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker></defs>
 <g><rect x="8" y="20" width="60" height="34" rx="6"/><rect x="8" y="66" width="60" height="34" rx="6"/>
@@ -184,7 +184,7 @@ network.</title>
 <text x="46" y="384">A again</text><text x="134" y="384">B again</text><text x="269" y="113">loss proposal</text>
 <text x="269" y="205">w and v</text><text x="180" y="246">the loss</text><text x="250" y="288">teaches</text></g>
 </svg>
-<figcaption>Solid: what is computed from A and B. Dashed: what the loss proposal learns from.</figcaption></figure>
+<figcaption>Solid: computed from A and B. Dashed: the training signal of the loss proposal.</figcaption></figure>
 """
 
 

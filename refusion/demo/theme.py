@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-# Fonts of the reader's own system, so that no page asks a font server for one.
+# System fonts, so that the page needs no font server.
 THEME = gr.themes.Soft(
     primary_hue=gr.themes.colors.blue,
     secondary_hue=gr.themes.colors.orange,
@@ -13,7 +13,7 @@ THEME = gr.themes.Soft(
     font=("system-ui", "sans-serif"),
     font_mono=("ui-monospace", "monospace"),
 ).set(
-    # A shade darker than the theme has them, so that the text on and in them can be read by everybody.
+    # A shade darker than in the theme, for enough contrast between text and background.
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_dark="*primary_600",
     button_primary_background_fill_hover="*primary_700",

@@ -1,4 +1,4 @@
-"""Small pictures of many uploads, whose order can be changed by dragging, by touch and by keys."""
+"""Thumbnails of many uploads, which can be reordered by mouse, touch or keyboard."""
 
 import base64
 import io
@@ -18,16 +18,16 @@ SIDE = 120
 """Longest side of a thumbnail in pixels."""
 
 MOST = 24
-"""How many are drawn; more would take long to decode."""
+"""How many thumbnails are shown; more would take long to decode."""
 
 
 def thumbnails_input() -> gr.HTML:
-    """A row of thumbnails; its event ``move`` carries ``order``, the old indices in the new order."""
+    """Return a row of thumbnails; its event ``move`` carries ``order``, the old indices in the new order."""
     return gr.HTML("", js_on_load=asset("thumbnails.js"), elem_classes="thumbnails-box")
 
 
 def thumbnails_html(paths: list[Path], uploads: Uploads) -> str:
-    """The thumbnails as HTML; one that cannot be read says so."""
+    """The thumbnails as HTML; a file that cannot be read is marked as such."""
     if not paths:
         return ""
     items = "".join(_item(index, path, len(paths), uploads) for index, path in enumerate(paths[:MOST]))
@@ -40,7 +40,7 @@ def moved(uploads: Any, order: Any) -> list[str]:
 
     Args:
         uploads: the files as the browser sends them.
-        order: the old indices in the new order; what is none of them is left out, and what is missing stays last.
+        order: the old indices in the new order; invalid ones are ignored, and files that it omits stay at the end.
 
     Raises:
         SourceError: one of them is not an upload.

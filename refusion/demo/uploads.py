@@ -1,4 +1,4 @@
-"""What visitors upload: checked before it is decoded, read, and refused in sentences."""
+"""Uploads of visitors: checked before they are decoded, and read; errors are sentences."""
 
 import filecmp
 import threading
@@ -15,20 +15,20 @@ from refusion.images import Picture, PictureError, read_picture
 from refusion.system.advice import without_options
 
 _HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
-"""Formats whose header is looked at here for the size; `read_picture` decides what is read."""
+"""Formats whose size is read from the header here; `read_picture` decides which formats are read."""
 
 _SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
-"""What browsers show."""
+"""Suffixes of the formats that browsers show."""
 
 KEPT_MEGAPIXELS = 16.0
-"""How much of what was decoded last is kept; about 12 MB for each megapixel in colour."""
+"""Megapixels of decoded images that are kept in memory; about 12 MB per megapixel in colour."""
 
 KEPT_FACTS = 1000
-"""Of how many uploads the size is remembered."""
+"""Number of uploads whose size is remembered."""
 
 
 class SourceError(PictureError):
-    """An upload cannot be used; `side` is 0 or 1 for the first or second picture, None for the pair."""
+    """An upload cannot be used; `side` is 0 or 1 for the first or second image, None for the pair."""
 
     def __init__(self, message: str, side: int | None = None) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class SourceError(PictureError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said about a picture next to its input."""
+    """Facts about an image that are shown next to its input."""
 
     size: tuple[int, int]
     colour: bool
@@ -49,25 +49,25 @@ class Facts:
 
 
 def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
-    """The path under which the server stored an upload. What a client merely names is never opened.
+    """The path under which the server stored an upload. A path that a client merely names is never opened.
 
     Args:
         upload: file data as the browser or a client sends it.
-        label: what the picture is called.
-        side: for the error.
+        label: label of the image, for the error.
+        side: side of the image, for the error.
 
     Raises:
         SourceError: nothing was uploaded, or the path is outside the folder for uploads.
     """
     if not upload:
-        raise SourceError(f"The {label} picture is missing; a pair is two pictures, so add it and fuse again.", side)
+        raise SourceError(f"The {label} image is missing; a pair needs two images, so add it and fuse again.", side)
     given = upload.get("path") if isinstance(upload, dict) else None
     if not isinstance(given, str) or "\0" in given:
-        raise SourceError(f"The {label} picture did not arrive as an uploaded file; upload it again.", side)
+        raise SourceError(f"The {label} image did not arrive as an uploaded file; upload it again.", side)
     path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
     if not (path.is_relative_to(folder) and path.is_file()):
         raise SourceError(
-            f"The {label} picture is not among the files that were uploaded here (they are kept for an hour); "
+            f"The {label} image is not among the files that were uploaded here (they are kept for an hour); "
             "upload it again.",
             side,
         )
@@ -75,7 +75,7 @@ def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
 
 
 class Uploads:
-    """Reads stored uploads; the last ones are kept decoded, so that looking at one and fusing it decodes it once.
+    """Reads stored uploads; the last ones are kept decoded, so that showing and fusing one decodes it once.
 
     Args:
         options: the limits.
@@ -84,16 +84,16 @@ class Uploads:
     def __init__(self, options: DemoOptions) -> None:
         self.options = options
         self._lock = threading.Lock()
-        # The folder that a file is stored in is named by its content, so a path stands for the same image for ever.
+        # The folder of a file is named by its content, so a path always stands for the same image.
         self._pictures: OrderedDict[Path, Picture] = OrderedDict()
         self._facts: OrderedDict[Path, Facts] = OrderedDict()
 
     def read(self, path: Path, side: int | None = None) -> Picture:
-        """Read a stored upload; size in bytes and pixels are checked before it is decoded.
+        """Read a stored upload; its size in bytes and pixels is checked before it is decoded.
 
         Raises:
-            SourceError: it is too large, or no image that can be read.
-            FileNotFoundError: it was removed meanwhile.
+            SourceError: it is too large, or not an image that can be read.
+            FileNotFoundError: it has been removed.
         """
         with self._lock:
             if path in self._pictures:
@@ -119,10 +119,10 @@ class Uploads:
         return first, second
 
     def facts(self, path: Path, side: int | None = None) -> Facts:
-        """What is said about a stored upload next to its input.
+        """The facts about a stored upload that are shown next to its input.
 
         Raises:
-            SourceError: it is too large, or no image that can be read.
+            SourceError: it is too large, or not an image that can be read.
         """
         with self._lock:
             found = self._facts.get(path)
@@ -132,10 +132,10 @@ class Uploads:
         return found
 
     def check_stack(self, paths: tuple[Path, ...]) -> Facts:
-        """Check that all images of a stack can be read and have one size, and return the facts of the first.
+        """Check that all images of a stack can be read and have the same size, and return the facts of the first.
 
         Raises:
-            SourceError: an image cannot be read, or has another size than the first.
+            SourceError: an image cannot be read, or its size differs from that of the first.
         """
         first = self.facts(paths[0])
         for path in paths[1:]:
@@ -150,8 +150,8 @@ class Uploads:
 def _decode(path: Path, options: DemoOptions, side: int | None) -> Picture:
     if path.stat().st_size > options.max_file_mb * 1_000_000:
         raise SourceError(
-            f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb}; "
-            f"save it smaller, or {_ELSEWHERE}.",
+            f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb} "
+            f"MB; save it smaller, or {_ELSEWHERE}.",
             side,
         )
     _check_header(path, options, side)
@@ -166,7 +166,7 @@ def _megapixels(picture: Picture) -> float:
 
 
 def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
-    """Check what can be wrong with a pair of good pictures.
+    """Check that two readable images belong together.
 
     Raises:
         SourceError: the sizes differ, or both are the same file.
@@ -174,23 +174,23 @@ def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple
     if sizes[0] != sizes[1]:
         (width_a, height_a), (width_b, height_b) = sizes
         raise SourceError(
-            f"The two pictures must match pixel for pixel, but {paths[0].name} is {width_a} x {height_a} and "
+            f"The two images must match pixel for pixel, but {paths[0].name} is {width_a} x {height_a} and "
             f"{paths[1].name} is {width_b} x {height_b} (width x height): register them, then crop or scale one to "
             "the size of the other."
         )
     if paths[0] == paths[1] or filecmp.cmp(*paths, shallow=False):
         raise SourceError(
-            f"Both pictures are the same file ({paths[0].name}), so there is nothing to fuse; replace one of them by "
-            "the other picture of the scene."
+            f"Both images are the same file ({paths[0].name}), so there is nothing to fuse; replace one of them with "
+            "the other image of the scene."
         )
 
 
 def describe(path: Path, facts: Facts) -> str:
-    """What to say about an upload."""
+    """Description of an upload, in a sentence or two."""
     width, height = facts.size
     said = f"{path.name}: {width} x {height} pixels, {'colour' if facts.colour else 'grey'}."
     if path.suffix.lower() not in _SHOWN:
-        said += " Browsers do not show this format; it is fused all the same."
+        said += " Browsers cannot show this format, but it can be fused."
     return said
 
 
@@ -205,7 +205,7 @@ def _check_header(path: Path, options: DemoOptions, side: int | None) -> None:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SourceError(f"{path.name} has far too many pixels; {limit}.", side) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, EOFError):
-        return  # `read_picture` has a sentence for each of these.
+        return  # `read_picture` has a message for each of these.
     if width * height > options.max_megapixels * 1e6:
         raise SourceError(
             f"{path.name} is {width} x {height} pixels ({width * height / 1e6:.3g} megapixels), but {limit}.", side

@@ -1,26 +1,26 @@
-"""The viewer: a fused image and its sources, one over the other, with a divider between them.
+"""The viewer: a fused image over one of its sources, with a divider between them.
 
-Gradio's ImageSlider moves with a pointer only and shows one source; here keys move the divider too, the source can be
-chosen, and both images are enlarged in step. What it does in the browser is in assets/viewer.js.
+Gradio's ImageSlider works with a pointer only and shows one source. Here keys move the divider too, the source can be
+chosen, and both images zoom in step. Its script is assets/viewer.js.
 """
 
 from html import escape
 
 
 def empty_viewer(poster: str) -> str:
-    """What is in the place of the viewer until there is a result: a small image, or only a sentence."""
+    """Placeholder of the viewer until there is a result: a small image, if given, and a sentence."""
     image = f'<img src="{escape(poster)}" alt="">' if poster else ""
-    return f'<div class="viewer empty">{image}<p>The fused image comes here.</p></div>'
+    return f'<div class="viewer empty">{image}<p>The fused image will appear here.</p></div>'
 
 
 def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tuple[int, int]) -> str:
     """The viewer as HTML.
 
     Args:
-        group: name of the choice between the sources, unique on the page.
+        group: name of the radio group that selects the source, unique on the page.
         sources: label and address of each source.
         fused: address of the fused image.
-        size: width and height in pixels, so that nothing jumps when the images arrive.
+        size: width and height in pixels, so that the layout does not shift while the images load.
     """
     width, height = size
     images = "".join(

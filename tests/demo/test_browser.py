@@ -321,7 +321,7 @@ def test_a_mismatch_stays_written_until_it_is_mended(visit, small_pair, tmp_path
     fuse(panel)
     page.locator(".toast-body").get_by_text("must match pixel for pixel").first.wait_for()
     panel.get_by_role("button", name="Settings").click()
-    panel.get_by_role("combobox", name="Tie to the sources").click()
+    panel.get_by_role("combobox", name="Anchor to the sources").click()
     page.get_by_role("option", name="Keep between the sources").click()
     page.wait_for_timeout(1000)
     assert sentence.is_visible()
@@ -339,7 +339,7 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_in_a_toast(visit, tmp_pa
     panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first.wait_for()
     panel.get_by_role("button", name="Remove Image").first.click()
     fuse(panel)
-    page.locator(".toast-body").get_by_text("The infrared picture is missing").wait_for()
+    page.locator(".toast-body").get_by_text("The infrared image is missing").wait_for()
     assert "Traceback" not in page.content()
 
 
@@ -420,7 +420,7 @@ def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel.get_by_role("button", name="Clear").click()
     panel.locator(".thumbnails").wait_for(state="hidden")
     files_of(panel, "All images").set_input_files(small_pair)
-    panel.get_by_role("alert").get_by_text("A stack has three images or more").wait_for()
+    panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
     panel.get_by_role("button", name="Clear").click()
     panel.get_by_role("alert").wait_for(state="hidden")
 
@@ -446,7 +446,7 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
 
     files_of(panel, "First of each pair").set_input_files([lone])
     files_of(panel, "Second of each pair").set_input_files(lists[1])
-    panel.get_by_role("alert").get_by_text("alone.png: There is no visible image of this name").wait_for()
+    panel.get_by_role("alert").get_by_text("alone.png: There is no visible image with this name").wait_for()
     panel.get_by_role("button", name="Clear").first.click()
     files_of(panel, "First of each pair").set_input_files(lists[0])
     panel.get_by_text("3 pairs.").wait_for()

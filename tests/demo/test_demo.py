@@ -200,13 +200,13 @@ def test_two_sizes_are_refused_with_both(client, pair, tmp_path):
 
 @needs_weights
 def test_a_missing_picture_is_named(client, pair):
-    assert "infrared picture is missing" in refusal(client, None, pair[1])
-    assert "visible picture is missing" in refusal(client, pair[0], None)
+    assert "infrared image is missing" in refusal(client, None, pair[1])
+    assert "visible image is missing" in refusal(client, pair[0], None)
 
 
 @needs_weights
 def test_the_same_file_twice_is_refused(client, pair):
-    assert "Both pictures are the same file" in refusal(client, pair[0], pair[0])
+    assert "Both images are the same file" in refusal(client, pair[0], pair[0])
 
 
 @needs_weights
@@ -357,7 +357,7 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
         assert zipped.testzip() is None
         failed = zipped.read("failed.txt").decode()
         zipped.extractall(tmp_path / "out")
-    assert "alone.png: There is no visible image of this name" in failed
+    assert "alone.png: There is no visible image with this name" in failed
     assert "torn: torn.png cannot be decoded" in failed
     assert_same_picture(
         tmp_path / "out/street_fused.png",
@@ -372,7 +372,7 @@ def test_a_batch_matches_by_place(tmp_path):
     seconds = [tmp_path / name for name in ("z.png", "y.png")]
     batch = match(firsts, seconds, TASKS["medical"], by_place=True)
     assert batch.pairs == [("a", (firsts[0], seconds[0])), ("a_2", (firsts[1], seconds[1]))]
-    assert batch.failed == [("c.png", "There is no MRI image at its place.")]
+    assert batch.failed == [("c.png", "There is no MRI image at this position.")]
 
 
 @needs_weights

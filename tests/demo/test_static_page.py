@@ -192,7 +192,7 @@ def test_settings_are_those_of_the_command(page, tmp_path):
     give(panel, *paths)
     panel.get_by_text("Settings").click()
     panel.get_by_label("Range of the grey levels").select_option(label="Stretch from black to white")
-    panel.get_by_label("Tie to the sources").select_option(label="Do not tie it to the sources")
+    panel.get_by_label("Anchor to the sources").select_option(label="No anchor")
     panel.get_by_label("Colour").select_option(label="From both, by saturation")
     panel.get_by_role("button", name="Fuse", exact=True).click()
     got = fused(page, panel, tmp_path / "fused.png")

@@ -1,4 +1,4 @@
-// The buttons of an input do not say whose they are; as a group, a block is announced with its label.
+// The buttons of an input do not say which input they belong to; a block that is a group is announced with its label.
 (() => {
   let waiting = false;
   function nameBlocks() {
@@ -11,14 +11,14 @@
         block.setAttribute('aria-label', name);
       }
     });
-    // Gradio has a button within a button here; the inner one is the one that does something.
+    // Gradio nests a button within a button here; only the inner one does something.
     document.querySelectorAll('button.icon-button:has(button.upload-container):not([role])').forEach((outer) => {
       outer.setAttribute('role', 'group');
       outer.setAttribute('tabindex', '-1');
       outer.setAttribute('aria-label', 'Add files');
       outer.title = 'Add files';
     });
-    // A name that is not what stands on the button cannot be spoken by somebody who reads it.
+    // Voice control needs a button's name to be its visible text.
     document.querySelectorAll('button.upload-container[aria-label]:not(.icon-mode)').forEach((button) => {
       if (button.innerText.trim()) button.removeAttribute('aria-label');
     });

@@ -1,4 +1,4 @@
-// The order of the thumbnails in `element`, changed by dragging one onto another's place, or by its two buttons.
+// Reorders the thumbnails in `element`: drag one onto another's place, or use its two buttons.
 const items = () => [...element.querySelectorAll('li[data-index]')];
 const tell = (list) => trigger('move', { order: list.map((item) => Number(item.dataset.index)) });
 

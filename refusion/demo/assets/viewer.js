@@ -1,4 +1,4 @@
-// The comparison of a fused image with its sources: a divider that pointer and keys move, zoom and pan in step.
+// Compares a fused image with its sources: a divider that pointer and keys move, with zoom and pan in step.
 (() => {
   const LARGEST = 16;
 
@@ -83,7 +83,7 @@
     if (it) zoomAt(it, number(it.stage, '--zoom') > 1 ? 0 : 3, event.clientX, event.clientY);
   });
 
-  // One finger or the mouse moves the divider, or the image once it is enlarged; two fingers zoom.
+  // One finger or the mouse moves the divider, or pans the image if it is enlarged; two fingers zoom.
   const fingers = new Map();
   let drag = null;
   document.addEventListener('pointerdown', (event) => {
