@@ -32,7 +32,7 @@ RELEASE = "authors' release"
 CURVE_ROWS = 6
 NOTHING = "\N{EN DASH}"
 LEVEL = 0.005
-"""Relative difference below which two scores are called level."""
+"""Relative difference up to which two scores count as level."""
 
 _MODEL_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _CURVE = {
@@ -48,10 +48,10 @@ class Model:
     """The model that a card is about.
 
     Attributes:
-        name: what `ReFusion.from_pretrained` takes: a bare name, OWNER/NAME or a path.
+        name: name for `ReFusion.from_pretrained`: a bare name, OWNER/NAME or a path.
         task: its task.
         parameters: number of parameters of the fusion module.
-        trainable: whether the two training modules lie beside it.
+        trainable: whether the folder also has the two training modules.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Model:
 
 
 def card_text(model: Model, facts: Facts) -> str:
-    """The card, front matter and Markdown."""
+    """Text of the card: front matter and Markdown."""
     text = TASK_TEXTS[model.task.name]
     front = yaml_dump(_front_matter(model, facts, text), sort_keys=False).strip()
     sections = [
@@ -115,7 +115,7 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
         start = f"the weights of {training.base_model}" if training.base_model else "random initialisation"
         method += f" The weights were trained with this library, from {start}."
     elif training is not None:
-        method += f" The weights were made from those of {training.base_model}."
+        method += f" The weights are derived from those of {training.base_model}."
     snippet = (
         f'from refusion import ReFusion\n\nmodel = ReFusion.from_pretrained("{model.name}")\n'
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
@@ -126,8 +126,8 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
     if model.trainable:
         parts.append(
             _fill(
-                f"`{WEIGHTS}` is all that fusing needs. `{PROPOSAL_WEIGHTS}` and `{RECONSTRUCTION_WEIGHTS}` are the "
-                "two modules that were trained along with it; `train.py --from` starts from all three."
+                f"Fusion needs only `{WEIGHTS}`. `{PROPOSAL_WEIGHTS}` and `{RECONSTRUCTION_WEIGHTS}` are the two "
+                "modules trained with it; `train.py --from` starts from all three."
             )
         )
     return parts
@@ -141,7 +141,7 @@ def _training(model: Model, facts: Facts) -> list[str]:
     if data.pairs is not None or data.about:
         count = "registered pairs" if data.pairs is None else f"{data.pairs:,} registered pairs"
         about = f" ({data.about})" if data.about else ""
-        parts.append(_fill(f"Data: {count}{about}. Only their luminance is used."))
+        parts.append(_fill(f"Data: {count}{about}. Only the luminance is used."))
     if training.commands:
         a, b = model.task.folders
         parts.append(f"In a checkout of the project (`PAIRS` is a folder with the sub-folders `{a}` and `{b}`):")
@@ -149,14 +149,14 @@ def _training(model: Model, facts: Facts) -> list[str]:
     if effort := _effort(training):
         parts.append(_fill(f"{effort[0].upper()}{effort[1:]}."))
     if facts.history:
-        parts += ["The curve (running means; all of it is in `history.jsonl`):", _curve(facts.history)]
+        parts += ["Training curve (running means; `history.jsonl` has all of it):", _curve(facts.history)]
     if len(parts) == 1 and not training.notes:
         parts.append("The training of these weights is not recorded.")
     return [*parts, *_given(training.notes)]
 
 
 def _effort(training: Training) -> str:
-    """Time, machine, updates and versions, as far as they are known."""
+    """Time, machine, updates and versions, as far as known."""
     parts = []
     if training.minutes is not None:
         parts.append(f"{training.minutes:g} minutes" + (f" on {training.machine}" if training.machine else ""))
@@ -181,7 +181,7 @@ def _curve(history: list[dict[str, Any]]) -> str:
 def _scores(model: Model, scores: Scores | None, training: Training | None) -> list[str]:
     command = f"    refusion evaluate --task {model.task.name} --data VAL --model {model.name} --json scores.json"
     if scores is None:
-        return ["## Scores", "Not scored yet. This does it; the file belongs beside this card:", command]
+        return ["## Scores", "Not scored yet. Run this command and put the file next to this card:", command]
     first = scores.rows[0]
     counts = {row.pairs for row in scores.rows}
     heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
@@ -194,7 +194,7 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
         rows.append([*label, *(_value(row.mean.get(figure)) for figure in figures)])
     parts = [
         "## Scores",
-        _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows point to what is better:"),
+        _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows show whether higher is better:"),
         command,
         table([*heading, *arrows], rows),
     ]
@@ -202,12 +202,12 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
     if release is not None and release.pairs == first.pairs:
         parts.append(_fill(_comparison(first, release, scores.higher_is_better)))
     if scores.definitions:
-        parts.append(_fill(f"Figures: {scores.definitions}."))
+        parts.append(_fill(f"Metrics: {scores.definitions}."))
     return [*parts, *_given(training.score_notes if training else None)]
 
 
 def _comparison(ours: ScoreRow, theirs: ScoreRow, higher_is_better: Mapping[str, bool]) -> str:
-    """Where the model is better than the release, level with it, and worse; in per cent where it is worse."""
+    """Metrics in which the model is better than the release, level, and worse, with per cent of the release's score."""
     better, level, worse = [], [], []
     for figure, value in ours.mean.items():
         other = theirs.mean.get(figure)
@@ -220,7 +220,7 @@ def _comparison(ours: ScoreRow, theirs: ScoreRow, higher_is_better: Mapping[str,
         else:
             worse.append(f"{figure} ({100 * value / other:.0f} %)" if other > 0 else figure)
     parts = [
-        f"better in {', '.join(better)}" if better else "better in nothing",
+        f"better in {', '.join(better)}" if better else "better in no metric",
         f"level (within {100 * LEVEL:g} %) in {', '.join(level)}" if level else "",
         f"worse in {', '.join(worse)}" if worse else "",
     ]
@@ -232,9 +232,9 @@ def _licence(model: Model, training: Training | None) -> str:
     licence = training.licence or model.task.licence
     reason = training.licence_reason
     if not reason and training.base_model:
-        reason = f"The licence of {training.base_model}, which these weights were made from, holds for them too."
+        reason = f"The licence of {training.base_model}, from which these weights are derived, applies to them too."
     if not reason:
-        reason = "The terms of the training pictures are not recorded, so research and private use is all that is safe."
+        reason = "The terms of the training images are not recorded, so only research and private use is safe."
     return _fill(f"{reason} The weights are {LICENCES.get(licence, licence)}. The code is Apache-2.0.")
 
 

@@ -18,10 +18,10 @@ class TaskText:
 
     Attributes:
         tag: tag on the Hub.
-        summary: what the model does, in a sentence or two.
-        pictures: names of the two sources in the example, A first.
-        use: what it is meant for.
-        limits: what holds for every model of the task.
+        summary: purpose of the model, in a sentence or two.
+        pictures: file names of the two sources in the example, A first.
+        use: intended use.
+        limits: limits of every model of the task.
     """
 
     tag: str
@@ -34,45 +34,47 @@ class TaskText:
 TASK_TEXTS: dict[str, TaskText] = {
     "ir-vis": TaskText(
         "infrared-visible",
-        "Fuses a registered infrared and a visible picture into one: people and hot objects from the infrared, "
-        "texture and lettering from the visible.",
+        "Fuses a registered infrared and visible image into one: people and hot objects from the infrared, texture and "
+        "lettering from the visible.",
         ("ir.png", "visible.png"),
-        "Surveillance, driving and inspection pictures.",
-        "Grey levels of the result are not temperatures.",
+        "Surveillance, driving and inspection images.",
+        "The grey levels of the result are not temperatures.",
     ),
     "medical": TaskText(
         "medical-imaging",
-        "Fuses a registered CT, PET or SPECT slice and an MRI slice into one: what the first shows, in its colours, "
-        "on the tissue structure of the MRI.",
+        "Fuses a registered CT, PET or SPECT slice and an MRI slice into one: the content of the first, in its "
+        "colours, on the tissue structure of the MRI.",
         ("functional.png", "mri.png"),
-        "Showing two modalities in one picture, in teaching and research.",
-        "This is no medical device and was never tested as one. What is faint in a source can be lost or made "
-        "stronger, and colours and grey levels of the result no longer measure activity or density.",
+        "Showing two modalities in one image, for teaching and research.",
+        "This is not a medical device and was never tested as one. Faint structures of a source can be lost or "
+        "amplified, and the colours and grey levels of the result no longer measure activity or density.",
     ),
     "multi-focus": TaskText(
         "multi-focus",
-        "Fuses two registered pictures of a scene that are focused near and far into one that is sharp in both.",
+        "Fuses two registered images of a scene, focused near and far, into one that is sharp near and far.",
         ("near.png", "far.png"),
-        "Photographs, macro and microscope pictures of a scene that holds still.",
-        "What moves between the two pictures appears twice.",
+        "Photographs, macro and microscope images of a static scene.",
+        "Objects that move between the two images appear twice.",
     ),
     "multi-exposure": TaskText(
         "multi-exposure",
-        "Fuses an under-exposed and an over-exposed picture of a scene into one with detail in lights and shadows.",
+        "Fuses an under-exposed and an over-exposed image of a scene into one with detail in highlights and shadows.",
         ("under.png", "over.png"),
-        "Bracketed photographs of a scene that holds still.",
-        "What moves between the two pictures appears twice. The result is a picture to look at, no measured radiance.",
+        "Bracketed photographs of a static scene.",
+        "Objects that move between the two images appear twice. The result is for viewing; its grey levels do not "
+        "measure radiance.",
     ),
 }
 
 COMMON_LIMITS = (
-    "The two pictures must match pixel for pixel; nothing is aligned. Results are 8 bits deep. Not for diagnosis, nor "
-    "for anything that somebody's safety depends on."
+    "The two images must match pixel for pixel; the model does not align them. Not for diagnosis, nor where anyone's "
+    "safety depends on the result."
 )
 
 BROWSER = (
-    "It also runs in a browser, where no image leaves the computer: `refusion space ORG/NAME --static` puts that page "
-    "on the Hub, and `refusion space --static --to page` into a folder for any web server."
+    "The model also runs in a browser, where no image leaves the computer: `refusion space ORG/NAME --static` "
+    "publishes such a page on the Hub, and `refusion space --static --to page` writes it to a folder for any web "
+    "server."
 )
 """How to try a bundled model without an installation."""
 

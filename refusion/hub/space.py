@@ -31,14 +31,14 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
     Args:
         folder: created if missing; must be empty.
         owner: whose model repositories the front matter names.
-        preload: have the Space download them when it is built, too; they must be there.
+        preload: have the Space download them when it is built; they must exist.
 
     Returns:
         The names of the bundled models.
 
     Raises:
         ValueError: the folder is not empty, or `preload` without an owner.
-        ModelError: no weights came with this version.
+        ModelError: this version comes without weights.
         OSError: the folder cannot be written.
     """
     check_empty(folder)
@@ -50,7 +50,7 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
     models = {task.model: bundled_folder(task.model) for task in TASKS.values()}
     bundled = {name: path for name, path in models.items() if path is not None}
     if not bundled:
-        raise ModelError("No weights came with this version, and a Space without any fuses nothing.")
+        raise ModelError("This version comes without weights, and a Space cannot fuse without them.")
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(source / name, folder / name)
@@ -66,10 +66,10 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder with something in it.
+    """Check that a folder is empty or does not exist.
 
     Raises:
-        ValueError: it is not empty, or no folder.
+        ValueError: it is not empty, or not a folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
@@ -83,15 +83,15 @@ def upload_space(
     Args:
         folder: as `assemble_space` writes it, or `refusion.demo.static_page.assemble_static_page`.
         repo_id: ``OWNER/NAME``; created if missing.
-        static: whether it is a static one, of files only.
-        private: whether a new Space is private; as the owner's settings say if not given.
+        static: whether it is a static Space.
+        private: whether a new Space is private; by default, as the owner's settings say.
         token: access token; the stored one if not given.
 
     Returns:
         The address of the commit.
 
     Raises:
-        ModelError: the id is none, or the Hub cannot be reached or refuses.
+        ModelError: the id is invalid, or the Hub cannot be reached or refuses.
     """
     if not HUB_ID.fullmatch(repo_id):
         raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
