@@ -209,6 +209,6 @@ def _check_size(picture: Picture, max_megapixels: float) -> None:
         gigabytes = math.ceil(megapixels * GIGABYTES_PER_MEGAPIXEL)
         raise PictureError(
             f"{picture.name} is {width} x {height} pixels ({megapixels:.3g} megapixels), but at most "
-            f"{max_megapixels:g} are explained: shrink both pictures to about {int(width * shrink)} x "
+            f"{max_megapixels:g} are explained: scale both images down to about {int(width * shrink)} x "
             f"{int(height * shrink)}, or raise --max-megapixels (max_megapixels) if {gigabytes} GB of memory are free."
         )

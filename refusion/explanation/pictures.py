@@ -208,7 +208,7 @@ def _overview(
         [
             _cell(first, to_image(explanation.a, None), name_a),
             _cell(second, to_image(explanation.b, None), name_b),
-            _cell("fused", plain["fused.png"], "luminance, as the network gives it"),
+            _cell("fused", plain["fused.png"], "luminance of the network output"),
         ],
         [
             _cell(f"{first}, reconstructed from fused", plain["reconstruction_a.png"], _psnr(errors[0])),
@@ -228,12 +228,12 @@ def _overview(
         for column, cell in enumerate(cells):
             sheet.paste(cell, (MARGIN + column * (CELL + MARGIN), top + row * height))
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, 12), f"Where the learned loss looks: {first} + {second}", INK, font=_font(22))
+    draw.text((MARGIN, 12), f"Weights of the learned loss: {first} + {second}", INK, font=_font(22))
     draw.text((MARGIN, 42), _fit(f"model {captions.model}", width - 2 * MARGIN), FAINT, font=_font())
     notes = (
-        f"Orange: the loss asks the fused picture for what {first} shows there; blue: for what {second} shows. "
-        "The scales of w and v differ; their ends are given.",
-        "Where an error is black, the fused picture still holds what that source showed; white is half of the full "
+        f"Orange: the loss favours {first} there; blue: it favours {second}. The colour scales of w and v differ; "
+        "their ends are labelled.",
+        "Black error: the source can be reconstructed there from the fused image; white: an error of half the full "
         "range or more.",
     )
     for line, note in enumerate(notes):
