@@ -1,4 +1,4 @@
-"""Workers on many machines: actors of Ray Data, which restarts them, gives their parts to others, and scales."""
+"""Workers on many machines: actors of Ray Data, which restarts them, reassigns their parts, and scales."""
 
 import json
 import os
@@ -12,21 +12,24 @@ from refusion.pairs.rows import Part, Piece
 
 
 def connect(address: str, device: str | None, workers: int | None) -> list[str]:
-    """Connect to a cluster; the device of each worker that it has room for now.
+    """Connect to a Ray cluster.
 
     Args:
-        address: as `ray.init` takes it; ``local`` starts a cluster of this machine.
-        device: see `refusion.fuse_dataset`, as `workers`.
-        workers: how many, at most.
+        address: as for `ray.init`; ``local`` starts a cluster on this machine.
+        device: see `refusion.fuse_dataset`.
+        workers: largest number of workers.
+
+    Returns:
+        The device of each worker that the cluster has room for now.
 
     Raises:
         ValueError: Ray is not installed, there is no such cluster, or it has no GPU.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Of a cluster that is started here.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # For a cluster that is started here.
     try:
         import ray
     except ImportError as error:
-        raise ValueError("Many machines take Ray; install it with pip install 'refusion[bulk]'.") from error
+        raise ValueError("Fusing on many machines needs Ray; install it with pip install 'refusion[bulk]'.") from error
     try:
         ray.init(address=address, include_dashboard=False if address == "local" else None, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -42,19 +45,22 @@ def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int
     """Fuse parts in actors that have a GPU or a CPU each.
 
     Args:
-        worker: what the actors do, and on which kind of device.
+        worker: the worker that each actor runs; its device selects GPUs or CPUs.
         parts: the parts.
-        count: actors to begin with.
-        most: actors at most; if not given, as many as the cluster has room for, now and later.
+        count: initial number of actors.
+        most: largest number of actors; if not given, as many as the cluster has room for, now and later.
+
+    Yields:
+        The number of rows of each finished part, and the process that fused it.
 
     Raises:
-        DataError: a worker had to stop, and says why.
+        DataError: a worker failed; the message gives the reason.
         ChildProcessError: Ray gave up.
     """
     import ray.data
     from ray.exceptions import RayError
 
-    # What Ray hands around are the places of rows, not images.
+    # Only the places of rows pass through Ray, not images.
     items = ray.data.from_items([{"part": json.dumps(asdict(part))} for part in parts], override_num_blocks=len(parts))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=min(count, len(parts)))
     resources = {"num_gpus": 1} if worker.device == "cuda" else {"num_cpus": 1}
@@ -77,6 +83,6 @@ class _Actor:
         part = Part(said["first"], said["rows"], tuple(Piece(**piece) for piece in said["pieces"]))
         try:
             rows, process = self.worker.fuse(part)
-        except (ValueError, OSError) as error:  # Ray would make a traceback of it.
+        except (ValueError, OSError) as error:  # Ray would turn it into a traceback.
             return {"rows": 0, "process": "", "error": str(error)}
         return {"rows": rows, "process": process, "error": ""}

@@ -1,7 +1,7 @@
 """`fuse_dataset`: a data set of pairs of any length, fused on all cores of this machine or by Ray on many machines.
 
-The rows are cut into parts, and each part becomes one shard (see `refusion.bulk.shards`). Whoever fuses a part writes
-the same file, so a part may be given out twice, and a new start gives out the parts that have no shard.
+The rows are split into parts, and each part becomes one shard (see `refusion.bulk.shards`). A part gives the same file
+whichever worker fuses it, so it may be assigned twice; a resumed run assigns the parts that have no shard.
 """
 
 import json
@@ -29,10 +29,10 @@ from refusion.tasks import Task
 from refusion.version import __version__
 
 ROWS_PER_SHARD = 256
-"""Rows of a shard, at most, if no other number is asked for."""
+"""Default for the largest number of rows in a shard."""
 
 _SHARDS_PER_WORKER = 4
-"""Shards for each worker, at least, so that few of them wait for the last one."""
+"""Smallest number of shards per worker, so that few workers wait for the last one."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class BulkSummary:
     """Outcome of fusing a data set.
 
     Attributes:
-        fused: rows with a result.
-        before: rows that were done, fused or failed, before this run.
-        failures: rows without one, and files without a partner.
-        tried: rows of this run.
-        seconds: from the first of them to the last.
-        processes: how many processes fused them.
-        notes: files that are not images to fuse and were left out, as sentences.
+        fused: number of rows with a result.
+        before: number of rows that were fused or had failed before this run.
+        failures: rows without a result, and files without a partner.
+        tried: number of rows of this run.
+        seconds: time from the first row of this run to the last.
+        processes: number of processes that fused them.
+        notes: notes on files that were left out because they are not images to fuse, as sentences.
     """
 
     fused: int
@@ -59,7 +59,7 @@ class BulkSummary:
 
     @property
     def pairs_per_second(self) -> float:
-        """Rows of this run for each second of it."""
+        """Rows of this run per second."""
         return self.tried / max(self.seconds, 1e-9)
 
 
@@ -88,44 +88,45 @@ def fuse_dataset(
 ) -> BulkSummary:
     """Fuse all pairs of a data set; if interrupted, call it again and it resumes.
 
-    Every image is that of `refusion.fuse`. A pair that cannot be fused is noted, and the others are done.
+    Each result equals that of `refusion.fuse`. A pair that cannot be fused is listed, and the others are fused.
 
     Args:
-        source: see `refusion.pairs.rows.open_source`, as `columns`, `id_column`, `split`, `revision`, `streaming`.
-        out: folder of the results, created if missing, or a URI such as ``s3://bucket/folder``. ``data`` in it
-            gets Parquet files with the columns ``row`` (place in the source), ``id``, ``fused`` (PNG, 16 bits where a
-            source has more than 8) and ``note``.
+        source: see `refusion.pairs.rows.open_source`, also for `columns`, `id_column`, `split`, `revision` and
+            `streaming`.
+        out: folder of the results, created if missing, or a URI such as ``s3://bucket/folder``. Its sub-folder
+            ``data`` gets Parquet files with the columns ``row`` (index in the source), ``id``, ``fused`` (PNG, 16
+            bits where a source has more than 8) and ``note``.
         task: see `refusion.fuse`.
-        model: see `refusion.fuse`; a loaded one is copied to where it runs.
+        model: see `refusion.fuse`; a loaded model is copied to the workers.
         columns: the two image columns.
         id_column: column of the ids.
         split: split of a data set on the Hub.
         revision: revision of a data set on the Hub.
-        streaming: read a data set on the Hub without keeping it; always so with `ray`.
-        images: write PNG files into ``images``; the column ``file_name`` takes the place of ``fused``.
+        streaming: read a data set on the Hub without storing it; always on with `ray`.
+        images: write PNG files to ``images``; the column ``file_name`` replaces ``fused``.
         scores: add a column for each fusion metric of the task; empty where an image is too small for it.
-        rows_per_shard: rows of a Parquet file. If not given, what `out` was begun with, or else 256, and fewer where
-            that would leave workers with nothing to do.
-        bits: 8 or 16; as deep as the sources if not given.
-        device: ``cpu`` or ``cuda``; GPUs if there are any, when not given.
+        rows_per_shard: rows of a Parquet file. If not given, the number that `out` was started with, or else 256, or
+            fewer where that would leave workers idle.
+        bits: 8 or 16; the depth of the sources if not given.
+        device: ``cpu`` or ``cuda``; if not given, GPUs if there are any.
         batch_size: see `refusion.fuse_many`.
-        workers: processes that fuse, at most; one for each GPU or core if not given. With 1, this process does it.
-        ray: address of a Ray cluster, as `ray.init` takes it; the workers are actors on its machines.
-        retry_failed: fuse rows again that have failed before.
-        progress: called with the rows that are done and all rows of this run.
+        workers: largest number of processes; one per GPU or core if not given. With 1, the calling process fuses.
+        ray: address of a Ray cluster, as for `ray.init`; the workers are actors on its machines.
+        retry_failed: fuse rows again that failed before.
+        progress: called with the number of finished rows and the number of all rows of this run.
         **options: see `refusion.inference.options.Options`.
 
     Raises:
-        DataError: the source or the folder of the results cannot be used, or it was begun with other settings.
+        DataError: the source or the folder of the results cannot be used, or it was started with other settings.
         ModelError: the model cannot be loaded.
         PictureError: the list of pairs is damaged.
-        ValueError: there is no such choice, or Ray is not installed.
+        ValueError: an option is invalid, or Ray is not installed.
         OSError: a result cannot be written, or (ChildProcessError) a worker was killed.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError(
-            "One command fuses on all cores, so start it without torchrun or accelerate; --workers says how many "
-            "processes it may take, and --ray is for many machines."
+            "One command fuses on all cores, so start it without torchrun or accelerate; --workers limits its "
+            "processes, and --ray is for many machines."
         )
     for what, number in (("shard has", rows_per_shard), ("batch has", batch_size), ("run has", workers)):
         if number is not None and number < 1:

@@ -43,15 +43,15 @@ class Failure:
 
 
 def shard_name(part: Part) -> str:
-    """Where the shard of a part is."""
+    """Path of the shard of a part in the folder of the results."""
     return f"{SHARDS}/rows-{part.first:012d}.parquet"
 
 
 def shard_schema(images: bool, scores: Iterable[str]) -> pa.Schema:
-    """Columns of the shards, with what tells `datasets` that ``fused`` is an image.
+    """Columns of the shards, with the metadata that tells `datasets` that ``fused`` is an image.
 
     Args:
-        images: the images are in files of their own, which the shards only name.
+        images: whether the images are separate files, which the shards only name.
         scores: names of the score columns.
     """
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -63,7 +63,7 @@ def shard_schema(images: bool, scores: Iterable[str]) -> pa.Schema:
 
 
 def write_shard(store: Store, name: str, schema: pa.Schema, results: Iterable[dict[str, Any] | Failure]) -> None:
-    """Write one shard from rows of the schema, and failures, as they come.
+    """Write one shard from rows of the schema and failures, in the order given.
 
     Raises:
         OSError: it cannot be written.
@@ -86,21 +86,21 @@ def write_shard(store: Store, name: str, schema: pa.Schema, results: Iterable[di
 
 
 def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, tuple[Failure, ...]]:
-    """A shard, which has to be closed, and what failed in it."""
+    """Open a shard, which has to be closed; returns it and its failures."""
     parquet = pq.ParquetFile(f"{store.root}/{name}", filesystem=store.filesystem)
     return parquet, tuple(Failure(**failure) for failure in json.loads(parquet.metadata.metadata[_KEY]))
 
 
 def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, tuple[Failure, ...]]:
-    """The parts that have a shard, in their order, and what failed in each; only footers are read.
+    """The parts that have a shard, in their order, and the failures in each; only footers are read.
 
     Raises:
-        DataError: a shard is damaged, or is not that of any of these parts.
+        DataError: a shard is damaged, or belongs to none of these parts.
     """
     found = {name for name in store.files(SHARDS) if name.endswith(".parquet")}
     done = [part for part in parts if shard_name(part) in found]
     if foreign := found - {shard_name(part) for part in done}:
-        raise DataError(f"{min(foreign)} in {store.name} is no shard of this run; remove it.")
+        raise DataError(f"{min(foreign)} in {store.name} is not a shard of this run; remove it.")
 
     def read(part: Part) -> tuple[Failure, ...]:
         try:
@@ -110,7 +110,7 @@ def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, tuple[Failure
                     raise ValueError(f"it should have {part.rows} rows")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{shard_name(part)} is damaged or from elsewhere ({error}); remove it, and its rows are fused again."
+                f"{shard_name(part)} is damaged or from another run ({error}); remove it to fuse its rows again."
             ) from error
         return failures
 

@@ -32,20 +32,20 @@ _IMAGES_PER_FOLDER = 1000
 
 @dataclass(frozen=True)
 class Worker:
-    """Turns parts into shards. It can be pickled, and loads the model where it works.
+    """Turns parts into shards. It can be pickled, and loads the model in the process where it runs.
 
     Attributes:
-        read: gives the rows of a part.
-        store: where the results go.
+        read: returns the rows of a part.
+        store: where the results are written.
         model: the model, or the name of a bundled one.
-        device: where the network runs.
-        task: the task whose defaults count.
+        device: device of the network.
+        task: the task, for its defaults.
         options: see `refusion.fuse`.
-        bits: 8, 16, or None for as deep as the sources.
-        images: write images as files.
-        figures: metrics to score.
+        bits: 8, 16, or None for the depth of the sources.
+        images: whether images are written as files.
+        figures: metrics to compute.
         batch_size: see `refusion.fuse_many`.
-        version: of refusion where the run was started.
+        version: version of refusion where the run was started.
     """
 
     read: Callable[[Part], Iterator[Row]]
@@ -62,20 +62,20 @@ class Worker:
 
     @cached_property
     def network(self) -> Network:
-        """The model, loaded; raises `ValueError` where refusion has another version."""
+        """The loaded model; raises `ValueError` if refusion has another version here."""
         if self.version != __version__:
-            said = f"{socket.gethostname()} has refusion {__version__}, the start of the run {self.version}"
-            raise ValueError(f"{said}; install the same version everywhere.")
+            said = f"{socket.gethostname()} has refusion {__version__}, but the run was started with {self.version}"
+            raise ValueError(f"{said}; install the same version on every machine.")
         return load(self.task.name, self.model, self.device, self.options.engine)
 
     def fuse(self, part: Part) -> tuple[int, str]:
-        """Fuse the rows of a part and write its shard; if it is there, only what failed before is fused again.
+        """Fuse the rows of a part and write its shard; if it exists, only its failed rows are fused again.
 
         Returns:
-            How many rows were fused or tried, and by which process.
+            The number of rows tried, and the process.
 
         Raises:
-            DataError: the source cannot be read on.
+            DataError: the rest of the source cannot be read.
             OSError: the shard cannot be written.
         """
         name, rows, count = shard_name(part), self.read(part), part.rows

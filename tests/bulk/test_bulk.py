@@ -123,7 +123,7 @@ def test_what_failed_is_fused_again_on_request(model, tmp_path):
     assert fused(*arguments, "--retry-failed").code == 0
     assert not (out / "failures.jsonl").read_text()
     assert sorted(results(out)) == list(range(20))
-    assert "the source is another one" in refused(write(source, pairs(21)), *arguments[1:], "--retry-failed")
+    assert "the source is a different one" in refused(write(source, pairs(21)), *arguments[1:], "--retry-failed")
 
 
 def test_a_row_without_images_is_a_failed_row(model, pair_folder, tmp_path):
@@ -280,15 +280,15 @@ def test_a_folder_of_results_is_of_one_source_model_and_settings(model, tmp_path
     )
     assert "rows_per_shard was 2, now it is 1" in refused(source, out, "--model", model, "--rows-per-shard", 1)
     other = small_model(tmp_path / "medical", "medical")
-    assert "other weights" in refused(source, out, "--model", other, "--task", "ir-vis")
+    assert "different weights" in refused(source, out, "--model", other, "--task", "ir-vis")
     assert "task was ir-vis, now it is medical" in refused(source, out, "--model", other, "--columns", "ir", "vis")
-    assert "source is another one" in refused(write(tmp_path / "pairs.parquet", pairs(4)), out, "--model", model)
+    assert "source is a different one" in refused(write(tmp_path / "pairs.parquet", pairs(4)), out, "--model", model)
     write(tmp_path / "pairs.parquet", pairs(3))
     assert results(out) == before
     assert "3 of these rows done before" in fused(source, out, "--model", model).out
     shard = out / "data" / "rows-000000000002.parquet"
     shutil.copy(shard, out / "data" / "rows-000000000777.parquet")
-    assert "rows-000000000777.parquet in out is no shard of this run" in refused(source, out, "--model", model)
+    assert "rows-000000000777.parquet in out is not a shard of this run" in refused(source, out, "--model", model)
     (out / "data" / "rows-000000000777.parquet").unlink()
     shutil.copy(shard, out / "data" / "rows-000000000000.parquet")
     assert "it should have 2 rows" in refused(source, out, "--model", model)
