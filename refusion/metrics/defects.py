@@ -230,7 +230,7 @@ DEFECTS: dict[str, Defect] = {
             "border",
             border_step_ratio,
             (0, math.inf),
-            "step at the border relative to that inside, 1 as plain averaging",
+            "step at the border relative to that inside, 1 for plain averaging",
         ),
         Defect(
             "background",
@@ -241,6 +241,12 @@ DEFECTS: dict[str, Defect] = {
         Defect("sharp", sharpness_kept, (0, 1), "share of the clearly sharper pixels that are kept sharp", True),
         Defect("agree", disagreement, (0, 255), f"mean change where both sources agree within {AGREEMENT} levels"),
         Defect("heat", heat_kept, (-math.inf, math.inf), "contrast of hot objects relative to the infrared", True),
-        Defect("bright", brightness_kept, (0, math.inf), f"fused by visible where that is {BRIGHT} and more", True),
+        Defect(
+            "bright",
+            brightness_kept,
+            (0, math.inf),
+            f"ratio of fused to visible where the visible is at least {BRIGHT}",
+            True,
+        ),
     )
 }

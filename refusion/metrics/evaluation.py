@@ -94,7 +94,7 @@ class FusedFolder:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused pictures.")
+            raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused images.")
         self.path = path
         files = files_of(path)
         refuse_doubles(files, DataError)
@@ -110,7 +110,7 @@ class FusedFolder:
         file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
         if file is None:
             raise PictureError(
-                f"There is no fused picture {name} in {self.path.name}; its name must be that of the pair, "
+                f"There is no fused image {name} in {self.path.name}; its name must be that of the pair, "
                 f"as in {name}.png."
             )
         return file
@@ -132,7 +132,7 @@ def pair_names(pairs: Pairs) -> list[str]:
     names = [str(row["name"]) for row in pairs.dataset.select_columns(["name"])]
     if not names:
         left_out = f" Left out: {'; '.join(pairs.skipped[:5])}." if pairs.skipped else ""
-        raise DataError(f"The data set holds no usable pair.{left_out}")
+        raise DataError(f"The data set has no usable pair.{left_out}")
     return names
 
 
@@ -184,7 +184,7 @@ def evaluate(
         except ValueError as error:
             return PairFailure(name, str(error)), notes
 
-    # A model runs here, with all cores; images in folders are read by the scoring threads.
+    # A model runs here, on all cores; images in folders are read by the scoring threads.
     rows = ((row, None if isinstance(fused, FusedFolder) else _fuse(row, fused, pairs)) for row in pairs.dataset)
     outcomes = in_order(score_row, rows)
     with closing(outcomes):
@@ -214,8 +214,8 @@ def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
         picture = read_picture(result if isinstance(result, Image.Image) else np.asarray(result))
     if picture.size != a.size:
         raise PictureError(
-            f"The fused picture ({picture.name}) is {by(picture.size)}, but its sources are {by(a.size)} "
-            "(width x height); fuse them again, or give the pictures that belong to them."
+            f"The fused image ({picture.name}) is {by(picture.size)}, but its sources are {by(a.size)} "
+            "(width x height); fuse the pair again, or give the fused image of these sources."
         )
     return a, b, picture
 

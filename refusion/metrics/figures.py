@@ -91,7 +91,7 @@ def load_metric(reference: str) -> CustomMetric:
     """
     module_name, _, function_name = reference.partition(":")
     if not module_name or not function_name:
-        raise ValueError(f"{reference!r} names no metric; write module:function, as in my_metrics:niqe.")
+        raise ValueError(f"{reference!r} is not a metric; write module:function, as in my_metrics:niqe.")
     # Appended, so that files there do not shadow other modules.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
@@ -99,15 +99,15 @@ def load_metric(reference: str) -> CustomMetric:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"The metric {reference} cannot be imported: there is no module {error.name}; install it, or go to the "
-            "folder that holds it first."
+            f"The metric {reference} cannot be imported: there is no module {error.name}; install it, or run the "
+            "command in the folder that holds it."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ValueError(f"The module {module_name} has no function {function_name}.")
     name = function_name.rpartition(".")[2]
     if name in METRICS or name in DEFECTS:
-        raise ValueError(f"{name} is a figure of this package already; give your function another name.")
+        raise ValueError(f"{name} is already a figure of this package; give your function another name.")
     return CustomMetric(name, function, bool(getattr(function, "higher_is_better", True)), reference)
 
 

@@ -35,11 +35,11 @@ def read_images(
     arrays = {name: to_array(image, name) for name, image in given.items()}
     text = "; ".join(_describe(name, image) for name, image in arrays.items())
     if not all(_is_real(image) for image in arrays.values()):
-        raise ValueError(f"{text}: images are real NumPy arrays, torch tensors or Pillow images.")
+        raise ValueError(f"{text}: images must be real NumPy arrays, torch tensors or Pillow images.")
     shapes = [tuple(image.shape) for image in arrays.values()]
     shapes = [(1, 1, *shape) if len(shape) == 2 else shape for shape in shapes]
     if any(len(shape) != 4 or shape[1] != 1 or 0 in shape for shape in shapes):
-        raise ValueError(f"{text}: images are luminance of shape (H, W) or (N, 1, H, W), not empty.")
+        raise ValueError(f"{text}: images must be luminance of shape (H, W) or (N, 1, H, W), not empty.")
     if len(set(shapes)) > 1:
         raise ValueError(f"{text}: sources and fused image must have the same shape.")
     if len({_kind(image) for image in arrays.values()}) > 1:

@@ -30,7 +30,7 @@ def check_plot(path: Path) -> None:
         ValueError: matplotlib is not installed, or the suffix is not one of `PLOT_SUFFIXES`.
     """
     if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise ValueError(f"{path.name} is no plot; write it as one of {', '.join(PLOT_SUFFIXES)}.")
+        raise ValueError(f"{path.name} has no suffix of a plot; choose one of {', '.join(PLOT_SUFFIXES)}.")
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:

@@ -69,18 +69,18 @@ class Report:
         evaluations = self.evaluations.values()
         counts = {len(evaluation.scored) for evaluation in evaluations}
         complete = len(counts) == 1 and not any(evaluation.failed for evaluation in evaluations)
-        pairs = f"{max(counts)} pairs" if complete else "the pairs that worked"
+        pairs = f"{max(counts)} pairs" if complete else "the pairs that could be scored"
         notes = [
             f"Values are means over {pairs} ± population standard deviation; ↑ higher is better, ↓ lower is better."
         ]
         if any(0 < s.count < len(e.scored) for e in evaluations for s in e.statistics().values()):
             notes.append(
-                "In brackets the number of pairs, where a figure has no meaning for the others or they are too small."
+                "In brackets: the number of pairs, where a figure is undefined for the others or they are too small."
             )
         if len(self.evaluations) > 1:
             notes.append(
-                f"Ranks are of the means over the {len(self.comparison.pairs)} pairs that all of them have, "
-                "1 the best; the mean rank counts every figure once."
+                f"Ranks are those of the means over the {len(self.comparison.pairs)} pairs that all of them have (1 is "
+                "best); the mean rank counts every figure once."
             )
         return [*notes, f"Definitions: {self.definitions}."]
 

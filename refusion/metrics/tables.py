@@ -98,8 +98,8 @@ def _compared(report: Report, headings: list[str]) -> list[str]:
         report.interval_note,
         f"## Differences from {escape(first)}",
         table(["model", *headings], differences),
-        "Means of the differences pair by pair, their intervals, and in how many pairs a model is better than "
-        f"{escape(first)}; an interval without 0 is one that chance alone hardly gives.",
+        "Means of the differences per pair, their intervals, and the number of pairs in which a model is better than "
+        f"{escape(first)}; a difference whose interval excludes 0 is unlikely to be chance.",
     ]
 
 

@@ -100,7 +100,7 @@ def test_the_best_is_bold_and_the_second_underlined(evaluations):
     assert third.count("**") == 4
     assert "## Differences from first" in markdown
     assert "better in 4 of 4" in markdown
-    assert "Ranks are of the means over the 4 pairs that all of them have" in markdown
+    assert "Ranks are those of the means over the 4 pairs that all of them have" in markdown
 
 
 def test_the_second_is_underlined():
@@ -206,7 +206,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(pair_folder, contenders,
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ValueError, match=r'needs matplotlib; install it with pip install "refusion\[plots\]"'):
         evaluate_command(pair_folder, fused=[contenders["mean"]], ranks_path=tmp_path / "ranks.png")
-    with pytest.raises(ValueError, match=r"ranks\.gif is no plot; write it as one of \.png, \.svg, \.pdf"):
+    with pytest.raises(ValueError, match=r"ranks\.gif has no suffix of a plot; choose one of \.png, \.svg, \.pdf"):
         evaluate_command(pair_folder, fused=[contenders["mean"]], ranks_path=tmp_path / "ranks.gif")
 
 
@@ -258,7 +258,7 @@ def test_metrics_of_ones_own_that_do_not_work_are_sentences(own_module, pair_fol
         ("own_metrics", "write module:function"),
         ("no_such_module:f", "there is no module no_such_module"),
         ("own_metrics:missing", "has no function missing"),
-        ("own_metrics:EN", "EN is a figure of this package already"),
+        ("own_metrics:EN", "EN is already a figure of this package"),
     ):
         with pytest.raises(ValueError, match=words):
             load_metric(reference)
@@ -287,6 +287,6 @@ def test_fused_images_of_another_size_or_missing_are_named(pair_folder, contende
         evaluate_command(pair_folder, fused=[contenders["mean"], contenders["noisy"]], metrics=["EN"])
     assert stop.value.exit_code == 1
     said = capsys.readouterr()
-    assert "noisy: scene1: The fused picture (scene1.png) is 40 x 40" in said.err
-    assert "noisy: scene2: There is no fused picture scene2 in noisy" in said.err
+    assert "noisy: scene1: The fused image (scene1.png) is 40 x 40" in said.err
+    assert "noisy: scene2: There is no fused image scene2 in noisy" in said.err
     assert "over the 4 pairs that all of them have" in " ".join(said.out.split())

@@ -99,7 +99,7 @@ def test_a_fused_picture_is_found_by_the_name_of_its_pair(averages):
     folder = FusedFolder(averages)
     assert folder.find("scene2") == averages / "scene2.TIF"
     assert folder.find("scene3.png") == averages / "scene3.png"
-    with pytest.raises(PictureError, match=r"no fused picture scene3\.jpg in averages"):
+    with pytest.raises(PictureError, match=r"no fused image scene3\.jpg in averages"):
         folder.find("scene3.jpg")
     (averages / "scene2.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"both scene2\.TIF and scene2\.jpg"):
@@ -119,7 +119,7 @@ def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_fold
     assert evaluation.statistic("SD").mean == whole.scored[2].scores["SD"]
     reasons = {failure.name: failure.reason for failure in evaluation.failed}
     assert list(reasons) == ["scene0", "scene1", "scene3", "scene4", "scene5"]
-    assert "no fused picture scene0 in averages" in reasons["scene0"]
+    assert "no fused image scene0 in averages" in reasons["scene0"]
     assert "(scene1.png) is 60 x 48, but its sources are 64 x 48" in reasons["scene1"]
     assert "scene3.png is not an image" in reasons["scene3"]
     assert "scene4.png is an empty file" in reasons["scene4"]
@@ -197,7 +197,7 @@ def test_a_model_of_which_all_pairs_failed_has_no_means(pairs, tmp_path):
     assert written["left_out"] == ["ir/x.png has no partner in vis"]
     markdown = to_markdown(report)
     assert "| a\\|b | 0 of 6 " + f"| {NOTHING} " * len(FIGURES) + "|" in markdown
-    assert "| scene5 | There is no fused picture scene5 in none;" in markdown
+    assert "| scene5 | There is no fused image scene5 in none;" in markdown
     assert "- ir/x.png has no partner in vis" in markdown
 
 
@@ -239,7 +239,7 @@ def test_the_command_lists_what_failed_in_every_place(pair_folder, averages, tmp
     assert result.returncode == 1, result.stderr
     assert "4 of 6" in result.stdout
     for text in (result.stderr, *(file.read_text() for file in files)):
-        assert "no fused picture scene0 in averages" in text
+        assert "no fused image scene0 in averages" in text
         assert "scene4.png is an empty file" in text
         assert "alone.png in ir has no partner in vis" in text
     assert len(json.loads(files[0].read_text())["models"]["averages"]["per_pair"]) == 4
@@ -286,4 +286,4 @@ def test_a_failure_is_an_exit_code_of_one(pair_folder, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "0 of 6" in captured.out
     assert NOTHING in captured.out
-    assert captured.err.count("no fused picture") == 6
+    assert captured.err.count("no fused image") == 6
