@@ -14,7 +14,7 @@ def convert(
     checkpoint: Annotated[
         Path, typer.Argument(help="A checkpoint of the authors' release, such as ReFusion_IVIF.pth.")
     ],
-    out_dir: Annotated[Path, typer.Argument(help="Folder to write config.json and model.safetensors into.")],
+    out_dir: Annotated[Path, typer.Argument(help="Folder for config.json and model.safetensors.")],
     task: TaskOption = "ir-vis",
     quiet: QuietOption = False,
 ) -> None:

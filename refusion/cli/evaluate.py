@@ -59,8 +59,8 @@ def evaluate(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            help="Names, or one of the sets default, vifb, mefb and all; several times or with commas. What metrics do "
-            "not see is scored with any of them."
+            help="Names of metrics, or one of the sets default, vifb, mefb and all; several times or with commas. "
+            "Defects that metrics miss are always scored."
         ),
     ] = None,
     metric: Annotated[
@@ -160,12 +160,12 @@ def _make_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path.name} is a file; give a folder for the sheets.")
     if not path.parent.is_dir():
-        raise ValueError(f"{path.name} cannot be made: there is no folder {path.parent.name}; create it first.")
+        raise ValueError(f"{path.name} cannot be created: there is no folder {path.parent.name}; create it first.")
     path.mkdir(exist_ok=True)
 
 
 def _sources(task: Task, models: list[str], folders: list[Path], options: "Options") -> "dict[str, Fused]":
-    """Sources of fused images by their name in the tables; all are opened before any is used."""
+    """Open the sources of fused images, by their name in the tables."""
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.model import ReFusion
 
@@ -185,7 +185,7 @@ def _fuse_with(model: "ReFusion", options: "Options", task: Task) -> "Fused":
 
 
 def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
-    """The first of the names that is not taken, or the last one with a number."""
+    """The first of the names that is free, or the last one with a number."""
     numbered = (f"{names[-1]} ({number})" for number in range(2, len(taken) + 3))
     return next(name for name in (*names, *numbered) if name not in taken)
 

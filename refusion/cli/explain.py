@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from refusion.explanation.maps import Explanation
 
 ALIKE = 0.01
-"""Distance of a mean weight from 1/2 below which both sources are called trusted alike."""
+"""Distance of a mean weight from 1/2 below which both sources count as trusted alike."""
 
 
 def explain(
@@ -36,15 +36,17 @@ def explain(
     b: Annotated[Path, typer.Argument(help="Second source: visible, MRI, far focus or over-exposed.")],
     task: Annotated[
         str | None,
-        typer.Option("--task", help=f"One of {', '.join(TASKS)}; the model's own, or ir-vis, if not given."),
+        typer.Option("--task", help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder to write into; <stem of A>_explained right here if not given."),
+        typer.Option(
+            "--output", "-o", help="Folder for the results; <stem of A>_explained in the current folder if not given."
+        ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; the task's own if not given."),
+        typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; if not given, that of the task."),
     ] = None,
     max_megapixels: Annotated[
         float, typer.Option(help="Largest image accepted; a megapixel takes about 3 GB of memory.")

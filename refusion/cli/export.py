@@ -12,16 +12,16 @@ from refusion.system.extras import need
 
 def export(
     model: Annotated[str, typer.Argument(help="Bare name, folder or OWNER/NAME on the Hub.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .onnx or .pt2 (torch.export).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .onnx, or .pt2 (torch.export).")],
     opset: Annotated[
         int | None,
-        typer.Option(help="Version of ONNX's operators, 17 to 20; 20 if not given. Older runtimes need older ones."),
+        typer.Option(help="ONNX operator set, 17 to 20; 20 if not given. Older runtimes need an older one."),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
             metavar="WIDTH HEIGHT",
-            help="Fix the size in an ONNX model, for runtimes that take no other; any size is accepted if not given.",
+            help="Fix the image size of an ONNX model, for runtimes that need it; if not given, any size is accepted.",
         ),
     ] = None,
     finished: Annotated[
@@ -29,7 +29,7 @@ def export(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a model as ONNX or as a torch.export program, for pairs of any size or one, and check it."""
+    """Export a model to ONNX or as a torch.export program, for pairs of any size or of one, and check it."""
     from refusion.models.export_formats import check_export
 
     check_model(model, quiet)

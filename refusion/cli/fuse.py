@@ -52,34 +52,37 @@ def fuse(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Where to write: .png, .jpg, .tif, .bmp, .webp or .avif; a folder; a video."
+            "--output", "-o", help="Output: a .png, .jpg, .tif, .bmp, .webp or .avif file; a folder; or a video."
         ),
     ],
     task: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
     ] = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="How the network runs: onnx, strips, whole or half (float16); what suits it if not given."),
+        typer.Option(
+            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given."
+        ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="Where it runs: auto (a GPU if there is one), cpu, cuda or another of torch's.")
+        str, typer.Option(help="Device: auto (a GPU if there is one), cpu, cuda or another torch device.")
     ] = "auto",
     batch_size: Annotated[
-        int, typer.Option(help="Pairs of a folder or list that run at once where they have one size: for GPUs.")
+        int, typer.Option(help="Pairs of equal size from a folder or list that run at once; for GPUs.")
     ] = 1,
     chroma: Annotated[
         str | None,
         typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(help="8 or 16 per channel (16: PNG and TIFF); as deep as the sources if not given.")
+        int | None,
+        typer.Option(help="8 or 16 bits per channel (16: PNG and TIFF); if not given, the depth of the sources."),
     ] = None,
     window: WindowOption = None,
     window_a: WindowAOption = None,
@@ -93,12 +96,14 @@ def fuse(
     crop: CropOption = False,
     match: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Patterns of the names in the folders, such as '*_ir.*' '*_vis.*'."),
+        typer.Option(metavar="A B", help="Patterns of the file names, such as '*_ir.*' '*_vis.*'."),
     ] = None,
     suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo pairs of folders that are done.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Fuse pairs of folders again whose results exist.")
+    ] = False,
     side_by_side: Annotated[
-        bool, typer.Option("--side-by-side", help="One video that shows the first source left, the second right.")
+        bool, typer.Option("--side-by-side", help="The input is one video: first source left, second right.")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -136,7 +141,7 @@ def fuse(
         idle.append("--side-by-side")
     if idle:
         change = "change" if len(idle) > 1 else "changes"
-        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; see --help for what is for what.", err=True)
+        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         wanted["batch_size"] = batch_size
         _fuse_pairs(_jobs(sources, output, suffix, match), output, wanted, bits, overwrite=overwrite, quiet=quiet)
@@ -168,8 +173,8 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
     refuse_overwriting(output, tuple(sources))
     if len(sources) < 2:
         raise ValueError(
-            f"Fusion needs two images or more, but only {sources[0].name} was given; give its partner or the rest of "
-            "its stack, too."
+            f"Fusion needs at least two images, but only {sources[0].name} was given; also give its partner, or the "
+            "rest of its stack."
         )
 
     from refusion.api import fuse
@@ -197,12 +202,13 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
         check_folder(output)
         return read_list(sources[0], output, suffix)
     if len(sources) > 2:
-        raise ValueError(f"Give two folders, or one with --match; {len(sources)} were given.")
+        raise ValueError(f"Give two folders, or one folder and --match; {len(sources)} were given.")
     if len(sources) == 1 and match is None:
         folder = sources[0].name
         raise ValueError(
             f"{folder} is one folder. To fuse all images in it as one stack, name them ('{folder}/*.png', with --task "
-            "multi-focus or multi-exposure); to fuse pairs in it, tell them apart by --match '*_ir.*' '*_vis.*'."
+            "multi-focus or multi-exposure); to fuse pairs in it, tell the sources apart with --match '*_ir.*' "
+            "'*_vis.*'."
         )
     check_folder(output)
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
@@ -257,7 +263,7 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
         raise ValueError("Give two videos, or one with --side-by-side.")
     for option in ("align", "window", "temperatures", "nodata"):
         if wanted.pop(option) not in (None, False):
-            raise ValueError(f"Videos are fused as they are; leave --{option} out.")
+            raise ValueError(f"Videos do not take --{option}; leave it out.")
     del wanted["align_border"]
     check_writable(output)
     refuse_overwriting(output, tuple(sources))

@@ -41,26 +41,30 @@ def fuse_dataset(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder of pairs as training reads it; a Parquet file, a pattern or a folder of them; a CSV or "
-            "JSONL list; OWNER/NAME of a data set on the Hub; or s3://, gs://, hf://.",
+            help="A folder of pairs as for training; a Parquet file, or a pattern or folder of them; a CSV or JSONL "
+            "list; OWNER/NAME of a data set on the Hub; or an s3://, gs:// or hf:// address.",
         ),
     ],
-    out: Annotated[str, typer.Argument(help="Folder of the results, or s3:// or gs://; given again, the run resumes.")],
+    out: Annotated[
+        str, typer.Argument(help="Folder of the results, or an s3:// or gs:// address; given again, the run resumes.")
+    ],
     task: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; the model's own, or ir-vis, if not given.")
+        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; the task's own if not given.")
+        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
     ] = None,
     columns: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="The two image columns; as the task's folders, or a and b, if not given."),
+        typer.Option(
+            metavar="A B", help="The two image columns; if not given, named like the folders of the task, or a and b."
+        ),
     ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column of the ids; the row's index if not given.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column of the ids; the row index if not given.")] = None,
     split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a data set on the Hub.")] = None,
     streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read a data set on the Hub without keeping it.")
+        bool, typer.Option("--streaming", help="Read a data set on the Hub without storing it.")
     ] = False,
     images: Annotated[
         bool, typer.Option("--images", help="Write PNG files; the Parquet files then only name them.")
@@ -68,7 +72,9 @@ def fuse_dataset(
     scores: Annotated[bool, typer.Option("--scores", help="Add the fusion metrics of every pair.")] = False,
     rows_per_shard: Annotated[
         int | None,
-        typer.Option(help="Rows of a Parquet file, which a kill can cost each worker; 256, or fewer of a small set."),
+        typer.Option(
+            help="Rows per Parquet file, of which a crash loses at most one per worker; 256, or fewer for a small set."
+        ),
     ] = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
@@ -77,7 +83,9 @@ def fuse_dataset(
         str | None,
         typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
     ] = None,
-    bits: Annotated[int | None, typer.Option(help="8 or 16 per channel; as deep as the sources if not given.")] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="8 or 16 bits per channel; if not given, the depth of the sources.")
+    ] = None,
     window: WindowOption = None,
     window_a: WindowAOption = None,
     window_b: WindowBOption = None,
@@ -88,18 +96,16 @@ def fuse_dataset(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one, when not given.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pairs that run at once where they have one size: for GPUs.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; if not given, a GPU if there is one.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pairs of equal size that run at once; for GPUs.")] = 1,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that fuse, at most; one for each GPU or core if not given.")
+        int | None, typer.Option(help="Largest number of processes; if not given, one per GPU or core.")
     ] = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Fuse on the machines of a Ray cluster: auto, local, or HOST:PORT."),
     ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Fuse pairs again that have failed before.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Fuse pairs again that failed before.")] = False,
 ) -> None:
     """Fuse a data set of any length into Parquet files, on all cores of this machine or on a Ray cluster.
 
@@ -176,7 +182,7 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
 
 @contextmanager
 def _progress_bar(show: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, if a person watches; gives a function of done and total."""
+    """A progress bar on standard error, if it is a terminal; yields a function of done and total."""
     import time
 
     from rich.console import Console

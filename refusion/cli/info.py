@@ -36,5 +36,5 @@ def _with_torch() -> list[tuple[str, str]]:
         ("torch", f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"),
     ]
     if torch.cuda.is_available():
-        rows.append(("GPU", f"{torch.cuda.get_device_name()}: taken unless told otherwise, refusion fuse --device cpu"))
+        rows.append(("GPU", f"{torch.cuda.get_device_name()}: used by default; refusion fuse --device cpu avoids it"))
     return rows

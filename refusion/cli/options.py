@@ -22,15 +22,15 @@ RangeOption = Annotated[
     str | None,
     typer.Option(
         help=f"sources: the range that both sources span; contrast: {CONTRAST} times the contrast; robust: the full "
-        "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. The task's own if not given."
+        "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. If not given, that of the task."
     ),
 ]
 AnchorOption = Annotated[
     str | None,
     typer.Option(
-        help="guided: the image is made of its two sources around every pixel, and lies between them; detail: the "
-        "same, but detail on a bright surface may be brighter than both; choice: nearly every pixel is one of "
-        "them; bounds: it lies between them; none. The task's own if not given."
+        help="guided: built from both sources around every pixel; detail: the same, but detail on a bright surface "
+        "may be brighter than both; choice: nearly every pixel is that of one source; bounds: clipped to lie between "
+        "the sources; none. If not given, that of the task."
     ),
 ]
 StretchOption = Annotated[
@@ -42,7 +42,7 @@ WindowOption = Annotated[
     typer.Option(
         "--window",
         metavar="LOW HIGH",
-        help="Stored values that are black and white in sources of more than 8 bits.",
+        help="Stored values of black and white, for sources of more than 8 bits.",
     ),
 ]
 WindowAOption = Annotated[
@@ -63,21 +63,23 @@ OwnRangeOption = Annotated[
 ]
 TemperaturesOption = Annotated[
     bool,
-    typer.Option("--temperatures", help="Take the temperatures of radiometric JPEGs, not the image they show."),
+    typer.Option("--temperatures", help="Read the temperatures of radiometric JPEGs, not the visible image."),
 ]
 NodataOption = Annotated[
     float | None,
     typer.Option(
         "--nodata",
         metavar="VALUE",
-        help="Stored value that stands for none, beside what the file declares; nan for NaN and infinite values.",
+        help="Stored value that means no data, besides those that the file declares; nan for NaN and infinite values.",
     ),
 ]
 
 
 ResizeOption = Annotated[
     str | None,
-    typer.Option("--resize", help="Bring both to one size: smaller, larger, a or b. Refused if not given."),
+    typer.Option(
+        "--resize", help="Resize both to the same size: smaller, larger, a or b. If not given, sizes must match."
+    ),
 ]
 AlignOption = Annotated[bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")]
 MotionOption = Annotated[
@@ -88,13 +90,13 @@ MotionOption = Annotated[
         "not given, similarity for multi-focus, else euclidean.",
     ),
 ]
-CropOption = Annotated[bool, typer.Option("--crop", help="With --align: cut to what both show, instead of filling.")]
+CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]
 
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
 def check_there(*paths: Path, what: str | None = None) -> None:
-    """Refuse paths that are not there; before anything that takes long.
+    """Refuse missing paths, before any long work.
 
     Args:
         *paths: files or folders.
@@ -145,13 +147,13 @@ def check_model(name: str | None, quiet: bool = False) -> None:
     if quiet or not (Path(name) / CONFIG).is_file() or name != Path(name).name:
         return
     if folder == Path(name).resolve():
-        typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would say so.", err=True)
+        typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would be unambiguous.", err=True)
     else:
         typer.echo(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
 
 
 def expanded(sources: list[Path]) -> list[Path]:
-    """Expand patterns such as frame*.jpg that the shell has left as they are.
+    """Expand patterns such as frame*.jpg that the shell left unexpanded.
 
     Raises:
         ValueError: no file fits.
@@ -163,7 +165,7 @@ def expanded(sources: list[Path]) -> list[Path]:
             continue
         fitting = sorted(path for path in source.parent.glob(source.name) if not path.name.startswith("."))
         if not fitting:
-            raise ValueError(f"No file fits {source.name}; check the pattern and the folder before it.")
+            raise ValueError(f"No file matches {source.name}; check the pattern and its folder.")
         found += fitting
     return found
 

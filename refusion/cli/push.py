@@ -18,7 +18,9 @@ def push(
         str | None,
         typer.Option("--all", metavar="OWNER", help="Push every bundled model to this owner, with a collection."),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1; tags do not move.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Tag for the commit, such as v1; existing tags are not moved.")
+    ] = None,
     message: Annotated[str | None, typer.Option(help="First line of the commit.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
@@ -36,7 +38,7 @@ def push(
         _push_one(model, repository, tag, message, private)
     else:
         raise ValueError(
-            "Give what to push and where to, as in `refusion push runs/ir-vis OWNER/NAME`, or `--all OWNER`."
+            "Give a model and a repository, as in `refusion push runs/ir-vis OWNER/NAME`, or `--all OWNER`."
         )
 
 
@@ -57,7 +59,7 @@ def _push_all(owner: str, tag: str | None, message: str | None, private: bool) -
     pushed = []
     for name, folder in folders.items():
         if folder is None:
-            typer.echo(f"{name}: not pushed, no weights came with this version.")
+            typer.echo(f"{name}: not pushed, because this version comes without its weights.")
             continue
         _push_one(str(folder), f"{owner}/{name}", tag, message, private)
         pushed.append(f"{owner}/{name}")

@@ -11,7 +11,7 @@ from refusion.system.extras import need
 def reproduce(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run of train.py.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the new run; default: RUN_FOLDER-again.")] = None,
-    data: Annotated[str | None, typer.Option(help="Location of the pairs, if they have moved.")] = None,
+    data: Annotated[str | None, typer.Option(help="Location of the pairs, if they were moved.")] = None,
 ) -> None:
     """Repeat a training run with the same settings, seed and data, and compare the weights.
 

@@ -18,7 +18,8 @@ def space(
     ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make a new Space private.")] = False,
     static: Annotated[
-        bool, typer.Option("--static", help="The page that fuses in the visitor's browser, instead of the demo.")
+        bool,
+        typer.Option("--static", help="Assemble the page that fuses in the visitor's browser instead of the demo."),
     ] = False,
 ) -> None:
     """Assemble the demo as a Hugging Face Space (package, bundled weights, examples) and upload it.

@@ -125,7 +125,7 @@ def test_a_folder_with_the_name_of_a_model_is_noted(tmp_path, monkeypatch):
             (tmp_path / name / file).write_bytes((ROOT / "hub_configs/refusion-medical" / file).read_bytes())
     mine = refusion("fuse", *PAIR, "-o", "mine.png", "--model", "mine")
     assert mine.code == 0
-    assert "./mine would say so" in mine.err
+    assert "./mine would be unambiguous" in mine.err
     bundled = refusion("fuse", *PAIR, "-o", "bundled.png", "--model", "refusion-ir-vis")
     assert "the folder is given as ./refusion-ir-vis" in bundled.err
     own = refusion("fuse", *PAIR, "-o", "own.png")

@@ -166,7 +166,7 @@ def test_a_stack_is_asked_for_in_every_way_that_people_type(tmp_path, monkeypatc
     assert refusion("fuse", tmp_path / "frame*.png", *command).code == 0
     (tmp_path / "f.png").unlink()
     for given, words in (
-        (["shot*.png"], "No file fits shot*.png"),
+        (["shot*.png"], "No file matches shot*.png"),
         (["."], "To fuse all images in it as one stack, name them"),
         (["frame0.png"], "only frame0.png was given"),
         (["frame0.png", "frame1.png", "frame9.png"], "There is no file frame9.png"),
