@@ -75,7 +75,7 @@ def main() -> int:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_port}/?device=wasm")
-        page.get_by_text("The page is kept: it works without a network.").wait_for(timeout=LONG)
+        page.get_by_text("The page is saved and works without a network.").wait_for(timeout=LONG)
         said = page.get_by_text(re.compile(r"Fuses on WebAssembly")).inner_text()
         device = re.search(r"WebAssembly, [^.]*", said)
         size = f"{args.size[0]} x {args.size[1]}"

@@ -1,4 +1,4 @@
-"""What the Space starts: the demo, with the weights loaded and the GPU borrowed where there is one to borrow."""
+"""Entry point of the Space: starts the demo with the weights loaded, on a borrowed GPU where there is one."""
 
 import os
 import sys
@@ -13,6 +13,6 @@ from refusion.demo.command import main
 
 if __name__ == "__main__":
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    # What ZeroGPU fuses within the minute that it lends a GPU for, and a free CPU within a few.
+    # 8 megapixels fit the minute that ZeroGPU lends a GPU for, and take a free CPU a few minutes.
     flags = ["--host", host, "--max-megapixels", "8"]
     sys.exit(main([*flags, *sys.argv[1:]], load_at_start=True, on_device=ON_DEVICE))

@@ -1,7 +1,7 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
 
-// ONNX Runtime starts threads from its own file, so its files are copied as they are and not bundled.
+// ONNX Runtime starts threads from its own file, so its files are copied unchanged and not bundled.
 const runtime = [
   "ort.wasm.min.mjs",
   "ort-wasm-simd-threaded.mjs",
@@ -18,7 +18,7 @@ const copyRuntime: Plugin = {
   },
 };
 
-/** What the page is made of, and under which licences. */
+/** Lists the packages that the page is built from, with their licences. */
 const listLicences: Plugin = {
   name: "list-licences",
   closeBundle() {

@@ -86,7 +86,7 @@ def context(chromium, url):
     page = context.new_page()
     page.goto(url)
     # The service worker takes over, the page is loaded again, and all of it is kept.
-    page.get_by_text("The page is kept: it works without a network.").wait_for(timeout=LONG)
+    page.get_by_text("The page is saved and works without a network.").wait_for(timeout=LONG)
     assert page.evaluate("crossOriginIsolated")
     page.close()
     yield context
@@ -277,8 +277,8 @@ def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
         "torn.png": "torn.png cannot be decoded",
         "tiny.png": "tiny.png is 64 x 7 pixels; an image is at least 8 x 8",
         "frames.webp": "frames.webp holds several frames",
-        "pages.tif": "pages.tif holds several images",
-        "floats.tif": "but floats must lie in 0 to 1",
+        "pages.tif": "pages.tif holds several frames",
+        "floats.tif": "but floats must be in 0 to 1",
     }.items():
         panel.locator('input[type="file"]').first.set_input_files(tmp_path / name)
         panel.get_by_role("alert").get_by_text(sentence).wait_for()
@@ -376,7 +376,7 @@ def test_two_videos_are_fused_live(page, tmp_path):
     panel = panel_of(page, "Live")
     panel.get_by_label("Width").select_option("160")
     panel.locator('input[type="file"]').set_input_files(small_videos(tmp_path))
-    panel.get_by_text(re.compile(r"[\d.]+ frames a second at 160 x 120")).wait_for(timeout=LONG)
+    panel.get_by_text(re.compile(r"[\d.]+ frames per second at 160 x 120")).wait_for(timeout=LONG)
     panel.get_by_role("button", name="Stop").click()
     assert panel.get_by_role("button", name="Stop").is_disabled()
     levels = panel.get_by_role("img", name="Fused video").evaluate(
@@ -390,7 +390,7 @@ def test_a_camera_that_shows_both_side_by_side_is_fused_live(context, page, url)
     panel = panel_of(page, "Live")
     panel.get_by_label("Width").select_option("160")
     panel.get_by_role("button", name="Use the camera").click()
-    panel.get_by_text(re.compile(r"[\d.]+ frames a second at 160 x \d+")).wait_for(timeout=LONG)
+    panel.get_by_text(re.compile(r"[\d.]+ frames per second at 160 x \d+")).wait_for(timeout=LONG)
     panel_of(page, "About")
     panel_of(page, "Live").get_by_role("button", name="Stop").wait_for()
     assert panel.get_by_role("button", name="Stop").is_disabled()

@@ -1,5 +1,5 @@
-// Keeps the page for use without a network, and adds the headers that WebAssembly needs for threads.
-importScripts("files.js"); // VERSION and FILES, written when the page was put together.
+// Caches the page for use without a network, and adds the headers that WebAssembly threads need.
+importScripts("files.js"); // VERSION and FILES, written when the page is assembled.
 
 const cacheName = `refusion-${VERSION}`;
 
@@ -14,7 +14,7 @@ self.addEventListener("activate", (event) => {
   );
 });
 
-// The page asks for it once it runs: fetched before, it would take long until there are threads.
+// Only on the page's request, once it runs: caching everything earlier would delay the reload that enables threads.
 self.addEventListener("message", (event) => {
   event.waitUntil(keepAll().then(() => event.ports[0].postMessage("kept")));
 });

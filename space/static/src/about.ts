@@ -15,8 +15,8 @@ export function about(page: Page): HTMLElement {
     element(
       "p",
       {},
-      "Your browser reads the images, and the models run in it. The page asks no other server for anything, and its " +
-        "security policy forbids it. After the first visit it works without a network.",
+      "The images are read and the models run in your browser. The page contacts no other server, and its security " +
+        "policy forbids it. After the first visit it works without a network.",
     ),
     element("h2", {}, "The method"),
     element("p", {}, page.method),
@@ -31,13 +31,12 @@ export function about(page: Page): HTMLElement {
       element(
         "li",
         {},
-        "A fused image is made for looking at. It is not for diagnosis, nor for anything that somebody's safety " +
-          "depends on.",
+        "Fused images are for viewing: not for diagnosis, nor where anyone's safety depends on them.",
       ),
-      element("li", {}, "Colour profiles are not applied. TIFF is read as grey or RGB of 8 to 16 bits, or as floats."),
+      element("li", {}, "Colour profiles are not applied. TIFF must be grey or RGB with 8 to 16 bits, or floats."),
     ),
     element("h2", {}, "Citation"),
-    element("p", {}, "The method is that of ", paper, "; this is an independent open implementation."),
+    element("p", {}, "The method is ", paper, "; this is an independent open implementation."),
     element("pre", {}, page.citation),
     element("p", {}, `refusion ${page.version}. Code: Apache-2.0. Weights: ${page.licence}.`),
   );

@@ -1,7 +1,7 @@
 import type { Picture } from "./picture";
 import { fromLevels } from "./levels";
 
-/** Formats that the browser decodes, with 8 bits: JPEG, BMP, WebP and AVIF. Colour profiles are not applied. */
+/** Read an image with the browser's decoder, with 8 bits: JPEG, BMP, WebP or AVIF. Colour profiles are not applied. */
 export async function readBitmap(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const bitmap = await createImageBitmap(file, {
     imageOrientation: "from-image",

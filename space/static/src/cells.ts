@@ -1,16 +1,16 @@
 /**
- * Attention matrices of the cells of an image, which are interpolated between the cells' centres. The same as in
+ * Attention matrices of the cells of an image, interpolated between the centres of the cells, as in
  * refusion/inference/engines/onnx_tiles.py.
  */
 
 export interface Interpolation {
-  /** How much each cell counts for each row or column: rows, cells. */
+  /** Weight of each cell for each row or column: (rows, cells). */
   shares: Float32Array;
   first: number;
   last: number;
 }
 
-/** What the rows (or columns) from first to last, without the last, take from cells. */
+/** Interpolation of the rows (or columns) from first to last, without the last, from the cells. */
 export function interpolate(first: number, last: number, length: number, cell: number): Interpolation {
   const count = Math.ceil(length / cell);
   const cellBefore = (row: number) => Math.floor((2 * row + 1 - cell) / (2 * cell));
@@ -25,13 +25,13 @@ export function interpolate(first: number, last: number, length: number, cell: n
   return { shares, first: upper, last: lower };
 }
 
-/** Rows and columns of a matrix exchanged. */
+/** Transpose a matrix. */
 export function transposed(matrix: Float32Array, rows: number): Float32Array {
   const columns = matrix.length / rows;
   return matrix.map((_, i) => matrix[(i % rows) * columns + Math.floor(i / rows)]!);
 }
 
-/** The matrices of some rows and columns of cells, of all: any number of numbers, rows, columns. */
+/** Cut the matrices of some rows and columns of cells from those of all cells: (entries, rows, columns). */
 export function cutCells(all: Float32Array, rows: number, columns: number, of: Interpolation, by: Interpolation): Float32Array {
   const width = by.last - by.first;
   const numbers = all.length / (rows * columns);

@@ -1,7 +1,7 @@
 import { element, heading } from "./dom";
 import { paint, type Picture } from "./picture";
 
-/** The fused image with a source laid over its left part, up to where a slider stands. */
+/** The fused image with a source over its left part, up to the position of a slider. */
 export function compare(name: string, sources: [string, Picture][], fused: HTMLImageElement): HTMLElement {
   const canvases = sources.map(([label, picture]) => {
     const canvas = element("canvas", { role: "img", "aria-label": `${heading(label)} source` });
@@ -15,7 +15,7 @@ export function compare(name: string, sources: [string, Picture][], fused: HTMLI
     return element("label", {}, radio, heading(label));
   });
   const slider = element("input", { type: "range", min: "0", max: "100", value: "50", step: "1" });
-  slider.setAttribute("aria-label", "How much of the source covers the fused image, in per cent");
+  slider.setAttribute("aria-label", "Part of the fused image that the source covers, in per cent");
   const over = element("div", { className: "over" }, fused, ...canvases, slider);
   slider.addEventListener("input", () => over.style.setProperty("--at", `${slider.value}%`));
   show(0);

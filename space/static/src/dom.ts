@@ -1,6 +1,6 @@
 type Child = Node | string;
 
-/** An element with properties, attributes (aria-..., data-...) and children. */
+/** Create an element with properties, attributes (aria-..., data-...) and children. */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   properties: Record<string, unknown> = {},
@@ -15,7 +15,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** With a capital letter at its beginning. */
+/** The text with a capital first letter. */
 export function heading(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

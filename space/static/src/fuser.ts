@@ -7,10 +7,10 @@ interface Waiting {
   progress: (share: number) => void;
 }
 
-/** What was cancelled by the visitor. */
+/** The visitor cancelled the request. */
 export class Cancelled extends Error {}
 
-/** The worker, as functions. */
+/** Sends requests to the worker. */
 export class Fuser {
   private worker: Worker | undefined;
   private waiting = new Map<number, Waiting>();
@@ -23,7 +23,7 @@ export class Fuser {
     return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject, progress }));
   }
 
-  /** Stop at once: a graph that runs cannot be stopped, but its worker can. */
+  /** Stop at once by ending the worker: a running graph cannot be stopped. */
   cancel(): void {
     this.worker?.terminate();
     this.worker = undefined;
@@ -43,7 +43,7 @@ export class Fuser {
     };
     worker.onerror = () => {
       this.worker = undefined;
-      this.refuse(new Refusal("The part of this page that fuses could not be started; load the page again."));
+      this.refuse(new Refusal("The fusion could not be started in this browser; reload the page."));
     };
     return worker;
   }

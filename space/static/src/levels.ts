@@ -3,10 +3,9 @@ import type { Picture } from "./picture";
 type Levels = Uint8Array | Uint8ClampedArray | Uint16Array | Float32Array;
 
 /**
- * An image of stored values: grey, grey and alpha, RGB, or RGB and alpha.
+ * Create an image from stored values: grey, grey and alpha, RGB, or RGB and alpha.
  *
- * Transparent pixels hold no content, so they are put over black. Where red, green and blue are equal everywhere, the
- * image is grey.
+ * Transparent pixels are composited over black. If red, green and blue are equal everywhere, the image is grey.
  */
 export function fromLevels(
   name: string,

@@ -7,10 +7,10 @@ import { fromCamera, fromFiles, type Streams } from "./streams";
 const WIDTHS = [160, 240, 320, 480, 640];
 const WIDTH = 320;
 
-/** Over how many frames the frames a second are counted. */
+/** Number of frames that the frame rate is measured over. */
 const COUNTED = 10;
 
-/** The panel for two videos or a camera, fused frame by frame as fast as the machine can. */
+/** The panel for two videos or a camera, fused frame by frame as fast as the computer can. */
 export class LivePanel {
   readonly root = element("section");
   private readonly canvas = element("canvas", { role: "img", "aria-label": "Fused video", hidden: true });
@@ -44,8 +44,8 @@ export class LivePanel {
       element(
         "p",
         {},
-        "Two videos of one scene, in the order of their names, or one video or camera that shows the first source " +
-          "left and the second right. Frames that your computer has no time for are left out.",
+        "Give two videos of one scene, ordered by name, or one video or camera with the first source on the left and " +
+          "the second on the right. Frames that your computer has no time for are skipped.",
       ),
       element("div", { className: "row" }, field("Task", this.task), field("Width", this.width)),
       element(
@@ -96,7 +96,7 @@ export class LivePanel {
       if (times.length > COUNTED) times.shift();
       if (times.length > 1) {
         const rate = (1000 * (times.length - 1)) / (times.at(-1)! - times[0]!);
-        this.rate.value = `${rate.toFixed(1)} frames a second at ${fused.width} x ${fused.height}`;
+        this.rate.value = `${rate.toFixed(1)} frames per second at ${fused.width} x ${fused.height}`;
       }
     }
   }

@@ -34,7 +34,7 @@ try {
 }
 try {
   await keepOffline(() => inUse);
-  kept.textContent = "The page is kept: it works without a network.";
+  kept.textContent = "The page is saved and works without a network.";
 } catch (error) {
-  console.warn(`The page is not kept for use without a network: ${(error as Error).message}`);
+  console.warn(`The page is not saved for use without a network: ${(error as Error).message}`);
 }

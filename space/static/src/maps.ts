@@ -1,11 +1,11 @@
 import type { Picture } from "./picture";
 
-/** Maps of one size that a tile can be cut from. */
+/** Maps of equal size that tiles are cut from. */
 export interface Maps {
   channels: number;
-  /** Rows top to bottom and columns left to right, without the last ones: channels, rows and columns. */
+  /** Rows top to bottom and columns left to right, ends excluded: (channels, rows, columns). */
   cut(top: number, bottom: number, left: number, right: number): Float32Array;
-  /** Forget the rows above, which are not cut from again. */
+  /** Free the rows above, which are not needed again. */
   forget(above: number): void;
 }
 
@@ -31,7 +31,7 @@ export class PictureMaps implements Maps {
   forget(): void {}
 }
 
-/** Features, held in bands of rows, so that those that are no longer needed free their memory. */
+/** Features, stored in bands of rows, so that bands that are no longer needed can be freed. */
 export class Features implements Maps {
   private readonly bands: (Float32Array | undefined)[];
 
@@ -56,7 +56,7 @@ export class Features implements Maps {
     return result;
   }
 
-  /** Write a tile at a place, given with some rows and columns above and left of it that are left out. */
+  /** Write a tile to the given rows and columns; its first `above` rows and `before` columns are skipped. */
   write(
     tile: Float32Array,
     size: readonly number[],

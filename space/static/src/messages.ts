@@ -1,23 +1,23 @@
 import type { Choices } from "./network";
 import type { Picture } from "./picture";
 
-/** A frame of a video, red, green, blue and alpha. */
+/** A frame of a video: red, green, blue and alpha. */
 export interface Frame {
   width: number;
   height: number;
   data: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** What the worker is asked for. */
+/** A request to the worker. */
 export type Task =
   | { kind: "start" }
   | { kind: "read"; file: File }
   | { kind: "fuse"; model: string; a: Picture; b: Picture; choices: Choices }
   | { kind: "frame"; model: string; a: Frame; b: Frame; choices: Choices };
 
-/** What it answers to each of them. */
+/** The answers of the worker by kind of request. */
 export interface Answers {
-  /** What fuses, for people. */
+  /** Description of what the models run on. */
   start: string;
   read: Picture;
   /** A PNG file. */
@@ -32,5 +32,5 @@ export type Reply =
   | { id: number; answer: Answers[Task["kind"]] }
   | { id: number; refused: string };
 
-/** What the address of the page asks to fuse on: ?device=wasm or ?device=webgpu. */
+/** The device named in the address of the page: ?device=wasm or ?device=webgpu. */
 export type Device = string | null;

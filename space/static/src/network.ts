@@ -4,20 +4,20 @@ import type { Picture } from "./picture";
 import { type Runtime, session } from "./runtime";
 import { fuseInTiles } from "./tiles";
 
-/** Places of what is chosen in the lists of `refusion export --finished`. */
+/** Indices of the chosen settings in the lists of `refusion export --finished`. */
 export interface Choices {
   output_range: number;
   anchor: number;
   chroma: number;
 }
 
-/** Pixels up to which an image goes through the network at once. */
+/** Largest number of pixels that goes through the network at once. */
 const WHOLE = { wasm: 350_000, webgpu: 1_000_000 };
 
-/** Share of the time that the passes take of a large image. */
+/** Share of the time for a large image that the passes take. */
 const PASSES = 0.95;
 
-/** Fuse two images of one size: red, green and blue in 0..1, each height and width. */
+/** Fuse two images of equal size; returns red, green and blue in [0, 1]: (3, height, width). */
 export async function fuse(
   run: Runtime,
   folder: string,
@@ -32,7 +32,7 @@ export async function fuse(
   const luminance = whole
     ? null
     : await fuseInTiles(run, folder, sources, height, width, (share) => progress(PASSES * share));
-  // On a graphics card, large images would not fit into one buffer.
+  // On a GPU, a large image would not fit into one buffer.
   const graph = await (whole ? session(run, `${folder}/finished.onnx`) : session(run, "models/finish.onnx", "wasm"));
   const image = (maps: Float32Array) => new run.ort.Tensor("float32", maps, [1, maps.length / (width * height), height, width]);
   const feed: Record<string, Tensor> = {};

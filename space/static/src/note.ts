@@ -1,6 +1,6 @@
 import { element } from "./dom";
 
-/** A line for facts and refusals, which screen readers say when it changes. */
+/** A line for facts and errors, which screen readers announce when it changes. */
 export class Note {
   readonly root = element("p", { className: "note", hidden: true });
 

@@ -1,9 +1,9 @@
 const LOADED_AGAIN = "refusion-loaded-again";
 
 /**
- * Keep the page for use without a network; resolves when all of it is kept.
+ * Save the page for use without a network; resolves when all of it is saved.
  *
- * @param inUse whether the visitor has done something that loading the page again would undo
+ * @param inUse whether the visitor has done something that reloading the page would undo
  */
 export async function keepOffline(inUse: () => boolean): Promise<void> {
   if (!("serviceWorker" in navigator)) throw new Error("this browser has no service workers here");
@@ -25,8 +25,8 @@ export async function keepOffline(inUse: () => boolean): Promise<void> {
 }
 
 /**
- * Whether to load the page once more: where the server does not send the headers that threads need, the service worker
- * adds them. Not for ever where another page that holds this one forbids threads.
+ * Whether to reload the page once: if the server does not send the headers that threads need, the service worker adds
+ * them. Only once, because a page that embeds this one may forbid threads.
  */
 function wantsHeaders(): boolean {
   return !crossOriginIsolated && sessionStorage.getItem(LOADED_AGAIN) === null;

@@ -1,4 +1,4 @@
-/** What the page says and has, from page.json, which `refusion space --static` writes. */
+/** Content of the page, from page.json, which `refusion space --static` writes. */
 export interface Page {
   version: string;
   introduction: string;
@@ -14,9 +14,9 @@ export interface TaskText {
   name: string;
   title: string;
   labels: [string, string];
-  /** What the task does, and what kind of pair belongs in its tab. */
+  /** Purpose of the task, above its inputs. */
   text: string;
-  /** What the task does. */
+  /** Summary of the task, for the About panel. */
   summary: string;
   limits: string;
   model: string;

@@ -1,26 +1,26 @@
-/** An image as it is stored. */
+/** An image with its stored values. */
 export interface Picture {
   name: string;
   width: number;
   height: number;
   /** Grey, or red, green and blue. */
   channels: 1 | 3;
-  /** Height, width and channels, in this order; what is transparent is over black. */
+  /** Values, (height, width, channels); transparent pixels are composited over black. */
   data: Uint8Array | Uint16Array | Float32Array;
   /** Value of white. */
   white: number;
-  /** Opacity in 0..1 where not all is opaque. */
+  /** Opacity in [0, 1]; null if all pixels are opaque. */
   alpha: Float32Array | null;
-  /** Whether it came with more than 8 bits. */
+  /** Whether the file has more than 8 bits. */
   deep: boolean;
 }
 
 export const MIN_SIDE = 8;
 
-/** Most pixels of an image: with these, what follows the network takes 3.4 of the 4 GB that WebAssembly has. */
+/** Largest number of pixels: with these, the steps after the network take 3.4 of the 4 GB that WebAssembly has. */
 export const MAX_PIXELS = 16_000_000;
 
-/** Draw it, with 8 bits. */
+/** Draw an image with 8 bits. */
 export function paint(canvas: HTMLCanvasElement, picture: Picture): void {
   const { width, height, channels, data, white } = picture;
   const image = new ImageData(width, height);

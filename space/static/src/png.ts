@@ -6,13 +6,13 @@ import { Refusal } from "./refusal";
 
 const PALETTE = 3;
 
-/** PNG of 1 to 16 bits. */
+/** Read a PNG of 1 to 16 bits. */
 export async function readPng(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = new DataView(bytes.buffer, 16, 8);
   check(header.getUint32(0), header.getUint32(4));
   if (hasFrames(bytes) && decodeApng(bytes).numberOfFrames > 1) {
-    throw new Refusal(`${file.name} holds several frames, but an image has one; save the frame you want by itself.`);
+    throw new Refusal(`${file.name} holds several frames, but only one can be read; save the frame you want alone.`);
   }
   // Palettes and fewer bits are unpacked by the browser, without loss.
   if (bytes[24]! < 8 || bytes[25] === PALETTE) return readBitmap(file, check);
@@ -22,12 +22,12 @@ export async function readPng(file: File, check: (width: number, height: number)
   return fromLevels(file.name, width, height, channels + 1, withAlpha(data, channels, transparency, white), white);
 }
 
-/** A PNG file of levels of 8 or 16 bits. */
+/** Encode grey levels or colours of 8 or 16 bits as PNG. */
 export function writePng(width: number, height: number, channels: number, data: Uint8Array | Uint16Array): Uint8Array {
   return encode({ width, height, channels, data, depth: data instanceof Uint16Array ? 16 : 8 });
 }
 
-/** Whether a chunk acTL comes before the pixels. */
+/** Whether the file is animated: it has a chunk acTL before the pixels. */
 function hasFrames(bytes: Uint8Array): boolean {
   const view = new DataView(bytes.buffer);
   for (let at = 8; at + 8 <= bytes.length; at += 12 + view.getUint32(at)) {
@@ -37,7 +37,7 @@ function hasFrames(bytes: Uint8Array): boolean {
   return false;
 }
 
-/** Add alpha where a pixel has the colour that stands for nothing. */
+/** Add an alpha channel: pixels of the transparent colour become transparent. */
 function withAlpha<T extends Uint8Array | Uint8ClampedArray | Uint16Array>(
   data: T,
   channels: number,

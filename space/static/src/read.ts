@@ -5,14 +5,17 @@ import { Refusal } from "./refusal";
 import { readTiff } from "./tiff";
 
 const MAX_BYTES = 300_000_000;
+const READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP";
 
 type Reader = (file: File, check: (width: number, height: number) => void) => Promise<Picture>;
 
 /** Read an image file at its full depth, upright. */
 export async function read(file: File): Promise<Picture> {
-  if (file.size === 0) throw new Refusal(`${file.name} is an empty file; give PNG, JPEG, TIFF, BMP or WebP.`);
+  if (file.size === 0) throw new Refusal(`${file.name} is an empty file; give an image (${READ_NAMES}).`);
   if (file.size > MAX_BYTES) {
-    throw new Refusal(`${file.name} has ${Math.round(file.size / 1e6)} MB; at most ${MAX_BYTES / 1e6} are taken.`);
+    throw new Refusal(
+      `${file.name} has ${Math.round(file.size / 1e6)} MB, but this page takes at most ${MAX_BYTES / 1e6} MB.`,
+    );
   }
   const reader = readerOf(new Uint8Array(await file.slice(0, 32).arrayBuffer()), file.name);
   try {
@@ -20,8 +23,8 @@ export async function read(file: File): Promise<Picture> {
   } catch (error) {
     if (error instanceof Refusal) throw error;
     throw new Refusal(
-      `${file.name} cannot be decoded (${error instanceof Error ? error.message : error}): it is damaged, cut off or ` +
-        "of an unusual kind; save it again, best as PNG.",
+      `${file.name} cannot be decoded (${error instanceof Error ? error.message : error}): it is damaged, truncated ` +
+        "or of an unusual kind; save it again, preferably as PNG.",
     );
   }
 }
@@ -31,23 +34,25 @@ function readerOf(start: Uint8Array, name: string): Reader {
   if (text.startsWith("\x89PNG")) return readPng;
   if (text.startsWith("II*\0") || text.startsWith("MM\0*")) return readTiff;
   if (text.startsWith("RIFF") && text.slice(8, 16) === "WEBPVP8X" && start[20]! & 2) {
-    throw new Refusal(`${name} holds several frames, but an image has one; save the frame you want by itself.`);
+    throw new Refusal(`${name} holds several frames, but only one can be read; save the frame you want alone.`);
   }
   const known = text.startsWith("\xff\xd8\xff") || text.startsWith("BM") || text.slice(8, 12) === "WEBP";
   if (known || text.slice(4, 12) === "ftypavif") return readBitmap;
   throw new Refusal(
-    `${name} is not an image that can be read, or its beginning is damaged; give PNG, JPEG, TIFF, BMP or WebP.`,
+    `${name} is not an image that can be read, or its header is damaged; give ${READ_NAMES}.`,
   );
 }
 
 function checkSize(name: string, width: number, height: number): void {
   if (Math.min(width, height) < MIN_SIDE) {
-    throw new Refusal(`${name} is ${width} x ${height} pixels; an image is at least ${MIN_SIDE} x ${MIN_SIDE}.`);
+    throw new Refusal(
+      `${name} is ${width} x ${height} pixels; an image is at least ${MIN_SIDE} x ${MIN_SIDE} (width x height).`,
+    );
   }
   if (width * height > MAX_PIXELS) {
     throw new Refusal(
-      `${name} is ${width} x ${height} pixels, but this page takes at most ${MAX_PIXELS / 1e6} million; scale it ` +
-        "down, or fuse it with the command `refusion fuse`.",
+      `${name} is ${width} x ${height} pixels, but this page takes at most ${MAX_PIXELS / 1e6} million in total; ` +
+        "scale it down, or use the command `refusion fuse`.",
     );
   }
 }

@@ -1,2 +1,2 @@
-/** Something that cannot be done; the message is a sentence for people. */
+/** An error for the visitor; the message is a sentence. */
 export class Refusal extends Error {}

@@ -2,8 +2,8 @@ import type { Picture } from "./picture";
 import { writePng } from "./png";
 
 /**
- * The PNG file of a fused image: grey where both sources are, 16 bits deep if a source has more than 8, and with alpha
- * if both have it.
+ * Encode a fused image as PNG: grey if it has no colour, with 16 bits if a source has more than 8, and with alpha if
+ * both sources have it.
  */
 export function resultPng(rgb: Float32Array, a: Picture, b: Picture): Uint8Array {
   const { width, height } = a;
@@ -17,7 +17,7 @@ export function resultPng(rgb: Float32Array, a: Picture, b: Picture): Uint8Array
   for (let i = 0; i < pixels; i++) {
     const opacity = alpha ? Math.max(a.alpha![i]!, b.alpha![i]!) : 1;
     for (let c = 0; c < colours; c++) {
-      // What is written is not yet over black.
+      // Stored values are not premultiplied.
       const value = opacity > 0 ? Math.min(1, rgb[c * pixels + i]! / opacity) : 0;
       levels[channels * i + c] = Math.round(white * value);
     }

@@ -1,6 +1,6 @@
 import type * as Ort from "onnxruntime-web";
 
-/** ONNX Runtime, and what it runs on. */
+/** ONNX Runtime and its device. */
 export interface Runtime {
   ort: typeof Ort;
   device: "webgpu" | "wasm";
@@ -11,7 +11,7 @@ const MAX_THREADS = 8;
 
 let loaded: Promise<Runtime> | undefined;
 
-/** Load it once: with WebGPU where the browser has it, else WebAssembly. */
+/** Load ONNX Runtime once: with WebGPU if the browser has it, otherwise with WebAssembly. */
 export function runtime(wanted: string | null): Promise<Runtime> {
   loaded ??= load(wanted);
   return loaded;
@@ -28,7 +28,7 @@ async function load(wanted: string | null): Promise<Runtime> {
   return { ort, device, threads };
 }
 
-/** Whether there is a graphics card; a renderer in software is slower than WebAssembly. */
+/** Whether there is a GPU; a software renderer is slower than WebAssembly. */
 async function hasGpu(): Promise<boolean> {
   if (!navigator.gpu) return false;
   const adapter = await navigator.gpu.requestAdapter();
@@ -37,7 +37,7 @@ async function hasGpu(): Promise<boolean> {
 
 const sessions = new Map<string, Promise<Ort.InferenceSession>>();
 
-/** The session of a graph, made once. */
+/** The session of a graph, created once. */
 export function session(run: Runtime, path: string, device: "webgpu" | "wasm" = run.device): Promise<Ort.InferenceSession> {
   const known = sessions.get(path + device);
   if (known) return known;
@@ -47,7 +47,7 @@ export function session(run: Runtime, path: string, device: "webgpu" | "wasm" = 
   return made;
 }
 
-/** The page's folder: workers lie in a folder below it. */
+/** The folder of the page; workers are in a sub-folder of it. */
 function folderOfPage(): string {
   return new URL("../", location.href).href;
 }

@@ -2,7 +2,7 @@ import { element } from "./dom";
 import type { Choices } from "./network";
 import type { TaskText } from "./page";
 
-/** The folded settings of a task, with what suits it chosen. */
+/** The folded settings of a task, with its defaults selected. */
 export class Settings {
   readonly root = element("details", { className: "settings" }, element("summary", {}, "Settings"));
   private readonly selects: HTMLSelectElement[];

@@ -5,7 +5,7 @@ import { paint, type Picture } from "./picture";
 
 const ACCEPTED = ".png,.jpg,.jpeg,.tif,.tiff,.bmp,.webp,.avif,image/*";
 
-/** Where a visitor gives one of the two images: dropped, chosen or pasted. */
+/** The input for one of the two images: by drag and drop, or a chosen file. */
 export class Source {
   readonly root: HTMLElement;
   picture: Picture | null = null;
@@ -34,7 +34,7 @@ export class Source {
     this.root.append(element("h2", {}, heading(label)), drop, this.note.root);
   }
 
-  /** Read a file; what is wrong with it is said here. */
+  /** Read a file; errors are shown in the note. */
   async give(file: File): Promise<void> {
     this.note.good(`Reading ${file.name} …`);
     try {
@@ -46,7 +46,7 @@ export class Source {
     }
   }
 
-  /** Show an image, or none. */
+  /** Show an image, or clear the input. */
   take(picture: Picture | null): void {
     this.picture = picture;
     this.canvas.hidden = picture === null;

@@ -1,18 +1,18 @@
 import type { Frame } from "./messages";
 import { Refusal } from "./refusal";
 
-/** Where the frames of both sources come from: two videos, or one stream that shows them side by side. */
+/** Frames of both sources: from two videos, or from one stream that shows them side by side. */
 export class Streams {
   constructor(
     private readonly videos: HTMLVideoElement[],
     private readonly stop: () => void,
   ) {}
 
-  /** The frames that are shown now, so wide; null when a camera has gone. */
+  /** The current frames, scaled to this width; null when a stream has ended. */
   frames(width: number): [Frame, Frame] | null {
     const [a, b = a] = this.videos;
     if (!a || !b || this.videos.some((video) => video.ended)) return null;
-    // A video that is behind the other one catches up.
+    // The second video follows the first.
     if (a !== b && Math.abs(a.currentTime - b.currentTime) > 0.1) b.currentTime = a.currentTime;
     const half = a === b ? 0.5 : 1;
     const height = Math.max(8, Math.round((width * a.videoHeight) / (half * a.videoWidth)));
@@ -24,7 +24,7 @@ export class Streams {
   }
 }
 
-/** Two files, or one with both sides. */
+/** Open two video files, or one that shows both sources side by side. */
 export async function fromFiles(files: File[]): Promise<Streams> {
   const addresses = files.map((file) => URL.createObjectURL(file));
   const stop = () => addresses.forEach((address) => URL.revokeObjectURL(address));
@@ -43,9 +43,9 @@ export async function fromFiles(files: File[]): Promise<Streams> {
   });
 }
 
-/** A camera that shows both sources side by side. */
+/** Open a camera that shows both sources side by side. */
 export async function fromCamera(): Promise<Streams> {
-  if (!navigator.mediaDevices) throw new Refusal("This browser gives no camera to this page; open it over https.");
+  if (!navigator.mediaDevices) throw new Refusal("This browser does not let this page use a camera; open the page over HTTPS.");
   let stream: MediaStream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } }, audio: false });
@@ -53,7 +53,7 @@ export async function fromCamera(): Promise<Streams> {
     throw new Refusal(
       (error as Error).name === "NotFoundError"
         ? "There is no camera here; connect one, or choose videos."
-        : "The camera cannot be used; allow it for this page in the browser, and close what else uses it.",
+        : "The camera cannot be used; allow it for this page in the browser, and close other programs that use it.",
     );
   }
   const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });

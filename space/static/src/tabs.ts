@@ -8,7 +8,7 @@ export interface Tab {
   left?: () => void;
 }
 
-/** Tabs after the pattern of the ARIA Authoring Practices: arrow keys, Home and End choose. */
+/** Tabs that follow the ARIA Authoring Practices: the arrow keys, Home and End change the tab. */
 export function tabs(all: Tab[]): HTMLElement {
   const buttons = all.map(({ name, title, panel }) => {
     panel.id = `panel-${name}`;

@@ -7,7 +7,7 @@ import type { Picture } from "./picture";
 import { Settings } from "./settings";
 import { Source } from "./source";
 
-/** The panel of a task: two images in, the fused one out. */
+/** The panel of a task: the inputs for two images, and the fused image. */
 export class TaskPanel {
   readonly root = element("section");
   private readonly sources: [Source, Source];
@@ -15,7 +15,7 @@ export class TaskPanel {
   private readonly note = new Note();
   private readonly fuse = element("button", { className: "primary" }, "Fuse");
   private readonly cancel = element("button", { disabled: true }, "Cancel");
-  private readonly bar = element("progress", { max: 1, hidden: true, "aria-label": "How much is fused" });
+  private readonly bar = element("progress", { max: 1, hidden: true, "aria-label": "Progress of the fusion" });
   private readonly result = element("div", { className: "result", hidden: true });
 
   constructor(
@@ -74,7 +74,7 @@ export class TaskPanel {
     }
   }
 
-  /** Why the two cannot be fused, if so. */
+  /** The reason why the two images cannot be fused, or null. */
   private refusal(a: Picture | null, b: Picture | null): string | null {
     const missing = this.sources.find(({ picture }) => !picture);
     if (!a || !b) return `The ${missing!.label} image is missing; drop one into its field, or choose a file.`;
@@ -89,7 +89,7 @@ export class TaskPanel {
     this.fuse.disabled = busy;
     this.cancel.disabled = !busy;
     this.bar.hidden = !busy;
-    // Without a value it moves to and fro until the first part is done.
+    // Without a value the bar is indeterminate until the first tile is done.
     this.bar.removeAttribute("value");
   }
 

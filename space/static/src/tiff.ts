@@ -7,11 +7,11 @@ const WHITE_IS_ZERO = 0;
 const RGB = 2;
 const FLOAT = 3;
 
-/** Grey or RGB TIFF of 8 to 16 bits, or of floats in 0..1. */
+/** Read a grey or RGB TIFF of 8 to 16 bits, or of floats in [0, 1]. */
 export async function readTiff(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const tiff = await fromArrayBuffer(await file.arrayBuffer());
   if ((await tiff.getImageCount()) > 1) {
-    throw new Refusal(`${file.name} holds several images; save the one you want by itself.`);
+    throw new Refusal(`${file.name} holds several frames, but only one can be read; save the frame you want alone.`);
   }
   const image = await tiff.getImage();
   check(image.getWidth(), image.getHeight());
@@ -34,16 +34,16 @@ function whiteOf(image: GeoTIFFImage, levels: Levels, name: string): number {
   if (image.getSampleFormat() !== FLOAT) return 2 ** image.getBitsPerSample() - 1;
   const outside = levels.find((value) => !(value >= 0 && value <= 1));
   if (outside === undefined) return 1;
-  throw new Refusal(`${name} has the value ${outside}, but floats must lie in 0 to 1; scale it to that range.`);
+  throw new Refusal(`${name} has the value ${outside}, but floats must be in 0 to 1; scale them to that range.`);
 }
 
-/** The pixels, turned as the orientation says; the samples beyond alpha are left out. */
+/** The pixels, rotated according to the orientation; samples after alpha are left out. */
 async function upright(image: GeoTIFFImage, orientation: number): Promise<{ levels: Levels; samples: number }> {
   const all = image.getSamplesPerPixel();
   const samples = all > 4 ? 3 : all;
   const stored = await image.readRasters({ interleave: true, samples: [...Array(samples).keys()] });
   if (!(stored instanceof Uint8Array || stored instanceof Uint16Array || stored instanceof Float32Array)) {
-    throw new Refusal("This TIFF has more than 16 bits or signed numbers; save it with 8 or 16 bits.");
+    throw new Refusal("This TIFF has signed values or more than 16 bits; save it with 8 or 16 bits.");
   }
   const levels: Levels = stored;
   if (orientation <= 1 || orientation > 8) return { levels, samples };

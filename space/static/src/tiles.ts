@@ -4,8 +4,8 @@ import { Features, type Maps } from "./maps";
 import { type Runtime, session } from "./runtime";
 
 /**
- * The network in passes over the image, tile by tile, so that it fits into memory at any size. What the passes take is
- * said in refusion/inference/engines/onnx_graph.py (`Pass`).
+ * Runs the network in passes over the image, tile by tile, so that images of any size fit into memory. The inputs of
+ * the passes are described in refusion/inference/engines/onnx_graph.py (`Pass`).
  */
 
 interface Pass {
@@ -25,7 +25,7 @@ interface Model {
 type Feed = Record<string, Tensor>;
 type Span = readonly [number, number];
 
-/** Fused luminance of two images, height and width. */
+/** Fused luminance of two images, (height, width). */
 export async function fuseInTiles(
   run: Runtime,
   folder: string,
@@ -57,7 +57,7 @@ export async function fuseInTiles(
         for (const output of Object.values(outputs)) output.dispose();
         progress((index + (i + (j + 1) / columns.length) / rows.length) / passes.length);
       }
-      // The next rows need a few of these, but none above them.
+      // The next rows need a few of these rows, but none above them.
       given.forEach((maps) => maps.forget(span[0]));
     }
     given = made;
@@ -76,7 +76,7 @@ async function description(folder: string): Promise<Model> {
   return model;
 }
 
-/** Parts of a length of about the same size, of whole cells, the first one the largest. */
+/** Split a length into parts of similar size, each of whole cells; the first is the largest. */
 function spans(length: number, most: number, cell: number): Span[] {
   const cells = Math.ceil(length / cell);
   const size = Math.ceil(cells / Math.ceil(cells / Math.floor(most / cell))) * cell;
@@ -137,7 +137,7 @@ function feedOf(
   return feed;
 }
 
-/** What attention matrices are made of: added up over the image, or of each cell. */
+/** The sums that attention matrices are computed from: over the image, or over each cell. */
 class Sums {
   readonly shape: readonly [number, number];
   readonly all: { values: Float64Array; each: readonly number[] }[] = [];

@@ -6,7 +6,7 @@ import { Refusal } from "./refusal";
 import { resultPng } from "./result";
 import { runtime } from "./runtime";
 
-/** Reads and fuses, one request after the other, so that the page stays alive. */
+/** Reads and fuses, one request after the other, so that the page stays responsive. */
 
 let device: Device = null;
 let before: Promise<void> = Promise.resolve();
@@ -56,7 +56,7 @@ function sentence(error: unknown): string {
   if (/memory|allocat|buffer size/i.test(reason)) {
     return "There is not enough memory in this browser for images of this size; scale them down.";
   }
-  return `This did not work here (${reason.slice(0, 200)}); load the page again, or add ?device=wasm to its address.`;
+  return `This browser failed (${reason.slice(0, 200)}); reload the page, or add ?device=wasm to its address.`;
 }
 
 function buffer(value: Exclude<Answers[Task["kind"]], string> | string): ArrayBuffer {
