@@ -1,4 +1,4 @@
-"""A model's scores and time with its attention over the whole picture, and over windows of several sides.
+"""A model's scores and time with its attention over the whole image, and over windows of several sides.
 
     python benchmarks/attention_window.py --task multi-focus --data VAL --pairs 5 --windows 80 160 320
 
@@ -44,7 +44,7 @@ def main() -> None:
     places = np.unique(np.linspace(0, len(dataset) - 1, args.pairs).astype(int))
     pairs = [read_pair(*picture_files(dataset[int(place)])) for place in places]
     print(describe())
-    print(f"| {len(pairs)} pairs, window | picture | CPU s | " + " | ".join(METRICS) + " | sharp |")
+    print(f"| {len(pairs)} pairs, window | image | CPU s | " + " | ".join(METRICS) + " | sharp |")
     print("| --- |" + " --- |" * (len(METRICS) + 3))
     for window in (None, *args.windows):
         network = OnnxNetwork(*as_arrays(model), window)
@@ -62,7 +62,7 @@ def main() -> None:
                 rows.append([*score(*pictures, METRICS).values(), DEFECTS["sharp"].function(*pictures)])
             columns = ([value for value in column if not math.isnan(value)] for column in zip(*rows, strict=True))
             means = " | ".join(f"{statistics.fmean(column):.3f}" for column in columns)
-            print(f"| {window or 'whole picture'} | {name} | {seconds:.1f} | {means} |", flush=True)
+            print(f"| {window or 'whole image'} | {name} | {seconds:.1f} | {means} |", flush=True)
 
 
 if __name__ == "__main__":

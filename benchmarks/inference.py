@@ -53,7 +53,7 @@ def whole(forward: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", batc
 
 
 def exported(model: ReFusion, threads: int) -> Fuse:
-    """The exported model in ONNX Runtime, the whole picture at once."""
+    """The exported model in ONNX Runtime, the whole image at once."""
     from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
     from refusion.models.export import export
 

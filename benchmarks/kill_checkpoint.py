@@ -62,7 +62,7 @@ def main() -> int:
             whole += now > before
             before = now
             print(f"kill {number + 1}: whole checkpoint of step {state['step']}, {hits} hits so far", flush=True)
-        print(f"{whole} of {args.kills} kills left a whole checkpoint that had gone on; {hits} cut a write off.")
+        print(f"{whole} of {args.kills} kills left a complete, advanced checkpoint; {hits} interrupted a write.")
     return 0 if whole == args.kills else 1
 
 
