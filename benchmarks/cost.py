@@ -89,7 +89,7 @@ def main() -> None:
     fusion, proposal, reconstruction = map(parameters, modules)
     pair = f"of one {args.width} x {args.height} pair"
     rows = [
-        ("parameters of the fusion module (all that fusing needs)", f"{fusion:,}"),
+        ("parameters of the fusion module (the only one needed to fuse)", f"{fusion:,}"),
         ("parameters of the loss proposal module (training only)", f"{proposal:,}"),
         ("parameters of the reconstruction module (training only)", f"{reconstruction:,}"),
         ("parameters of the three modules", f"{fusion + proposal + reconstruction:,}"),
