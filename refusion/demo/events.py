@@ -80,7 +80,8 @@ def tell_progress(progress: Callable[..., Any], what: str) -> Callable[[Tick], N
     def tell(tick: Tick) -> None:
         rest = f"{notes.seconds(tick.left)} left" if tick.left > 1 else "almost done"
         before = f"{tick.place} before you" if tick.place else what
-        progress(min(0.97, tick.elapsed / max(tick.elapsed + tick.left, 0.1)), desc=f"{before}, {rest}")
+        said = before if tick.place and tick.left <= 1 else f"{before}, {rest}"
+        progress(min(0.97, tick.elapsed / max(tick.elapsed + tick.left, 0.1)), desc=said)
 
     return tell
 

@@ -63,7 +63,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
     asked: Any = fuse.click(
         events.fuse, [*inputs, shown.open_tab], [note, *shown.outputs], js=to_result("stack"), **fusing_event
     )
-    reading = READING | {"show_progress": "full", "show_progress_on": shown.status}
+    reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     outputs = [*inputs, note, credit, *shown.outputs]
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab], outputs, **reading)

@@ -87,7 +87,7 @@ def task_tab(
     )
 
     example_outputs = [*images, *panel.inputs, note, credit, *shown.outputs, wanted]
-    reading = READING | {"show_progress": "full", "show_progress_on": shown.status}
+    reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
     tab.select(
         events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=WITH_ADDRESS, **reading

@@ -10,7 +10,10 @@ from html import escape
 def empty_viewer(poster: str) -> str:
     """Placeholder of the viewer until there is a result: a small image, if given, and a sentence."""
     image = f'<img src="{escape(poster)}" alt="">' if poster else ""
-    return f'<div class="viewer empty">{image}<p>The fused image will appear here.</p></div>'
+    return (
+        f'<div class="viewer empty">{image}<p><span class="idle">The fused image will appear here.</span>'
+        '<span class="busy">Fusing the example …</span></p></div>'
+    )
 
 
 def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tuple[int, int]) -> str:

@@ -205,6 +205,15 @@ def test_the_result_is_where_the_visitor_looks(visit, size):
         assert top_of(panel.get_by_role("button", name="Settings")) < size["height"]
 
 
+def test_the_result_stays_in_view_beside_the_settings(visit):
+    page = visit({"width": 1400, "height": 600})
+    panel = panel_of(page, "Batch")
+    panel.get_by_role("button", name="Settings").click()
+    panel.get_by_role("combobox", name="Model").scroll_into_view_if_needed()
+    assert page.evaluate("window.scrollY") > 200
+    assert 0 <= top_of(status_of(panel)) < 100
+
+
 # ------------------------------------------------------------------------------------------------ one result
 
 
