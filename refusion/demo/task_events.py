@@ -17,6 +17,7 @@ from refusion.demo.result_panel import ResultPanel, Shown
 from refusion.demo.results import ResultFiles, comparison, file_address
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
+from refusion.demo.thumbnails import preview_html
 from refusion.demo.uploads import SourceError, check_together, describe, stored_path
 from refusion.hub.errors import ModelError
 from refusion.tasks import TASKS, Task
@@ -85,10 +86,11 @@ class TaskEvents:
             try:
                 path = stored_path(upload, label, side)
                 facts = self._fusing.uploads.facts(path, side)
+                preview = preview_html(side, path, self._fusing.uploads)
             except SourceError as error:
                 said.append(notes.bad(str(error)))
                 continue
-            said.append(notes.good(describe(path, facts)))
+            said.append(notes.good(describe(path, facts)) + preview)
             found.append((path, facts))
         if len(found) < 2:
             return ["".join(said), self._stale(result, False), gr.skip()]

@@ -12,10 +12,13 @@ from PIL import Image
 
 from refusion.demo.service import shown_image
 from refusion.demo.theme import asset
-from refusion.demo.uploads import SourceError, Uploads, stored_path
+from refusion.demo.uploads import SHOWN, SourceError, Uploads, stored_path
 
 SIDE = 120
 """Longest side of a thumbnail in pixels."""
+
+PREVIEW = 480
+"""Longest side of an upload that browsers do not show."""
 
 MOST = 24
 """How many thumbnails are shown; more would take long to decode."""
@@ -51,6 +54,18 @@ def moved(uploads: Any, order: Any) -> list[str]:
     return [files[i] for i in [*indices, *(i for i in range(len(files)) if i not in indices)]]
 
 
+def preview_html(side: int, path: Path, uploads: Uploads) -> str:
+    """A small image of an upload of a format that browsers do not show; assets/previews.js puts it in its place.
+
+    Raises:
+        SourceError: the upload cannot be read.
+    """
+    if path.suffix.lower() in SHOWN:
+        return ""
+    file = escape(f"{path.parent.name}/{path.name}")
+    return f'<img hidden alt="" data-side="{side}" data-file="{file}" src="{_address(path, uploads, PREVIEW)}">'
+
+
 def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
     try:
         picture = f'<img src="{_address(path, uploads)}" alt="" draggable="false">'
@@ -69,9 +84,9 @@ def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
 
 
 @lru_cache(maxsize=512)
-def _address(path: Path, uploads: Uploads) -> str:
+def _address(path: Path, uploads: Uploads, side: int = SIDE) -> str:
     image = shown_image(uploads.read(path)).convert("RGB")
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=75)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -17,7 +17,7 @@ from refusion.system.advice import without_options
 _HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 """Formats whose size is read from the header here; `read_picture` decides which formats are read."""
 
-_SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
+SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
 """Suffixes of the formats that browsers show."""
 
 KEPT_MEGAPIXELS = 16.0
@@ -188,10 +188,7 @@ def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple
 def describe(path: Path, facts: Facts) -> str:
     """Description of an upload, in a sentence or two."""
     width, height = facts.size
-    said = f"{path.name}: {width} x {height} pixels, {'colour' if facts.colour else 'grey'}."
-    if path.suffix.lower() not in _SHOWN:
-        said += " Browsers cannot show this format, but it can be fused."
-    return said
+    return f"{path.name}: {width} x {height} pixels, {'colour' if facts.colour else 'grey'}."
 
 
 _ELSEWHERE = "use `refusion fuse` on a machine of your own"

@@ -352,6 +352,26 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_in_a_toast(visit, tmp_pa
     assert "Traceback" not in page.content()
 
 
+def test_an_image_is_seen_even_where_browsers_do_not_know_its_format(visit, small_pair, tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    paths = [tmp_path / "infrared.heic", tmp_path / "visible.tiff"]
+    heif.from_pillow(Image.open(small_pair[0]).convert("RGB")).save(paths[0])
+    Image.open(small_pair[1]).save(paths[1])
+    page = visit()
+    panel = shown_in(page)
+    seen = "image => image.complete && image.naturalWidth === 64"
+    give(panel, paths)
+    wait_for_status(panel, "Result of infrared.heic and visible.tiff.")
+    for label in ("Infrared", "Visible"):
+        image = panel.locator(".sources").get_by_alt_text(f"{label} source")
+        page.wait_for_function(seen, arg=image.element_handle())
+    panel.get_by_role("button", name="Swap", exact=True).click()
+    wait_for_status(panel, "Result of visible.tiff and infrared.heic.")
+    for label in ("Infrared", "Visible"):
+        image = panel.locator(".sources").get_by_alt_text(f"{label} source")
+        page.wait_for_function(seen, arg=image.element_handle())
+
+
 # ------------------------------------------------------------------------------------------------ waiting
 
 

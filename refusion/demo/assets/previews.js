@@ -1,0 +1,20 @@
+// Browsers cannot show every format that is read here; for those, a small image comes with the note about the file.
+(() => {
+  function show(image) {
+    const block = image.closest('.sources > .block');
+    const side = [...block.parentElement.querySelectorAll(':scope > .block')].indexOf(block);
+    const preview = block.closest('.inputs').querySelector(`.note-box img[data-side="${side}"]`);
+    if (preview && decodeURIComponent(image.src).endsWith(preview.dataset.file)) image.src = preview.src;
+  }
+  const isSource = (target) => target.matches && target.matches('.sources .image-frame img');
+  document.addEventListener('load', ({ target }) => {
+    if (isSource(target)) target.classList.remove('unseen');
+  }, true);
+  document.addEventListener('error', ({ target }) => {
+    if (!isSource(target)) return;
+    target.classList.add('unseen');
+    show(target);
+  }, true);
+  new MutationObserver(() => document.querySelectorAll('.sources img.unseen').forEach(show))
+    .observe(document, { childList: true, subtree: true });
+})();
