@@ -9,7 +9,7 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.events import CANCELLED, session, tell_progress, toast, told
+from refusion.demo.events import CANCELLED, session, tell_progress, told
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
@@ -97,8 +97,7 @@ class BatchEvents:
             yield [gr.skip(), notes.stale(CANCELLED), *[gr.skip()] * 4]
             return
         except (SourceError, ModelError, ValueError) as error:
-            toast(str(error))
-            yield [notes.bad(str(error)), notes.stale("Nothing was fused; the note says why."), *[gr.skip()] * 4]
+            yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 4]
             return
         if not batch.done:
             yield [

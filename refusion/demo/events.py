@@ -11,7 +11,9 @@ from refusion.demo.queue import Tick
 
 CANCELLED = "Cancelled; nothing was fused."
 
-STALE = "This result is from before your last change. Press Fuse to bring it up to date."
+BEFORE = "This result is from before your last change."
+
+STALE = f"{BEFORE} Press Fuse to bring it up to date."
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """Options of events that are hidden from programs, which have endpoints of their own."""
@@ -67,11 +69,6 @@ def session(request: gr.Request | None) -> str:
 def told(event: gr.EventData, what: str) -> Any:
     """A value that a script of the page sends with its event, unchecked: a client may send anything."""
     return event._data.get(what) if isinstance(event._data, dict) else None
-
-
-def toast(message: str) -> None:
-    """Show an error over the page."""
-    gr.Warning(notes.escape(message), duration=10, title="This cannot be fused")
 
 
 def tell_progress(progress: Callable[..., Any], what: str) -> Callable[[Tick], None]:

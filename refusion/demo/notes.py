@@ -18,6 +18,14 @@ def stale(text: str) -> str:
     return f'<p class="note stale" role="status">{escape(text)}</p>'
 
 
+def refused(why: str) -> str:
+    """A status: nothing was fused. The reason stands beside the inputs, which a small screen does not show with it."""
+    return (
+        '<p class="note bad refused" role="alert">Nothing was fused<span class="near">; the note says why.</span>'
+        f'<span class="far">: {escape(why)}</span></p>'
+    )
+
+
 def seconds(value: float) -> str:
     """A duration in words."""
     if value < 1.5:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes
-from refusion.demo.events import CANCELLED, STALE, expired, session, tell_progress, toast, told
+from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.queue import CancelledError
@@ -17,7 +17,7 @@ from refusion.demo.results import SHOWN, ResultFiles, comparison
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import moved, thumbnails_html
-from refusion.demo.uploads import SourceError, stored_path
+from refusion.demo.uploads import Facts, SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.inference.stack import MAX_FRAMES
 from refusion.tasks import get_task
@@ -54,7 +54,7 @@ class StackEvents:
         except SourceError as error:
             return [notes.bad(str(error)), "", gr.skip()]
         shown = thumbnails_html(paths, self._fusing.uploads)
-        status = notes.stale(STALE) if result is not None else gr.skip()
+        status = notes.stale(BEFORE) if result is not None else gr.skip()
         if not paths:
             return ["", shown, status]
         try:
@@ -64,11 +64,10 @@ class StackEvents:
         except (SourceError, ValueError) as error:
             return [notes.bad(str(error)), shown, status]
         if result is not None and result.key == (frames, chosen.key):
-            status = _status(result)
+            return [_about(frames, facts), shown, _status(result)]
         expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(frames) - 1))
-        width, height = facts.size
-        said = f"{len(frames)} images of {width} x {height} pixels. Fusing takes {notes.seconds(expected)}."
-        return [notes.good(said), shown, status]
+        status = notes.stale(STALE) if result is not None else gr.skip()
+        return [_about(frames, facts, f" Fusing takes {notes.seconds(expected)}."), shown, status]
 
     def move(self, stack: Any, event: gr.EventData) -> Any:
         """Return the stack in the order that the visitor gave it."""
@@ -99,8 +98,7 @@ class StackEvents:
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
         except (SourceError, ModelError, ValueError) as error:
-            toast(str(error))
-            return [notes.bad(str(error)), *self._panel.keep(notes.stale("Nothing was fused; the note says why."))]
+            return [notes.bad(str(error)), *self._panel.keep(notes.refused(str(error)))]
         progress(0.98, desc="Saving")
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
@@ -108,7 +106,7 @@ class StackEvents:
         result = StackResult(paths, saved, settings, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         shown = Shown(_status(result), viewer, saved, self._details(result, fused.size, example), result)
-        return [gr.skip(), *self._panel.show(shown, open_tab)]
+        return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
     def cancel(
         self,
@@ -196,6 +194,11 @@ def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(set(paths)) < len(paths):
         raise SourceError("The same file is in the stack twice; remove one of the two.")
     return paths
+
+
+def _about(frames: tuple[Path, ...], facts: Facts, more: str = "") -> str:
+    width, height = facts.size
+    return notes.good(f"{len(frames)} images of {width} x {height} pixels.{more}")
 
 
 def _status(result: StackResult) -> str:

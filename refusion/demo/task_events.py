@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from refusion.demo import link, notes
-from refusion.demo.events import CANCELLED, STALE, expired, heading, session, tell_progress, toast, told
+from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, heading, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.queue import CancelledError
@@ -24,6 +24,8 @@ from refusion.tasks import TASKS, Task
 
 QUICK = 2.0
 """Expected seconds up to which a pair is fused again automatically when something changes."""
+
+AGAIN = "Fusing again, because the inputs have changed …"
 
 LONG = 5.0
 """Expected seconds from which the time is shown before fusing."""
@@ -85,38 +87,37 @@ class TaskEvents:
                 continue
             try:
                 path = stored_path(upload, label, side)
-                facts = self._fusing.uploads.facts(path, side)
-                preview = preview_html(side, path, self._fusing.uploads)
+                said.append(self._about(path, side))
             except SourceError as error:
                 said.append(notes.bad(str(error)))
                 continue
-            said.append(notes.good(describe(path, facts)) + preview)
-            found.append((path, facts))
+            found.append((path, self._fusing.uploads.facts(path, side)))
         if len(found) < 2:
-            return ["".join(said), self._stale(result, False), gr.skip()]
+            return ["".join(said), self._stale(result, BEFORE), gr.skip()]
         (path_a, facts_a), (path_b, facts_b) = found
         try:
             check_together((path_a, path_b), (facts_a.size, facts_b.size))
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
         except (SourceError, ValueError) as error:
-            return ["".join([*said, notes.bad(str(error))]), self._stale(result, False), gr.skip()]
+            return ["".join([*said, notes.bad(str(error))]), self._stale(result, BEFORE), gr.skip()]
         key = ((path_a, path_b), settings.key)
         if result is not None and result.key == key:
             return ["".join(said), _status(result), gr.skip()]
         expected = self._fusing.jobs.estimate_with_line(facts_a.megapixels)
         if expected < QUICK and settings.model.name in self._fusing.models.names:
             token = result.token if result else ""
-            return ["".join(said), self._stale(result, True), f"{hash(key)} {token}"]
+            return ["".join(said), self._stale(result, AGAIN), f"{hash(key)} {token}"]
         if expected >= LONG:
             said.append(notes.good(f"Fusing takes {notes.seconds(expected)}."))
-        return ["".join(said), self._stale(result, False), gr.skip()]
+        return ["".join(said), self._stale(result, STALE), gr.skip()]
 
-    def _stale(self, result: Result | None, soon: bool) -> str:
-        if result is None:
-            return notes.good("Nothing is fused yet.")
-        if soon:
-            return notes.stale("Fusing again, because the inputs have changed …")
-        return notes.stale(STALE)
+    def _about(self, path: Path, side: int) -> str:
+        """What is known of an upload, and a small image of it where the browser cannot show it, as HTML."""
+        uploads = self._fusing.uploads
+        return notes.good(describe(path, uploads.facts(path, side))) + preview_html(side, path, uploads)
+
+    def _stale(self, result: Result | None, why: str) -> str:
+        return notes.good("Nothing is fused yet.") if result is None else notes.stale(why)
 
     # ------------------------------------------------------------------------------------------------ fusing
 
@@ -144,8 +145,7 @@ class TaskEvents:
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
         except (SourceError, ModelError, ValueError) as error:
-            toast(str(error))
-            return [notes.bad(str(error)), *self._panel.keep(notes.stale("Nothing was fused; the note says why."))]
+            return [notes.bad(str(error)), *self._panel.keep(notes.refused(str(error)))]
         progress(0.98, desc="Saving")
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]
@@ -160,7 +160,8 @@ class TaskEvents:
             result,
             link.query(self._task.name, example, settings, self._own),
         )
-        return [gr.skip(), *self._panel.show(shown, open_tab)]
+        about = "".join(self._about(path, side) for side, path in enumerate(paths))
+        return [about, *self._panel.show(shown, open_tab)]
 
     def fuse_wanted(
         self,
@@ -242,10 +243,7 @@ class TaskEvents:
         try:
             finished = self._showcase.finished(example)
             settings = Settings.checked(self._fusing.models, task, *values.values())
-            said = [
-                notes.good(describe(path, self._fusing.uploads.facts(path, side)))
-                for side, path in enumerate(finished.paths)
-            ]
+            said = [self._about(path, side) for side, path in enumerate(finished.paths)]
         except (ModelError, ValueError) as error:
             return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
         result = Result((finished.paths[0], finished.paths[1]), finished.fused, settings, secrets.token_hex(8))

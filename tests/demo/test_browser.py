@@ -328,7 +328,7 @@ def test_a_mismatch_stays_written_until_it_is_mended(visit, small_pair, tmp_path
     sentence = panel.get_by_role("alert").get_by_text("small1.png is 64 x 48 and other.png is 40 x 40")
     sentence.wait_for()
     fuse(panel)
-    page.locator(".toast-body").get_by_text("must match pixel for pixel").first.wait_for()
+    status_of(panel).get_by_role("alert").get_by_text("Nothing was fused; the note says why.").wait_for()
     panel.get_by_role("button", name="Settings").click()
     panel.get_by_role("combobox", name="Anchor to the sources").click()
     page.get_by_role("option", name="Keep between the sources").click()
@@ -339,8 +339,9 @@ def test_a_mismatch_stays_written_until_it_is_mended(visit, small_pair, tmp_path
     wait_for_status(panel, "Result of small1.png and small2.png.")
 
 
-def test_what_is_no_image_is_said_beside_the_inputs_and_in_a_toast(visit, tmp_path):
-    page = visit()
+@widths
+def test_what_is_no_image_is_said_beside_the_inputs_and_where_the_visitor_looks(visit, size, tmp_path):
+    page = visit(size)
     panel = shown_in(page)
     bad = tmp_path / "bad.png"
     bad.write_text("no image at all")
@@ -348,7 +349,13 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_in_a_toast(visit, tmp_pa
     panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first.wait_for()
     panel.get_by_role("button", name="Remove Image").first.click()
     fuse(panel)
-    page.locator(".toast-body").get_by_text("The infrared image is missing").wait_for()
+    missing = panel.get_by_text("The infrared picture is missing").filter(visible=True)
+    missing.first.wait_for()
+    refused = status_of(panel).get_by_role("alert")
+    assert refused.inner_text().startswith("Nothing was fused")
+    page.wait_for_function("e => e.getBoundingClientRect().bottom < innerHeight", arg=refused.element_handle())
+    assert (status_of(panel).get_by_text("The infrared picture is missing").is_visible()) == (size is PHONE)
+    assert page.locator(".toast-body").count() == 0
     assert "Traceback" not in page.content()
 
 
@@ -400,6 +407,8 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
     wait_for_status(panel, "Cancelled; nothing was fused.")
     cancel.wait_for(state="hidden")
     wait_for_status(panel_of(second, "Infrared + visible"), "Result of first.png")
+    assert other.get_by_text("first.png: 2400 x 1600 pixels").is_visible()
+    assert other.get_by_text(re.compile("^Fusing takes about")).count() == 0  # It is fused.
 
 
 # ------------------------------------------------------------------------------------------------ stack and batch
