@@ -3,8 +3,11 @@
 It has to be built: `npm ci && npm run build` in space/static.
 """
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import refusion
+from support.hub_server import TOKEN, HubServer
 from support.scenes import EXAMPLES, ROOT, textured
 
 from refusion.hub.names import has_weights
@@ -394,6 +398,23 @@ def test_a_camera_that_shows_both_side_by_side_is_fused_live(context, page, url)
     panel_of(page, "About")
     panel_of(page, "Live").get_by_role("button", name="Stop").wait_for()
     assert panel.get_by_role("button", name="Stop").is_disabled()
+
+
+def test_it_uploads_as_a_static_space(folder, tmp_path):
+    hub = HubServer()
+    try:
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "refusion", "space", "acme/page", "--static"]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        repository = hub.repositories["spaces/acme/page"]
+        files = repository.commits[repository.branches["main"]]
+    finally:
+        hub.shutdown()
+    assert b"sdk: static" in files["README.md"]
+    wanted = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert wanted <= set(files)
+    assert files["index.html"] == (folder / "index.html").read_bytes()
 
 
 def test_the_folder_holds_what_the_page_says(folder):
