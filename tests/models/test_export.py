@@ -46,6 +46,7 @@ def test_onnx_at_any_size(folder, tmp_path):
         np.testing.assert_allclose(fused, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_torch_program_at_any_size(folder, tmp_path):
     path = tmp_path / "model.pt2"
     module = ReFusion.from_pretrained(folder)
