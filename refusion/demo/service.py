@@ -145,7 +145,9 @@ class Fusing:
             max_pixels=int(self.options.max_megapixels * 1e6),
         )
 
-    def scores(self, session: str, task: Task, sources: tuple[Path, Path], fused: Path) -> dict[str, float | None]:
+    def scores(
+        self, session: str, task: Task, sources: tuple[Path, Path], fused: Path, on_tick: OnTick | None = None
+    ) -> dict[str, float | None]:
         """All metrics that the pair is large enough for, by name; None where one is undefined.
 
         Raises:
@@ -161,9 +163,11 @@ class Fusing:
                 f"{first.size[0]} x {first.size[1]}; give the fused image of these sources."
             )
         _check_scored(result)
-        return self.jobs.run(session, _score, task, first, second, result)
+        return self.jobs.run(session, _score, task, first, second, result, on_tick=on_tick)
 
-    def stack_scores(self, session: str, sources: tuple[Path, ...], fused: Path) -> dict[str, float | None]:
+    def stack_scores(
+        self, session: str, sources: tuple[Path, ...], fused: Path, on_tick: OnTick | None = None
+    ) -> dict[str, float | None]:
         """The metrics that are defined for a stack, by name; see `refusion.metrics.stack.score_stack`.
 
         Raises:
@@ -178,9 +182,11 @@ class Fusing:
             for path in sources:
                 yield levels(self.uploads.read(path).luminance)
 
-        return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)))
+        return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)), on_tick=on_tick)
 
-    def explanation(self, session: str, model: ModelChoice, sources: tuple[Path, Path]) -> tuple[Explanation, bool]:
+    def explanation(
+        self, session: str, model: ModelChoice, sources: tuple[Path, Path], on_tick: OnTick | None = None
+    ) -> tuple[Explanation, bool]:
         """The weights of the learned loss, and whether the pair was scaled down for them.
 
         Raises:
@@ -194,7 +200,7 @@ class Fusing:
         factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / _megapixels(pictures[0]))
         if factor < 1:
             arrays = [_shrunk(array, factor) for array in arrays]
-        return self.jobs.run(session, explain, trained, *arrays), factor < 1
+        return self.jobs.run(session, explain, trained, *arrays, on_tick=on_tick), factor < 1
 
 
 def output_ranges() -> tuple[str, ...]:

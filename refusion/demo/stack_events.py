@@ -139,7 +139,9 @@ class StackEvents:
             return notes.good("Fuse a stack first.")
         progress(0, desc="Scoring")
         try:
-            return scores_table(self._fusing.stack_scores(session(request), result.paths, result.fused), STACK_NOTE)
+            tell = tell_progress(progress, "Scoring")
+            scores = self._fusing.stack_scores(session(request), result.paths, result.fused, tell)
+            return scores_table(scores, STACK_NOTE)
         except CancelledError:
             return notes.good("Cancelled.")
         except (SourceError, ValueError, FileNotFoundError) as error:

@@ -290,7 +290,8 @@ class TaskEvents:
             return notes.good("Fuse a pair first.")
         progress(0, desc="Scoring")
         try:
-            return scores_table(self._fusing.scores(session(request), self._task, result.paths, result.fused))
+            tell = tell_progress(progress, "Scoring")
+            return scores_table(self._fusing.scores(session(request), self._task, result.paths, result.fused, tell))
         except CancelledError:
             return notes.good("Cancelled.")
         except (SourceError, ValueError, FileNotFoundError) as error:
@@ -302,7 +303,8 @@ class TaskEvents:
             return notes.good("Fuse a pair first.")
         progress(0, desc="Computing the weights of the loss")
         try:
-            explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths)
+            tell = tell_progress(progress, "Asking the learned loss")
+            explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths, tell)
         except CancelledError:
             return notes.good("Cancelled.")
         except (SourceError, ModelError, ValueError, FileNotFoundError) as error:

@@ -385,7 +385,7 @@ def test_an_image_is_seen_even_where_browsers_do_not_know_its_format(visit, smal
 @widths
 def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
     first, second = visit(size), visit(size)
-    panel, other = shown_in(first), shown_in(second)
+    panel, other, scores = shown_in(first), shown_in(second), shown_in(visit(size))
     for one in (other, panel):
         give(one, large_pair)
         one.get_by_text(re.compile("^Fusing takes about")).wait_for()
@@ -401,6 +401,8 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
 
     fuse(other)
     other.get_by_text(re.compile("1 before you, about .* left")).wait_for(timeout=LONG)
+    scores.get_by_role("tab", name="Scores").click()
+    scores.get_by_text(re.compile("[12] before you, about .* left")).wait_for(timeout=LONG)
     press_example(panel_of(second, "Multi-focus"), "A coffee")
     wait_for_status(shown_in(second), "Result of multi-focus-coffee_a.jpg")  # Without waiting for the first visitor.
     cancel.click()
