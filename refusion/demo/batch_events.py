@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from refusion.demo import notes
+from refusion.demo import link, notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
 from refusion.demo.events import CANCELLED, session, tell_progress, told
 from refusion.demo.examples import example_pairs
@@ -78,7 +78,7 @@ class BatchEvents:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
     ) -> Iterator[list[Any]]:
-        """Fuse all pairs; after each, yield the note, status, table, gallery, archive and whether it is done."""
+        """Fuse all pairs; after each, yield note, status, table, gallery, archive, command and whether it is done."""
         batch = None
         try:
             chosen = get_task(str(task))
@@ -90,21 +90,21 @@ class BatchEvents:
             def tell(index: int) -> Any:
                 return tell_progress(_part(progress, index, count), f"Pair {index + 1} of {count}")
 
-            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), False]
+            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", False]
             for state in fuse_batch(batch, session(request), settings, self._fusing, self._files, tell):
-                yield [self._said(state), gr.skip(), _table(state), _gallery(state), gr.skip(), gr.skip()]
+                yield [self._said(state), gr.skip(), _table(state), _gallery(state), *[gr.skip()] * 3]
         except CancelledError:
-            yield [gr.skip(), notes.stale(CANCELLED), *[gr.skip()] * 4]
+            yield [gr.skip(), notes.stale(CANCELLED), *[gr.skip()] * 5]
             return
         except (SourceError, ModelError, ValueError) as error:
-            yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 4]
+            yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 5]
             return
         if not batch.done:
             yield [
                 gr.skip(),
                 notes.stale("No pair could be fused; the list says why."),
                 _table(batch),
-                *[gr.skip()] * 3,
+                *[gr.skip()] * 4,
             ]
             return
         said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
@@ -115,6 +115,7 @@ class BatchEvents:
             _table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(path), visible=True),
+            _command(batch, settings, self._fusing.models.own(chosen)),
             True,
         ]
 
@@ -169,6 +170,14 @@ def _table(batch: Batch) -> str:
 
 def _gallery(batch: Batch) -> gr.Gallery:
     return gr.Gallery(value=[(str(path), name) for name, path in batch.previews], visible=bool(batch.previews))
+
+
+def _command(batch: Batch, settings: Settings, own_model: str) -> str:
+    first, second = settings.task.folders
+    return (
+        f"The same on a machine of your own, with the first image of each pair in the folder `{first}` and the second "
+        f"in `{second}`:\n\n```sh\n{link.batch_command(batch.pairs, settings, own_model)}\n```"
+    )
 
 
 def _no_gallery() -> gr.Gallery:

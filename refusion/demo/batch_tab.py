@@ -7,6 +7,7 @@ import gradio as gr
 from refusion.demo.batch import MAX_PAIRS
 from refusion.demo.batch_events import BatchEvents
 from refusion.demo.events import PRIVATE, READING, changes, to_result
+from refusion.demo.examples import example_pairs, poster
 from refusion.demo.inputs import formats, pictures_input
 from refusion.demo.result_panel import status_row
 from refusion.demo.results import ResultFiles
@@ -14,6 +15,7 @@ from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import thumbnails_input
+from refusion.demo.viewer import empty_viewer
 from refusion.tasks import TASKS
 
 
@@ -49,8 +51,14 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-batch"):
             status, cancel = status_row()
+            # It makes room for the gallery; see page.css.
+            gr.HTML(
+                empty_viewer(poster(example_pairs(ready[0].name)), "The fused images come"), elem_classes="viewer-box"
+            )
             gallery = gr.Gallery(
                 label="Fused images",
+                show_label=False,
+                elem_classes="gallery",
                 columns=3,
                 object_fit="contain",
                 height="auto",
@@ -59,8 +67,9 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
                 format="png",
                 buttons=["fullscreen"],
             )
-            download = gr.DownloadButton("Download all as zip", variant="primary", visible=False)
+            download = gr.DownloadButton("Download all as zip", visible=False)
             table = gr.HTML("")
+            command = gr.Markdown("")
     done = gr.State(False)
     events = BatchEvents(fusing, files, showcase)
 
@@ -79,7 +88,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
     running: Any = start.click(
         events.run,
         [*inputs, *panel.inputs],
-        [note, status, table, gallery, download, done],
+        [note, status, table, gallery, download, command, done],
         preprocess=False,
         show_progress_on=status,
         concurrency_id="batch",

@@ -1,9 +1,12 @@
 """Links that lead back to a result, and the program or command that computes the same result."""
 
+import csv
+import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlencode
 
 from refusion.demo.examples import Example, all_examples
@@ -82,6 +85,33 @@ def program(url: str, names: tuple[str, str], settings: Settings, own_model: str
 
 def command(names: Sequence[str], settings: Settings, own_model: str) -> str:
     """A command that computes the same result from files with these names."""
+    # A file may have a name that starts like an option.
+    files = [f"./{name}" if name.startswith("-") else name for name in names]
+    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *_options(settings, own_model)])
+
+
+def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Settings, own_model: str) -> str:
+    """Commands that compute the same results as a batch, from two folders named after the sources of the task.
+
+    Args:
+        pairs: name and both files of every pair.
+        settings: how they were fused.
+        own_model: the model of the task.
+    """
+    folders = settings.task.folders
+    options = ["-o", "fused", *_options(settings, own_model)]
+    if all(first.stem == second.stem == name for name, (first, second) in pairs):
+        return shlex.join(["refusion", "fuse", *folders, *options])
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(("a", "b", "output"))
+    for name, files in pairs:
+        sources = (f"{folder}/{file.name}" for folder, file in zip(folders, files, strict=True))
+        writer.writerow((*sources, f"{name}.png"))
+    return f"cat > pairs.csv <<'END'\n{rows.getvalue()}END\n{shlex.join(['refusion', 'fuse', 'pairs.csv', *options])}"
+
+
+def _options(settings: Settings, own_model: str) -> list[str]:
     given = {
         "task": settings.task.name,
         "output-range": settings.output_range,
@@ -89,10 +119,7 @@ def command(names: Sequence[str], settings: Settings, own_model: str) -> str:
         "chroma": settings.chroma,
         "model": settings.model.name if settings.model.name != own_model else None,
     }
-    options = [word for name, value in given.items() if value for word in (f"--{name}", value)]
-    # A file may have a name that starts like an option.
-    files = [f"./{name}" if name.startswith("-") else name for name in names]
-    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *options])
+    return [word for name, value in given.items() if value for word in (f"--{name}", value)]
 
 
 def endpoint(task: Task) -> str:

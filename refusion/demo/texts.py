@@ -114,9 +114,9 @@ def about() -> str:
 
 ## From a program
 
-Below the result of a pair is the program that computes it; below that of a stack, the command. *Use via API* in the
-footer lists the endpoints. On a machine of your own, `refusion fuse` writes the same image, pixel for pixel, without
-these limits on size; given two folders instead of two files, it fuses a batch.
+Below the result of a pair is the program that computes it; below that of a stack or a batch, the command. *Use via API*
+in the footer lists the endpoints. On a machine of your own, `refusion fuse` writes the same image, pixel for pixel,
+without these limits on size.
 
 ## Examples
 

@@ -7,11 +7,11 @@ chosen, and both images zoom in step. Its script is assets/viewer.js.
 from html import escape
 
 
-def empty_viewer(poster: str) -> str:
+def empty_viewer(poster: str, what: str = "The fused image will appear") -> str:
     """Placeholder of the viewer until there is a result: a small image, if given, and a sentence."""
     image = f'<img src="{escape(poster)}" alt="">' if poster else ""
     return (
-        f'<div class="viewer empty">{image}<p><span class="idle">The fused image will appear here.</span>'
+        f'<div class="viewer empty">{image}<p><span class="idle">{what} here.</span>'
         '<span class="busy">Fusing the example …</span></p></div>'
     )
 

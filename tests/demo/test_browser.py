@@ -502,6 +502,7 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
     path = downloaded(page, panel, "Download all as zip", tmp_path / "fused.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["street_fused.png", "yard_fused.png", "failed.txt"]
+    assert panel.locator("pre code").inner_text().strip() == "refusion fuse ir vis -o fused --task ir-vis"
     panel.get_by_role("radio", name="Medical").check()
     wait_for_status(panel, "These results are from before your last change.")
     panel.get_by_role("group", name="First of each pair: CT, PET or SPECT").wait_for()
@@ -549,6 +550,35 @@ def test_the_command_below_a_stack_makes_it(visit, tmp_path, monkeypatch):
     assert done.code == 0, done.err
     with Image.open(tmp_path / "fused.png") as wanted:
         assert_same(path, wanted)
+
+
+def test_the_commands_below_a_batch_make_it(visit, tmp_path, monkeypatch):
+    page = visit()
+    panel = panel_of(page, "Batch")
+    panel.get_by_role("radio", name="Multi-focus").check()
+    panel.get_by_role("button", name="Use example pairs").click()
+    panel.get_by_text("5 pairs.").wait_for()
+    panel.get_by_role("button", name="Settings").click()
+    panel.get_by_role("combobox", name="Tie to the sources").click()
+    page.get_by_role("option", name="Keep between the sources").click()
+    panel.get_by_role("button", name="Fuse all").click()
+    wait_for_status(panel, "5 fused.")
+    path = downloaded(page, panel, "Download all as zip", tmp_path / "fused.zip")
+    first, *rows, end, command = panel.locator("pre code").inner_text().strip().splitlines()
+    assert (first, end) == ("cat > pairs.csv <<'END'", "END")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    folders = [tmp_path / name for name in TASKS["multi-focus"].folders]
+    for side, folder in enumerate(folders):
+        folder.mkdir()
+        for pair in example_pairs("multi-focus"):
+            shutil.copy(pair.paths[side], folder)
+    monkeypatch.chdir(tmp_path)
+    done = refusion(*shlex.split(command)[1:])
+    assert done.code == 0, done.err
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                assert member.read() == (tmp_path / "fused" / name.replace("_fused", "")).read_bytes(), name
 
 
 def test_a_model_on_the_hub_is_named_in_the_settings(visit, hub, tmp_path):
