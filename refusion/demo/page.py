@@ -51,9 +51,9 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
             with gr.Tab("Batch", id="batch"):
                 batch_tab(fusing, files, showcase)
             with gr.Tab("About", id="about"):
-                gr.Markdown(texts.METHOD)
+                gr.Markdown(texts.METHOD, elem_classes="about")
                 gr.HTML(texts.METHOD_FIGURE)
-                gr.Markdown(texts.about())
+                gr.Markdown(texts.about(), elem_classes="about")
         evaluate_endpoint(fusing, files)
 
         def arrive(request: gr.Request) -> Any:

@@ -148,14 +148,17 @@ well. The three are trained in turns; afterwards only the fusion network is need
 # Drawn in the text colour, so that it works in light and dark mode; once wide and once tall.
 _DRAWN = 'fill="none" stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15"'
 
+# One for each drawing: what is inside a drawing that is not shown cannot be used by the other.
+_TIP = """<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
+orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker>"""
+
 METHOD_FIGURE = f"""
 <figure class="method"><svg class="wide" viewBox="0 0 760 262" role="img" aria-labelledby="method-title" {_DRAWN}>
 <title id="method-title">Sources A and B go into the fusion network, which outputs the fused image, and into the loss
 proposal network, which outputs the weights w and v of the loss that the fusion network is trained with. The
 reconstruction network reconstructs A and B from the fused image, and the quality of the reconstruction trains the loss
 proposal network.</title>
-<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
-<path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker></defs>
+<defs>{_TIP.format(name="tip")}</defs>
 <g><rect x="8" y="20" width="60" height="34" rx="6"/><rect x="8" y="66" width="60" height="34" rx="6"/>
 <rect x="150" y="24" width="130" height="72" rx="8"/><rect x="366" y="36" width="90" height="48" rx="6"/>
 <rect x="520" y="24" width="130" height="72" rx="8"/><rect x="680" y="20" width="76" height="34" rx="6"/>
@@ -170,15 +173,16 @@ proposal network.</title>
 <text x="718" y="42">A again</text><text x="718" y="88">B again</text><text x="215" y="185">loss proposal</text>
 <text x="411" y="185">w and v</text><text x="470" y="124">the loss</text><text x="400" y="236">teaches</text></g>
 </svg><svg class="tall" viewBox="0 0 340 400" role="img" aria-labelledby="method-title" {_DRAWN}>
+<defs>{_TIP.format(name="tip-tall")}</defs>
 <g><rect x="20" y="4" width="60" height="34" rx="6"/><rect x="100" y="4" width="60" height="34" rx="6"/>
 <rect x="20" y="84" width="140" height="48" rx="8"/><rect x="40" y="178" width="100" height="44" rx="6"/>
 <rect x="20" y="272" width="140" height="48" rx="8"/><rect x="8" y="362" width="76" height="34" rx="6"/>
 <rect x="96" y="362" width="76" height="34" rx="6"/><rect x="206" y="84" width="126" height="48" rx="8"/>
 <rect x="219" y="178" width="100" height="44" rx="6"/></g>
-<g marker-end="url(#tip)"><path d="M50 38V84"/><path d="M130 38V84"/><path d="M90 132V178"/><path d="M90 222V272"/>
-<path d="M46 320V362"/><path d="M134 320V362"/><path d="M160 21H269V84"/><path d="M269 132V178"/>
+<g marker-end="url(#tip-tall)"><path d="M50 38V84"/><path d="M130 38V84"/><path d="M90 132V178"/>
+<path d="M90 222V272"/><path d="M46 320V362"/><path d="M134 320V362"/><path d="M160 21H269V84"/><path d="M269 132V178"/>
 <path d="M219 200H140"/></g><path d="M160 296H334V108" stroke-dasharray="5 4"/>
-<path d="M334 108H332" marker-end="url(#tip)"/>
+<path d="M334 108H332" marker-end="url(#tip-tall)"/>
 <g fill="currentColor" stroke="none" text-anchor="middle"><text x="50" y="26">A</text><text x="130" y="26">B</text>
 <text x="90" y="113">fusion</text><text x="90" y="205">fused</text><text x="90" y="301">reconstruction</text>
 <text x="46" y="384">A again</text><text x="134" y="384">B again</text><text x="269" y="113">loss proposal</text>

@@ -662,6 +662,17 @@ def test_inputs_are_announced_with_their_names(visit):
             assert group.get_by_role("button", name=re.compile("upload", re.I)).count() >= 1, label
 
 
+@widths
+def test_the_figure_of_the_method_has_its_arrows(visit, size):
+    panel = panel_of(visit(size), "About")
+    figure = panel.locator("figure.method svg").filter(visible=True)
+    assert figure.count() == 1
+    wanted = set(re.findall(r"url\(#([\w-]+)\)", figure.inner_html()))
+    assert wanted
+    for name in wanted:
+        assert figure.locator(f"marker#{name}").count() == 1  # One in a figure that is not shown draws nothing.
+
+
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix tests")
 @pytest.mark.parametrize(("size", "look"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide light", "phone dark"])
 def test_axe_finds_nothing_serious_on_any_tab(visit, size, look):
