@@ -53,7 +53,8 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
             status, cancel = status_row()
             # It makes room for the gallery; see page.css.
             gr.HTML(
-                empty_viewer(poster(example_pairs(ready[0].name)), "The fused images will appear"), elem_classes="viewer-box"
+                empty_viewer(poster(example_pairs(ready[0].name)), "The fused images will appear"),
+                elem_classes="viewer-box",
             )
             gallery = gr.Gallery(
                 label="Fused images",
