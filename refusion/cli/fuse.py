@@ -148,7 +148,7 @@ def fuse(
     elif batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     elif "folder" in kinds or "list" in kinds:
-        raise ValueError("Give two folders, one list of pairs, or pictures, not a mixture.")
+        raise ValueError("Give two folders, one list of pairs, or images, not a mixture.")
     elif kinds == {"video"}:
         _fuse_videos(sources, output, wanted, side_by_side=side_by_side, quiet=quiet)
     else:

@@ -231,7 +231,7 @@ def _overview(
     draw.text((MARGIN, 12), f"Weights of the learned loss: {first} + {second}", INK, font=_font(22))
     draw.text((MARGIN, 42), _fit(f"model {captions.model}", width - 2 * MARGIN), FAINT, font=_font())
     notes = (
-        f"Orange: the loss favours {first} there; blue: it favours {second}. The colour scales of w and v differ; "
+        f"Orange: the loss favours {first} there; blue: it favours {second}. The colour scales of w and v may differ; "
         "their ends are labelled.",
         "Black error: the source can be reconstructed there from the fused image; white: an error of half the full "
         "range or more.",

@@ -116,7 +116,7 @@ def local_folder(
     Raises:
         UnknownModelError: there is no such repository or revision, or it may not be seen.
         HubError: it cannot be downloaded and is not in the cache.
-        ModelError: a revision of a folder was asked for.
+        ModelError: a revision is given for a local folder.
     """
     from huggingface_hub import constants, snapshot_download
 

@@ -48,7 +48,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         ValueError: `pair` does not have two sources.
     """
     if len(pair) != 2:
-        raise ValueError(f"A pair is two pictures, but {len(pair)} were given.")
+        raise ValueError(f"A pair is two images, but {len(pair)} were given.")
     reading = options.reading(task)
     a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
@@ -103,7 +103,7 @@ def prepare_pair(
     b, note = share_profile(b, a)
     notes += [note] if note else []
     if same_picture(a, b):
-        notes.append(f"{a.name} and {b.name} are the same picture, so there is nothing to fuse.")
+        notes.append(f"{a.name} and {b.name} are the same image, so there is nothing to fuse.")
         return Prepared(a, b, tuple(notes))
     alignment = None
     if motion is not None:

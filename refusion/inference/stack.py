@@ -149,7 +149,7 @@ def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
     for frame in frames:
         content, name = frame.place[1], frame.facts.name
         if content in first:
-            notes.append(f"{first[content]} and {name} are the same picture; it counts twice.")
+            notes.append(f"{first[content]} and {name} are the same image; it counts twice.")
         first.setdefault(content, name)
     coloured = [frame.facts.chroma is not None for frame in frames]
     few = sum(coloured) * 2 < len(coloured)
@@ -255,7 +255,7 @@ class _AlphaUnion:
 def _check_size(picture: Picture, first: Picture) -> None:
     if picture.size != first.size:
         raise PictureError(
-            f"All pictures of a stack must show the same scene pixel for pixel, but {first.name} is "
+            f"All images of a stack must show the same scene pixel for pixel, but {first.name} is "
             f"{by(first.size)} and {picture.name} is {by(picture.size)} (width x height)."
         )
 
@@ -263,7 +263,7 @@ def _check_size(picture: Picture, first: Picture) -> None:
 def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -> None:
     if task.name not in STACK_TASKS:
         raise ValueError(
-            f"The task {task.name} fuses two pictures of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
+            f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
         given = f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given"

@@ -83,7 +83,7 @@ def merge_in_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Call
             results.append((fused.brightness, fused.store(folder / f"{level}-{index}.npz")))
         results += [(frame().brightness, frame) for frame in frames[half : len(frames) - half]]
         frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
-    raise AssertionError("two pictures or more always end in one")
+    raise AssertionError("two images or more always end in one")
 
 
 def blend_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Callable[[], None]) -> Layer:

@@ -89,7 +89,7 @@ def fuse_videos(
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
     for name in ("align", "window", "temperatures"):
         if getattr(options, name):
-            raise ValueError(f"Videos are fused as they are; leave {name} out.")
+            raise ValueError(f"Videos do not take {name}; leave it out.")
     if not is_written(target):
         raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
     finish = options.for_task(task)

@@ -58,11 +58,9 @@ def export(module: FusionModule, path: Path, *, opset: int | None = None, size: 
     if path.suffix != ".onnx" and (opset or size):
         raise ExportError(f"An opset and a fixed size are for .onnx files, but {path.name} was given.")
     if opset is not None and opset not in OPSETS:
-        raise ExportError(f"The opset {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} are accepted.")
+        raise ExportError(f"The opset is {opset}; {OPSETS[0]} to {OPSETS[-1]} are accepted.")
     if size is not None and not MIN_SIDE <= min(size) <= max(size) <= MAX_SIDE:
-        raise ExportError(
-            f"A size of {size[1]} x {size[0]} was asked for; sides of {MIN_SIDE} to {MAX_SIDE} are accepted."
-        )
+        raise ExportError(f"The size is {size[1]} x {size[0]}; sides of {MIN_SIDE} to {MAX_SIDE} are accepted.")
     module = copy.deepcopy(module).cpu().float().eval()
     with replacing(path) as temporary:
         run = writers[path.suffix](module, temporary)

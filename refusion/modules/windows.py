@@ -19,5 +19,5 @@ def cell_of(window: int | None) -> int | None:
     if window is None:
         return None
     if window < CELLS or window % CELLS:
-        raise ValueError(f"window is {window}; it must be a multiple of {CELLS}, or None for the whole picture.")
+        raise ValueError(f"window is {window}; it must be a multiple of {CELLS}, or None for the whole image.")
     return window // CELLS

@@ -47,7 +47,7 @@ def report_skipped(skipped: list[str], console: Console) -> None:
 
 
 def report_notes(notes: list[str], console: Console) -> None:
-    """Print what a person should know of the pairs: the first sentences, and how many more there are."""
+    """Print the first notes on the pairs, and how many more there are."""
     for note in notes[:FEW_NOTES]:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     if len(notes) > FEW_NOTES:

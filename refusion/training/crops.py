@@ -82,7 +82,7 @@ class CropTransform:
         return first, second, tried
 
     def skip(self, tried: int, generator: torch.Generator) -> None:
-        """Draw what a crop draws for which so many places were tried.
+        """Draw the same random numbers as a crop for which this many places were tried.
 
         Two numbers a place, a turn and a flip, and before them a seed where crops are resized or augmented.
         """

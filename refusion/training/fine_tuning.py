@@ -55,7 +55,7 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
 
 
 def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Callable[[], None]) -> Report:
-    """Score two model folders over the same pairs, each picture fused as the task has it; `after` keeps the figures.
+    """Score two model folders over the same pairs, fused with the defaults of the task, and save the scores in `after`.
 
     Args:
         before: the model that the run started from.

@@ -37,9 +37,9 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(
-        "--new-proposal", action="store_true", help="with --from: the loss proposal module starts anew, from its gains"
+        "--new-proposal", action="store_true", help="with --from: start a new loss proposal module, from its gains"
     )
-    parser.add_argument("--val", help="with --from: pairs for the scores before and after, as --data")
+    parser.add_argument("--val", help="with --from: pairs for the scores before and after; like --data")
     parser.add_argument(
         "--hold-out",
         type=int,
@@ -51,7 +51,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--deterministic", action="store_true", help="refuse torch operations that may differ from run to run"
     )
-    parser.add_argument("--device", default="auto", help="cpu, cuda or another of torch's (default: a GPU if there is)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or another torch device (default: a GPU if any)")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
     parser.add_argument("--split", default="train", help="split of a Hub data set")
@@ -60,15 +60,15 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     sources = parser.add_argument_group("sources of more than 8 bits (the range of their type is black to white)")
     sources.add_argument("--own-range", action="store_true", help="scale each by the range of all but 1 %% of it")
     for side, which in (("a", "first"), ("b", "second")):
-        about = f"stored values of the {which} sources that are black and white"
+        about = f"stored values of black and white in the {which} sources"
         sources.add_argument(f"--window-{side}", type=float, nargs=2, metavar=("LOW", "HIGH"), help=about)
-    sources.add_argument("--nodata", type=float, metavar="VALUE", help="stored value that stands for none, or nan")
+    sources.add_argument("--nodata", type=float, metavar="VALUE", help="stored value that means no data, or nan")
     sources.add_argument(
-        "--temperatures", action="store_true", help="take the temperatures of radiometric JPEGs, not their image"
+        "--temperatures", action="store_true", help="read the temperatures of radiometric JPEGs, not the visible image"
     )
     parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
     parser.set_defaults(expected_data=None, expected_start=None)
-    parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview pictures")
+    parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview images")
     hyper = parser.add_argument_group("hyperparameters (default: the preset's)")
     for setting in fields(TrainingSettings):
         flag = f"--{setting.name.replace('_', '-')}"

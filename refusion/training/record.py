@@ -26,7 +26,7 @@ ARGUMENTS = (
     "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
     "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
 )  # fmt: skip
-"""Flags that are recorded beside the hyperparameters and the threads."""
+"""Flags that are recorded in addition to the hyperparameters and the threads."""
 
 
 def description(
@@ -82,16 +82,16 @@ def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
         raise DataError(f"settings.json in {args.out.name} is damaged; choose another --out.") from error
     if None not in (found, before) and found != before:
         raise DataError(
-            f"The pairs in {args.data} are other ones than {args.out.name} was begun with: their fingerprint begins "
-            f"with {str(found)[:12]} and not {before[:12]}. Put back the pairs, or choose another --out; "
+            f"The pairs in {args.data} are not those that {args.out.name} was started with: their fingerprint begins "
+            f"with {str(found)[:12]} and not {before[:12]}. Restore the pairs, or choose another --out; "
             f"--from {args.out} starts a new run from its weights."
         )
     for name in READING_ARGUMENTS:
         # As text, because nan is not equal to itself.
         if name in arguments and str(arguments[name]) != str(getattr(args, name)):
             raise DataError(
-                f"{args.out.name} was begun with other values for --{name.replace('_', '-')}; resume with the same, or "
-                "choose another --out."
+                f"{args.out.name} was started with other values for --{name.replace('_', '-')}; resume with the same, "
+                "or choose another --out."
             )
 
 

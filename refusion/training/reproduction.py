@@ -14,11 +14,13 @@ def read_run(folder: Path) -> dict[str, Any]:
     """The settings.json of a run folder.
 
     Raises:
-        DataError: it is no run folder, or one of before this was noted.
+        DataError: it is not the folder of a run, or of one from before its settings were recorded.
     """
     path = folder / "settings.json"
     if not path.is_file():
-        raise DataError(f"{folder} is no folder of a run: it has no settings.json. Give what train.py got as --out.")
+        raise DataError(
+            f"{folder} is not the folder of a run: it has no settings.json. Give the --out folder of train.py."
+        )
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

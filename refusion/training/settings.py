@@ -29,7 +29,7 @@ class TrainingSettings:
     crop_last: int = _setting(0, "side of the crops at the end; 0 is that of all crops")
     crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side")
     batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before")
-    window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or picture")
+    window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or image")
     zoom: float = _setting(0.0, "largest binary logarithm of the factor by which crops are resized, either way")
     tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source")
     gain: float = _setting(0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy")
@@ -50,11 +50,11 @@ class TrainingSettings:
     alpha_first: float = _setting(0.05, "share of the gradient term at the start")
     alpha_last: float = _setting(1.0, "share of the gradient term at the end")
     inner_image_until: float = _setting(
-        0.0, "share of the run in which the inner update moves the fused picture, not the fusion module"
+        0.0, "share of the run in which the inner update moves the fused image, not the fusion module"
     )
-    noise: float = _setting(0.0, "deviation of the noise on the fused picture before reconstruction")
+    noise: float = _setting(0.0, "deviation of the noise on the fused image before reconstruction")
     equivariant: bool = _setting(False, "average the proposed scores over both orders of the sources")
-    balance: float = _setting(0.0, "weight of the pull of each picture's mean weight towards 1/2")
+    balance: float = _setting(0.0, "weight of the pull of each image's mean weight towards 1/2")
     balance_until: float = _setting(1.0, "share of the run in which that pull acts")
     ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none")
     loss: str = _setting(
@@ -140,9 +140,9 @@ PRESETS: dict[str, TrainingSettings] = {DEFAULT_PRESET: CPU, SHIPPED_PRESET: CPU
 PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0, SHIPPED_PRESET: 265.0}
 """Budget of a preset where none is given; the others run all their rounds."""
 
-# What a source is trusted for at the start: heat and activity are bright, what is in focus has contrast; of two
-# exposures neither is right as a whole, so they stay near their average, and details are chosen. The values are those
-# whose best picture (benchmarks/loss_optimum.py) scored best on training pairs.
+# The starting gains: heat and activity are bright, and what is in focus has contrast. Neither of two exposures is right
+# as a whole, so they stay near their average, and details are chosen. The values are those whose optimal image
+# (benchmarks/loss_optimum.py) scored best on training pairs.
 _TASK_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         "intensity_brightness": 3.0,
@@ -162,8 +162,8 @@ _TASK_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-# What made the shipped weights from random initialisation, over the settings above. The weights of the other tasks come
-# from several runs each, which their cards list.
+# Settings, in addition to those above, of the shipped weights that were trained from random initialisation. The weights
+# of the other tasks come from several runs each, which their cards list.
 _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         "relative": True,

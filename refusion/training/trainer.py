@@ -73,7 +73,7 @@ def fusion_updates_in_a_round(pairs: Pairs, settings: TrainingSettings) -> int:
     """Fusion updates in a round; zero in the settings means one pass over the data.
 
     Raises:
-        ValueError: one pass over a streamed data set was asked for; its length is not known.
+        ValueError: one pass over a streamed data set is requested, whose length is not known.
     """
     if settings.fusion_updates:
         return settings.fusion_updates
@@ -83,10 +83,10 @@ def fusion_updates_in_a_round(pairs: Pairs, settings: TrainingSettings) -> int:
 
 
 def with_steps(settings: TrainingSettings, steps: int, pairs: Pairs) -> TrainingSettings:
-    """Settings for a run of so many fusion updates; a run shorter than a round shrinks the round in proportion.
+    """Settings for a run of this many fusion updates; a run shorter than a round shrinks the round in proportion.
 
     Raises:
-        ValueError: less than one step was asked for.
+        ValueError: less than one step is requested.
     """
     if steps < 1:
         raise ValueError(f"--steps is {steps}; it must be at least 1.")

@@ -132,7 +132,7 @@ class OuterGradient:
 
     Attributes:
         meta: gradient of `loss` with respect to the loss proposal module, by parameter name.
-        balance: gradient of `imbalance`, likewise; empty if it was not asked for.
+        balance: gradient of `imbalance`, likewise; empty if not requested.
         weights: weights proposed for the inner batch, detached.
         loss: the outer reconstruction loss, detached; of `direct_gradient`, the fusion loss.
     """
@@ -144,7 +144,7 @@ class OuterGradient:
 
 
 def imbalance(weights: LossWeights) -> Tensor:
-    """Squared distance of each picture's mean weight from 1/2, of w and v together."""
+    """Squared distance of each image's mean weight from 1/2, of w and v together."""
     means = torch.stack([w[:, 0].mean(dim=(1, 2)) for w in weights])
     return (means - 0.5).square().sum(dim=0).mean()
 
@@ -251,7 +251,7 @@ def _parameter_direction(
 
 
 def updated_reconstruction(modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions) -> Parameters:
-    """theta_R': one step of L_r on a fused picture that is not part of the graph; theta_R where that step is off."""
+    """theta_R': one step of L_r on a fused image that is not part of the graph; theta_R where that step is off."""
     gradients = options.processes.average(_reconstruction_gradients(modules, fused, batch, options))
     return _moved_reconstruction(modules, gradients, options)
 
@@ -275,7 +275,7 @@ def _moved_reconstruction(modules: Modules, gradients: list[Tensor], options: Me
 def fusion_loss_and_reconstruction_loss(
     modules: Modules, batch: Batch, alpha: float, options: MetaOptions
 ) -> tuple[Tensor, Tensor]:
-    """Losses of a fusion update: L_f with the weights detached, and L_r on the detached fused picture."""
+    """Losses of a fusion update: L_f with the weights detached, and L_r on the detached fused image."""
     with torch.no_grad():
         weights = loss_weights(modules.proposal, batch, options.loss, options.equivariant)
     fused = modules.fusion(*batch)

@@ -170,7 +170,7 @@ def test_the_same_file_twice_is_fused_with_a_warning(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "a.png")
     result = refusion("fuse", tmp_path / "a.png", tmp_path / "a.png", "-o", tmp_path / "f.png", "--model", model)
     assert result.code == 0
-    assert "are the same picture" in result.err
+    assert "are the same image" in result.err
 
 
 @pytest.mark.parametrize("task", ["ir-vis", "medical", "multi-focus", "multi-exposure"])

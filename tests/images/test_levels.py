@@ -164,12 +164,12 @@ def test_training_reads_as_fuse_does(deep_pairs, capfd):
     assert train([*small, "--out", str(deep_pairs / "own"), "--own-range"]) == 0
     assert "with little contrast" not in capfd.readouterr().err
     assert json.loads((deep_pairs / "own" / "settings.json").read_text())["arguments"]["own_range"] is True
-    # Other pairs, or the same ones read otherwise, are not what the run was begun with.
+    # Other pairs, or the same ones read otherwise, are not what the run was started with.
     assert train([*small, "--out", str(deep_pairs / "own"), "--resume"]) == 2
-    assert "begun with other values for --own-range" in " ".join(capfd.readouterr().err.split())
+    assert "started with other values for --own-range" in " ".join(capfd.readouterr().err.split())
     tifffile.imwrite(deep_pairs / "d14" / "ir" / "0.tif", COUNTS)
     assert train([*small, "--out", str(deep_pairs / "own"), "--own-range", "--resume"]) == 2
-    assert "are other ones than own was begun with" in " ".join(capfd.readouterr().err.split())
+    assert "are not those that own was started with" in " ".join(capfd.readouterr().err.split())
 
 
 def test_the_flags_of_training_say_how_pairs_are_read():

@@ -179,7 +179,7 @@ def test_fuse_takes_stacks_that_are_resized_and_aligned():
     plain = package.fuse(frames, model=stack, output_range="network").to_array()[middle]
     assert aligned.mean() < 0.3 * np.abs(plain.astype(int) - frames[0][middle]).mean()
     larger = Image.fromarray(frames[1]).resize((400, 304))
-    with pytest.raises(PictureError, match="All pictures of a stack"):
+    with pytest.raises(PictureError, match="All images of a stack"):
         package.fuse([frames[0], larger, frames[2]], model=stack)
     assert package.fuse([frames[0], larger, frames[2]], model=stack, resize="a").size == frames[0].shape[::-1]
 
@@ -218,4 +218,4 @@ def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):
     assert (tmp_path / "own.png").read_bytes() == first
     result = refusion("fuse", *paths, "-o", tmp_path / "g.png", "--model", model, "--task", "ir-vis")
     assert result.code == 2
-    assert "ir-vis fuses two pictures of different kinds" in result.err
+    assert "ir-vis fuses two images of different kinds" in result.err

@@ -68,7 +68,7 @@ def test_what_is_no_stack_is_refused(tmp_path):
         FOCUS.fuse_stack(frames(1))
     with pytest.raises(ValueError, match=r"but 51 were given.*--output-range network"):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))
-    with pytest.raises(ValueError, match="ir-vis fuses two pictures of different kinds"):
+    with pytest.raises(ValueError, match="ir-vis fuses two images of different kinds"):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
     with pytest.raises(ValueError, match="release or saturation"):
         FOCUS.fuse_stack(frames(3), chroma="a")
@@ -139,7 +139,7 @@ def test_what_a_pair_is_told_a_stack_is_told():
     assert any("pixels off" in note for note in apart)
     assert any("1 more image seems to lie off" in note for note in apart)
     twice = FOCUS.fuse_stack([near, far, near]).notes
-    assert any("are the same picture" in note for note in twice)
+    assert any("are the same image" in note for note in twice)
     assert FOCUS.fuse_stack([near, far, cv2.GaussianBlur(scene(), (0, 0), 2)]).notes == ()
     red = np.stack([near, near // 2, near // 3], axis=-1)
     odd = FOCUS.fuse_stack([red, cv2.GaussianBlur(red, (0, 0), 1), far]).notes

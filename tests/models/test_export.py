@@ -134,8 +134,8 @@ def check_equal(folder, path, size):
 @pytest.mark.parametrize(
     ("name", "asked", "words"),
     [
-        ("m.onnx", {"opset": 16}, "opset 16 was asked for; 17 to 20"),
-        ("m.onnx", {"size": (4, 30)}, "30 x 4 was asked for; sides of 8"),
+        ("m.onnx", {"opset": 16}, "opset is 16; 17 to 20"),
+        ("m.onnx", {"size": (4, 30)}, "size is 30 x 4; sides of 8"),
         ("m.pt2", {"opset": 17}, r"for \.onnx files"),
         ("m.pt2", {"size": (30, 40)}, r"for \.onnx files"),
     ],

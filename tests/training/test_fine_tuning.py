@@ -122,7 +122,7 @@ def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
 
 
 def test_what_is_no_run_is_not_reproduced(tmp_path):
-    assert "no folder of a run" in refusion("reproduce", tmp_path).err
+    assert "not the folder of a run" in refusion("reproduce", tmp_path).err
     (tmp_path / "settings.json").write_text('{"task": "ir-vis"}')
     result = refusion("reproduce", tmp_path)
     assert result.code == 2

@@ -43,7 +43,7 @@ def fuse_in_parts(module: FusionModule, a: Tensor, b: Tensor, rows: int) -> Tens
     """
     cell = cell_of(module.window)
     if cell is None:
-        raise ValueError("The attention of this module is over the whole picture, which has no parts.")
+        raise ValueError("The attention of this module is over the whole image, which has no parts.")
     height, around = a.shape[2], reach(module, cell)
     step = -(-rows // cell) * cell
     fused = torch.empty_like(a)

@@ -31,5 +31,5 @@ def test_the_engine_strips_takes_parts_where_there_is_a_window():
 
 def test_the_attention_over_a_whole_picture_has_no_parts():
     a, b = torch.rand(2, 1, 1, 40, 40)
-    with pytest.raises(ValueError, match="over the whole picture"):
+    with pytest.raises(ValueError, match="over the whole image"):
         fuse_in_parts(FusionModule(), a, b, 16)
