@@ -3,7 +3,7 @@
     python benchmarks/attention_window.py --task multi-focus --data VAL --pairs 5 --windows 80 160 320
 
 The weights stay as they are. Scores are means over pairs spread over the data set, of the bare network and of the
-picture as it is used (the anchor, output range and colour of the task).
+image as used (the anchor, output range and colour of the task).
 """
 
 import argparse
