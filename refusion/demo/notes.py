@@ -19,7 +19,7 @@ def stale(text: str) -> str:
 
 
 def refused(why: str) -> str:
-    """A status: nothing was fused. The reason stands beside the inputs, which a small screen does not show with it."""
+    """A status that nothing was fused; on a small screen, where the note is out of view, with the reason."""
     return (
         '<p class="note bad refused" role="alert">Nothing was fused<span class="near">; the note says why.</span>'
         f'<span class="far">: {escape(why)}</span></p>'

@@ -112,7 +112,7 @@ class TaskEvents:
         return ["".join(said), self._stale(result, STALE), gr.skip()]
 
     def _about(self, path: Path, side: int) -> str:
-        """What is known of an upload, and a small image of it where the browser cannot show it, as HTML."""
+        """The note on an upload as HTML, with a preview if the browser cannot show it."""
         uploads = self._fusing.uploads
         return notes.good(describe(path, uploads.facts(path, side))) + preview_html(side, path, uploads)
 

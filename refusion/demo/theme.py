@@ -18,7 +18,7 @@ THEME = gr.themes.Soft(
     button_primary_background_fill_dark="*primary_600",
     button_primary_background_fill_hover="*primary_700",
     button_primary_background_fill_hover_dark="*primary_700",
-    # Blue is for what can be pressed: titles are plain text, labels a quiet bar.
+    # Blue marks what can be pressed; titles are plain text, and labels a quiet bar.
     block_label_text_color="*neutral_700",
     block_label_text_color_dark="*neutral_200",
     block_label_background_fill="*neutral_50",

@@ -18,7 +18,7 @@ SIDE = 120
 """Longest side of a thumbnail in pixels."""
 
 PREVIEW = 480
-"""Longest side of an upload that browsers do not show."""
+"""Longest side in pixels of the preview of an upload that browsers cannot show."""
 
 MOST = 24
 """How many thumbnails are shown; more would take long to decode."""
@@ -55,7 +55,7 @@ def moved(uploads: Any, order: Any) -> list[str]:
 
 
 def preview_html(side: int, path: Path, uploads: Uploads) -> str:
-    """A small image of an upload of a format that browsers do not show; assets/previews.js puts it in its place.
+    """A preview as HTML for an upload in a format that browsers cannot show; assets/previews.js puts it in the input.
 
     Raises:
         SourceError: the upload cannot be read.
@@ -75,7 +75,10 @@ def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
     buttons = "".join(
         f'<button type="button" data-move="{step}" aria-label="Move {name} {where}"{" disabled" if stop else ""}>{sign}'
         "</button>"
-        for step, where, sign, stop in ((-1, "back", "&lsaquo;", index == 0), (1, "on", "&rsaquo;", index == count - 1))
+        for step, where, sign, stop in (
+            (-1, "back", "&lsaquo;", index == 0),
+            (1, "forward", "&rsaquo;", index == count - 1),
+        )
     )
     return (
         f'<li draggable="true" data-index="{index}">{picture}<span class="name" title="{name}">{index + 1}. {name}'

@@ -1,4 +1,4 @@
-// Browsers cannot show every format that is read here; for those, a small image comes with the note about the file.
+// Shows uploads in formats that the browser cannot show: the note about such a file contains a small image of it.
 (() => {
   function show(image) {
     const block = image.closest('.sources > .block');
