@@ -1,14 +1,21 @@
 """Read the stored values of a single-frame DICOM file; needs the extra ``dicom`` (pydicom)."""
 
+import io
+import re
 import struct
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from refusion.images.failures import DECODING_ERRORS, check_size
+from refusion.images.jpeg import frame_header
 from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
+
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_DECODED_HERE = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", *_JPEG_LS)
+"""Transfer syntaxes of lossless JPEG and JPEG-LS (PS3.5 A.4)."""
 
 
 def is_dicom(start: bytes) -> bool:
@@ -51,12 +58,21 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
     try:
         # Without force, pydicom rejects files that have no preamble.
         dataset = pydicom.dcmread(file, force=True)
+        if not {"Rows", "Columns"} <= set(dataset.dir()):
+            raise PictureError(
+                f"{name} is a DICOM file without an image{_what_it_is(dataset)}; give one with an image."
+            )
         frames = int(dataset.get("NumberOfFrames") or 1)
         check_size(name, (int(dataset.Columns), int(dataset.Rows)), max_pixels)
         if frames > 1:
-            raise PictureError(f"{name} holds {frames} frames, but only one can be read; export the frame you want.")
+            raise PictureError(
+                f"{name} holds {frames} frames, but a file must hold one; export each frame you need as a file of its "
+                "own."
+            )
         if "TransferSyntaxUID" not in dataset.file_meta:
             _guess_syntax(dataset)
+        _lift_groups(dataset)
+        _unpack(dataset)
         if int(dataset.SamplesPerPixel) > 1:
             return _colour(dataset, name)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -65,7 +81,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
     except PictureError:
         raise
     except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = " ".join(re.sub(r" ?<[^>]* object at [^>]*>", "", str(error)).split()).rstrip(".")
         raise PictureError(f"{name} cannot be decoded as DICOM ({reason}).") from error
 
 
@@ -77,6 +93,46 @@ def _guess_syntax(dataset: Any) -> None:
     dataset.file_meta.TransferSyntaxUID = (
         ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     )
+
+
+def _what_it_is(dataset: Any) -> str:
+    kind = getattr(dataset.get("SOPClassUID"), "name", "")
+    return f" ({kind})" if kind and not kind[0].isdigit() else ""
+
+
+def _lift_groups(dataset: Any) -> None:
+    """Copy rescaling and window of an enhanced file (PS3.3 C.7.6.16) to where those of a classic file are."""
+    for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for inner in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for functional in (dataset.get(group) or ())[:1]:
+                for item in (functional.get(inner) or ())[:1]:
+                    dataset.update({element.tag: element for element in item})
+
+
+def _unpack(dataset: Any) -> None:
+    """Decode lossless JPEG and JPEG-LS, the former the most common compression, which Pillow and pydicom cannot."""
+    from pydicom.encaps import get_frame
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in _DECODED_HERE or "PixelData" not in dataset:
+        return
+    import imagecodecs
+
+    content = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    header = frame_header(io.BytesIO(content))
+    # The decoders allocate what the header says.
+    if header is None or header.size != (int(dataset.Columns), int(dataset.Rows)):
+        raise ValueError("its compressed image is damaged or of another size")
+    decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS else imagecodecs.ljpeg_decode
+    values = np.asarray(decode(content))
+    shape = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    if values.size != np.prod(shape) or values.dtype.itemsize > int(dataset.BitsAllocated) // 8:
+        raise ValueError(f"its pixels are {values.shape} of {values.dtype}")
+    dataset.PixelData = values.astype(f"<u{int(dataset.BitsAllocated) // 8}").tobytes()
+    dataset.PlanarConfiguration = 0
+    dataset["PixelData"].is_undefined_length = False
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
 def _colour(dataset: Any, name: str) -> Stored:

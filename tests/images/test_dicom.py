@@ -1,7 +1,9 @@
 """DICOM: palettes, padding, lookup tables, and files without a preamble."""
 
 import struct
+from functools import partial
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -113,7 +115,7 @@ def test_curves_and_tables_of_the_file(tmp_path):
 
 def test_what_only_begins_like_dicom_is_refused(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100" + bytes(300))
-    with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM"):
+    with pytest.raises(PictureError, match=r"a\.dcm is a DICOM file without an image"):
         read_picture(tmp_path / "a.dcm")
 
 
@@ -126,3 +128,44 @@ def test_what_fuzzing_found(tmp_path):
     )
     with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM"):
         read_picture(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("syntax", ["57", "70", "80"])
+def test_lossless_jpeg_and_jpeg_ls(tmp_path, syntax, signed):
+    stored = (16 * LEVELS.astype(np.int32) - 2048 * signed).astype("<i2" if signed else "<u2")
+    encode = imagecodecs.jpegls_encode if syntax == "80" else partial(imagecodecs.ljpeg_encode, bitspersample=16)
+    window = {"WindowCenter": 2048 - 2048 * signed, "WindowWidth": 4096}
+    path = dicom(tmp_path / "ct.dcm", stored, **window)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.PixelData = pydicom.encaps.encapsulate([encode(stored.view("<u2"))])
+    dataset.save_as(tmp_path / "packed.dcm")
+    np.testing.assert_array_equal(read_picture(tmp_path / "packed.dcm").luminance, read_picture(path).luminance)
+    dataset.PixelData = pydicom.encaps.encapsulate([encode(stored.view("<u2")[:24])])
+    dataset.save_as(tmp_path / "short.dcm")
+    with pytest.raises(PictureError, match="its compressed image is damaged or of another size"):
+        read_picture(tmp_path / "short.dcm")
+
+
+def test_an_enhanced_file_has_its_window_in_groups(tmp_path):
+    stored = LEVELS.astype("<u2")
+    path = dicom(
+        tmp_path / "plain.dcm", stored, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=100, WindowWidth=50
+    )
+    rescale, window, groups = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = 2, -100
+    window.WindowCenter, window.WindowWidth = 100, 50
+    groups.PixelValueTransformationSequence, groups.FrameVOILUTSequence = [rescale], [window]
+    enhanced = dicom(tmp_path / "enhanced.dcm", stored, NumberOfFrames=1, SharedFunctionalGroupsSequence=[groups])
+    np.testing.assert_array_equal(read_picture(enhanced).luminance, read_picture(path).luminance)
+
+
+def test_a_report_is_no_image(tmp_path):
+    path = dicom(tmp_path / "report.dcm", LEVELS)
+    dataset = pydicom.dcmread(path)
+    del dataset.Rows, dataset.Columns, dataset.PixelData
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    dataset.save_as(path)
+    with pytest.raises(PictureError, match=r"report\.dcm is a DICOM file without an image \(Basic Text SR Storage\)"):
+        read_picture(path)
