@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -51,6 +52,12 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
         raise PictureError(
             f"{name} is {by(size)} pixels; an image is at least {MIN_SIDE} x {MIN_SIDE} (width x height)."
         )
+
+
+def missing_file(path: Path) -> PictureError:
+    """The error for a file that does not exist; it has the whole path, since the path may come from a list."""
+    whole = f" {path}" if str(path) != path.name else ""
+    return PictureError(Advised(f"There is no file {path.name}", f"check the path{whole}", "check the path"))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from PIL import Image, features
 
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.exif import kept_exif
-from refusion.images.failures import READ_NAMES, check_size, decoding
+from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
 from refusion.images.picture import Picture, PictureError, by, range_note
@@ -35,6 +35,9 @@ PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | 
 
 MAX_PIXELS = 100_000_000
 """Default maximum number of pixels of an image."""
+
+_MOST_FOLDERS = 3
+"""Maximum number of folders before a file name in a message."""
 
 _READ_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
 
@@ -74,16 +77,18 @@ class Reading:
         windows = windows_of(self.window, len(sources))
         if not self.alike or self.window != "own":
             return windows
-        ranges = [picture.levels for picture in map(self._own_levels, sources) if picture.levels is not None]
+        read = (self.one(source, "own", name) for source, name in zip(sources, told_apart(sources), strict=True))
+        ranges = [picture.levels for picture in read if picture.levels is not None]
         if not ranges:
             return windows
         low, high = min(levels.black for levels in ranges), max(levels.white for levels in ranges)
         return [(low, high) if low < high else "own"] * len(sources)
 
-    def one(self, source: PictureSource, window: Window | None = None) -> Picture:
-        """Read one source with its window."""
+    def one(self, source: PictureSource, window: Window | None = None, name: str | None = None) -> Picture:
+        """Read one source with its window; `name` as for `read_picture`."""
         return read_picture(
             source,
+            name=name,
             max_pixels=self.max_pixels,
             window=window,
             temperatures=self.temperatures,
@@ -92,7 +97,8 @@ class Reading:
 
     def all(self, sources: Sequence[PictureSource]) -> list[Picture]:
         """Read all sources of one fused image; see `read_picture`."""
-        return [self.one(source, window) for source, window in zip(sources, self.windows(sources), strict=True)]
+        given = zip(sources, self.windows(sources), told_apart(sources), strict=True)
+        return [self.one(source, window, name) for source, window, name in given]
 
     def notes(self, pictures: Sequence[Picture]) -> list[str]:
         """Notes for the user on how the sources of one fused image were read, as sentences."""
@@ -121,9 +127,6 @@ class Reading:
             f"A window or own range has no effect on {' and '.join(idle[:2])}: images of 8 bits are left unchanged."
         ]
 
-    def _own_levels(self, source: PictureSource) -> Picture:
-        return self.one(source, "own")
-
 
 def read_picture(
     source: PictureSource,
@@ -132,6 +135,7 @@ def read_picture(
     window: Window | None = None,
     temperatures: bool = False,
     nodata: float | None = None,
+    name: str | None = None,
 ) -> Picture:
     """Read a file, a Pillow image or an array as luminance and chroma.
 
@@ -162,6 +166,7 @@ def read_picture(
             window or else by their own range, instead of the image that it shows. Other sources are not affected.
         nodata: no-data value of images of more than 8 bits and of floats, in addition to what the file itself
             declares; nan for NaN and infinite values. Such pixels are transparent.
+        name: name of a file in messages; by default its file name.
 
     Raises:
         PictureError: the source is missing, damaged, of an unsupported kind, has several frames, more than `max_pixels`
@@ -182,12 +187,14 @@ def read_picture(
         return to_picture(_of_array(np.asarray(source), "array", max_pixels, window), "array", window, nodata)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(os.fsdecode(source)), reading, window)
+        path = Path(os.fsdecode(source))
+        return _from_file(path, name or _name(path), reading, window)
     if hasattr(source, "read") and hasattr(source, "seek"):
         source = cast(BinaryIO, source)
         given = getattr(source, "name", None)
-        name = _name(Path(given)) if isinstance(given, str) else "the open file"
-        return _from_open_file(source, name, reading, window)
+        return _from_open_file(
+            source, _name(Path(given)) if isinstance(given, str) else "the open file", reading, window
+        )
     raise PictureError(
         "An image must be a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
         f"but {type(source).__name__} was given."
@@ -217,6 +224,20 @@ def read_pair(
     return first, second
 
 
+def told_apart(sources: Sequence[PictureSource]) -> list[str | None]:
+    """Return a name for each source that is a path, or None: the file name, after folders if names are equal.
+
+    The two files of a pair often have one name, in two folders.
+    """
+    paths = [Path(os.fsdecode(one)) if isinstance(one, str | os.PathLike) else None for one in sources]
+    different = len({path for path in paths if path is not None})
+    for depth in range(1, _MOST_FOLDERS + 2):
+        names = [None if path is None else "/".join(path.parts[-depth:]) for path in paths]
+        if len({name for name in names if name is not None}) == different:
+            return names
+    return [None if path is None else path.name for path in paths]
+
+
 def check_same_size(a: Picture, b: Picture) -> None:
     """Check that two sources have the same size.
 
@@ -231,12 +252,11 @@ def check_same_size(a: Picture, b: Picture) -> None:
         )
 
 
-def _from_file(path: Path, reading: Reading, window: Window | None) -> Picture:
-    name = _name(path)
+def _from_file(path: Path, name: str, reading: Reading, window: Window | None) -> Picture:
     try:
         size_in_bytes = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        raise PictureError(f"There is no file {name}; check the path.") from None
+        raise missing_file(path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{name} cannot be opened: {reason}.") from error

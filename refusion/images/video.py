@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from refusion.images.colour import join_colour, split_colour
+from refusion.images.failures import missing_file
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 
 VIDEO_SUFFIXES = frozenset(
@@ -105,7 +106,7 @@ class Video:
         av = _av()
         name = self.path.name
         if not self.path.is_file():
-            raise PictureError(f"There is no file {name}; check the path.")
+            raise missing_file(self.path)
         try:
             self._container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError) as error:

@@ -14,7 +14,7 @@ from refusion.images.colour import ChromaMean
 from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.profiles import share_profile
-from refusion.images.reading import PictureSource, Reading
+from refusion.images.reading import PictureSource, Reading, told_apart
 from refusion.inference.alignment import (
     LEAST_LINK_GAIN,
     Alignment,
@@ -86,7 +86,7 @@ def fuse_stack(
     looks = _Looks(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
-    read = _StackReader(sources, options, reading, reading.windows(sources), motion)
+    read = _StackReader(sources, options, reading, reading.windows(sources), told_apart(sources), motion)
     frames: list[_Frame] = []
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
@@ -172,6 +172,7 @@ class _StackReader:
     options: Options
     reading: Reading
     windows: Sequence[Window | None]
+    names: Sequence[str | None]
     motion: Motion | None
     notes: list[str] = field(default_factory=list)
     _first: Picture | None = None
@@ -179,7 +180,7 @@ class _StackReader:
     _moves: dict[int, Alignment] = field(default_factory=dict)
 
     def __call__(self, index: int) -> Picture:
-        picture = self.reading.one(self.sources[index], self.windows[index])
+        picture = self.reading.one(self.sources[index], self.windows[index], self.names[index])
         if index == 0 or self._first is None:
             self._first = self._last = picture
             return picture

@@ -190,7 +190,7 @@ def test_lists_patterns_and_other_columns(model, pair_folder, tmp_path):
     lines.write_text("a,b\nir/scene0.png,vis/scene0.png\nir/gone.png,vis/scene1.png\n")
     result = fused(lines, tmp_path / "list", "--model", model)
     assert result.code == 1
-    assert "gone: There is no file gone.png" in result.err
+    assert f"gone: There is no file gone.png; check the path {pair_folder / 'ir' / 'gone.png'}." in result.err
     assert results(tmp_path / "list")[0][0] == "scene0"
     for part in range(2):
         table = pq.read_table(write(tmp_path / "x.parquet", pairs(3))).select(["ir", "vis"])

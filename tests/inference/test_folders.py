@@ -58,7 +58,7 @@ def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, 
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / "out", "--model", model)
     assert result.code == 1
     assert "4 fused, 0 already there, 2 failed." in result.out
-    assert "scene2: scene2.png is not an image" in result.err
+    assert "scene2: ir/scene2.png is not an image" in result.err
     assert "scene4: The two sources must show the same scene" in result.err
     assert "lonely.png in vis has no partner" in result.err
     assert fused_names(tmp_path / "out") == [f"scene{k}.png" for k in (0, 1, 3, 5)]
@@ -104,7 +104,7 @@ def test_lists(model, pair_folder, tmp_path):
     lines.write_text("\n".join(map(json.dumps, rows)))
     result = refusion("fuse", lines, "-o", tmp_path / "lines", "--model", model)
     assert result.code == 1
-    assert "There is no file gone.png" in result.err
+    assert f"There is no file gone.png; check the path {pair_folder / 'gone.png'}." in result.err
     assert fused_names(tmp_path / "lines") == ["two.png"]
 
 

@@ -1,6 +1,7 @@
 """Which files belong together, the same for folders, data sets, folders of fused images and the demo; none vanishes."""
 
 import json
+import re
 import unicodedata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.scenes import textured
 
 from refusion.demo.batch import match as match_uploads
 from refusion.images import PictureError
+from refusion.images.reading import told_apart
 from refusion.metrics.evaluation import FusedFolder
 from refusion.pairs.dataset import load_pairs, read_row
 from refusion.pairs.files import DataError, match_folders, read_list
@@ -164,6 +166,24 @@ def test_a_row_of_a_list_without_a_file_fails_and_the_others_go_on(both, empty):
     assert len(load_pairs(path, TASK, skip_bad=True).dataset) == 1
     with pytest.raises(DataError, match="missing"):
         load_pairs(path, TASK)
+
+
+def test_a_missing_file_of_a_list_is_named_with_its_folder(both):
+    path = both / "list.csv"
+    path.write_text("a,b\nir/gone.png,vis/scene.png\n")
+    with pytest.raises(
+        DataError, match=re.escape(f"There is no file gone.png; check the path {both / 'ir/gone.png'}.")
+    ):
+        load_pairs(path, TASK)
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_folders(both):
+    (both / "vis" / "scene.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"vis/scene\.png is an empty file"):
+        load_pairs(both, TASK)
+    files = ["one/ir/x.png", "one/vis/x.png"], ["a/ir/x.png", "b/ir/x.png"], ["a/x.png", "a/y.png"], ["x.png", "x.png"]
+    names = ["ir/x.png", "vis/x.png"], ["a/ir/x.png", "b/ir/x.png"], ["x.png", "y.png"], ["x.png", "x.png"]
+    assert tuple(map(told_apart, files)) == names
 
 
 def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
