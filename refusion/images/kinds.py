@@ -9,6 +9,9 @@ from refusion.images.picture import PictureError
 START = 600
 """Number of bytes at the start of a file that are checked."""
 
+_ENOUGH = 16
+"""Number of bytes from which a file counts as text or as zeros."""
+
 RAW = "a camera raw file"
 """Name of a raw file in messages."""
 
@@ -69,7 +72,35 @@ def _is_packed_nifti(start: bytes) -> bool:
 
 
 def _is_svg(start: bytes) -> bool:
-    return _text(b"<svg", b"<?xml")(start) and b"<svg" in start.lower()
+    return _text(b"<svg", b"<?xml", b"<!--")(start) and b"<svg" in start.lower()
+
+
+def _is_targa(start: bytes) -> bool:
+    # There is no magic number: no identification field, kind of colour map and image, bits of a pixel, flags.
+    return (
+        start[:1] == b"\0"
+        and start[128:132] != b"DICM"
+        and len(start) > 18
+        and start[1] in (0, 1)
+        and start[2] in (1, 2, 3, 9, 10, 11)
+        and start[16] in (8, 15, 16, 24, 32)
+        and not start[17] & 0xC0
+    )
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether the start of a file is readable text, in UTF-8 or UTF-16."""
+    for code in ("utf-8", "utf-16") if start[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8",):
+        try:
+            text = start[: len(start) // 2 * 2].decode(code)
+        except UnicodeDecodeError as error:
+            # The last character may be cut.
+            if error.start < len(start) - 4:
+                continue
+            text = start[: error.start].decode(code)
+        if len(text) >= _ENOUGH // 2 and all(sign.isprintable() or sign in "\t\r\n\f" for sign in text):
+            return True
+    return False
 
 
 _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
@@ -82,9 +113,9 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (
         "a web page (HTML) and not an image: the download may need a login, or the image was moved",
         "Download it again",
-        _text(b"<!doctype html", b"<html", b"<head", b"<body"),
+        _text(b"<!doctype html", b"<html", b"<head", b"<body", b"<!--"),
     ),
-    ("a text file (XML or JSON) and not an image", "Open it: it may be a server's error", _text(b"<?xml", b'{"')),
+    ("a text file (XML or JSON) and not an image", "Open it: it may be a server's error", _text(b"<?xml", b"{", b"[")),
     ("a GIF, which may hold several frames", "Save the frame you want as PNG", _begins(b"GIF87a", b"GIF89a")),
     (
         "a JPEG 2000 image, which is not supported",
@@ -130,8 +161,51 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("a Photoshop document", "Export it as PNG or TIFF", _begins(b"8BPS")),
     ("a PDF document", "Export the page or image you want as PNG", _begins(b"%PDF-")),
     (
-        "a Netpbm image (PGM or PPM), which is not supported",
+        "a Netpbm image (PGM, PPM or PFM), which is not supported",
         _SAVE,
-        lambda start: start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3] in b" \t\r\n" and len(start) > 8,
+        lambda start: start[:1] == b"P" and start[1:2] in b"1234567fF" and start[2:3] in b" \t\r\n" and len(start) > 8,
     ),
+    ("a Targa image (TGA), which is not supported", _SAVE, _is_targa),
+    ("an icon (ICO or ICNS), which is not supported", "Export it as PNG", _begins(b"\0\0\x01\0", b"icns")),
+    ("a JPEG XR image, which is not supported", _SAVE, _begins(b"II\xbc\x01", b"II\xbc\0")),
+    ("a QOI image, which is not supported", _SAVE, _begins(b"qoif")),
+    ("a DDS texture, which is not supported", _SAVE, _begins(b"DDS ")),
+    ("a PCX image, which is not supported", _SAVE, _begins(b"\x0a\x05\x01\x08", b"\x0a\x05\x01\x01")),
+    ("an SGI image, which is not supported", _SAVE, _begins(b"\x01\xda\0\x01", b"\x01\xda\x01\x01")),
+    ("a Sun raster image, which is not supported", _SAVE, _begins(b"\x59\xa6\x6a\x95")),
+    ("a DPX image, which is not supported", "Save it as 16-bit TIFF", _begins(b"SDPX", b"XPDS")),
+    ("a GIMP document", "Export it as PNG or TIFF", _begins(b"gimp xcf")),
+    ("a PostScript document", "Export the page or image you want as PNG", _begins(b"%!PS")),
+    ("a Zeiss microscope file (CZI)", "Export the image you want as TIFF", _begins(b"ZISRAWFILE")),
+    ("an MRC map", _AS_ARRAY.format("mrcfile"), lambda start: start[208:211] == b"MAP"),
+    (
+        "an Analyze header, whose pixels are in the .img file",
+        _AS_ARRAY.format("nibabel"),
+        lambda start: len(start) >= 344 and start[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"),
+    ),
+    (
+        "a pickled Python object",
+        "Save the array in it as PNG or TIFF",
+        _begins(*(bytes((128, n)) for n in range(2, 6))),
+    ),
+    ("a Parquet file", "Give it to refusion fuse-dataset, or save its images as files", _begins(b"PAR1")),
+    (
+        "an archive",
+        "Unpack it",
+        lambda start: (
+            start.startswith((b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"))
+            or start[257:262] == b"ustar"
+        ),
+    ),
+    (
+        "what macOS keeps beside a file on other disks (AppleDouble), and not an image",
+        "Give the file without ._ in its name",
+        _begins(b"\0\x05\x16\x07"),
+    ),
+    (
+        "filled with zeros: it was not copied or downloaded completely",
+        "Copy it again",
+        lambda start: len(start) >= _ENOUGH and not any(start),
+    ),
+    ("a text file and not an image", "Open it to see what it says", _is_text),
 )

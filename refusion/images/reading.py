@@ -12,6 +12,7 @@ from PIL import Image, features
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.exif import kept_exif
 from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
+from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
 from refusion.images.picture import Picture, PictureError, by, range_note
@@ -290,6 +291,9 @@ def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window 
     elif is_dicom(start):
         stored = read_dicom(file, name, reading.max_pixels, windowed=window is not None)
         return to_picture(stored, name, window, reading.nodata)
+    elif start[:2] == b"\xff\xd8":
+        with decoding(name):
+            refuse_unusual_jpeg(file, name)
     with decoding(name):
         image = Image.open(file, formats=_READ_FORMATS)
     check_size(name, image.size, reading.max_pixels)

@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import pickle
 import struct
 import zipfile
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +73,23 @@ FILES = {
     "NRRD": (b"NRRD0005\ntype: short\n", "an NRRD volume"),
     "PDF": (b"%PDF-1.7\n" + bytes(100), "a PDF document"),
     "PGM": (b"P5\n16 16\n255\n" + bytes(256), "a Netpbm image"),
+    "PFM": (b"Pf\n16 16\n-1.0\n" + bytes(1024), "a Netpbm image"),
+    "Targa": (saved("TGA"), "a Targa image"),
+    "packed Targa": (saved("TGA", compression="tga_rle"), "a Targa image"),
+    "icon": (saved("ICO"), "an icon"),
+    "PCX": (saved("PCX"), "a PCX image"),
+    "SGI": (saved("SGI"), "an SGI image"),
+    "DDS": (saved("DDS"), "a DDS texture"),
+    "PostScript": (saved("EPS"), "a PostScript document"),
+    "a pickle": (pickle.dumps([1, 2, 3]), "a pickled Python object"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(100), "an archive. Unpack it"),
+    "AppleDouble": (b"\0\x05\x16\x07\0\2\0\0Mac OS X" + bytes(100), "AppleDouble"),
+    "zeros": (bytes(4096), "filled with zeros: it was not copied or downloaded completely"),
+    "text": ("Überall ist etwas\n".encode() * 60, "a text file and not an image"),
+    "UTF-16": ("not an image at all".encode("utf-16"), "a text file and not an image"),
+    "base64": (b"data:image/png;base64,iVBORw0KGgo" + b"A" * 700, "a text file and not an image"),
+    "JSON on lines": (b'[\n  {"message": "Not Found"}\n]', r"a text file \(XML or JSON\)"),
+    "a web page with a comment": (b"<!-- saved --><html>", r"a web page \(HTML\)"),
     "OpenEXR": (b"v/1\x01\x02\0\0\0" + bytes(100), "an OpenEXR image"),
 }
 
@@ -88,3 +107,18 @@ def test_it_is_called_by_its_name(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
 def test_what_is_read_is_none_of_these(kind):
     assert read_picture(io.BytesIO(saved(kind))).size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("encode", "words"),
+    [
+        (lambda values: imagecodecs.jpeg8_encode(values, bitspersample=12), "a JPEG of 12 bits"),
+        (lambda values: imagecodecs.ljpeg_encode(values, bitspersample=12), "a lossless JPEG"),
+        (imagecodecs.jpegls_encode, "a JPEG-LS image"),
+    ],
+)
+def test_an_unusual_jpeg_is_called_by_its_name(tmp_path, encode, words):
+    path = tmp_path / "scan.jpg"
+    path.write_bytes(encode(np.arange(256, dtype=np.uint16).reshape(16, 16)))
+    with pytest.raises(PictureError, match=f"scan.jpg is {words}, which is not supported; save it as PNG or TIFF"):
+        read_picture(path)
