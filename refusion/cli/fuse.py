@@ -1,5 +1,6 @@
 """refusion fuse"""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,9 +173,14 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
     if len(sources) < 2:
+        from refusion.images.reading import read_picture
+        from refusion.inference.stack import STACK_TASKS
+
+        # What is wrong with the only one, such as several frames, comes first.
+        read_picture(sources[0], window="own", nodata=math.nan)
         raise ValueError(
             f"Fusion needs at least two images, but only {sources[0].name} was given; also give its partner, or the "
-            "rest of its stack."
+            f"rest of its stack with --task {' or --task '.join(STACK_TASKS)}."
         )
 
     from refusion.api import fuse

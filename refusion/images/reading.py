@@ -299,7 +299,9 @@ def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window 
     check_size(name, image.size, reading.max_pixels)
     # n_frames would read every page of a TIFF, which takes time quadratic in their number.
     if image.format != "TIFF" and getattr(image, "is_animated", False) and image.format != "MPO":
-        raise PictureError(f"{name} holds several frames, but only one can be read; save the frame you want alone.")
+        raise PictureError(
+            f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
+        )
     radiometric = is_radiometric(image)
     if radiometric and reading.temperatures:
         stored = _temperatures(file, name, image, reading)

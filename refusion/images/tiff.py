@@ -115,7 +115,9 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
             break
     images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", str(getattr(first, "description", "")))
     if len(whole) > 1 or (images and int(images[1][:9]) > 1):
-        raise PictureError(f"{name} holds several frames, but only one can be read; save the frame you want alone.")
+        raise PictureError(
+            f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
+        )
     page = whole[0] if whole else first
     fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
     return page, mask if fits and not _kind(mask) & _REDUCED else None
@@ -152,7 +154,8 @@ def _is_read_here(page: Any, name: str) -> bool:
     if not isinstance(bits, int):
         raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
     kind = int(page.photometric)
-    if kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and bits >= 8 and page.compression not in _PILLOWS_COMPRESSIONS:
+    plain = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and page.compression not in _PILLOWS_COMPRESSIONS
+    if plain and bits >= 8:
         return True
     if bits > 8 and kind != _CMYK and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         what = getattr(page.photometric, "name", f"kind {kind}")
@@ -166,7 +169,9 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
         what = "complex numbers" if page.dtype is not None and page.dtype.kind == "c" else "values of an unknown type"
         raise PictureError(f"{name} holds {what}; save it as integers or floats.")
     if set(page.axes) - set("YXS"):
-        raise PictureError(f"{name} holds a volume, but only one slice can be read; save the slice you want alone.")
+        raise PictureError(
+            f"{name} holds a volume, but a file must hold one slice; save each slice you need as a file of its own."
+        )
     colours, extra = _colours(page), _extra(page)
     bands = colours + len(extra)
     if (colours == 1 and any(kind not in (_ASSOCIATED, _UNASSOCIATED) for kind in extra)) or bands > _MAX_CHANNELS:

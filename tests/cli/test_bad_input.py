@@ -78,7 +78,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "truncated PNG": (truncated(".png"), "a.png cannot be decoded"),
     "truncated JPEG": (truncated(".jpg"), "a.jpg cannot be decoded"),
     "another kind": (written("a.png", b"GIF89a, or so"), "a.png is a GIF, which may hold several frames"),
-    "no picture": (written("a.png", b"these are not pixels"), "a.png is not an image that can be read"),
+    "no picture": (written("a.png", b"\xfe\xed these are not pixels"), "a.png is not an image that can be read"),
+    "text": (written("a.png", b"these are not pixels"), "a.png is a text file and not an image"),
     "decompression bomb": (written("a.png", bomb(60_000, 60_000)), "Pillow refuses to open a.png"),
     "1 x 1": (sized(1, 1), "a.png is 1 x 1 pixels; an image is at least 8 x 8"),
     "7 x 9": (sized(7, 9), "a.png is 7 x 9 pixels"),
@@ -228,3 +229,20 @@ def test_one_folder_is_told_what_to_do_even_if_the_output_is_there(tmp_path):
     result = refusion("fuse", tmp_path / "stack", "-o", tmp_path / "o.png", "--task", "multi-focus")
     assert result.code == 2
     assert "To fuse all images in it as one stack" in result.err
+
+
+def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
+    Image.fromarray(GOOD).save(tmp_path / "b.png")
+    for source, words in (
+        (
+            pages(tmp_path),
+            "holds several frames, but a file must hold one; save each frame you need as a file of its own.",
+        ),
+        (
+            tmp_path / "b.png",
+            "also give its partner, or the rest of its stack with --task multi-focus or --task multi-",
+        ),
+    ):
+        result = refusion("fuse", source, "-o", tmp_path / "fused.png", "--model", model)
+        assert result.code == 2
+        assert words in result.err

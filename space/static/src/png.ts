@@ -12,7 +12,7 @@ export async function readPng(file: File, check: (width: number, height: number)
   const header = new DataView(bytes.buffer, 16, 8);
   check(header.getUint32(0), header.getUint32(4));
   if (hasFrames(bytes) && decodeApng(bytes).numberOfFrames > 1) {
-    throw new Refusal(`${file.name} holds several frames, but only one can be read; save the frame you want alone.`);
+    throw new Refusal(`${file.name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
   // Palettes and fewer bits are unpacked by the browser, without loss.
   if (bytes[24]! < 8 || bytes[25] === PALETTE) return readBitmap(file, check);

@@ -34,7 +34,7 @@ function readerOf(start: Uint8Array, name: string): Reader {
   if (text.startsWith("\x89PNG")) return readPng;
   if (text.startsWith("II*\0") || text.startsWith("MM\0*")) return readTiff;
   if (text.startsWith("RIFF") && text.slice(8, 16) === "WEBPVP8X" && start[20]! & 2) {
-    throw new Refusal(`${name} holds several frames, but only one can be read; save the frame you want alone.`);
+    throw new Refusal(`${name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
   const known = text.startsWith("\xff\xd8\xff") || text.startsWith("BM") || text.slice(8, 12) === "WEBP";
   if (known || text.slice(4, 12) === "ftypavif") return readBitmap;

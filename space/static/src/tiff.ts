@@ -11,7 +11,7 @@ const FLOAT = 3;
 export async function readTiff(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const tiff = await fromArrayBuffer(await file.arrayBuffer());
   if ((await tiff.getImageCount()) > 1) {
-    throw new Refusal(`${file.name} holds several frames, but only one can be read; save the frame you want alone.`);
+    throw new Refusal(`${file.name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
   const image = await tiff.getImage();
   check(image.getWidth(), image.getHeight());
