@@ -38,6 +38,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
 _SENSOR = (32803, 34892)
 _SENSOR_COMPRESSIONS = (32767, 32769, 32770, 34713, 65535)
 _PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
+_PILLOWS_BITS = (1, 2, 4)
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MAX_CHANNELS = 16
 _MAX_DIRECTORIES = 50
@@ -74,7 +75,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         max_pixels: maximum number of pixels; checked before anything is decoded.
 
     Returns:
-        The values and metadata, or None for kinds that Pillow reads: palettes, CMYK, YCbCr, LAB, and less than 8 bits.
+        The values and metadata, or None for kinds that Pillow reads: palettes, CMYK, YCbCr, LAB, and 1, 2 or 4 bits.
 
     Raises:
         PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
@@ -155,7 +156,7 @@ def _is_read_here(page: Any, name: str) -> bool:
         raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
     kind = int(page.photometric)
     plain = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and page.compression not in _PILLOWS_COMPRESSIONS
-    if plain and bits >= 8:
+    if plain and bits not in _PILLOWS_BITS:
         return True
     if bits > 8 and kind != _CMYK and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         what = getattr(page.photometric, "name", f"kind {kind}")

@@ -264,3 +264,11 @@ def test_missing_pixels_are_not_filled_with_black(tmp_path):
     (tmp_path / "a.tif").write_bytes(whole[: end + 3])
     with pytest.raises(PictureError, match=r"a\.tif cannot be decoded"):
         read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [3, 5, 6, 7, 10, 12, 14])
+def test_any_number_of_bits(tmp_path, bits):
+    stored = (np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 37) % 2**bits
+    kind = np.uint8 if bits < 8 else np.uint16
+    tifffile.imwrite(tmp_path / "a.tif", stored.astype(kind), bitspersample=bits, photometric="minisblack")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.tif").luminance, stored / (2**bits - 1), atol=1e-6)
