@@ -392,12 +392,15 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
         heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
         # The size is in the header, so it is checked before anything is decoded.
         check_size(name, heif.size, reading.max_pixels)
+        count = len(heif)
+        notes = () if count == 1 else (f"{name} holds {count} images; the primary one was read.",)
         if not heif.mode.endswith(";16"):
-            return _from_image(heif.to_pillow(), name, window, reading.nodata)
+            picture = _from_image(heif.to_pillow(), name, window, reading.nodata)
+            return replace(picture, notes=(*picture.notes, *notes))
         values, bits = np.asarray(heif), int(heif.info.get("bit_depth", 10))
     # pillow-heif puts 10 and 12 bits in the upper bits of 16, and has already applied the orientation.
     top = (2**bits - 1) << 16 - bits
-    stored = of_array(np.minimum(values, top), True, top)
+    stored = replace(of_array(np.minimum(values, top), True, top), notes=notes)
     facts = Image.new("RGB", (1, 1))
     facts.info = {key: heif.info[key] for key in ("icc_profile", "exif") if heif.info.get(key)}
     return _with_metadata(to_picture(stored, name, window, reading.nodata), facts)

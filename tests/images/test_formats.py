@@ -194,6 +194,19 @@ def test_heic_of_ten_bits_keeps_them(tmp_path, alpha):
     assert off.mean() < 1
 
 
+def test_a_heic_of_several_images_says_so(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    try:
+        heif = pillow_heif.from_pillow(Image.fromarray(textured(1)))
+        heif.add_from_pillow(Image.fromarray(255 - textured(1)))
+        heif.save(tmp_path / "a.heic", quality=95, primary_index=1)
+    except (RuntimeError, OSError, ValueError) as error:
+        pytest.skip(f"this pillow-heif writes no HEIC: {error}")
+    picture = read_picture(tmp_path / "a.heic")
+    assert picture.notes == ("a.heic holds 2 images; the primary one was read.",)
+    assert np.abs(picture.luminance * 255 - (255 - textured(1))).mean() < 3
+
+
 @pytest.mark.parametrize(
     ("package", "start"), [("pillow_heif", b"\0\0\0\x18ftypheic"), ("pydicom", b"\0" * 128 + b"DICM")]
 )
