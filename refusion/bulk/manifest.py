@@ -8,7 +8,6 @@ from refusion.pairs.files import DataError
 from refusion.system.stores import Store
 
 MANIFEST = "manifest.json"
-
 SIZE = "rows_per_shard"
 CONTENT = "content"
 

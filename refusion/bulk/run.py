@@ -5,7 +5,6 @@ whichever worker fuses it, so it may be assigned twice; a resumed run assigns th
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ from refusion.pairs.rows import open_source
 from refusion.system.devices import all_devices
 from refusion.system.pool import in_processes
 from refusion.system.stores import Store
-from refusion.tasks import Task
 from refusion.version import __version__
 
 ROWS_PER_SHARD = 256
@@ -142,7 +140,11 @@ def fuse_dataset(
     store = Store.at(out)
     check_folder(store, source)
     devices = connect(ray, device, workers) if ray else all_devices(device, workers)
-    figures = _metrics(chosen) if scores else ()
+    figures: tuple[str, ...] = ()
+    if scores:
+        from refusion.metrics.figures import metrics_of
+
+        figures = metrics_of(chosen)
     settings = {
         "task": chosen.name,
         **asdict(wanted),
@@ -160,7 +162,7 @@ def fuse_dataset(
         SIZE: rows_per_shard,
         "refusion": __version__,
     }
-    few = math.ceil(opened.total / (_SHARDS_PER_WORKER * len(devices)))
+    few = -(-opened.total // (_SHARDS_PER_WORKER * len(devices)))
     parts = opened.parts(agree(store, settings, rows_per_shard or min(ROWS_PER_SHARD, few), mended=retry_failed))
     before = read_shards(store, parts)
     todo = [part for part in parts if part not in before or (retry_failed and before[part])]
@@ -189,12 +191,4 @@ def fuse_dataset(
     if failures or store.exists(FAILURES):
         store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
     done_before = sum(part.rows for part in before)
-    fused = opened.total - len(failed)
-    return BulkSummary(fused, done_before, failures, tried, seconds, len(processes), opened.notes)
-
-
-def _metrics(task: Task) -> tuple[str, ...]:
-    from refusion.metrics.figures import figures_of
-    from refusion.metrics.fusion import METRICS
-
-    return tuple(name for name in figures_of(task) if name in METRICS)
+    return BulkSummary(opened.total - len(failed), done_before, failures, tried, seconds, len(processes), opened.notes)

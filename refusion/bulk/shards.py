@@ -20,7 +20,6 @@ from refusion.system.stores import Store
 FAILURES = "failures.jsonl"
 SHARDS = "data"
 IMAGES = "images"
-
 _KEY = b"refusion.failures"
 
 _FLUSH_BYTES = 16 << 20

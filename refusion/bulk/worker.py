@@ -88,7 +88,8 @@ class Worker:
             again = self._results(row for row in rows if row.index in failed)
             with shard:
                 kept = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())
-                write_shard(self.store, name, schema, heapq.merge(kept, again, key=_index))
+                rows_of_both = heapq.merge(kept, again, key=lambda x: x["row"] if isinstance(x, dict) else x.row)
+                write_shard(self.store, name, schema, rows_of_both)
         return count, f"{socket.gethostname()}-{os.getpid()}"
 
     def _results(self, rows: Iterator[Row]) -> Iterator[dict[str, Any] | Failure]:
@@ -105,11 +106,10 @@ class Worker:
                 yield Failure(row.index, row.id, str(outcome.error))
                 continue
             try:
-                result = self._result(row, outcome.fused)
+                result: dict[str, Any] | Failure = self._result(row, outcome.fused)
             except ValueError as error:
-                yield Failure(row.index, row.id, str(error))
-            else:
-                yield result
+                result = Failure(row.index, row.id, str(error))
+            yield result
 
     def _result(self, row: Row, fused: Fused) -> dict[str, Any]:
         png = to_png(fused.picture, self.bits)
@@ -124,14 +124,7 @@ class Worker:
         return result | {"file_name": name}
 
     def _scores(self, row: Row, png: bytes) -> dict[str, float]:
-        from refusion.metrics.figures import MIN_SIZES, levels
-        from refusion.metrics.fusion import score
+        from refusion.metrics.figures import large_enough, score_figures
 
         a, b = self.options.reading(self.task).all(row.sources)
-        names = [name for name in self.figures if min(a.size) >= MIN_SIZES.get(name, 0)]
-        first, second, result = (levels(picture.luminance) for picture in (a, b, read_picture(io.BytesIO(png))))
-        return score(first, second, result, names)
-
-
-def _index(result: dict[str, Any] | Failure) -> int:
-    return int(result["row"] if isinstance(result, dict) else result.row or 0)
+        return score_figures(a, b, read_picture(io.BytesIO(png)), large_enough(self.figures, a.size))

@@ -17,9 +17,7 @@ from refusion.demo.queue import JobQueue, Tick
 from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
-from refusion.metrics.defects import DEFECTS
-from refusion.metrics.figures import figures_of, levels
-from refusion.metrics.fusion import MEF_SSIM_MIN_SIZE, METRICS, VIF_MIN_SIZE, score
+from refusion.metrics.figures import figures_of, large_enough, levels, score_figures
 from refusion.metrics.stack import score_stack
 from refusion.system.advice import without_options
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
@@ -224,12 +222,7 @@ def shown_image(picture: Picture) -> Image.Image:
 
 
 def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:
-    smallest = {"VIF": VIF_MIN_SIZE, "MEF-SSIM": MEF_SSIM_MIN_SIZE}
-    names = [name for name in figures_of(task) if min(first.size) >= smallest.get(name, 0)]
-    pictures = levels(first.luminance), levels(second.luminance), levels(fused.luminance)
-    scores = score(*pictures, [name for name in names if name in METRICS])
-    scores |= {name: DEFECTS[name].function(*pictures) for name in names if name in DEFECTS}
-    return _numbers(scores)
+    return _numbers(score_figures(first, second, fused, large_enough(figures_of(task), first.size)))
 
 
 def _numbers(scores: dict[str, float]) -> dict[str, float | None]:

@@ -61,6 +61,16 @@ def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, .
     return tuple(dict.fromkeys((*metrics, *_UNSEEN.get(task.name, ("border",)))))
 
 
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """The metrics of `figures_of`, without what metrics do not see."""
+    return tuple(name for name in figures_of(task) if name in METRICS)
+
+
+def large_enough(figures: Iterable[str], size: tuple[int, int]) -> list[str]:
+    """The figures that are defined for images of this width and height."""
+    return [name for name in figures if min(size) >= MIN_SIZES.get(name, 0)]
+
+
 def choose_metrics(names: Iterable[str]) -> tuple[str, ...]:
     """Parse names of metrics: case-insensitive, separated by commas, or the name of a set.
 
@@ -145,7 +155,7 @@ def score_figures(
     figures, custom = list(figures), custom or {}
     pictures = (a, b, fused)
     arrays = levels(a.luminance), levels(b.luminance), levels(fused.luminance)
-    names = [name for name in figures if name in METRICS and min(a.size) >= MIN_SIZES[name]]
+    names = [name for name in large_enough(figures, a.size) if name in METRICS]
     in_channels = conventions.colour == "channels" and any(picture.chroma is not None for picture in pictures)
     first, second, result = images_of(pictures) if in_channels else arrays
     scores = score(first, second, result, names, conventions)
