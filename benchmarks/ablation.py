@@ -1,13 +1,13 @@
-"""The paper's ablation: each variant trained with the same budget and seed, and one table of their scores.
+"""The ablation of the paper: train each variant with the same budget and seed, and print one table of their scores.
 
     python benchmarks/ablation.py --data TRAIN --val VAL --out runs/ablation --markdown ablation.md --json ablation.json
 
-Every variant is the preset with a few flags over it, in a run folder of its own under --out. One that is finished is
-not trained again, so that the same command resumes after an interruption, and scores other pairs with another --val.
---flags='...' changes all of them alike, such as the outer learning rate.
+Every variant is the preset with a few flags changed, in a run folder of its own under --out. A finished variant is not
+trained again, so the same command resumes after an interruption, and scores other pairs with another --val.
+--flags='...' changes all variants, for example the outer learning rate.
 
 --proposal MODEL adds a variant: the loss proposal module of that model, frozen, with new fusion and reconstruction
-modules. It says what a loss that was learned to its end is worth, at the budget of the other variants.
+modules. It shows the quality of a fully learned loss at the budget of the other variants.
 """
 
 import argparse
@@ -83,7 +83,7 @@ DEFINITIONS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """What a variant was trained for; a result counts only for the same."""
+    """Task, flags and budget of a variant; a stored result is used only if they are the same."""
 
     task: str
     flags: str

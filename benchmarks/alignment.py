@@ -1,11 +1,11 @@
-"""How often does `--align` find a known motion, refuse, or err? On real pairs whose second picture is displaced.
+"""How often `--align` finds a known motion, refuses, or errs, on real pairs whose second image is displaced.
 
 Usage: python benchmarks/alignment.py --task ir-vis --data PAIRS [--pairs 40] [--motion homography]
 
-Every pair is displaced at random: shifted by up to 5 % of the long side, turned by up to 4 degrees, or each corner
-drawn by up to 3 % (affine and homography). Registered pairs are off each other a little all the same, so an estimate
-counts as right if it differs from that of the undisplaced pair, with the displacement, by at most 1 % of the long side
-anywhere.
+Every pair is displaced at random: shifted by up to 5 % of the long side, rotated by up to 4 degrees, or each corner
+moved by up to 3 % (affine and homography). Registered pairs are not perfectly aligned, so an estimate counts as right
+if it differs from the estimate for the undisplaced pair, combined with the displacement, by at most 1 % of the long
+side at any point.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def judge(paths: list[Path], motion: Motion, rng: np.random.Generator) -> str:
-    """Displace one pair, and say what became of it."""
+    """Displace one pair, and judge the estimate."""
     a, b = (read_picture(path).luminance for path in paths)
     height, width = a.shape
     known = displacement(motion, width, height, rng)

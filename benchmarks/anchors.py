@@ -1,9 +1,9 @@
-"""What the anchors add to the bare network, on training pairs, so that nothing is chosen on those that it is judged by.
+"""Scores of the anchors and the bare network on training pairs, so that nothing is chosen on the validation pairs.
 
     python benchmarks/anchors.py --task multi-focus --data TRAIN --pairs 30
 
-Rows: the bare network, every anchor, the guided one with other windows, and the hard choice of the source with more
-local contrast, which needs no network; each in the output range of the task (or --output-range).
+Rows: the bare network, every anchor, the guided anchor with other windows, and the hard choice of the source with more
+local contrast, which needs no network; all in the output range of the task (or --output-range).
 """
 
 import argparse
@@ -41,7 +41,7 @@ def guided(window: int) -> Rule:
 
 
 def hard_choice(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Every pixel from the source with more gradient around it, whatever was fused."""
+    """Every pixel from the source with more gradient around it, without using the fused image."""
 
     def contrast(x: np.ndarray) -> np.ndarray:
         gradient = np.abs(cv2.Sobel(x, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(x, cv2.CV_32F, 0, 1))

@@ -1,9 +1,9 @@
-"""A model's scores and time with its attention over the whole image, and over windows of several sides.
+"""Scores and time of a model with its attention over the whole image, and over windows of several sizes.
 
     python benchmarks/attention_window.py --task multi-focus --data VAL --pairs 5 --windows 80 160 320
 
-The weights stay as they are. Scores are means over pairs spread over the data set, of the bare network and of the
-image as used (the anchor, output range and colour of the task).
+The weights are not changed. Scores are means over pairs spread over the data set, of the bare network and of the image
+as used (with the anchor, output range and colour of the task).
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Whether a batch of pairs of one size is faster than one pair after the other, and whether it gives the same picture.
+"""Whether a batch of pairs of equal size is faster than one pair after the other, and gives the same image.
 
     python benchmarks/batches.py --sides 48 128 256 --json batches.json
 
-On a CPU; benchmarks/inference.py compares batches on a GPU. The ways take turns, and figures are of medians.
+On a CPU; benchmarks/inference.py compares batches on a GPU. The methods take turns, and the numbers are medians.
 """
 
 import argparse

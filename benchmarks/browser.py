@@ -1,10 +1,10 @@
-"""Time of fusing on the static page, in Chromium on WebAssembly, as the page itself says it.
+"""Time of fusing on the static page, in Chromium with WebAssembly, as displayed by the page.
 
     PYTHONPATH=. python benchmarks/browser.py
 
 The page has to be built: `npm ci && npm run build` in space/static. It is served by a web server on 127.0.0.1 and
-opened in the system's chromium. For each task a pair of the given size is fused; the first time the model is loaded
-too.
+opened in the system's Chromium. For each task a pair of the given size is fused several times; the first time includes
+loading the model.
 """
 
 import argparse

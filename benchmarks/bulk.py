@@ -1,9 +1,9 @@
-"""Rows a CPU second and resident memory of a bulk fusion of many small pairs, on cores or on Ray.
+"""Rows per CPU second and resident memory of a bulk fusion of many small pairs, on all cores or on Ray.
 
     python benchmarks/bulk.py --pairs 400 --workers 1
     python benchmarks/bulk.py --pairs 400 --workers 2 --ray local
 
-Both are of all processes together, Ray's own included, from the first shard to the last, so that the start is not in.
+Both are of all processes together, including Ray's, from the first shard to the last, so they exclude the start-up.
 """
 
 import argparse

@@ -17,7 +17,7 @@ RULES = ("a", "b", "release", "saturation")
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description="Show the chroma rules.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--task", choices=["multi-focus", "multi-exposure"], default="multi-exposure")

@@ -1,4 +1,4 @@
-"""Contact sheet of the examples: sources, bare network, finished picture, and the learned weights over it.
+"""Contact sheet of the examples: sources, bare network, finished image, and the learned weights over it.
 
 python benchmarks/contact_sheet.py --out docs/images/contact_sheet.jpg
 """

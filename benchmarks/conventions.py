@@ -1,4 +1,4 @@
-"""How far the scores of one fused image move between conventions: a table in Markdown, of the metrics that move.
+"""How much the scores of one fused image differ between conventions: a Markdown table of the metrics that differ.
 
 python benchmarks/conventions.py A B FUSED
 """

@@ -2,10 +2,10 @@
 
     python benchmarks/cost.py --threads 1
 
-Time and memory are those of the fusion module over a pair of noise pictures, in a process of its own: the memory is
-what the first pair adds to the loaded model's, the time the median over --rounds further pairs. Reading and writing
-pictures is not in it. FLOPs are counted by torch.utils.flop_counter, which takes each multiplication and addition of
-the convolutions and matrix products, and nothing of the element-wise operations, norms and softmaxes.
+Time and memory are those of the fusion module for a pair of noise images, in a process of its own: the memory is what
+the first pair adds to that of the loaded model, the time is the median over --rounds further pairs. Reading and writing
+images is not included. FLOPs are counted by torch.utils.flop_counter, which counts the multiplications and additions of
+convolutions and matrix products, but no element-wise operations, norms or softmaxes.
 """
 
 import argparse

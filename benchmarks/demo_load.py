@@ -1,4 +1,4 @@
-"""Many visitors of the demo at once, with good and bad pictures: are all answered right, and is the memory given back?
+"""Load test of the demo: many visitors with good and bad images; checks the answers, and that the memory is freed.
 
     python benchmarks/demo_load.py --clients 32 --requests 200 --json load.json
 
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def run(folder: Path, clients: int, requests: int) -> dict[str, Any]:
-    """Make the pictures, start the demo, send the requests, and print the figures."""
+    """Create the images, start the demo, send the requests, and print the figures."""
     pairs = make_pairs(folder)
     bad = make_bad(folder, pairs[0])
     model = ReFusion.from_pretrained("refusion-ir-vis")
@@ -71,7 +71,7 @@ def run(folder: Path, clients: int, requests: int) -> dict[str, Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    # A queue for everybody: a full one is answered, but then a good pair is not fused.
+    # A queue for all clients: a full one would refuse good pairs.
     flags = ["--port", str(port), "--queue-size", str(2 * clients), "--max-megapixels", "1"]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
     server = subprocess.Popen([sys.executable, "app.py", *flags], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)

@@ -1,9 +1,9 @@
-"""Fuses each pair as it is, at half the brightness and at half the contrast, and scores all three alike.
+"""Fuse each pair unchanged, at half the brightness and at half the contrast, and score all three the same way.
 
     PYTHONPATH=. python benchmarks/dim_pairs.py --task ir-vis --data VAL
 
-Brightness and contrast are given back to the fused image before it is scored against the sources as they were, since
-the metrics themselves have absolute constants. "levels" is the mean difference from what the whole pair gives, in grey
+Brightness and contrast of the fused image are restored before it is scored against the unchanged sources, because the
+metrics have absolute constants. "levels" is the mean difference from the fused image of the unchanged pair, in grey
 levels of 255.
 """
 

@@ -1,10 +1,10 @@
-"""How much the mean brightness of fused video frames jumps, with the range of each frame and with the smoothed one.
+"""Flicker: how much the mean brightness of fused video frames changes, with the range of each frame and smoothed.
 
     python benchmarks/flicker.py --data VAL
 
-The frames are crops of real pairs that pan by a pixel a frame, with noise of 2 grey levels, and in every fifth infrared
-frame one hot pixel. Flicker is the mean absolute change of the mean from one frame to the next, in grey levels;
-the first column has that of the network alone, from the pan and the noise.
+The frames are crops of real pairs that pan by one pixel per frame, with noise of 2 grey levels and a hot pixel in every
+fifth infrared frame. Flicker is the mean absolute change of the mean from one frame to the next, in grey levels. The
+first column is that of the network alone, caused by the pan and the noise.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""Time and memory of fusing one pair: this package against the authors' arrangement, in one interleaved run.
+"""Time and memory of fusing one pair: this package compared with the authors' arrangement, in one interleaved run.
 
     python benchmarks/inference.py --threads 1 --json inference.json
 
-Every contender has a process of its own, which stays; in each round they take turns, from two arrays to one. Ratios are
-of medians. "kept" is the same with an allocator that keeps its memory (glibc, by three environment variables); memory
-is the peak of the process, with the interpreter and torch in it.
+Every contender has a process of its own, which keeps running; in each round they take turns, from two arrays to one.
+Ratios are those of medians. "kept" is the same with an allocator that keeps freed memory (glibc, with three environment
+variables). The memory is the peak of the process, including the interpreter and torch.
 
     python benchmarks/inference.py --device cuda --batch 4
 
-measures on a GPU instead: pairs a second, the peak that torch has allocated, and how far the fused pair is from that of
-float32. With `--device cpu` it does the same there, but for the memory.
+measures on a GPU instead: pairs per second, the peak memory allocated by torch, and the difference of the fused image
+from that of float32. `--device cpu` does the same on a CPU, without the memory.
 """
 
 import argparse
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="refusion-ir-vis")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--batch", type=int, help="compare calls with so many pairs (on a GPU, default: 4)")
+    parser.add_argument("--batch", type=int, help="compare calls with this many pairs (default on a GPU: 4)")
     parser.add_argument(
         "--check", action="store_true", help="compare with FusionModule.forward; raises the peak memory"
     )

@@ -1,9 +1,9 @@
-"""Kills train.py with SIGKILL while it writes a checkpoint, again and again, and looks at what is left each time.
+"""Kill train.py with SIGKILL while it writes a checkpoint, repeatedly, and check what is left each time.
 
     PYTHONPATH=. python benchmarks/kill_checkpoint.py --data PAIRS --kills 20
 
-Every restart is `train.py --resume` on what the kill before left. A kill counts as a hit if the temporary file is
-still there afterwards: then it came in the middle of a write.
+Every restart is `train.py --resume` on what the previous kill left. A kill counts as a hit if the temporary file still
+exists afterwards, because then it interrupted a write.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def kill_while_writing(command: list[str], folder: Path) -> bool:
 
 
 def main() -> int:
-    """Print one line a kill; the exit code is 1 if a checkpoint was lost."""
+    """Print one line per kill; the exit code is 1 if a checkpoint was lost."""
     parser = argparse.ArgumentParser(description="Kill a training while it writes its checkpoint, and restart it.")
     parser.add_argument("--data", required=True)
     parser.add_argument("--kills", type=int, default=20)

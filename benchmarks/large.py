@@ -1,9 +1,9 @@
-"""Time and peak memory of a whole call on a large picture, against a small one in the same process.
+"""Time and peak memory of a whole call on a large image, compared with a small one in the same process.
 
     python benchmarks/large.py --width 6000 --height 4000 --json large.json
 
-The call is `ReFusion.fuse` from two 8-bit grey arrays to a picture: the network, the anchor, the output range. The peak
-is that of the process, with the interpreter and torch in it; small pairs are fused before and after.
+The call is `ReFusion.fuse` on two 8-bit grey arrays: network, anchor and output range. The peak is that of the process,
+including the interpreter and torch; small pairs are fused before and after.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Trains for some minutes and watches the memory of the process.
+"""Train for some minutes and record the memory of the process.
 
     python benchmarks/long_run.py --data PAIRS --minutes 30 --crop 32
 
-Prints the resident memory over time, and its slope over the second half of the run, when everything is warm: pairs
-decoded, allocator grown, curves and checkpoints written many times. Reads /proc, so Linux only.
+Prints the resident memory over time, and its slope over the second half of the run, when pairs have been decoded, the
+allocator has grown, and curves and checkpoints have been written many times. Reads /proc, so it runs on Linux only.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--task", default="ir-vis")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--crop", type=int, default=32)
-    parser.add_argument("--every", type=float, default=2, help="seconds between looks")
+    parser.add_argument("--every", type=float, default=2, help="seconds between measurements")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"

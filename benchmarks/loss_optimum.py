@@ -1,10 +1,11 @@
-"""What a fusion loss asks for: the picture that minimises it, and that picture's scores.
+"""What a fusion loss asks for: the image that minimises it, and the scores of that image.
 
     python benchmarks/loss_optimum.py --task medical --data TRAIN --pairs 5 --alpha 0.25
 
-The pixels themselves descend on the loss, without a network, so that a loss can be judged apart from how well a module
-was trained with it. Rows: losses with fixed weights, the starting gains of the task's preset alone, and what a trained
-model proposes (--model); each with the gradient term on magnitudes (the paper's) and on signed derivatives.
+The pixels themselves are optimised for the loss, without a network, so that a loss can be judged apart from how well a
+module was trained with it. Rows: losses with fixed weights, the starting gains of the task's preset alone, and the
+weights that a trained model proposes (--model); each with the gradient term on magnitudes (as in the paper) and on
+signed derivatives.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def gains_alone(a: torch.Tensor, b: torch.Tensor, task: str) -> LossWeights:
 def optimum(
     a: torch.Tensor, b: torch.Tensor, weights: LossWeights, alpha: float, signed: bool, steps: int
 ) -> torch.Tensor:
-    """The picture, in [0, 1], at which Adam arrives on its way down the fusion loss from the average."""
+    """The image, in [0, 1], that Adam reaches when it minimises the fusion loss, starting from the average."""
     fused = ((a + b) / 2).requires_grad_()
     optimizer = torch.optim.Adam([fused], lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

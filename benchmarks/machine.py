@@ -1,4 +1,4 @@
-"""The machine and the versions that figures were measured with, and writing them."""
+"""Describe the machine and the versions of a measurement, and write them with its results."""
 
 import json
 import os

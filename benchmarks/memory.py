@@ -1,4 +1,4 @@
-"""Peak memory of fusing one pair of noise pictures, above what the loaded model takes.
+"""Peak memory of fusing one pair of noise images, above that of the loaded model.
 
 python benchmarks/memory.py --width 1000 --height 1000
 """
@@ -20,7 +20,7 @@ def peak_megabytes() -> float:
 
 
 def noise_pair(width: int, height: int) -> np.ndarray:
-    """Two noise pictures, float32 (2, height, width) in [0, 1)."""
+    """Two noise images, float32 (2, height, width) in [0, 1)."""
     return np.random.default_rng(0).random((2, height, width), dtype=np.float32)
 
 
@@ -32,7 +32,7 @@ def added_megabytes(model: ReFusion, a: np.ndarray, b: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Print megabytes, and megabytes for each megapixel."""
+    """Print megabytes, and megabytes per megapixel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=1000)
     parser.add_argument("--height", type=int, default=1000)

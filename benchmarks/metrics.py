@@ -1,8 +1,8 @@
-"""CPU seconds of every metric of one pair of 640 x 480, and of a toolkit's in GNU Octave where it is installed.
+"""CPU seconds of every metric for one pair of 640 x 480, and of a toolkit's metrics in GNU Octave if it is installed.
 
 OMP_NUM_THREADS=1 python benchmarks/metrics.py A B FUSED [--toolkit MEFB/metrics Qabf NMI ...]
 
-The names after the folder are those of the toolkit's files without "metrics". Octave needs its package image.
+The names after the folder are those of the toolkit's files without "metrics". Octave needs its image package.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Time and peak memory of the outer gradient: one forward-mode product against a double backward.
+"""Time and peak memory of the outer gradient: one forward-mode product compared with a double backward.
 
     python benchmarks/outer_gradient.py --crops 64 128 --json outer.json
 
-Each of the two runs in a process of its own, so that its peak memory is its own; they take turns, and the median
-over the rounds is printed. The memory is what the process grew by above the modules and the data.
+Each of the two runs in a process of its own, so that peak memories are separate; they take turns, and the median over
+the rounds is printed. The memory is the growth of the process above the modules and the data.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""The modules as the authors' release arranges its fusion module, for comparison: the same arithmetic and weights.
+"""The modules arranged like the fusion module of the authors' release, for comparison: same arithmetic and weights.
 
-Feature maps are NCHW; layer norms are made of single operations on (N, H W, C), with a rearrangement before and after;
+Feature maps are NCHW; layer norms consist of single operations on (N, H W, C), with a rearrangement before and after;
 queries and keys are normalised as whole maps; the attention is applied to the values before they are projected.
 """
 

@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py --data PAIRS --crop 64 --steps 30 --rounds 3 --json scaling.json
 
-They take turns, and figures are medians of the rounds. The batch is the same, so two processes have half of it each.
-Reported are the seconds of the updates (the history of the run has them, so the start is not in) and the processor
-seconds of all processes from start to end, which other work on the machine disturbs less.
+They take turns, and the numbers are medians of the rounds. The batch is the same, so two processes have half of it
+each. The seconds of the updates (from the history of the run, so without the start-up) and the CPU seconds of all
+processes from start to end are reported; the latter are less affected by other work on the machine.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TRAIN = Path(__file__).parents[1] / "train.py"
 
 
 def measure(processes: int, args: argparse.Namespace) -> tuple[float, float]:
-    """Seconds of the updates, and processor seconds in all."""
+    """Seconds of the updates, and total CPU seconds."""
     starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--task", args.task, "--data", args.data, "--out", folder + "/run", "--steps", str(args.steps)]

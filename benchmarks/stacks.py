@@ -1,15 +1,16 @@
-"""Ways to fuse a stack of more than two pictures with a network made for two.
+"""Ways to fuse a stack of more than two images with a network made for two.
 
     python benchmarks/stacks.py --task multi-focus --pictures VISIBLE
     python benchmarks/stacks.py --task multi-exposure --pictures VAL
 
-Focus stacks are made from sharp photographs: a random smooth depth, every frame in focus at another one, a Gaussian
-blur that grows with the distance from it, and noise. The photograph is the truth: PSNR (dB) and SSIM against it.
-Brackets are made from the folders under and over: both are taken to linear light by a gamma of 2.2, brought to one
-scale, merged, and exposed again in even steps from one to the other. MEF-SSIM over all frames (Ma et al., TIP 2015)
-judges them. All on the middle of the pictures, luminance only.
+Focus stacks are made from sharp photographs: with a random smooth depth, every frame is in focus at another depth, with
+a Gaussian blur that grows with the distance from it, and noise. The results are compared with the photograph: PSNR (dB)
+and SSIM. Brackets are made from the folders under and over: both are converted to linear light with a gamma of 2.2,
+brought to the same scale, merged, and exposed again in even steps from one to the other. They are scored by MEF-SSIM
+over all frames (Ma et al., TIP 2015). All on the middle of the images, luminance only.
 
-"spread" is the largest mean difference, in grey levels, of the first two stacks to themselves in reversed order.
+"spread" is the largest mean difference, in grey levels, between the results for the first two stacks and for the same
+stacks in reversed order.
 """
 
 import argparse
@@ -37,7 +38,7 @@ BLEND_WINDOW, FLOOR = 7, 1e-4
 
 
 def in_order(fuse: Fuse, frames: Frames) -> np.ndarray:
-    """One after the other, as they come."""
+    """One after the other, in the order given."""
     fused = frames[0]
     for frame in frames[1:]:
         fused = fuse(fused, frame)
@@ -79,7 +80,7 @@ def ends_first(fuse: Fuse, frames: Frames) -> np.ndarray:
 
 
 def share(fused: np.ndarray, frame: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Share of the frame in what was fused from it and another, in a window around each pixel, in [0, 1]."""
+    """Share of the frame in the result of fusing it with another, in a window around each pixel, in [0, 1]."""
     difference = frame - other
 
     def window(x: np.ndarray) -> np.ndarray:
@@ -109,7 +110,7 @@ def preference(power: float) -> Callable[[Fuse, Frames], np.ndarray]:
 
 def mertens(_: Fuse, frames: Frames) -> np.ndarray:
     """Exposure fusion of OpenCV, without a network."""
-    # Grey pictures have no saturation to weigh by.
+    # Grey images have no saturation to weight by.
     merged = cv2.createMergeMertens(1, 0, 1).process([cv2.merge([255 * frame] * 3) for frame in frames])
     return np.clip(merged[..., 0], 0, 1)
 
@@ -128,7 +129,7 @@ WAYS: dict[str, Callable[[Fuse, Frames], np.ndarray]] = {
 
 
 def middle(luminance: np.ndarray, size: int) -> np.ndarray:
-    """The middle of a picture, at most `size` on a side."""
+    """The middle of an image, at most `size` on a side."""
     top, left = (max(0, (side - size) // 2) for side in luminance.shape)
     return np.ascontiguousarray(luminance[top : top + size, left : left + size])
 
@@ -223,7 +224,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def stacks(task: str, folder: Path, count: int, size: int) -> list[tuple[Frames, np.ndarray | None]]:
-    """The stacks, each with its truth if there is one."""
+    """The stacks, each with its ground truth if there is one."""
     rng = np.random.default_rng(0)
     made: list[tuple[Frames, np.ndarray | None]] = []
     if task == "multi-focus":
@@ -241,7 +242,7 @@ def main() -> None:
     """Print a table of all ways."""
     parser = argparse.ArgumentParser(description="Compare ways to fuse stacks.")
     parser.add_argument("--task", choices=["multi-focus", "multi-exposure"], required=True)
-    parser.add_argument("--pictures", type=Path, required=True, help="folder of sharp pictures, or of under and over")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of sharp images, or of under and over")
     parser.add_argument("--frames", type=int, default=5)
     parser.add_argument("--size", type=int, default=160, help="side of the part that is used")
     parser.add_argument("--ways", nargs="+", choices=[*WAYS, "refusion, as it is"])
@@ -267,7 +268,7 @@ def main() -> None:
     print("| --- |" + " --- |" * (len(figures) + 1))
     for name in args.ways or ways:
         scores, spreads = [], []
-        # A preference is read from what the network gives, not from what the anchor makes of it.
+        # The preference is read from the network output, before the anchor.
         two = network if name.startswith("preference") else fuse
         for index, (frames, truth) in enumerate(made):
             result = ways[name](two, frames).astype(np.float32)

@@ -1,8 +1,8 @@
-"""How long short commands take, of the clock, against `import torch` alone.
+"""Wall time of short commands, compared with `import torch` alone.
 
     python benchmarks/startup.py --json startup.json
 
-The commands take turns, each in a process of its own; figures are medians.
+The commands take turns, each in a process of its own; the numbers are medians.
 """
 
 import argparse

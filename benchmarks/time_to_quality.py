@@ -1,9 +1,9 @@
-"""Trains from nothing and scores the bare network along the way.
+"""Train from scratch and score the bare network along the way.
 
     python benchmarks/time_to_quality.py --task ir-vis --data PAIRS --val VAL -- --preset shipped --minutes 60
 
-Everything after ``--`` goes to train.py. The weights are copied every few minutes and scored after the training, so
-that scoring takes no time from it: the network as it is, without anchor and output range.
+Everything after ``--`` is passed to train.py. The weights are copied every few minutes and scored after the training,
+so that scoring does not slow it down: the bare network, without anchor and output range.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FIGURES = ("VIF", "Qabf", "MI", "SCD", "SSIM")
 
 
 def train(command: list[str], run: Path, copies: Path, every: float) -> list[Path]:
-    """Run train.py and copy its weights every so many seconds; returns the folders of the copies."""
+    """Run train.py and copy its weights at this interval in seconds; returns the folders of the copies."""
     taken: list[Path] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         due = time.monotonic() + every
@@ -52,7 +52,7 @@ def copy(run: Path, to: Path) -> Path:
 
 
 def scores_of(folder: Path, pairs: Pairs) -> dict[str, float]:
-    """Means over the pairs of what the bare network gives."""
+    """Mean scores of the bare network over the pairs."""
     model = ReFusion.from_pretrained(folder)
     rows = []
     for row in pairs.dataset:
@@ -65,7 +65,7 @@ def scores_of(folder: Path, pairs: Pairs) -> dict[str, float]:
 
 def main() -> int:
     """Print a line for each copy: minutes of training, updates, scores."""
-    parser = argparse.ArgumentParser(description="Train from nothing and score along the way.")
+    parser = argparse.ArgumentParser(description="Train from scratch and score along the way.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
     parser.add_argument("--data", required=True)
     parser.add_argument("--val", required=True)

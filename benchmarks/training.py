@@ -1,13 +1,13 @@
-"""Steps a second and peak memory of the training's two kinds of step, and what decoding adds to them.
+"""Steps per second and peak memory of the two kinds of training step, and the time for decoding.
 
     python benchmarks/training.py --crops 64 128 256 --json training.json
 
-"outer" is one (inner, outer) pair: the forward-mode product of this package against a double backward through the
-authors' arrangement (benchmarks/reference_arrangement.py), of all three modules. "fusion" is one fusion update, in the
-package's arrangement and in the authors'. Every measurement has a process of its own, in which one step of the same
-size goes before those that are timed; they take turns, and ratios are of medians. The package's processes keep their
-freed memory, as train.py's do (refusion/system/allocator.py). The memory is what the process grew by. With --data the
-time to decode and crop one batch is measured too.
+"outer" is one (inner, outer) pair: the forward-mode product of this package compared with a double backward through the
+authors' arrangement (benchmarks/reference_arrangement.py) of all three modules. "fusion" is one fusion update, in this
+package's arrangement and in the authors'. Every measurement has a process of its own, with a warm-up step of the same
+size before the timed ones; they take turns, and ratios are those of medians. The processes of this package keep freed
+memory, as train.py does (refusion/system/allocator.py). The memory is the growth of the process. With --data the time
+to decode and crop one batch is measured too.
 """
 
 import argparse
