@@ -45,7 +45,7 @@ def main() -> None:
     machine = describe()
     model = ReFusion.from_pretrained("refusion-ir-vis")
     print(machine)
-    print("| side | way | pairs a CPU second | against one after the other | pixels with another grey level |")
+    print("| side | way | pairs per CPU second | against one after the other | pixels with another grey level |")
     print("| ---: | --- | ---: | ---: | ---: |")
     results: dict[str, dict[str, dict[str, float]]] = {}
     for side in args.sides:

@@ -107,7 +107,7 @@ def main() -> None:
     first, last = samples[1], samples[-1]
     print(machine)
     rows, seconds, cpu = (getattr(last, name) - getattr(first, name) for name in ("rows", "seconds", "cpu_seconds"))
-    print(f"{rows / seconds:.1f} pairs/s, {rows / cpu:.2f} pairs a CPU second")
+    print(f"{rows / seconds:.1f} pairs/s, {rows / cpu:.2f} pairs per CPU second")
     start, start_cpu = first.seconds - before.seconds, first.cpu_seconds - before.cpu_seconds
     print(f"{start:.1f} s and {start_cpu:.1f} CPU seconds to the end of the first shard ({first.rows} rows)")
     for share in (1, 10, 25, 50, 75, 100):

@@ -58,7 +58,7 @@ def main() -> None:
                     flicker([smooth(f, *s) for f, s in zip(fused, sources, strict=True)]),
                 )
             )
-    print("| output range | network alone | range of each frame | smoothed |")
+    print("| output range | bare network | range of each frame | smoothed |")
     print("| --- | --- | --- | --- |")
     for name, row in rows.items():
         figures = (statistics.mean(column) for column in zip(*row, strict=True))

@@ -114,7 +114,7 @@ def batch_contenders(model: ReFusion, device: str, batch: int) -> dict[str, tupl
 
 
 def measure(fuse: Fuse, a: np.ndarray, b: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Wall and CPU seconds of one call, page faults, and the fused picture."""
+    """Wall and CPU seconds of one call, page faults, and the fused image."""
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     wall, cpu = time.perf_counter(), time.process_time()
     fused = fuse(a, b)

@@ -53,7 +53,7 @@ def main() -> None:
     }
     print(machine)
     for name, values in results.items():
-        unit = "" if name == "ratio" else " s a megapixel"
+        unit = "" if name == "ratio" else " s per megapixel"
         print(f"{name}: " + ", ".join(f"{key} {value:.2f}{unit}" for key, value in values.items()))
     print(f"peak {peak:.2f} GB, {large['wall'] * args.width * args.height / 1e6:.0f} s")
     write_json(args.json, machine, {**results, "peak_gb": peak})

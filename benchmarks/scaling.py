@@ -54,7 +54,7 @@ def main() -> int:
     wall, cpu = ({count: statistics.median(one[count][i] for one in rounds) for count in (1, 2)} for i in (0, 1))
     print(machine)
     for count in (1, 2):
-        print(f"{count} processes: {wall[count]:.1f} s for the updates, {cpu[count]:.1f} processor seconds in all")
+        print(f"{count} processes: {wall[count]:.1f} s for the updates, {cpu[count]:.1f} CPU seconds in total")
     speed_up = wall[1] / wall[2]
     print(f"speed-up {speed_up:.2f}, efficiency {speed_up / 2:.2f}")
     write_json(args.json, machine, {"wall": wall, "cpu": cpu, "speed_up": speed_up})

@@ -110,7 +110,7 @@ def main() -> None:
         return
     machine = f"batch {args.batch_size} x 2, {describe(args.threads)}"
     print(machine)
-    print("| crop | step | wall s | CPU s | steps a CPU second | MB |\n| ---: | --- | ---: | ---: | ---: | ---: |")
+    print("| crop | step | wall s | CPU s | steps per CPU second | MB |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     results = {}
     for crop in args.crops:
         rows: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
