@@ -349,12 +349,12 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_where_the_visitor_looks(
     panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first.wait_for()
     panel.get_by_role("button", name="Remove Image").first.click()
     fuse(panel)
-    missing = panel.get_by_text("The infrared picture is missing").filter(visible=True)
+    missing = panel.get_by_text("The infrared image is missing").filter(visible=True)
     missing.first.wait_for()
     refused = status_of(panel).get_by_role("alert")
     assert refused.inner_text().startswith("Nothing was fused")
     page.wait_for_function("e => e.getBoundingClientRect().bottom < innerHeight", arg=refused.element_handle())
-    assert (status_of(panel).get_by_text("The infrared picture is missing").is_visible()) == (size is PHONE)
+    assert (status_of(panel).get_by_text("The infrared image is missing").is_visible()) == (size is PHONE)
     assert page.locator(".toast-body").count() == 0
     assert "Traceback" not in page.content()
 
