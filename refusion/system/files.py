@@ -5,6 +5,8 @@ import glob
 import os
 import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +21,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block fails, the temporary file is removed and an existing `path` is unchanged. Where the file system cannot
     rename (some network shares and mounted object stores), the content is copied instead. If that fails too, the
-    temporary file is kept.
+    temporary file is kept. Devices and pipes, such as /dev/stdout, are written to and never replaced.
 
     Raises:
         OSError: the folder is missing or not writable.
     """
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
+            written = Path(folder) / f"content{path.suffix}"
+            yield written
+            with written.open("rb") as content, path.open("ab") as stream:
+                shutil.copyfileobj(content, stream)
+        return
     # Created with the permissions of an ordinary new file: some file systems do not allow changing them later.
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -48,6 +57,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if not keep:
             temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether this is a device, a pipe or an open file of this process, which must not be replaced by a new file."""
+    folder = os.path.realpath(path.parent)
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return folder == "/dev" or folder.startswith("/proc/") or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _copied(source: Path, target: Path) -> bool:

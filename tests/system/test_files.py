@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,30 @@ def test_leftovers_of_killed_processes_go(tmp_path):
     path.unlink()
     remove_leftovers(path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path, linked):
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        path = tmp_path / "link.json"
+        path.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(path, "scores")
+        assert os.read(reader, 100) == b"scores"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert path.is_symlink() == linked
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc")
+def test_an_open_file_is_written_to_and_not_replaced(tmp_path):
+    with (tmp_path / "out.txt").open("w+") as file:
+        file.write("before\n")
+        file.flush()
+        write_text(Path(f"/proc/self/fd/{file.fileno()}"), "scores")
+    assert (tmp_path / "out.txt").read_text() == "before\nscores"
+    assert len(list(tmp_path.iterdir())) == 1
