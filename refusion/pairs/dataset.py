@@ -16,7 +16,7 @@ from datasets.distributed import split_dataset_by_node
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
-from refusion.pairs.files import LISTS, DataError, check_source, list_rows, listed_file, refuse_doubles
+from refusion.pairs.files import LISTS, DataError, check_source, list_rows, listed_file, names_file, refuse_doubles
 from refusion.pairs.matching import files_of, match
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
@@ -156,7 +156,7 @@ def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pa
     rows: list[tuple[str, Path | None, Path | None]] = []
     for line, row in list_rows(path):
         given = [row.get(key) for key in keys]
-        first, second = (listed_file(path.parent, name) if isinstance(name, str) and name else None for name in given)
+        first, second = (listed_file(path.parent, str(name)) if names_file(name) else None for name in given)
         for file in (first, second):
             if file is not None and within is not None and not file.resolve().is_relative_to(within.resolve()):
                 raise DataError(f"{path.name}, line {line}: {file.name} lies outside of the folder {within.name}.")

@@ -1,7 +1,9 @@
 """Find the pairs in folders and lists, and the paths of their results."""
 
 import csv
+import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,11 +138,13 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
     seen: dict[Path, int] = {}
     for line, row in list_rows(path):
         where = f"{path.name}, line {line}"
-        missing = [key for key in ("a", "b") if not isinstance(row.get(key), str) or not row[key]]
+        missing = [key for key in ("a", "b") if not names_file(row.get(key))]
         if missing:
             unmatched.append(f"{where}: {' and '.join(missing)} must name a file; the columns are a, b and output.")
             continue
         a, b = (listed_file(path.parent, str(row[key])) for key in ("a", "b"))
+        if row.get("output") and not names_file(row["output"]):
+            raise PictureError(f"{where}: the output {row['output']!r} is not the name of a file.")
         named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
         target = output / named
         if not target.resolve().is_relative_to(output.resolve()):
@@ -153,6 +157,17 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
     return Jobs(pairs, unmatched)
+
+
+def names_file(value: object) -> bool:
+    """Whether a value in a list can be the path of a file."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def listed_file(folder: Path, name: str) -> Path:
@@ -177,14 +192,17 @@ def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    lines = text.splitlines()
     # Excel may write the separator in a first line of its own.
-    given = lines.pop(0)[4:5] if lines and lines[0].lower().startswith("sep=") else None
-    first = lines[0] if lines else ""
-    delimiter = given or max((",", ";", "\t"), key=first.count)
-    reader = csv.DictReader(lines, delimiter=delimiter)
+    given = text[4:5] if text.lower().startswith("sep=") else None
     above = 1 if given else 0
+    if given:
+        text = text.partition("\n")[2]
+    delimiter = given or max((",", ";", "\t"), key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
+        columns = [(name or "").strip() for name in reader.fieldnames or ()]
+        if columns and not {"a", "b"} <= {*columns}:
+            raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
         for row in reader:
             yield above + reader.line_num, {(key or "").strip(): value for key, value in row.items()}
     except csv.Error as error:
@@ -192,13 +210,15 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
         try:
             row = json.loads(content)
         except json.JSONDecodeError as error:
             raise PictureError(f"{path.name}, line {line} is not JSON: {error.msg}.") from error
+        except RecursionError as error:
+            raise PictureError(f"{path.name}, line {line} is not a row: it is nested too deeply.") from error
         if not isinstance(row, dict):
             raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and optionally output.")
         yield line, row

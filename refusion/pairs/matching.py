@@ -111,7 +111,8 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     """
     if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
         raise ValueError(f"The pattern {pattern} needs one * for the common part of both names, as in '*_ir.*'.")
-    expression = re.compile("(.+)".join(re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*")))
+    parts = (re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*"))
+    expression = re.compile("(.+)".join(parts), re.DOTALL)
     by_stem = pattern == "*" or pattern.endswith(".*")
 
     named, misfits = [], []
@@ -133,7 +134,7 @@ def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
     for entry in found:
         path = folder / entry.name
         # Links to folders may form a loop, so only their own files are taken.
-        if not entry.is_dir():
+        if not path.is_dir():
             yield path
         elif not entry.name.startswith(".") and not (leave is not None and leave.exists() and leave.samefile(path)):
             if not entry.is_symlink():
@@ -207,5 +208,8 @@ def _not_an_image(file: Path) -> tuple[str, bool] | None:
     if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not packed:
         return "does not have the suffix of an image", False
     if file.is_symlink() and not file.exists():
-        return f"is a link to {file.readlink()}, which does not exist; add that file, or remove the link", True
+        target = file.readlink()
+        if os.path.lexists(file.parent / target):
+            return f"is a link to {target}, which leads nowhere; remove the link", True
+        return f"is a link to {target}, which does not exist; add that file, or remove the link", True
     return None if file.is_file() else ("is not a regular file", True)

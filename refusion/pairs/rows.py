@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from refusion.images.picture import PictureError
-from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders
+from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders, names_file
 from refusion.pairs.matching import SUFFIXES
 from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
@@ -296,7 +296,7 @@ def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[R
     """Open the rows of a list, including those that name no file."""
     pairs: list[tuple[str, str | None, str | None]] = []
     for _, row in list_rows(path):
-        a, b = (str(listed_file(path.parent, str(row[key]))) if row.get(key) else None for key in keys)
+        a, b = (str(listed_file(path.parent, str(row[key]))) if names_file(row.get(key)) else None for key in keys)
         name = Path(str(row["output"])).with_suffix("").as_posix() if row.get("output") else Path(a or b or "").stem
         pairs.append((name or str(len(pairs)), a, b))
     if not any(a and b for _, a, b in pairs):

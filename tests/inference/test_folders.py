@@ -112,7 +112,7 @@ def test_lists(model, pair_folder, tmp_path):
     ("content", "words"),
     [
         ("a,b\n", "lists no pair"),
-        ("x,y\n1,2\n", "line 2: a and b must name a file"),
+        ("x,y\n1,2\n", "has the columns x, y, but it needs a and b"),
         ("a,b,output\n1.png,2.png,../over.png\n", "outside of the output folder"),
         ("a,b,output\n1.png,2.png,o.gif\n", "ends in .gif"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: line 2 has the output o.png too"),

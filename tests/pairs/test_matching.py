@@ -1,5 +1,6 @@
 """Which files belong together, the same for folders, data sets, folders of fused images and the demo; none vanishes."""
 
+import csv
 import json
 import re
 import unicodedata
@@ -184,6 +185,56 @@ def test_two_files_of_one_name_are_told_apart_by_their_folders(both):
     files = ["one/ir/x.png", "one/vis/x.png"], ["a/ir/x.png", "b/ir/x.png"], ["a/x.png", "a/y.png"], ["x.png", "x.png"]
     names = ["ir/x.png", "vis/x.png"], ["a/ir/x.png", "b/ir/x.png"], ["x.png", "y.png"], ["x.png", "x.png"]
     assert tuple(map(told_apart, files)) == names
+
+
+@pytest.mark.parametrize("name", ["two\nlines", " leading", "trailing ", "-dash", "100%", "[0]", "a\u2028b", "..dots"])
+def test_unusual_names_are_matched_and_listed(both, name):
+    for folder in TASK.folders:
+        image(both / folder / f"{name}.png")
+    if not name.startswith("."):
+        assert [job.name for job in jobs(both).pairs] == sorted([name, "scene"])
+    with (both / "list.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["a", "b"], [f"ir/{name}.png", f"vis/{name}.png"]])
+    (both / "list.jsonl").write_text(
+        json.dumps({"a": f"ir/{name}.png", "b": f"vis/{name}.png"}, ensure_ascii=False), encoding="utf-8"
+    )
+    for path in (both / "list.csv", both / "list.jsonl"):
+        (job,) = read_list(path, both / "out").pairs
+        assert (job.a, job.b) == (both / "ir" / f"{name}.png", both / "vis" / f"{name}.png")
+        assert len(load_pairs(path, TASK).dataset) == 1
+
+
+@pytest.mark.parametrize("odd", ["ir/\0.png", "ir/\ud800.png", 5])
+def test_a_row_that_can_name_no_file_fails_and_the_others_go_on(both, odd):
+    path = both / "list.jsonl"
+    rows = [{"a": odd, "b": "vis/scene.png"}, {"a": "ir/scene.png", "b": "vis/scene.png"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = read_list(path, both / "out")
+    assert len(found.pairs) == 1
+    assert found.unmatched == ["list.jsonl, line 1: a must name a file; the columns are a, b and output."]
+    assert len(load_pairs(path, TASK, skip_bad=True).dataset) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("list.csv", "ir,vis\nir/scene.png,vis/scene.png\n", "has the columns ir, vis, but it needs a and b"),
+        ("list.jsonl", "[" * 100_000, "line 1 is not a row: it is nested too deeply"),
+    ],
+)
+def test_a_list_that_cannot_be_one_is_refused(both, name, content, words):
+    (both / name).write_text(content)
+    with pytest.raises(PictureError, match=words):
+        read_list(both / name, both / "out")
+
+
+def test_a_loop_of_links_is_one_file_that_is_left_out(both):
+    loop = both / "ir" / "loop.png"
+    loop.symlink_to(loop)
+    (both / "ir" / "round").symlink_to(both / "ir")
+    found = jobs(both)
+    assert [job.name for job in found.pairs] == ["scene"]
+    assert f"loop.png in ir is a link to {loop}, which leads nowhere; remove the link" in found.unmatched
 
 
 def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
