@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import warnings
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, MissingExtraError) as error:
-        typer.echo(f"refusion: {error}", err=True)
+        typer.echo(f"refusion: {_sentence(error)}", err=True)
         raise SystemExit(2) from error
     except MemoryError as error:
         typer.echo(
@@ -58,6 +59,15 @@ def main() -> None:
             err=True,
         )
         raise SystemExit(2) from error
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong, without the number of an error of the system."""
+    if type(error).__module__ != "builtins" or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.filename is None:
+        return f"{error.strerror}."
+    return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
 
 
 # argparse reads the flags, --help among them.

@@ -149,7 +149,10 @@ def fuse(
     elif batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     elif "folder" in kinds or "list" in kinds:
-        raise ValueError("Give two folders, one list of pairs, or images, not a mixture.")
+        odd = next(source for source in sources if _kind(source) in ("folder", "list"))
+        other = next((source for source in sources if _kind(source) != _kind(odd)), None)
+        what = f"{odd} is a {_kind(odd)}" + (f", and {other} is not" if other else "")
+        raise ValueError(f"{what}: give two folders, one list of pairs, or images.")
     elif kinds == {"video"}:
         _fuse_videos(sources, output, wanted, side_by_side=side_by_side, quiet=quiet)
     else:

@@ -107,6 +107,8 @@ def check_there(*paths: Path, what: str | None = None) -> None:
     """
     for path in paths:
         if not path.exists():
+            if path.parts and path.parts[0] in ("http:", "https:"):
+                raise ValueError(f"{path.name} is given by a URL; download it, and give the file.")
             kind = what or ("file" if path.suffix else "file or folder")
             raise ValueError(f"There is no {kind} {path.name} in {path.parent}; check the path.")
 

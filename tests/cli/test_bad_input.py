@@ -113,7 +113,7 @@ def test_a_folder_beside_a_picture_is_refused(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
     result = refusion("fuse", tmp_path, tmp_path / "b.png", "-o", tmp_path / "fused.png", "--model", model)
     assert result.code == 2
-    assert "not a mixture" in result.err
+    assert "is a folder, and" in result.err
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
@@ -246,3 +246,16 @@ def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
         result = refusion("fuse", source, "-o", tmp_path / "fused.png", "--model", model)
         assert result.code == 2
         assert words in result.err
+
+
+def test_errors_of_the_system_are_sentences(tmp_path):
+    Image.fromarray(GOOD).save(tmp_path / "a.png")
+    long = tmp_path / f"{'n' * 300}.png"
+    result = refusion("fuse", tmp_path / "a.png", tmp_path / "a.png", "-o", long)
+    assert result.code == 2
+    assert result.err == f"refusion: {long} cannot be used: File name too long."
+
+
+def test_a_url_is_no_path(tmp_path):
+    result = refusion("fuse", "https://example.org/a.png", "b.png", "-o", tmp_path / "c.png")
+    assert result.err == "refusion: a.png is given by a URL; download it, and give the file."
