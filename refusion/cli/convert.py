@@ -31,4 +31,5 @@ def convert(
     out_dir.mkdir(parents=True, exist_ok=True)
     save_model(out_dir, model, model.config)
     if not quiet:
-        typer.echo(f"Written to {out_dir}; use it with --model {out_dir if out_dir.is_absolute() else f'./{out_dir}'}.")
+        name = out_dir if out_dir.is_absolute() else f"./{out_dir}"
+        typer.echo(f"Written to {out_dir}; use it with refusion fuse --model {name}.")

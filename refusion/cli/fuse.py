@@ -220,7 +220,8 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
             "'*_vis.*'."
         )
     check_folder(output)
-    return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"))
+    advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
+    return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"), advice)
 
 
 def _fuse_pairs(

@@ -18,6 +18,7 @@ from refusion.models.model import ReFusion
 from refusion.models.training_modules import load_training_modules
 from refusion.modules.loss_proposal import LossProposalModule, LossWeights, exchange_equivariant, weights_from_logits
 from refusion.modules.reconstruction import ReconstructionModule
+from refusion.system.advice import Advised
 
 MAX_MEGAPIXELS = 1.0
 """Default limit on the size of each image, in millions of pixels."""
@@ -207,8 +208,12 @@ def _check_size(picture: Picture, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         shrink = math.sqrt(max_megapixels / megapixels)
         gigabytes = math.ceil(megapixels * GIGABYTES_PER_MEGAPIXEL)
+        smaller = f"scale both images down to about {int(width * shrink)} x {int(height * shrink)}"
         raise PictureError(
-            f"{picture.name} is {width} x {height} pixels ({megapixels:.3g} megapixels), but at most "
-            f"{max_megapixels:g} are explained: scale both images down to about {int(width * shrink)} x "
-            f"{int(height * shrink)}, or raise --max-megapixels (max_megapixels) if {gigabytes} GB of memory are free."
+            Advised(
+                f"{picture.name} is {width} x {height} pixels ({megapixels:.3g} megapixels), but at most "
+                f"{max_megapixels:g} are explained",
+                f"{smaller}, or raise --max-megapixels (max_megapixels) if {gigabytes} GB of memory are free",
+                smaller,
+            )
         )

@@ -19,6 +19,7 @@ from refusion.metrics.fusion import METRICS
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.files import DataError, refuse_doubles
 from refusion.pairs.matching import files_of, nfc
+from refusion.system.advice import without_options
 from refusion.system.threads import in_order
 from refusion.tasks import Task
 
@@ -208,7 +209,11 @@ def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
     """
     a, b = read_pictures(row, pairs.reading)
     if isinstance(fused, FusedFolder):
-        picture = read_picture(fused.find(str(row["name"])))
+        try:
+            picture = read_picture(fused.find(str(row["name"])))
+        except PictureError as error:
+            # Options of reading, such as a window, are for the sources.
+            raise PictureError(without_options(error)) from error
     else:
         result = fused(*picture_files(row))
         picture = read_picture(result if isinstance(result, Image.Image) else np.asarray(result))

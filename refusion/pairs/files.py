@@ -66,7 +66,12 @@ class Jobs:
 
 
 def match_folders(
-    first: Path, second: Path, output: Path, suffix: str = ".png", patterns: tuple[str, str] = ("*", "*")
+    first: Path,
+    second: Path,
+    output: Path,
+    suffix: str = ".png",
+    patterns: tuple[str, str] = ("*", "*"),
+    advice: str = "",
 ) -> Jobs:
     """Pair the files of two folders and their subfolders, or of one folder with two patterns.
 
@@ -77,6 +82,7 @@ def match_folders(
         suffix: suffix of the results.
         patterns: patterns of the file names, each with one ``*`` for the common part of both names, such as ``*_ir.*``
             and ``*_vis.*`` (the suffix ``.*`` does not count). ``*`` alone is the stem.
+        advice: how else files can be matched, for the message that there is no pair.
 
     Returns:
         The pairs; results are named after the common part, in the same subfolders as the sources.
@@ -101,8 +107,8 @@ def match_folders(
     if not matched.pairs:
         why = " ".join(matched.problems[:3])
         raise PictureError(
-            f"No file in {first.name} has a partner in {second.name}: they are matched by stem, or by --match with "
-            f"two patterns such as '*_ir.*' '*_vis.*'.{' ' + why if why else ''}"
+            f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
+            f"{' ' + why if why else ''}"
         )
     pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
     return Jobs(pairs, matched.problems, matched.notes)

@@ -161,6 +161,12 @@ def test_pairs_of_a_parquet_file_without_texts_as_names(tmp_path):
     assert [failure.name for failure in evaluation.failed] == ["8"]
 
 
+def test_a_fused_image_is_not_advised_what_is_for_its_sources(pairs, averages):
+    Image.fromarray(np.full((48, 64), 300, np.float32)).save(averages / "scene0.TIF")
+    (failure,) = evaluate(pairs, FusedFolder(averages)).failed
+    assert failure.reason.endswith("floats must be in 0 to 1; scale them to that range.")
+
+
 def test_a_figure_without_meaning_is_left_out_of_its_mean_only(pair_folder, pairs):
     for side in ("ir", "vis"):
         framed = np.asarray(Image.open(pair_folder / side / "scene1.png")).copy()

@@ -237,6 +237,14 @@ def test_a_loop_of_links_is_one_file_that_is_left_out(both):
     assert f"loop.png in ir is a link to {loop}, which leads nowhere; remove the link" in found.unmatched
 
 
+def test_only_the_command_that_has_patterns_advises_them(both):
+    image(both / "mri" / "other.png")
+    with pytest.raises(PictureError, match=r"they are matched by stem\. scene\.png in ir has no partner"):
+        match_folders(both / "ir", both / "mri", both / "out")
+    with pytest.raises(PictureError, match=r"they are matched by stem, or by --match\. scene"):
+        match_folders(both / "ir", both / "mri", both / "out", advice=", or by --match")
+
+
 def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
     columns = [[None if row[i] is None else {"bytes": row[i], "path": None} for row in rows] for i in range(2)]
     path.parent.mkdir(parents=True, exist_ok=True)
