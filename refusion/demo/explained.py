@@ -8,7 +8,8 @@ from PIL import Image
 
 from refusion.demo import texts
 from refusion.explanation.maps import ErrorFigures, Explanation, error_figures, weight_figures
-from refusion.explanation.pictures import Captions, draw_pictures
+from refusion.explanation.pictures import BOTH_COLOUR, FIRST_COLOUR, SECOND_COLOUR, colour_span, overlay
+from refusion.images import to_image
 from refusion.metrics.figures import higher_is_better
 from refusion.metrics.reports import NOTHING
 
@@ -18,6 +19,9 @@ STACK_NOTE = (
     "CC is the mean over all images of the stack; MI, VIF and SSIM are twice that mean, as they are sums for a pair. "
     "SCD, Qabf and MEF-SSIM are defined for two sources only. Compare results of one stack, not of different stacks."
 )
+
+
+_AGAIN = "reconstructed from the fused image"
 
 
 def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
@@ -43,8 +47,6 @@ def _better(figure: str) -> str:
 def explained_html(
     explanation: Explanation,
     labels: tuple[str, str],
-    names: tuple[str, str],
-    model: str,
     shrunk: bool,
     save: Callable[[Image.Image, str], str],
 ) -> str:
@@ -53,31 +55,42 @@ def explained_html(
     Args:
         explanation: weights of the learned loss, and the reconstructions.
         labels: labels of the sources.
-        names: their file names.
-        model: name of the model.
         shrunk: whether the pair was scaled down for this.
         save: writes an image under a name and returns its address.
     """
-    pictures = draw_pictures(explanation, Captions(labels, names, model))
-    w, v = weight_figures(explanation.intensity), weight_figures(explanation.gradient)
+    weights = explanation.intensity, explanation.gradient
+    w, v = map(weight_figures, weights)
+    maps = [overlay(explanation.fused, weight[0]) for weight in weights]
+    scales = [_scale(colour_span(weight[0]), labels) for weight in weights]
+    again = [to_image(image, None) for image in (explanation.reconstruction_a, explanation.reconstruction_b)]
     errors = [_decibels(error_figures(error)) for error in (explanation.error_a, explanation.error_b)]
     first, second = labels
     figures = (
-        ("w.png", f"w: whose brightness counts ({first} {w.mean:.0%})", "Map of w"),
-        ("v.png", f"v: whose edges count ({first} {v.mean:.0%})", "Map of v"),
-        ("reconstruction_a.png", f"{first}, reconstructed from the fused image ({errors[0]})", "Reconstruction"),
-        ("reconstruction_b.png", f"{second}, reconstructed from the fused image ({errors[1]})", "Reconstruction"),
+        ("w.png", maps[0], f"w: whose brightness counts ({first} {w.mean:.0%})", "Map of w", scales[0]),
+        ("v.png", maps[1], f"v: whose edges count ({first} {v.mean:.0%})", "Map of v", scales[1]),
+        ("reconstruction_a.png", again[0], f"{first}, {_AGAIN} ({errors[0]})", f"{first}, reconstructed", ""),
+        ("reconstruction_b.png", again[1], f"{second}, {_AGAIN} ({errors[1]})", f"{second}, reconstructed", ""),
     )
     shown = "".join(
         f'<figure><a href="{escape(address)}" target="_blank"><img src="{escape(address)}" alt="{escape(kind)}"></a>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for name, caption, kind in figures
-        for address in [save(pictures[name], name)]
+        f"{scale}<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, image, caption, kind, scale in figures
+        for address in [save(image, name)]
     )
     smaller = " The pair was scaled down for this, because it takes much memory." if shrunk else ""
     return (
         f'<p class="note good">Orange: the loss favours the {escape(first)} image there; blue: it favours the '
         f'{escape(second)} image.{smaller}</p><div class="explained">{shown}</div>'
+    )
+
+
+def _scale(span: float, labels: tuple[str, str]) -> str:
+    """The colours of a map, in the colours of the page."""
+    colours = ", ".join(f"rgb{colour}" for colour in (FIRST_COLOUR, BOTH_COLOUR, SECOND_COLOUR))
+    first, second = (f"<span>{escape(label)} {0.5 + span:.2f}</span>" for label in labels)
+    return (
+        f'<div class="scale"><i style="background: linear-gradient(to right, {colours})"></i>'
+        f"{first}<span>equal</span>{second}</div>"
     )
 
 

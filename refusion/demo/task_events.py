@@ -309,14 +309,8 @@ class TaskEvents:
             return notes.good("Cancelled.")
         except (SourceError, ModelError, ValueError, FileNotFoundError) as error:
             return notes.bad(expired(error))
-        names = (result.paths[0].name, result.paths[1].name)
         return explained_html(
-            explanation,
-            self._task.labels,
-            names,
-            result.settings.model.name,
-            shrunk,
-            lambda image, name: file_address(self._files.save(image, name)),
+            explanation, self._task.labels, shrunk, lambda image, name: file_address(self._files.save(image, name))
         )
 
 

@@ -275,6 +275,7 @@ def test_scores_and_explanation_are_in_tabs_below(visit):
     panel.get_by_role("tab", name="Learned loss").click()
     panel.get_by_alt_text("Map of w").wait_for(timeout=LONG)
     assert panel.locator(".explained figcaption").count() == 4
+    assert panel.locator(".explained .scale").all_inner_texts() == ["infrared 1.00\nequal\nvisible 1.00"] * 2
 
 
 def test_another_visitor_sees_nothing_of_the_first(visit, small_pair):
