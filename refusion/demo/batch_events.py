@@ -60,7 +60,7 @@ class BatchEvents:
     def move(self, uploads: Any, event: gr.EventData) -> Any:
         """Return a list in the order that the visitor gave it."""
         try:
-            return moved(uploads, told(event, "order"))
+            return moved(uploads, told(event, "order"), told(event, "removed"))
         except SourceError:
             return gr.skip()  # The note says which file is missing.
 

@@ -72,7 +72,7 @@ class StackEvents:
     def move(self, stack: Any, event: gr.EventData) -> Any:
         """Return the stack in the order that the visitor gave it."""
         try:
-            return moved(stack, told(event, "order"))
+            return moved(stack, told(event, "order"), told(event, "removed"))
         except SourceError:
             return gr.skip()  # The note says which file is missing.
 

@@ -1,4 +1,4 @@
-"""Thumbnails of many uploads, which can be reordered by mouse, touch or keyboard."""
+"""Thumbnails of many uploads, which can be reordered and removed by mouse, touch or keyboard."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ MOST = 24
 
 
 def thumbnails_input() -> gr.HTML:
-    """Return a row of thumbnails; its event ``move`` carries ``order``, the old indices in the new order."""
+    """Return a row of thumbnails; its event ``move`` has ``order``, the old indices in the new order, and ``removed``."""
     return gr.HTML("", js_on_load=asset("thumbnails.js"), elem_classes="thumbnails-box")
 
 
@@ -38,12 +38,13 @@ def thumbnails_html(paths: list[Path], uploads: Uploads) -> str:
     return f'<ol class="thumbnails" data-count="{len(paths)}">{items}{more}</ol>'
 
 
-def moved(uploads: Any, order: Any) -> list[str]:
+def moved(uploads: Any, order: Any, removed: Any = None) -> list[str]:
     """The paths of uploads in a new order.
 
     Args:
         uploads: the files as the browser sends them.
         order: the old indices in the new order; invalid ones are ignored, and files that it omits stay at the end.
+        removed: the old index of a file to remove.
 
     Raises:
         SourceError: one of them is not an upload.
@@ -51,7 +52,8 @@ def moved(uploads: Any, order: Any) -> list[str]:
     files = [str(stored_path(upload, "uploaded")) for upload in uploads or []]
     wanted = [i for i in order if isinstance(i, int) and 0 <= i < len(files)] if isinstance(order, list) else []
     indices = list(dict.fromkeys(wanted))
-    return [files[i] for i in [*indices, *(i for i in range(len(files)) if i not in indices)]]
+    indices += [i for i in range(len(files)) if i not in indices]
+    return [files[i] for i in indices if i != removed]
 
 
 def preview_html(side: int, path: Path, uploads: Uploads) -> str:
@@ -72,7 +74,7 @@ def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
     except SourceError:
         picture = '<span class="broken">cannot be read</span>'
     name = escape(path.name)
-    buttons = "".join(
+    back, on = (
         f'<button type="button" data-move="{step}" aria-label="Move {name} {where}"{" disabled" if stop else ""}>{sign}'
         "</button>"
         for step, where, sign, stop in (
@@ -80,9 +82,10 @@ def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
             (1, "forward", "&rsaquo;", index == count - 1),
         )
     )
+    remove = f'<button type="button" data-remove aria-label="Remove {name}">&times;</button>'
     return (
         f'<li draggable="true" data-index="{index}">{picture}<span class="name" title="{name}">{index + 1}. {name}'
-        f'</span><span class="moves">{buttons}</span></li>'
+        f'</span><span class="moves">{back}{remove}{on}</span></li>'
     )
 
 

@@ -458,6 +458,9 @@ def test_a_stack_has_thumbnails_in_an_order_and_a_result(visit, size):
 def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel = panel_of(visit(), "Stack")
     wait_for_status(panel, "Result of 3 images")
+    panel.get_by_role("button", name="Remove multi-exposure_middle.png").click()
+    panel.get_by_role("alert").get_by_text("A stack has three images or more").wait_for()
+    assert names_in(panel) == ["multi-exposure_under.png", "multi-exposure_over.png"]
     panel.get_by_role("button", name="Clear").click()
     panel.locator(".thumbnails").wait_for(state="hidden")
     files_of(panel, "All images").set_input_files(small_pair)

@@ -1,6 +1,7 @@
-// Reorders the thumbnails in `element`: drag one onto another's place, or use its two buttons.
+// Reorders the thumbnails in `element`: drag one onto another's place, or use its two buttons; the third removes it.
 const items = () => [...element.querySelectorAll('li[data-index]')];
-const tell = (list) => trigger('move', { order: list.map((item) => Number(item.dataset.index)) });
+const indices = (list) => list.map((item) => Number(item.dataset.index));
+const tell = (list) => trigger('move', { order: indices(list) });
 
 function move(from, to) {
   const list = items();
@@ -10,6 +11,8 @@ function move(from, to) {
 }
 
 element.addEventListener('click', (event) => {
+  const remove = event.target.closest('[data-remove]');
+  if (remove) trigger('move', { order: indices(items()), removed: Number(remove.closest('li').dataset.index) });
   const button = event.target.closest('[data-move]');
   if (!button) return;
   const from = items().indexOf(button.closest('li'));
