@@ -8,9 +8,10 @@ import gradio as gr
 from refusion.demo import texts
 from refusion.demo.batch_tab import batch_tab
 from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
-from refusion.demo.events import READING, session
+from refusion.demo.events import PRIVATE, READING, session
 from refusion.demo.link import read_query
 from refusion.demo.options import DemoOptions
+from refusion.demo.result_panel import to_tab
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.showcase import Showcase
@@ -48,9 +49,11 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
                         fuse_endpoint(task, inputs, fusing, files)
             with gr.Tab("Stack", id="stack") as tab:
                 stack_tab(fusing, files, showcase, tab)
-            with gr.Tab("Batch", id="batch"):
+            with gr.Tab("Batch", id="batch") as tab:
+                tab.select(None, None, None, js=to_tab("batch"), **PRIVATE)
                 batch_tab(fusing, files, showcase)
-            with gr.Tab("About", id="about"):
+            with gr.Tab("About", id="about") as tab:
+                tab.select(None, None, None, js=to_tab("about"), **PRIVATE)
                 gr.Markdown(texts.METHOD, elem_classes="about")
                 gr.HTML(texts.METHOD_FIGURE)
                 gr.Markdown(texts.about(), elem_classes="about")

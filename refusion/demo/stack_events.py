@@ -105,7 +105,8 @@ class StackEvents:
         viewer = comparison("compare-stack", labelled, fused, saved, self._files)
         result = StackResult(paths, saved, settings, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
-        shown = Shown(_status(result), viewer, saved, self._details(result, fused.size, example), result)
+        details = self._details(result, fused.size, example)
+        shown = Shown(_status(result), viewer, saved, details, result, _address(example))
         return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
     def cancel(
@@ -162,6 +163,7 @@ class StackEvents:
             finished.fused,
             self._details(result, finished.size, example),
             result,
+            _address(example),
         )
         return [
             example.task,
@@ -179,13 +181,17 @@ class StackEvents:
         own = self._fusing.models.own(result.settings.task)
         changed = link.changed_settings(result.settings, own)
         settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "defaults for stacks"
-        there = f" [Link to this example](?task=stack&example={example.name})" if example else ""
+        there = f" [Link to this example]({_address(example)})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
             f"settings: {settings}.{there}\n\n"
             "The same on the command line:\n\n"
             f"```sh\n{link.command([path.name for path in result.paths], result.settings, own)}\n```"
         )
+
+
+def _address(example: Example | None) -> str:
+    return "?task=stack" + (f"&example={example.name}" if example else "")
 
 
 def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -67,6 +67,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
     outputs = [*inputs, note, credit, *shown.outputs]
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab], outputs, **reading)
+    tab.select(None, shown.address, None, js=TO_RESULT, **PRIVATE)
     shown.address.change(None, shown.address, None, js=TO_RESULT, **PRIVATE)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(

@@ -538,6 +538,12 @@ def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_pa
     page.wait_for_url("**/?task=medical&example=medical-axial")
     page.get_by_role("tab", name="Multi-focus", exact=True).click()
     page.wait_for_url("**range=stretch&anchor=none")
+    for title, address in (("Stack", "stack&example=stack-room"), ("Batch", "batch"), ("About", "about")):
+        page.get_by_role("tab", name=title, exact=True).click()
+        page.wait_for_url(f"**/?task={address}")
+    again = visit(address="?task=stack")
+    again.get_by_role("tab", name="Stack", selected=True).wait_for()
+    wait_for_status(shown_in(again), "Result of 3 images, multi-exposure_under.png first.")
 
 
 def test_the_command_below_a_stack_makes_it(visit, tmp_path, monkeypatch):
