@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from refusion.demo import link, notes
+from refusion.demo import link, notes, texts
 from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
@@ -180,7 +180,7 @@ class StackEvents:
     def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
         own = self._fusing.models.own(result.settings.task)
         changed = link.changed_settings(result.settings, own)
-        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "defaults for stacks"
+        settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
         there = f" [Link to this example]({_address(example)})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "

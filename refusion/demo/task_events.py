@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from refusion.demo import link, notes
+from refusion.demo import link, notes, texts
 from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, heading, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_pairs
 from refusion.demo.explained import explained_html, scores_table
@@ -275,7 +275,7 @@ class TaskEvents:
         names = (result.paths[0].name, result.paths[1].name)
         root = str(request.headers.get("origin") or "http://127.0.0.1:7860")
         changed = link.changed_settings(result.settings, self._own)
-        settings = ", ".join(f"{name} {value}" for name, value in changed.items()) or "defaults of the task"
+        settings = texts.in_words(changed, self._task.labels) or "defaults of the task"
         return (
             f"{size[0]} x {size[1]} pixels, model `{result.settings.model.name}`, settings: {settings}. "
             f"[{what}]({address})\n\n"

@@ -1,5 +1,7 @@
 """Texts of the demo: the tasks, the settings, the figures, and the About tab."""
 
+from collections.abc import Mapping
+
 from refusion.demo.inputs import formats
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.tasks import CONTRAST, TASKS, Task
@@ -75,6 +77,13 @@ def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
         "saturation": "From both, by saturation",
         "choice": "From the source chosen per pixel",
     }
+
+
+def in_words(changed: Mapping[str, str], labels: tuple[str, str]) -> str:
+    """The settings that were changed as a person reads them; the model is named elsewhere."""
+    words = {"output_range": RANGES, "anchor": ANCHORS, "chroma": colour_rules(labels)}
+    said = [f'"{words[name][value]}"' for name, value in changed.items() if name in words]
+    return ", ".join(said + [f"revision {value}" for name, value in changed.items() if name == "revision"])
 
 
 def lead(task: Task) -> str:

@@ -519,7 +519,7 @@ def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_pa
     page = visit(address="?task=multi-focus&example=multi-focus-coffee&range=stretch&anchor=none")
     panel = shown_in(page)
     assert page.get_by_role("tab", name="Multi-focus", selected=True).is_visible()
-    panel.get_by_text("output_range stretch, anchor none").wait_for(timeout=LONG)
+    panel.get_by_text('"Stretch from black to white", "Do not tie it to the sources"').wait_for(timeout=LONG)
     assert "example=multi-focus-coffee&range=stretch&anchor=none" in page.url
     code = panel.locator("pre code").inner_text()
     path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
