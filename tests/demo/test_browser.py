@@ -503,6 +503,7 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
     panel.get_by_role("row", name=re.compile("^torn torn.png cannot be decoded")).wait_for()
     panel.locator(".grid-wrap img").nth(1).wait_for()
     assert panel.locator(".grid-wrap img").count() == 2
+    panel.get_by_role("button", name=re.compile("^street")).wait_for()
     path = downloaded(page, panel, "Download all as zip", tmp_path / "fused.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["street_fused.png", "yard_fused.png", "failed.txt"]

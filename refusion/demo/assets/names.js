@@ -19,6 +19,9 @@
       outer.title = 'Add files';
     });
     // Voice control needs a button's name to be its visible text.
+    document.querySelectorAll('.gallery .thumbnail-lg[aria-label]').forEach((button) => {
+      button.removeAttribute('aria-label');
+    });
     document.querySelectorAll('button.upload-container[aria-label]:not(.icon-mode)').forEach((button) => {
       if (button.innerText.trim()) button.removeAttribute('aria-label');
     });
