@@ -25,7 +25,7 @@ MOST = 24
 
 
 def thumbnails_input() -> gr.HTML:
-    """Return a row of thumbnails; its event ``move`` has ``order``, the old indices in the new order, and ``removed``."""
+    """Return a row of thumbnails; its event ``move`` has ``order``, old indices in the new order, and ``removed``."""
     return gr.HTML("", js_on_load=asset("thumbnails.js"), elem_classes="thumbnails-box")
 
 
