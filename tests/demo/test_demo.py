@@ -211,7 +211,7 @@ def test_the_same_file_twice_is_refused(client, pair):
 
 @needs_weights
 def test_a_file_that_is_no_picture_is_refused_without_a_path(server, client, pair, tmp_path):
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_bytes(b"\xfe\xed these are not pixels")
     said = refusal(client, tmp_path / "notes.png", pair[1])
     assert said.startswith("notes.png is not an image")
     assert str(server.uploads) not in said

@@ -111,7 +111,7 @@ def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_fold
     streamed = load_pairs(pair_folder, get_task("ir-vis"), streaming=True)
     (averages / "scene0.TIF").unlink()
     Image.fromarray(textured(1, 48, 60)).save(averages / "scene1.png")
-    (averages / "scene3.png").write_bytes(b"no picture")
+    (averages / "scene3.png").write_bytes(b"\xfe\xed these are not pixels")
     (pair_folder / "ir" / "scene4.png").write_bytes(b"")
     Image.fromarray(textured(1, 40, 64)).save(pair_folder / "vis" / "scene5.png")
     evaluation = evaluate(streamed, FusedFolder(averages))
