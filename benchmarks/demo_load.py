@@ -35,10 +35,10 @@ ROOT = Path(__file__).parents[1]
 SIZES = ((96, 128), (120, 90), (64, 200), (150, 150))
 BAD = {
     "sizes": "must match pixel for pixel",
-    "no picture": "is not an image that can be read",
+    "no image": "is a text file and not an image",
     "torn": "cannot be decoded",
     "bomb": "megapixels), but this demo takes at most",
-    "twice": "Both pictures are the same file",
+    "twice": "Both images are the same file",
     "range": "There is no output range",
     "model": "There is no model",
 }
@@ -138,12 +138,12 @@ def make_bad(folder: Path, good: tuple[Path, Path]) -> dict[str, tuple[tuple[Pat
     a, b = good
     other, text, torn, bomb = (folder / f"{name}.png" for name in ("other", "text", "torn", "bomb"))
     Image.new("L", (50, 50)).save(other)
-    text.write_text("no picture")
+    text.write_text("no image")
     torn.write_bytes(a.read_bytes()[:200])
     Image.new("1", (9000, 9000)).save(bomb)
     return {
         "sizes": ((a, other), {}),
-        "no picture": ((text, b), {}),
+        "no image": ((text, b), {}),
         "torn": ((torn, b), {}),
         "bomb": ((a, bomb), {}),
         "twice": ((a, a), {}),
