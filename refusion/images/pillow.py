@@ -32,6 +32,8 @@ def stored_pixels(image: Image.Image) -> Stored:
         Exception: any exception of Pillow on a damaged file.
     """
     image = _upright(image)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode in ("1", "L") and not image.has_transparency_data:
         return of_array(np.asarray(image), False)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -40,7 +42,7 @@ def stored_pixels(image: Image.Image) -> Stored:
 
 
 def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
-    """Return the stored values of an array (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+    """Return the stored values of an array (H, W), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA.
 
     Args:
         array: bool, unsigned integers or floats.
@@ -50,7 +52,8 @@ def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
     top = top or {"b": 1, "f": 1}.get(array.dtype.kind) or np.iinfo(array.dtype).max
     if array.ndim == 2 or array.shape[2] == 3:
         return Stored(array, (0, top), deep)
-    return Stored(array[..., :3], (0, top), deep, scaled_alpha(array[..., 3], top))
+    values = array[..., 0] if array.shape[2] == 2 else array[..., :3]
+    return Stored(values, (0, top), deep, scaled_alpha(array[..., -1], top))
 
 
 def scaled_alpha(values: np.ndarray, top: float) -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """Read files, Pillow images and arrays as luminance and chroma."""
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -193,9 +194,9 @@ def read_picture(
     if hasattr(source, "read") and hasattr(source, "seek"):
         source = cast(BinaryIO, source)
         given = getattr(source, "name", None)
-        return _from_open_file(
-            source, _name(Path(given)) if isinstance(given, str) else "the open file", reading, window
-        )
+        what = _name(Path(given)) if isinstance(given, str) else "the open file"
+        _check_open(source, what)
+        return _from_open_file(source, what, reading, window)
     raise PictureError(
         "An image must be a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
         f"but {type(source).__name__} was given."
@@ -274,11 +275,21 @@ def _from_file(path: Path, name: str, reading: Reading, window: Window | None) -
         return _from_open_file(file, name, reading, window)
 
 
+def _check_open(file: BinaryIO, name: str) -> None:
+    """Reject a file object that is closed, or not open for reading bytes."""
+    if getattr(file, "closed", False):
+        raise PictureError(f"{name} is a closed file; open it again, or give its path.")
+    if isinstance(file, io.TextIOBase) or (hasattr(file, "readable") and not file.readable()):
+        raise PictureError(f"{name} is not open for reading bytes; open it with mode 'rb', or give its path.")
+
+
 def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
     with decoding(name):
         file.seek(0)
         start = file.read(START)
         file.seek(0)
+    if not start:
+        raise PictureError(f"{name} is empty; give an image ({READ_NAMES}).")
     refuse_by_name(start, name)
     if start[:4] in MAGIC:
         with decoding(name):
@@ -334,10 +345,12 @@ def _from_image(image: Image.Image, name: str, window: Window | None, nodata: fl
 def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | None) -> Stored:
     masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     array = np.asarray(array)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        first = array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4)
+        advice = "; move the channels to the end, or fuse with channels_first=True" if first else ""
         raise PictureError(
-            f"An array must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), channels last, "
-            f"but {array.shape} was given."
+            "An array must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
+            f"but {array.shape} was given{advice}."
         )
     check_size(name, (array.shape[1], array.shape[0]), max_pixels)
     if masked is not None and masked.ndim == 3:
@@ -346,13 +359,13 @@ def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | No
         array = array[..., 0]
     usual = array.dtype.kind in "bf" or (array.dtype.kind == "u" and array.dtype.itemsize <= 2)
     if not usual and (array.dtype.kind not in "ui" or window is None):
-        raise PictureError(
-            Advised(
-                "An array must have the type bool, uint8, uint16, or float with values in [0, 1], but "
-                f"{array.dtype} was given",
-                "other integers need a window (window=(black, white), or window='own')",
-            )
+        cause = (
+            "An array must have the type bool, uint8, uint16, or float with values in [0, 1], but "
+            f"{array.dtype} was given"
         )
+        if array.dtype.kind not in "ui":
+            raise PictureError(f"{cause}.")
+        raise PictureError(Advised(cause, "other integers need a window (window=(black, white), or window='own')"))
     deep = array.dtype.kind in "ui" and array.dtype != np.uint8
     return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
 

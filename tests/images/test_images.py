@@ -229,7 +229,7 @@ def test_an_array_is_copied():
         (np.where(GREY > 9, np.nan, 0.5), ["not finite"]),
         (np.where(GREY > 9, np.inf, 0.5), ["not finite"]),
         (np.zeros((3, 16, 24)), ["(3, 16, 24)", "channels last"]),
-        (np.zeros((16, 24, 2)), ["(16, 24, 2)"]),
+        (np.zeros((16, 24, 5)), ["(16, 24, 5)"]),
         (np.zeros((1, 16, 24, 3)), ["(1, 16, 24, 3)"]),
         (np.zeros(64), ["(64,)"]),
         (np.zeros((7, 24)), ["24 x 7", "8 x 8"]),

@@ -11,7 +11,7 @@ from PIL import Image
 from support.scenes import EXAMPLES, textured
 
 import refusion
-from refusion.images import PictureError, read_picture
+from refusion.images import PictureError, read_picture, to_array
 
 PAIR = (EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png")
 
@@ -128,3 +128,34 @@ def test_a_fused_image_is_an_array_and_shows_itself():
     assert array.shape == (*fused.size[::-1], 3)
     with Image.open(io.BytesIO(fused._repr_png_())) as shown:
         assert np.array_equal(np.asarray(shown), array)
+
+
+def test_a_fused_array_with_alpha_is_a_source_again():
+    grey, alpha = textured(1), np.full((48, 64), 200, np.uint8)
+    given = np.dstack([grey, alpha])
+    picture = read_picture(given)
+    assert picture.chroma is None
+    assert np.abs(to_array(picture).astype(int) - given).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.open(encoding="latin-1"), "scene.png is not open for reading bytes; open it with mode 'rb'"),
+        (lambda path: path.open("ab"), "scene.png is not open for reading bytes; open it with mode 'rb'"),
+        (lambda path: io.StringIO("x" * 100), "the open file is not open for reading bytes"),
+        (lambda path: io.BytesIO(b""), "the open file is empty"),
+        (lambda path: b"", "The file in memory is empty"),
+        (lambda path: np.zeros((3, 48, 64), np.uint8), "fuse with channels_first=True"),
+        (lambda path: np.zeros((48, 64), np.complex64), "but complex64 was given."),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path, make, words):
+    Image.fromarray(textured(1)).save(tmp_path / "scene.png")
+    source = make(tmp_path / "scene.png")
+    with pytest.raises(PictureError, match=words):
+        read_picture(source)
+    if hasattr(source, "close"):
+        source.close()
+        with pytest.raises(PictureError, match="is a closed file; open it again, or give its path"):
+            read_picture(source)
