@@ -116,7 +116,8 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     by_stem = pattern == "*" or pattern.endswith(".*")
 
     named, misfits = [], []
-    for file in _walk(folder, leave):
+    locked: list[LeftOut] = []
+    for file in _walk(folder, leave, locked):
         inner = file.relative_to(folder).parent
         fits = expression.fullmatch(nfc(file.stem if by_stem else file.name))
         if fits is not None:
@@ -124,13 +125,19 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
         else:
             misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False))
     found = name_files(named, folder.name)
-    return replace(found, left_out=(*found.left_out, *misfits))
+    return replace(found, left_out=(*found.left_out, *misfits, *locked))
 
 
-def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
-    """Yield the files, sorted by name; hidden folders are skipped."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+def _walk(folder: Path, leave: Path | None, locked: list[LeftOut], top: Path | None = None) -> Iterator[Path]:
+    """Yield the files, sorted by name; hidden folders are skipped, and subfolders that cannot be read are listed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except PermissionError as error:
+        if top is None:
+            raise
+        locked.append(LeftOut(folder, top.name, f"is a folder that cannot be opened ({error.strerror})"))
+        return
     for entry in found:
         path = folder / entry.name
         # Links to folders may form a loop, so only their own files are taken.
@@ -138,7 +145,7 @@ def _walk(folder: Path, leave: Path | None) -> Iterator[Path]:
             yield path
         elif not entry.name.startswith(".") and not (leave is not None and leave.exists() and leave.samefile(path)):
             if not entry.is_symlink():
-                yield from _walk(path, leave)
+                yield from _walk(path, leave, locked, top or folder)
             else:
                 yield from (file for file in sorted(path.iterdir()) if file.is_file())
 

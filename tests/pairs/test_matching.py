@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -243,6 +244,21 @@ def test_only_the_command_that_has_patterns_advises_them(both):
         match_folders(both / "ir", both / "mri", both / "out")
     with pytest.raises(PictureError, match=r"they are matched by stem, or by --match\. scene"):
         match_folders(both / "ir", both / "mri", both / "out", advice=", or by --match")
+
+
+def test_a_subfolder_that_may_not_be_opened_is_named_and_the_others_go_on(both, monkeypatch):
+    image(both / "ir" / "locked" / "other.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # Permissions do not hold for root.
+    found = jobs(both)
+    assert [job.name for job in found.pairs] == ["scene"]
+    assert found.unmatched == ["locked in ir is a folder that cannot be opened (Permission denied)"]
 
 
 def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
