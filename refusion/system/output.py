@@ -6,13 +6,21 @@ from typing import Any
 
 
 class _PipeTolerantFile(io.FileIO):
-    """A file that discards what is written once the reader has closed the pipe, instead of raising."""
+    """A file that discards what is written once the reader has closed the pipe, instead of raising.
+
+    Any other error, such as a full disk, is raised once, and not again when the program ends.
+    """
+
+    _failed = False
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
-            return memoryview(data).nbytes
+        except OSError as error:
+            if self._failed or isinstance(error, BrokenPipeError):
+                return memoryview(data).nbytes
+            self._failed = True
+            raise
 
 
 def keep_working_whoever_reads() -> None:

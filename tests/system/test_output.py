@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.scenes import ROOT
@@ -45,3 +46,27 @@ def test_a_closed_pipe_ends_nothing(tmp_path, name):
 def test_what_is_read_arrives_whole(tmp_path):
     ended = run(tmp_path, "utf-8", capture_output=True)
     assert ended.stdout.decode() == ("x \u2191 " * 20_000 + "\n") * 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full")
+def test_a_full_disk_is_said_once():
+    says = """
+import sys
+from refusion.system.output import keep_working_whoever_reads
+keep_working_whoever_reads()
+try:
+    print("x", flush=True)
+except OSError as error:
+    print(error, file=sys.stderr)
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", says],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert ended.stderr.count(b"No space left") == 1
+    assert b"Traceback" not in ended.stderr
