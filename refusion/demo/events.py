@@ -46,7 +46,16 @@ def to_result(tab: str) -> str:
     """JavaScript that scrolls to the result on a small screen, and passes the inputs on unchanged."""
     return f"""(...values) => {{
       const result = document.querySelector('#result-{tab} .status-row');
-      if (window.innerWidth <= 900 && result) result.scrollIntoView({{ behavior: 'smooth' }});
+      if (window.innerWidth > 900 || !result) return values;
+      result.scrollIntoView({{ behavior: 'smooth' }});
+      // A browser keeps what is below in its place when the status grows, and cuts off its first lines.
+      if (!result.watched) {{
+        result.watched = new ResizeObserver(() => {{
+          const {{ top, bottom }} = result.getBoundingClientRect();
+          if (top < 0 && bottom > 0) result.scrollIntoView();
+        }});
+        result.watched.observe(result);
+      }}
       return values;
     }}"""
 

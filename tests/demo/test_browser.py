@@ -354,7 +354,10 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_where_the_visitor_looks(
     missing.first.wait_for()
     refused = status_of(panel).get_by_role("alert")
     assert refused.inner_text().startswith("Nothing was fused")
-    page.wait_for_function("e => e.getBoundingClientRect().bottom < innerHeight", arg=refused.element_handle())
+    page.wait_for_function(
+        "e => { const { top, bottom } = e.getBoundingClientRect(); return top >= 0 && bottom < innerHeight; }",
+        arg=refused.element_handle(),
+    )
     assert (status_of(panel).get_by_text("The infrared image is missing").is_visible()) == (size is PHONE)
     assert page.locator(".toast-body").count() == 0
     assert "Traceback" not in page.content()
