@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """What is wrong, without the number of an error of the system."""
+    """The message of an error, without the errno of a system error."""
     if type(error).__module__ != "builtins" or not isinstance(error, OSError) or not error.strerror:
         return str(error)
     if error.filename is None:

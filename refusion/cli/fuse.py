@@ -179,7 +179,7 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
         from refusion.images.reading import read_picture
         from refusion.inference.stack import STACK_TASKS
 
-        # What is wrong with the only one, such as several frames, comes first.
+        # Errors of the only source, such as several frames, come first.
         read_picture(sources[0], window="own", nodata=math.nan)
         raise ValueError(
             f"Fusion needs at least two images, but only {sources[0].name} was given; also give its partner, or the "

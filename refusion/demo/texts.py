@@ -80,7 +80,7 @@ def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
 
 
 def in_words(changed: Mapping[str, str], labels: tuple[str, str]) -> str:
-    """The settings that were changed as a person reads them; the model is named elsewhere."""
+    """The changed settings with their labels; the model is named elsewhere."""
     words = {"output_range": RANGES, "anchor": ANCHORS, "chroma": colour_rules(labels)}
     said = [f'"{words[name][value]}"' for name, value in changed.items() if name in words]
     return ", ".join(said + [f"revision {value}" for name, value in changed.items() if name == "revision"])
@@ -157,7 +157,7 @@ well. The three are trained in turns; afterwards only the fusion network is need
 # Drawn in the text colour, so that it works in light and dark mode; once wide and once tall.
 _DRAWN = 'fill="none" stroke="currentColor" stroke-width="1.5" font-family="system-ui, sans-serif" font-size="15"'
 
-# One for each drawing: what is inside a drawing that is not shown cannot be used by the other.
+# One marker per drawing: a marker in a hidden drawing cannot be used by the other one.
 _TIP = """<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
 orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="currentColor" stroke="none"/></marker>"""
 

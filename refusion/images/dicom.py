@@ -121,7 +121,7 @@ def _unpack(dataset: Any) -> None:
 
     content = get_frame(dataset.PixelData, 0, number_of_frames=1)
     header = frame_header(io.BytesIO(content))
-    # The decoders allocate what the header says.
+    # The decoders allocate memory as the header says.
     if header is None or header.size != (int(dataset.Columns), int(dataset.Rows)):
         raise ValueError("its compressed image is damaged or of another size")
     decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS else imagecodecs.ljpeg_decode

@@ -62,7 +62,7 @@ def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, .
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """The metrics of `figures_of`, without what metrics do not see."""
+    """The metrics of `figures_of`, without the defects."""
     return tuple(name for name in figures_of(task) if name in METRICS)
 
 
