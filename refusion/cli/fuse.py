@@ -140,6 +140,8 @@ def fuse(
     idle = [] if kinds & {"folder", "list"} else [option for option, given in of_folders.items() if given]
     if side_by_side and kinds != {"video"}:
         idle.append("--side-by-side")
+    if bits is not None and kinds == {"video"}:
+        idle.append("--bits")
     if idle:
         change = "change" if len(idle) > 1 else "changes"
         typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)
@@ -153,7 +155,12 @@ def fuse(
         other = next((source for source in sources if _kind(source) != _kind(odd)), None)
         what = f"{odd} is a {_kind(odd)}" + (f", and {other} is not" if other else "")
         raise ValueError(f"{what}: give two folders, one list of pairs, or images.")
+    elif kinds == {"video", "picture"}:
+        image, video = (next(str(one) for one in sources if _kind(one) == kind) for kind in ("picture", "video"))
+        raise ValueError(f"{video} is a video, and {image} is not: give two videos, or two images.")
     elif kinds == {"video"}:
+        if own_range or window_a or window_b:
+            raise ValueError("Videos do not take --own-range, --window-a and --window-b; leave them out.")
         _fuse_videos(sources, output, wanted, side_by_side=side_by_side, quiet=quiet)
     else:
         _fuse_pictures(sources, output, wanted, bits, quiet=quiet)

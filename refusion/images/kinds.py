@@ -15,6 +15,7 @@ _ENOUGH = 16
 RAW = "a camera raw file"
 """Name of a raw file in messages."""
 
+_VIDEO = "a video"
 _DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
 _AS_ARRAY = "Load it with {} and give the slice or image you want as an array, or save that as PNG or TIFF"
 _SAVE = "Save it as PNG or TIFF"
@@ -33,6 +34,20 @@ def refuse_by_name(start: bytes, name: str) -> None:
     for kind, advice, is_it in _KINDS:
         if is_it(start):
             raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} can be read.")
+
+
+def refuse_as_video(start: bytes, name: str) -> None:
+    """Reject a file that is no video, as `refuse_by_name` does for images.
+
+    Raises:
+        PictureError: the file is empty, or of a known kind other than a video.
+    """
+    if not start:
+        raise PictureError(f"{name} is an empty file; give a video.")
+    for kind, advice, is_it in _KINDS:
+        if kind != _VIDEO and is_it(start):
+            told = f"{kind}. {advice}".replace("not an image", "not a video").replace("the image", "the video")
+            raise PictureError(f"{name} is {told}.")
 
 
 def refuse_raw(name: str) -> None:
@@ -131,7 +146,7 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ),
     (RAW, _DEVELOP, lambda start: start[:4] in (b"II*\0", b"MM\0*") and start[8:10] == b"CR"),
     (
-        "a video",
+        _VIDEO,
         "Give two videos to refusion fuse, or save the frame you want as PNG",
         lambda start: (
             _brand(b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ")(start)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from refusion.images.colour import join_colour, split_colour
 from refusion.images.failures import missing_file
+from refusion.images.kinds import START, refuse_as_video
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 
 VIDEO_SUFFIXES = frozenset(
@@ -110,7 +111,11 @@ class Video:
         try:
             self._container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError) as error:
-            raise PictureError(f"{name} is not a video that can be read ({error.strerror}).") from error
+            with suppress(OSError), self.path.open("rb") as file:
+                refuse_as_video(file.read(START), name)
+            raise PictureError(
+                f"{name} is not a video that can be read, or it was not copied completely ({error.strerror})."
+            ) from error
         try:
             if not self._container.streams.video:
                 raise PictureError(f"{name} holds no video stream.")

@@ -17,7 +17,7 @@ from refusion.inference.finishing import fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options, Resize
 from refusion.inference.output_range import Range, ends_of, find_range
-from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
+from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture, same_picture
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Task
 
@@ -109,6 +109,8 @@ def fuse_videos(
             for done, (time, *pair) in enumerate(pairs, 1):
                 a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
                 a, b = _matched(a, b, options.resize)
+                if done == 1 and same_picture(a, b):
+                    notes.append(f"The first frames of {a.name} and {b.name} are the same picture.")
                 yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
                     progress(done, total)

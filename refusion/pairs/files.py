@@ -105,7 +105,7 @@ def match_folders(
         refuse_doubles(files, PictureError)
     matched = match(*found)
     if not matched.pairs:
-        why = " ".join(matched.problems[:3])
+        why = " ".join([*matched.problems, *matched.notes][:3])
         raise PictureError(
             f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
             f"{' ' + why if why else ''}"

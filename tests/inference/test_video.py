@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from support.command import refusion, small_model
 from support.networks import small_network
-from support.scenes import textured
+from support.scenes import EXAMPLES, textured
 
 from refusion.api import fuse_videos
 from refusion.images import PictureError
+from refusion.images.colour import join_colour
+from refusion.images.video import Video, encode
 from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
 
@@ -125,11 +127,16 @@ def test_a_change_of_light_is_followed():
 def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
     other_size = write(tmp_path / "small.mp4", [np.ascontiguousarray(f[:32, :32]) for f in scene(1, 5)])
     sound = tmp_path / "sound.mp4"
-    sound.write_bytes(b"no video")
+    sound.write_bytes(b"no video" + bytes(100))
+    pointer, empty = tmp_path / "pointer.mp4", tmp_path / "empty.mkv"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\n")
+    empty.touch()
     before = sorted(path.name for path in tmp_path.iterdir())
     for sources, words in [
         ((other_size, pair[1]), r"32 x 32.*64 x 48"),
-        ((sound, pair[1]), r"sound\.mp4 is not a video"),
+        ((sound, pair[1]), r"sound\.mp4 is not a video that can be read, or it was not copied completely"),
+        ((pointer, pair[1]), r"pointer\.mp4 is a Git LFS pointer and not the video itself\. Fetch the video with: git"),
+        ((empty, pair[1]), r"empty\.mkv is an empty file"),
         ((tmp_path / "gone.mp4", pair[1]), r"no file gone\.mp4"),
     ]:
         with pytest.raises(PictureError, match=words):
@@ -148,10 +155,66 @@ def test_videos_on_the_command_line(pair, tmp_path):
         ([*pair, "-o", tmp_path / "g.png"], ".mp4"),
         ([*pair, "-o", pair[0]], "is one of the sources"),
         ([*pair, "-o", tmp_path / "g.mp4", "--align"], "--align"),
+        ([*pair, "-o", tmp_path / "g.mp4", "--own-range"], "--own-range"),
+        ([EXAMPLES / "ir-vis_ir.png", pair[1], "-o", tmp_path / "g.mp4"], f"{pair[1]} is a video, and"),
     ]:
         result = refusion("fuse", *arguments, "--model", model)
         assert result.code == 2, result.err
         assert words in result.err
+
+
+def test_what_has_no_effect_on_videos_is_said(pair, tmp_path):
+    model = small_model(tmp_path / "model")
+    result = refusion("fuse", pair[0], pair[0], "-o", tmp_path / "f.mkv", "--bits", "16", "--model", model)
+    assert "Note: --bits changes nothing here" in result.err
+    assert "Note: The first frames of ir.mp4 and ir.mp4 are the same picture." in result.err
+
+
+PATCHES = np.array(
+    [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [16, 16, 16], [235, 235, 235], [200, 100, 50]]
+)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    ("pix", "bits"),
+    [("yuv420p", 8), ("yuvj420p", 8), ("yuv444p", 8), ("yuvj444p", 8), ("yuv422p10le", 10), ("yuv420p12le", 12)],
+)
+def test_samples_of_any_depth_and_layout(tmp_path, pix, bits, full):
+    """Known samples, written without loss, are these colours (ITU-T H.273, equations 38 to 40) within two levels."""
+    full |= "j" in pix
+    red_share, blue_share = 0.2126, 0.0722
+    red, green, blue = np.repeat(np.repeat(PATCHES.T[:, None] / 255, 16, axis=2), 32, axis=1)
+    luma = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
+    differences = (blue - luma) / (2 - 2 * blue_share), (red - luma) / (2 - 2 * red_share)
+    unit, top = 2 ** (bits - 8), 2**bits - 1
+    spans = (0, top, top) if full else (16 * unit, 219 * unit, 224 * unit)
+    across, down = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}[pix[4:7] if "j" in pix else pix[3:6]]
+    planes = [spans[0] + spans[1] * luma, *(128 * unit + spans[2] * d[::down, ::across] for d in differences)]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264" if "j" in pix else "ffv1", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = *luma.shape, pix
+        stream.options = {"qp": "0"} if "j" in pix else {}
+        context = stream.codec_context
+        context.colorspace, context.color_range = 1, 2 if full else 1
+        frame = av.VideoFrame(stream.width, stream.height, stream.pix_fmt)
+        for plane, values in zip(frame.planes, planes, strict=True):
+            rows = np.zeros((plane.height, plane.line_size), np.uint8).view("<u2" if bits > 8 else "u1")
+            rows[:, : plane.width] = np.rint(values).clip(0, top)
+            plane.update(rows)
+        frame.colorspace, frame.color_range = 1, 2 if full else 1
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with Video(tmp_path / "a.mkv", 10_000) as video:
+        assert video.stream.codec_context.pix_fmt == pix
+        assert video.coding.full == full
+        assert video.coding.bits == min(bits, 10)
+        (read_frame,) = video.pictures()
+        encode(tmp_path / "b.mp4", [read_frame], video.rate, video.coding, None, [])
+    with Video(tmp_path / "b.mp4", 10_000) as video:
+        (written,) = video.pictures()
+    for picture in (read_frame.picture, written.picture):
+        middles = 255 * join_colour(picture.luminance, picture.chroma)[12:20, 6::16]
+        np.testing.assert_allclose(middles.mean(0), PATCHES, atol=2 if picture is read_frame.picture else 4)
 
 
 def write_coded(
