@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from refusion.images.picture import NEUTRAL, Picture, PictureError
+from refusion.images.picture import MIN_SIDE, NEUTRAL, Picture, PictureError
 from refusion.system.advice import Advised
 from refusion.tasks import check_choice
 
@@ -262,7 +262,7 @@ def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.
     cv2 = _cv2()
     matrix = np.eye(3)
     for step, level in enumerate(side for side in _LEVELS if side <= longest):
-        scale = min(1, level / max(a.shape))
+        scale = _scale_to(level, a.shape)
         edges_a, edges_b = (_edges(_small(x, scale)) for x in (a, b))
         here = _rescaled(matrix, scale)
         if step < 2:
@@ -340,7 +340,7 @@ def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _match(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, bool]:
     """Correlation of the edges of A and the moved B, and whether it is higher than at small offsets."""
     cv2 = _cv2()
-    scale = min(1, 256 / max(a.shape))
+    scale = _scale_to(256, a.shape)
     small_a, small_b = _small(a, scale), _small(b, scale)
     here = _rescaled(matrix, scale)
     size = max(small_a.shape)
@@ -369,6 +369,11 @@ def _match(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, boo
         for angle in np.arange(8) * np.pi / 4
     ]
     return middle, bool(np.mean([middle > other for other in around]) > 0.9)
+
+
+def _scale_to(longest: int, shape: tuple[int, ...]) -> float:
+    """The scale to this longest side, but of a narrow image only as far as its short side can be seen."""
+    return min(1, max(longest / max(shape), MIN_SIDE / min(shape)))
 
 
 def _small(luminance: np.ndarray, scale: float) -> np.ndarray:

@@ -242,3 +242,11 @@ def test_frames_that_lie_on_each_other_are_not_moved():
     assert len(fused.notes) == 2
     assert all("was left where it is" in note for note in fused.notes)
     np.testing.assert_array_equal(np.asarray(fused), np.asarray(model.fuse_stack(frames)))
+
+
+@pytest.mark.parametrize("shape", [(8, 4000), (4000, 9)])
+def test_a_narrow_pair_is_looked_at_too(shape):
+    scene = textured(1, *shape)
+    assert offset_note(read_picture(scene), read_picture(scene)) is None
+    found = estimate_alignment(*(read_picture(x).luminance for x in (scene, scene)), "translation")
+    assert found.shift < 1
