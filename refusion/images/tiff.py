@@ -125,11 +125,17 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
 
 
 def _pages(opened: "TiffFile") -> Any:
+    """Yield the first pages; some writers chain the last directory to the first one again."""
+    seen = set()
     for index in range(_MAX_DIRECTORIES):
         try:
-            yield opened.pages[index]
+            page: Any = opened.pages[index]
         except IndexError:
             return
+        if page.offset in seen:
+            return
+        seen.add(page.offset)
+        yield page
 
 
 def _sub_pages(page: Any) -> list[Any]:

@@ -1,5 +1,7 @@
 """TIFF: what the file says of its values, of its channels, and of what lies beside the image."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -272,3 +274,15 @@ def test_any_number_of_bits(tmp_path, bits):
     kind = np.uint8 if bits < 8 else np.uint16
     tifffile.imwrite(tmp_path / "a.tif", stored.astype(kind), bitspersample=bits, photometric="minisblack")
     np.testing.assert_allclose(read_picture(tmp_path / "a.tif").luminance, stored / (2**bits - 1), atol=1e-6)
+
+
+def test_a_chain_of_directories_that_ends_in_itself_is_one_image(tmp_path):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    tifffile.imwrite(tmp_path / "a.tif", stored)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * count, start)
+    (tmp_path / "loop.tif").write_bytes(content)
+    looped, whole = (read_picture(tmp_path / name).luminance for name in ("loop.tif", "a.tif"))
+    np.testing.assert_array_equal(looped, whole)
