@@ -106,7 +106,12 @@ def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:
     Args:
         values: (H, W) or (H, W, channels); a colour pixel is no-data if all its channels are.
         nodata: the no-data value; nan means any value that is not finite, in any channel.
+
+    Raises:
+        PictureError: `nodata` is not a number.
     """
+    if isinstance(nodata, bool) or not isinstance(nodata, (int, float, np.number)):
+        raise PictureError(f"The no-data value must be a number, or math.nan; {nodata!r} was given.")
     if np.isnan(nodata):
         missing = ~np.isfinite(values)
         return missing if missing.ndim == 2 else missing.any(axis=2)

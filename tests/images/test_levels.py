@@ -201,3 +201,8 @@ def test_the_other_commands_read_as_fuse_does(deep_pairs):
     explain = ["explain", a, b, "-o", deep_pairs / "explained"]
     assert "with little contrast" in refusion(*explain).err
     assert refusion(*explain, "--own-range").err == ""
+
+
+def test_a_nodata_value_is_a_number():
+    with pytest.raises(PictureError, match=r"must be a number, or math\.nan; 'nan' was given"):
+        read_picture(np.zeros((16, 16), np.uint16), nodata="nan")
