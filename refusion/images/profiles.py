@@ -1,6 +1,7 @@
 """Convert images with different ICC profiles to one profile."""
 
 import io
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,36 @@ from PIL import Image, ImageCms
 
 from refusion.images.colour import join_colour, split_colour
 from refusion.images.picture import Picture
+
+DECLARATIONS = 1 << 16
+"""Number of bytes at the start of a file in which its colour is declared."""
+
+_HDR = {16: "PQ", 18: "HLG"}
+_WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+
+
+def declared_note(start: bytes, name: str) -> str | None:
+    """A note on HDR or wide-gamut colours that a PNG, HEIC or AVIF declares by numbers (ITU-T H.273), or None.
+
+    Args:
+        start: the first `DECLARATIONS` bytes of the file, or all if there are fewer.
+        name: used in the note.
+    """
+    if start.startswith(b"\x89PNG") and (at := start.find(b"cICP")) > 0:
+        numbers = tuple(start[at + 4 : at + 6])
+    elif start[4:8] == b"ftyp" and (at := start.find(b"colrnclx")) > 0 and len(start) >= at + 12:
+        numbers = struct.unpack_from(">HH", start, at + 8)
+    else:
+        return None
+    if len(numbers) < 2:
+        return None
+    kinds = [kind for kind in (_WIDE.get(numbers[0]), _HDR.get(numbers[1])) if kind]
+    if not kinds:
+        return None
+    return (
+        f"{name} declares {' and '.join(kinds)} colours: the values are used as stored, and the result does not "
+        "declare them, so it may look dull; convert the image to sRGB first."
+    )
 
 
 def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None]:

@@ -27,6 +27,7 @@ from refusion.images.pillow import (
     stored_pixels,
     turned,
 )
+from refusion.images.profiles import DECLARATIONS, declared_note
 from refusion.images.sources import SupportsArray, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
@@ -284,6 +285,13 @@ def _check_open(file: BinaryIO, name: str) -> None:
 
 
 def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
+    picture = _decoded(file, name, reading, window)
+    file.seek(0)
+    note = declared_note(file.read(DECLARATIONS), name) if picture.chroma is not None else None
+    return replace(picture, notes=(*picture.notes, note)) if note else picture
+
+
+def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
     with decoding(name):
         file.seek(0)
         start = file.read(START)

@@ -3,6 +3,7 @@
 import builtins
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -370,3 +371,17 @@ def test_deep_colour_tiff_is_turned_upright_once(tmp_path, dtype, orientation):
         8: across[::-1],
     }[orientation]
     np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif"), 16), upright)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kinds"), [((9, 16), "BT.2020 and PQ"), ((12, 13), "Display P3"), ((1, 18), "HLG"), ((1, 13), None)]
+)
+def test_hdr_and_wide_colours_that_a_file_declares_are_said(tmp_path, numbers, kinds):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    content = deep_file(tmp_path / "a.png", DEEP).read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk(b"cICP", bytes([*numbers, 0, 1])) + content[33:])
+    picture = read_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(to_array(picture, 16), DEEP)
+    assert [note.partition(" colours:")[0] for note in picture.notes] == [f"a.png declares {kinds}"] * bool(kinds)
