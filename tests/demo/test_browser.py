@@ -462,7 +462,7 @@ def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel = panel_of(visit(), "Stack")
     wait_for_status(panel, "Result of 3 images")
     panel.get_by_role("button", name="Remove multi-exposure_middle.png").click()
-    panel.get_by_role("alert").get_by_text("A stack has three images or more").wait_for()
+    panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
     assert names_in(panel) == ["multi-exposure_under.png", "multi-exposure_over.png"]
     panel.get_by_role("button", name="Clear").click()
     panel.locator(".thumbnails").wait_for(state="hidden")
@@ -523,7 +523,7 @@ def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_pa
     page = visit(address="?task=multi-focus&example=multi-focus-coffee&range=stretch&anchor=none")
     panel = shown_in(page)
     assert page.get_by_role("tab", name="Multi-focus", selected=True).is_visible()
-    panel.get_by_text('"Stretch from black to white", "Do not tie it to the sources"').wait_for(timeout=LONG)
+    panel.get_by_text('"Stretch from black to white", "No anchor"').wait_for(timeout=LONG)
     assert "example=multi-focus-coffee&range=stretch&anchor=none" in page.url
     code = panel.locator("pre code").inner_text()
     path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
@@ -573,7 +573,7 @@ def test_the_commands_below_a_batch_make_it(visit, tmp_path, monkeypatch):
     panel.get_by_role("button", name="Use example pairs").click()
     panel.get_by_text("5 pairs.").wait_for()
     panel.get_by_role("button", name="Settings").click()
-    panel.get_by_role("combobox", name="Tie to the sources").click()
+    panel.get_by_role("combobox", name="Anchor to the sources").click()
     page.get_by_role("option", name="Keep between the sources").click()
     panel.get_by_role("button", name="Fuse all").click()
     wait_for_status(panel, "5 fused.")
