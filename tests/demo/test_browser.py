@@ -407,11 +407,11 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
     other.get_by_text(re.compile("1 before you, about .* left")).wait_for(timeout=LONG)
     scores.get_by_role("tab", name="Scores").click()
     scores.get_by_text(re.compile("[12] before you, about .* left")).wait_for(timeout=LONG)
-    press_example(panel_of(second, "Multi-focus"), "A coffee")
-    wait_for_status(shown_in(second), "Result of multi-focus-coffee_a.jpg")  # Without waiting for the first visitor.
     cancel.click()
     wait_for_status(panel, "Cancelled; nothing was fused.")
     cancel.wait_for(state="hidden")
+    press_example(panel_of(second, "Multi-focus"), "A coffee")
+    wait_for_status(shown_in(second), "Result of multi-focus-coffee_a.jpg")
     wait_for_status(panel_of(second, "Infrared + visible"), "Result of first.png")
     assert other.get_by_text("first.png: 2400 x 1600 pixels").is_visible()
     assert other.get_by_text(re.compile("^Fusing takes about")).count() == 0  # It is fused.
