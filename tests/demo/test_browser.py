@@ -522,7 +522,7 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
 def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_path):
     page = visit(address="?task=multi-focus&example=multi-focus-coffee&range=stretch&anchor=none")
     panel = shown_in(page)
-    assert page.get_by_role("tab", name="Multi-focus", selected=True).is_visible()
+    page.get_by_role("tab", name="Multi-focus", selected=True).wait_for()
     panel.get_by_text('"Stretch from black to white", "No anchor"').wait_for(timeout=LONG)
     assert "example=multi-focus-coffee&range=stretch&anchor=none" in page.url
     code = panel.locator("pre code").inner_text()
