@@ -137,7 +137,7 @@ SHIPPED_PRESET = "shipped"
 
 PRESETS: dict[str, TrainingSettings] = {DEFAULT_PRESET: CPU, SHIPPED_PRESET: CPU, "paper": PAPER}
 
-PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0, SHIPPED_PRESET: 265.0}
+PRESET_MINUTES: dict[str, float] = {DEFAULT_PRESET: 90.0, SHIPPED_PRESET: 145.0}
 """Budget of a preset where none is given; the others run all their rounds."""
 
 # The starting gains: heat and activity are bright, and what is in focus has contrast. Neither of two exposures is right
@@ -168,9 +168,8 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         "relative": True,
         "intensity_brightness": 6.0,
+        "lr": 2e-3,
         "meta_lr": 5e-5,
-        "crop_last": 192,
-        "batch_size_last": 1,
         "zoom": 0.6,
         "tone": 0.7,
         "gain": 0.6,

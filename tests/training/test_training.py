@@ -305,7 +305,7 @@ def test_the_cpu_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_pat
     assert settings["ir-vis"].intensity_brightness > 0
     assert settings["multi-focus"].intensity_contrast > 0
     assert settings["multi-exposure"].intensity_brightness < settings["ir-vis"].intensity_brightness
-    assert PRESET_MINUTES == {"cpu-90min": 90, "shipped": 265}
+    assert PRESET_MINUTES == {"cpu-90min": 90, "shipped": 145}
 
 
 def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
