@@ -6,6 +6,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from refusion.inference.output_range import LEAST_SPAN
 from refusion.tasks import Anchor
 
 GUIDED_WINDOW = 15
@@ -47,8 +48,8 @@ def anchor_luminance(
 ) -> np.ndarray:
     """Keep the fused luminance consistent with its sources.
 
-    Except with ``none`` and ``detail``, every pixel lies between its two sources. Black in both stays black, and white
-    stays white, except with ``none``.
+    Except with ``none`` and ``detail``, every pixel lies between its two sources. The darkest and the brightest
+    stay so, except with ``none``.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
@@ -77,12 +78,14 @@ def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """What ``detail`` adds to the brighter source.
 
     Lettering on a warm wall can be brighter than in both sources, by the heat of the infrared. A share of what exceeds
-    the brighter source is kept: 2 h (1 - h), at most half, where that source is h. Where both sources agree nothing is
-    added: the excess is limited to their mean distance in a window.
+    the brighter source is kept: 2 h (1 - h), at most half, where that source is at h between the darkest and the
+    brightest pixel of the pair. Where both sources agree nothing is added: the excess is limited to their mean distance
+    in a window.
     """
-    brighter = np.maximum(a, b)
+    brighter, lowest, highest = np.maximum(a, b), min(a.min(), b.min()), max(a.max(), b.max())
     excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
-    return excess * (2 * brighter * (1 - brighter))
+    height = (brighter - lowest) / max(highest - lowest, LEAST_SPAN)
+    return excess * (2 * height * (1 - height))
 
 
 def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:

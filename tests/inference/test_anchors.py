@@ -82,11 +82,20 @@ def test_strips_leave_no_seam(anchor, rows, monkeypatch):
 def test_detail_on_a_bright_surface_may_exceed_both_sources_by_half():
     warm, letters = np.full((64, 64), 0.5, np.float32), np.full((64, 64), 0.1, np.float32)
     letters[:, ::8] = 0.4
+    letters[0, 0], letters[-1, -1] = 0, 1
     fused = warm + (letters - 0.1)
-    np.testing.assert_allclose(anchor_luminance(fused, warm, letters, "guided"), warm, atol=1e-6)
-    kept = anchor_luminance(fused, warm, letters, "detail") - warm
+    inside = slice(16, -16)
+    np.testing.assert_allclose(anchor_luminance(fused, warm, letters, "guided")[inside], 0.5, atol=1e-6)
+    kept = anchor_luminance(fused, warm, letters, "detail")[inside] - 0.5
     assert kept[:, ::8].mean() == pytest.approx(0.15, abs=0.01)
     assert np.abs(kept[:, 4::8]).max() < 0.01
+
+
+@pytest.mark.parametrize("anchor", ["guided", "detail", "choice", "bounds"])
+def test_a_pair_at_half_the_brightness_is_treated_alike(anchor):
+    a, b, fused = unit(1), unit(2), np.clip(unit(1) + unit(2), 0, 1)
+    half = anchor_luminance(fused / 2, a / 2, b / 2, anchor)
+    np.testing.assert_allclose(2 * half, anchor_luminance(fused, a, b, anchor), atol=1e-4)
 
 
 @pytest.mark.parametrize("anchor", ["guided", "detail", "choice", "bounds"])

@@ -226,7 +226,11 @@ def _between(graph: _Graph, x: str, a: str, b: str) -> str:
 def _detailed(graph: _Graph, x: str, a: str, b: str) -> str:
     """The anchor ``detail``; see `refusion.inference.anchors.anchor_luminance`."""
     brighter = graph.op("Max", a, b)
-    share = graph.multiply(graph.multiply(brighter, 2), graph.subtract(1, brighter))
+    lows, highs = zip(_extremes(graph, a), _extremes(graph, b), strict=True)
+    lowest, highest = graph.op("Min", *lows), graph.op("Max", *highs)
+    span = graph.op("Max", graph.subtract(highest, lowest), LEAST_SPAN)
+    height = graph.divide(graph.subtract(brighter, lowest), span)
+    share = graph.multiply(graph.multiply(height, 2), graph.subtract(1, height))
     (distance,) = graph.means(GUIDED_WINDOW, graph.op("Abs", graph.subtract(a, b)))
     excess = graph.op("Min", graph.op("Max", graph.subtract(x, brighter), 0), distance)
     return graph.add(_between(graph, x, a, b), graph.multiply(excess, share))
