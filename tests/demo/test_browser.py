@@ -605,7 +605,7 @@ def test_a_model_on_the_hub_is_named_in_the_settings(visit, hub, tmp_path):
     model.press("Enter")
     wait_for_status(panel, "This result is from before your last change.")
     fuse(panel)
-    panel.get_by_role("alert").get_by_text("There is no public model visitor/nothing on the Hub").wait_for()
+    panel.get_by_role("alert").get_by_text("There is no public model visitor/nothing on the Hub").first.wait_for()
 
     model.fill("visitor/refusion")
     model.press("Enter")
