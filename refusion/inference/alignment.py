@@ -7,6 +7,7 @@ inverse, if the edges match better than at small offsets from it, and if they ma
 that makes its edges agree clearly better with those of the other image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -266,7 +267,7 @@ def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.
         edges_a, edges_b = (_edges(_small(x, scale)) for x in (a, b))
         here = _rescaled(matrix, scale)
         if step < 2:
-            starts = [here, np.eye(3), _phase_shift(edges_a, edges_b)]
+            starts = _different([here, np.eye(3), _phase_shift(edges_a, edges_b)])
             found = [_ecc(edges_a, edges_b, start, "translation", 7) for start in starts]
             here = max(found, key=lambda estimate: estimate[0])[1]
         if step > 0 or scale == 1:
@@ -284,6 +285,15 @@ def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.
         if scale == 1:
             break
     return matrix / matrix[2, 2]
+
+
+def _different(starts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The matrices without those that differ by less than a tenth of a pixel from one before them."""
+    kept: list[np.ndarray] = []
+    for start in starts:
+        if all(np.abs(start - other).max() >= 0.1 for other in kept):
+            kept.append(start)
+    return kept
 
 
 def _ecc(
