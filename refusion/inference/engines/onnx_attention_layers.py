@@ -48,7 +48,8 @@ def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention)
         if graph.cell is None:
             x = graph.op("Reshape", x, graph.constant([1, 1, blocks, size, -1]))
         else:
-            x = graph.op("Pad", x, _cell_pads(graph, x), mode="constant")
+            if not graph.inner:
+                x = graph.op("Pad", x, _cell_pads(graph, x), mode="constant")
             x = graph.op("Reshape", x, graph.constant([size * blocks, -1, graph.cell, 0]))
             x = graph.op("Reshape", x, graph.constant([0, 0, 0, -1, graph.cell]))
             x = graph.op("Transpose", x, perm=[1, 3, 0, 2, 4])

@@ -29,6 +29,7 @@ class Graph:
         cell: side of the cells of the attention, or None.
         whole: whether maps are of whole images, so that all their sides are borders.
         pads_first: whether the graph pads for the first convolution too, with any padding mode.
+        inner: whether maps are of tiles away from the borders of the image, which need no padding.
 
     Attributes:
         channels: number of channels of each map.
@@ -37,8 +38,10 @@ class Graph:
         pads: name of the input with the pads, for each of these layers that has one.
     """
 
-    def __init__(self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False) -> None:
-        self.padding_mode, self.cell, self.whole = padding_mode, cell, whole
+    def __init__(
+        self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False, inner: bool = False
+    ) -> None:
+        self.padding_mode, self.cell, self.whole, self.inner = padding_mode, cell, whole, inner
         self._pads_first = pads_first or padding_mode == "zeros"
         self.channels: dict[str, int] = {}
         self.depth: dict[str, int] = {}
@@ -168,7 +171,7 @@ class Graph:
         return self._keep(name, self.channels[x], self.depth[x] + 1)
 
     def _comes_padded(self, x: str) -> bool:
-        return not self.whole and not self._pads_first and self.depth[x] == 0
+        return self.inner or not (self.whole or self._pads_first or self.depth[x])
 
     def _pads_at(self, depth: int) -> str:
         if self.whole:

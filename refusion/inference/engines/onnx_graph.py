@@ -69,7 +69,9 @@ class Pass:
     attended: bool
 
 
-def passes(weights: Weights, padding_mode: str, cell: int | None = None, *, standalone: bool = False) -> list[Pass]:
+def passes(
+    weights: Weights, padding_mode: str, cell: int | None = None, *, standalone: bool = False, inner: bool = False
+) -> list[Pass]:
     """The passes that fuse two sources, in order.
 
     Args:
@@ -77,12 +79,13 @@ def passes(weights: Weights, padding_mode: str, cell: int | None = None, *, stan
         padding_mode: padding mode of its 3 x 3 convolutions.
         cell: side of the cells, each with its own attention matrices; None for attention over the whole image.
         standalone: for programs that only cut out tiles: the sources are RGB, (1, 3, h, w), and no tile is padded.
+        inner: for tiles that are nowhere padded, because they and their halo are away from the borders of the image.
     """
     result: list[Pass] = []
     sums: Sequence[Sums] = ()
     channels: tuple[int, ...] = (3, 3) if standalone else (1, 1)
     for head, tail in _stages(Network(weights)):
-        graph = Graph(padding_mode, cell, whole=False, pads_first=standalone)
+        graph = Graph(padding_mode, cell, whole=False, pads_first=standalone, inner=inner)
         matrices = [given(graph, f"attention{i}", one.attention) for i, one in enumerate(sums)]
         inputs = [graph.map(f"x{i}", count) for i, count in enumerate(channels)]
         if standalone and not result:

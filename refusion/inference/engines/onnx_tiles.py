@@ -16,8 +16,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, reduce
-from itertools import pairwise
+from functools import cache, cached_property, lru_cache, reduce
+from itertools import pairwise, zip_longest
 
 import numpy as np
 
@@ -55,9 +55,9 @@ class OnnxNetwork:
 
     def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
         self._cell = cell_of(window)
+        self._weights, self._padding_mode = weights, padding_mode
         made = passes(weights, padding_mode, self._cell)
-        self._passes = [(one, _session(one.model.SerializeToString())) for one in made]
-        self._padding_mode = padding_mode
+        self._passes = [(one, _session(one)) for one in made]
         self._channels = max(sum(one.outputs) for one in made)
         self._layers = max(one.layers for one in made)
 
@@ -75,6 +75,11 @@ class OnnxNetwork:
             waiting = len(self._passes) * band
         held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers) + 3 * height
         return held * width * np.dtype(np.float32).itemsize
+
+    @cached_property
+    def _inner(self) -> list[InferenceSession]:
+        """Sessions of the passes for tiles away from the borders of the image: a seventh of the time is padding."""
+        return [_session(one) for one in passes(self._weights, self._padding_mode, self._cell, inner=True)]
 
     @property
     def _bands_held(self) -> int:
@@ -125,21 +130,25 @@ class OnnxNetwork:
         held = bands if self._cell is None else min(bands, self._bands_held)
         features = np.empty((self._channels, min(height, held * band), width), np.float32)
         fused = np.empty_like(a)
+        columns = _parts(width, tile[1], self._cell or 1)
+        inner = self._inner if min(bands, len(columns)) > 2 else [None] * len(self._passes)
         stages: list[_Stage] = []
         maps = [a[None], b[None]]
-        for one, session in self._passes:
+        for (one, session), of_inner in zip(self._passes, inner, strict=True):
             made = list(_divided(features, one.outputs)) if one.attentions else [fused[None]]
             before = stages[-1] if stages else None
-            stages.append(_Stage(one, session, before, height, maps, made, self._padding_mode, self._cell))
+            sessions = session, of_inner
+            stages.append(_Stage(one, sessions, before, height, maps, made, self._padding_mode, self._cell))
             maps = made
-        columns = _parts(width, tile[1], self._cell or 1)
         wanted = TILES_A_THREAD * threads
         for step in self._steps(bands, -(-wanted // len(columns))):
             interruption_point()
-            tiles: list[_Tile] = []
+            by_stage = []
             for index, some in step:
                 rows = [(i * band, min((i + 1) * band, height)) for i in some]
-                tiles += stages[index].tiles(rows, columns)
+                by_stage.append(stages[index].tiles(rows, columns))
+            # The first tile of a stage computes the matrices; the other threads should not wait for it.
+            tiles = [tile for some in zip_longest(*by_stage) for tile in some if tile is not None]
             _run([tile.run for tile in tiles], threads)
             for index, some in step:
                 stages[index].finish(min(some.stop * band, height))
@@ -159,12 +168,12 @@ class OnnxNetwork:
             yield [(index, range(band, band + 1)) for index, band in some if 0 <= band < bands]
 
 
-def _session(model: bytes) -> InferenceSession:
+def _session(one: Pass) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads = 1
     # An arena for each pass, and a buffer for all maps of a tile at once, would double the memory.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return InferenceSession(one.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _keep_freed_blocks() -> None:
@@ -199,8 +208,7 @@ class _Tile:
     outputs: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> None:
-        stage = self.stage
-        self.outputs = stage.session.run(None, stage.feed(self.rows, self.columns))
+        self.outputs = self.stage.run(self.rows, self.columns)
 
     def write(self) -> None:
         self.stage.write(self.rows, self.columns, self.outputs)
@@ -211,7 +219,7 @@ class _Stage:
 
     Args:
         one: the pass.
-        session: the session that runs it.
+        sessions: the session that runs it, and the one for tiles that are nowhere padded, if there are any.
         before: the stage of the previous pass.
         height: height of the image.
         given: the maps that it reads, (C, rows, W) each; row y of the image is row y modulo rows.
@@ -223,7 +231,7 @@ class _Stage:
     def __init__(
         self,
         one: Pass,
-        session: InferenceSession,
+        sessions: tuple[InferenceSession, InferenceSession | None],
         before: "_Stage | None",
         height: int,
         given: Sequence[np.ndarray],
@@ -231,7 +239,7 @@ class _Stage:
         padding_mode: str,
         cell: int | None,
     ) -> None:
-        self.one, self.session, self.before, self.given, self.made = one, session, before, given, made
+        self.one, self.sessions, self.before, self.given, self.made = one, sessions, before, given, made
         self.padding_mode, self.cell = padding_mode, cell
         self.height, self.width = height, given[0].shape[2]
         self.done = 0
@@ -253,16 +261,33 @@ class _Stage:
         self._matrices, self._bands = None, (rows[0][0], rows[-1][1])
         return [_Tile(self, some, others) for some in rows for others in columns]
 
-    def feed(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
-        """The inputs of the pass for a tile."""
+    def run(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[np.ndarray]:
+        """Run the pass on a tile."""
+        session, of_inner = self.sessions
+        around = self.one.layers
+        away = all(
+            one >= around and other + around <= length
+            for (one, other), length in ((rows, self.height), (columns, self.width))
+        )
+        if of_inner is not None and away:
+            return of_inner.run(None, self._feed(rows, columns))
+        return session.run(None, self._feed(rows, columns) | self._pads(rows, columns))
+
+    def _pads(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The inputs of the pass that say how to pad a tile."""
         (first, last), (left, right) = rows, columns
-        feed = {f"x{i}": self._read(i, rows, columns)[None] for i in range(len(self.given))}
+        feed = {}
         for layer in self.one.pads:
             after = self.one.layers - 1 - layer
             ends = first <= after, left <= after, last + after >= self.height, right + after >= self.width
             feed[f"pads{layer}"] = _ends(*ends)
         if self.cell is not None and self.one.attentions:
             feed["cell_pads"] = np.array([0] * 6 + [-(last - first) % self.cell, -(right - left) % self.cell])
+        return feed
+
+    def _feed(self, rows: tuple[int, int], columns: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The other inputs of the pass for a tile."""
+        feed = {f"x{i}": self._read(i, rows, columns)[None] for i in range(len(self.given))}
         if not self.one.attended:
             return feed
         with self._lock:
@@ -323,8 +348,8 @@ class _Stage:
         inside = (rows >= 0) & (rows < count)
         matrices = []
         for attention, sums in made:
-            some = np.pad(sums[rows % len(sums)], [(0, 0), (CELLS // 2,) * 2, *[(0, 0)] * 2])
-            some[~inside] = 0
+            some = np.zeros((len(rows), sums.shape[1] + CELLS - 1, *sums.shape[2:]), sums.dtype)
+            some[inside, CELLS // 2 : -(CELLS // 2)] = sums[rows[inside] % len(sums)]
             shares = attention.shares(_windows(some))[..., : attention.free_shares]
             matrices.append(np.ascontiguousarray(shares.transpose(4, 2, 3, 0, 1)))
         return matrices
