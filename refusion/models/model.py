@@ -35,6 +35,7 @@ from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.options import Options, OptionValues
 from refusion.inference.stack import fuse_stack
+from refusion.modules.blocks import Widths
 from refusion.modules.fusion import FusionModule
 from refusion.system.devices import choose_device
 from refusion.system.files import replacing
@@ -73,12 +74,12 @@ class ReFusion(
     def __init__(
         self,
         task: str = "ir-vis",
-        channels: int = 16,
-        heads: int = 8,
-        expansion: int = 2,
-        blocks: int = 2,
-        padding_mode: str = "replicate",
-        window: int | None = None,
+        channels: int = Widths.channels,
+        heads: int = Widths.heads,
+        expansion: int = Widths.expansion,
+        blocks: int = Widths.blocks,
+        padding_mode: str = Widths.padding_mode,
+        window: int | None = Widths.window,
     ) -> None:
         super().__init__(channels, heads, expansion, blocks, padding_mode, window)
         self.task = get_task(task)

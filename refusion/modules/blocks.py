@@ -4,6 +4,7 @@ Every feature map keeps the height and width of the image. Convolutions have no 
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 
-# The padding modes of torch that `check_widths` accepts.
+# The padding modes of torch that `Widths` accepts.
 _PaddingMode = Literal["zeros", "replicate", "reflect"]
 
 # The eps of torch.nn.functional.normalize, which the paper's attention uses.
@@ -242,6 +243,45 @@ def _normalised(x: Tensor) -> Tensor:
     return (x / norm).to(x.dtype)
 
 
+@dataclass(frozen=True)
+class Widths:
+    """The constructor arguments of a module, with their defaults.
+
+    Attributes:
+        channels: width C of the feature maps.
+        heads: attention heads; must divide `channels`.
+        expansion: width of the gated feed-forward network relative to its input.
+        blocks: transformer blocks in a sequence.
+        padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or ``zeros``.
+        window: side of the attention window in pixels, a multiple of 5; None for the whole image.
+
+    Raises:
+        ValueError: a value is out of range; the message names it and the accepted values.
+    """
+
+    channels: int = 16
+    heads: int = 8
+    expansion: int = 2
+    blocks: int = 2
+    padding_mode: str = "replicate"
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("channels", self.channels), ("heads", self.heads), ("expansion", self.expansion)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1.")
+        if self.channels % self.heads:
+            raise ValueError(f"channels ({self.channels}) must be a multiple of heads ({self.heads}).")
+        if self.padding_mode not in ("zeros", "replicate", "reflect"):
+            raise ValueError(f"padding_mode is {self.padding_mode!r}; it must be zeros, replicate or reflect.")
+        cell_of(self.window)
+
+    @property
+    def doubled(self) -> "Widths":
+        """The same with twice as many channels, for maps of both sources together."""
+        return replace(self, channels=2 * self.channels)
+
+
 class TransposedAttention(nn.Module):
     """Self-attention between channels (Restormer's multi-Dconv head transposed attention)."""
 
@@ -276,36 +316,19 @@ class GatedFeedForward(nn.Module):
 class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)); (N, C, H, W) in and out."""
 
-    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
+        channels, padding_mode = widths.channels, widths.padding_mode
         self.norm1 = LayerNorm2d(channels)
-        self.attn = TransposedAttention(channels, heads, padding_mode, window)
+        self.attn = TransposedAttention(channels, widths.heads, padding_mode, widths.window)
         self.norm2 = LayerNorm2d(channels)
-        self.ffn = GatedFeedForward(channels, expansion, padding_mode)
+        self.ffn = GatedFeedForward(channels, widths.expansion, padding_mode)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         return x + self.ffn(self.norm2(x))
 
 
-def transformer_blocks(
-    count: int, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None
-) -> nn.Sequential:
-    """A sequence of `count` transformer blocks."""
-    return nn.Sequential(*(TransformerBlock(channels, heads, expansion, padding_mode, window) for _ in range(count)))
-
-
-def check_widths(channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
-    """Check the constructor arguments of a module.
-
-    Raises:
-        ValueError: an argument is out of range; the message names it and the accepted values.
-    """
-    for name, value in (("channels", channels), ("heads", heads), ("expansion", expansion)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1.")
-    if channels % heads:
-        raise ValueError(f"channels ({channels}) must be a multiple of heads ({heads}).")
-    if padding_mode not in ("zeros", "replicate", "reflect"):
-        raise ValueError(f"padding_mode is {padding_mode!r}; it must be zeros, replicate or reflect.")
-    cell_of(window)
+def transformer_blocks(widths: Widths) -> nn.Sequential:
+    """A sequence of `widths.blocks` transformer blocks."""
+    return nn.Sequential(*(TransformerBlock(widths) for _ in range(widths.blocks)))

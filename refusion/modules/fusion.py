@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from refusion.images.picture import MIN_SIDE
 from refusion.modules.blocks import (
-    check_widths,
+    Widths,
     conv1x1,
     conv3x3,
     depthwise3x3,
@@ -21,10 +21,11 @@ class InteractiveFusion(nn.Module):
     Two maps of shape (N, C, H, W) in, one of shape (N, 2 C, H, W) out.
     """
 
-    def __init__(self, channels: int, heads: int, expansion: int, padding_mode: str, window: int | None) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
-        self.window = window
-        hidden = 2 * expansion * channels
+        channels, heads, padding_mode = widths.channels, widths.heads, widths.padding_mode
+        hidden = 2 * widths.expansion * channels
+        self.window = widths.window
         self.temperature1 = nn.Parameter(torch.ones(heads, 1, 1))
         self.temperature2 = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv1 = conv1x1(channels, 3 * channels)
@@ -73,22 +74,22 @@ class FusionModule(nn.Module):
 
     def __init__(
         self,
-        channels: int = 16,
-        heads: int = 8,
-        expansion: int = 2,
-        blocks: int = 2,
-        padding_mode: str = "replicate",
-        window: int | None = None,
+        channels: int = Widths.channels,
+        heads: int = Widths.heads,
+        expansion: int = Widths.expansion,
+        blocks: int = Widths.blocks,
+        padding_mode: str = Widths.padding_mode,
+        window: int | None = Widths.window,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode, window)
+        widths = Widths(channels, heads, expansion, blocks, padding_mode, window)
         self.project_in_1 = conv3x3(1, channels, padding_mode)
         self.project_in_2 = conv3x3(1, channels, padding_mode)
         self.window = window
-        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.interaction = InteractiveFusion(channels, heads, expansion, padding_mode, window)
-        self.decoder = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
+        self.encoder1 = transformer_blocks(widths)
+        self.encoder2 = transformer_blocks(widths)
+        self.interaction = InteractiveFusion(widths)
+        self.decoder = transformer_blocks(widths.doubled)
         self.project_out_0 = conv3x3(2 * channels, channels, padding_mode)
         self.project_out_1 = conv3x3(channels, 1, padding_mode)
 

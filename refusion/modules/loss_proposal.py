@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refusion.modules.blocks import check_widths, conv3x3, transformer_blocks
+from refusion.modules.blocks import Widths, conv3x3, transformer_blocks
 from refusion.modules.gradients import image_gradient
 
 CONTRAST_WINDOW = 9
@@ -114,20 +114,20 @@ class LossProposalModule(nn.Module):
 
     def __init__(
         self,
-        channels: int = 16,
-        heads: int = 8,
-        expansion: int = 2,
-        blocks: int = 2,
-        padding_mode: str = "replicate",
-        window: int | None = None,
+        channels: int = Widths.channels,
+        heads: int = Widths.heads,
+        expansion: int = Widths.expansion,
+        blocks: int = Widths.blocks,
+        padding_mode: str = Widths.padding_mode,
+        window: int | None = Widths.window,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode, window)
+        widths = Widths(channels, heads, expansion, blocks, padding_mode, window)
         self.project_in_1 = conv3x3(1, channels, padding_mode)
         self.project_in_2 = conv3x3(1, channels, padding_mode)
-        self.encoder1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.encoder2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.trunk = transformer_blocks(blocks, 2 * channels, heads, expansion, padding_mode, window)
+        self.encoder1 = transformer_blocks(widths)
+        self.encoder2 = transformer_blocks(widths)
+        self.trunk = transformer_blocks(widths.doubled)
         self.project_mid = conv3x3(2 * channels, channels, padding_mode)
         self.activation = nn.PReLU()
         self.intensity_head = conv3x3(channels, 2, padding_mode)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refusion.modules.blocks import check_widths, conv3x3, transformer_blocks
+from refusion.modules.blocks import Widths, conv3x3, transformer_blocks
 
 
 class ReconstructionModule(nn.Module):
@@ -24,19 +24,19 @@ class ReconstructionModule(nn.Module):
 
     def __init__(
         self,
-        channels: int = 16,
-        heads: int = 8,
-        expansion: int = 2,
-        blocks: int = 2,
-        padding_mode: str = "replicate",
-        window: int | None = None,
+        channels: int = Widths.channels,
+        heads: int = Widths.heads,
+        expansion: int = Widths.expansion,
+        blocks: int = Widths.blocks,
+        padding_mode: str = Widths.padding_mode,
+        window: int | None = Widths.window,
     ) -> None:
         super().__init__()
-        check_widths(channels, heads, expansion, padding_mode, window)
+        widths = Widths(channels, heads, expansion, blocks, padding_mode, window)
         self.project_in = conv3x3(1, channels, padding_mode)
-        self.encoder = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.branch1 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
-        self.branch2 = transformer_blocks(blocks, channels, heads, expansion, padding_mode, window)
+        self.encoder = transformer_blocks(widths)
+        self.branch1 = transformer_blocks(widths)
+        self.branch2 = transformer_blocks(widths)
         self.project_out_1 = conv3x3(channels, 1, padding_mode)
         self.project_out_2 = conv3x3(channels, 1, padding_mode)
 
