@@ -1,4 +1,4 @@
-"""Where the learned loss looks: the arrays, the pictures and the command."""
+"""Where the learned loss looks: the arrays, the images and the command."""
 
 import json
 import math

@@ -85,7 +85,7 @@ def sentence(caught: pytest.ExceptionInfo, *parts: str) -> None:
 
 
 def coloured(*colours: tuple[float, float]) -> Picture:
-    """A picture of one row whose pixels lie these numbers of levels from neutral in Cb and Cr."""
+    """An image of one row whose pixels lie these numbers of levels from neutral in Cb and Cr."""
     chroma = NEUTRAL + np.array(colours, np.float32).T[:, None, :] * np.float32(LEVEL)
     return Picture(np.full(chroma.shape[1:], 0.5, np.float32), chroma, "array")
 
@@ -688,7 +688,7 @@ def test_small_pictures_are_refused(tmp_path, size):
     assert read_picture(Image.new("RGB", (8, 8))).size == (8, 8)
 
 
-# Files that are no pictures
+# Files that are no images
 
 
 def test_missing_files_and_folders(tmp_path):

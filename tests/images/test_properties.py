@@ -1,4 +1,4 @@
-"""Whatever size, type and mode: a picture in the right shape and range comes out, or a sentence."""
+"""Whatever size, type and mode: an image in the right shape and range comes out, or a sentence."""
 
 import io
 

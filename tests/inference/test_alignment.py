@@ -29,7 +29,7 @@ def displaced(picture: Picture, matrix: np.ndarray) -> np.ndarray:
 
 
 def inner(luminance: np.ndarray) -> np.ndarray:
-    """Without the border, so that both pictures show real content all over."""
+    """Without the border, so that both images show real content all over."""
     return np.ascontiguousarray(luminance[MARGIN:-MARGIN, MARGIN:-MARGIN])
 
 

@@ -1,4 +1,4 @@
-"""What happens to the fused luminance between the network and the picture."""
+"""What happens to the fused luminance between the network and the image."""
 
 from itertools import combinations
 from typing import get_args

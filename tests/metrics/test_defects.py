@@ -1,4 +1,4 @@
-"""Defects as figures: what they say about pictures with and without the defect."""
+"""Defects as figures: what they say about images with and without the defect."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Scores of stacks: what they mean for two pictures they mean for more."""
+"""Scores of stacks: what they mean for two images they mean for more."""
 
 import numpy as np
 import pytest

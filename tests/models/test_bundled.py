@@ -1,4 +1,4 @@
-"""The bundled models without torch: the same pictures, and no torch."""
+"""The bundled models without torch: the same images, and no torch."""
 
 import os
 import subprocess

@@ -36,7 +36,7 @@ def fff(raw: np.ndarray, pixels: bytes, size: tuple[int, int] | None = None) -> 
 
 
 def radiometric(data: bytes, shown: np.ndarray, chunk: int = 5000) -> bytes:
-    """A JPEG of the picture that is shown, with the data in segments behind its first marker."""
+    """A JPEG of the image that is shown, with the data in segments behind its first marker."""
     stored = io.BytesIO()
     Image.fromarray(shown).save(stored, "JPEG", quality=95)
     parts = [data[at : at + chunk] for at in range(0, len(data), chunk)]

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
 
 
 def seeds() -> dict[str, bytes]:
-    """A small picture of every kind."""
+    """A small image of every kind."""
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 256, (9, 11), dtype=np.uint8)
     colour = rng.integers(0, 256, (9, 11, 4), dtype=np.uint8)
@@ -126,7 +126,7 @@ def test_one_input(data: bytes) -> None:
 
 
 def check(picture: Picture) -> None:
-    """What every picture that was read has."""
+    """What every image that was read has."""
     assert np.isfinite(picture.luminance).all()
     assert 0 <= picture.luminance.min() <= picture.luminance.max() <= 1
 

@@ -10,7 +10,7 @@ EXAMPLES = ROOT / "space" / "examples"
 
 
 def textured(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """A picture with edges and texture, uint8 (height, width)."""
+    """An image with edges and texture, uint8 (height, width)."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     waves = np.sin(rows / rng.uniform(2, 9)) * np.cos(columns / rng.uniform(2, 9))

@@ -25,7 +25,7 @@ SMALL = {"crop": 16, "batch_size": 2, "rounds": 1000, "meta_updates": 1, "fusion
 
 
 class DoubleTrainer(trainer.MetaTrainer):
-    """A trainer whose weights and pictures are of double precision."""
+    """A trainer whose weights and images are of double precision."""
 
     def __init__(self, *arguments, **named) -> None:
         with mock.patch.multiple(trainer, **MODULES):

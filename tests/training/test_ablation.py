@@ -21,7 +21,7 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 def column_edge(at: int) -> torch.Tensor:
-    """A picture (1, 1, 4, 8), black with white columns from `at` on: a gradient at the two columns beside the edge."""
+    """An image (1, 1, 4, 8), black with white columns from `at` on: a gradient at the two columns beside the edge."""
     return (torch.arange(8) >= at).float().expand(1, 1, 4, 8)
 
 

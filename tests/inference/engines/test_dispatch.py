@@ -1,4 +1,4 @@
-"""Engines, devices and batches: another way through the network, the same pictures."""
+"""Engines, devices and batches: another way through the network, the same images."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Parts of a picture give what the whole gives, where the attention has a window."""
+"""Parts of an image give what the whole gives, where the attention has a window."""
 
 import pytest
 import torch
