@@ -23,6 +23,7 @@ def fuse(
     *,
     task: str | None = None,
     model: Model | None = None,
+    revision: str | None = None,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[OptionValues],
@@ -35,6 +36,7 @@ def fuse(
         b: second source.
         task: name of the task; by default that of the model, or ir-vis.
         model: a loaded model, bare name, folder or OWNER/NAME; by default the model of the task.
+        revision: branch, tag or commit of a model on the Hub.
         device: ``cpu``, ``cuda``, ``auto`` or another torch device. By default, a loaded model stays on its device, and
             others use a GPU if there is one.
         progress: for stacks, see `fuse_stack`.
@@ -46,7 +48,7 @@ def fuse(
         ValueError: an option has an invalid value.
     """
     wanted = Options(**options)
-    network = load(task, model, device, wanted.engine)
+    network = load(task, model, device, wanted.engine, revision)
     return fuse_sources(network, a, b, wanted, get_task(task) if task else network.task, progress)
 
 
@@ -55,6 +57,7 @@ def fuse_stack(
     *,
     task: str | None = None,
     model: Model | None = None,
+    revision: str | None = None,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Unpack[OptionValues],
@@ -65,6 +68,7 @@ def fuse_stack(
         sources: the images, each as in `fuse`, in any order; with alignment, the others are aligned to the first.
         task: ``multi-focus`` or ``multi-exposure``; by default that of the model.
         model: see `fuse`.
+        revision: see `fuse`.
         device: see `fuse`.
         progress: called with the number of steps done and the total, before the first step and after each.
         **options: see `refusion.inference.options.Options`.
@@ -75,7 +79,7 @@ def fuse_stack(
         ValueError: too few or too many images, or a task or option for pairs only.
     """
     wanted = Options(**options)
-    network = load(task, model, device, wanted.engine)
+    network = load(task, model, device, wanted.engine, revision)
     return fuse_loaded_stack(network, sources, wanted, get_task(task) if task else network.task, progress)
 
 
@@ -84,6 +88,7 @@ def fuse_many(
     *,
     task: str | None = None,
     model: Model | None = None,
+    revision: str | None = None,
     device: str | None = None,
     batch_size: int = 1,
     **options: Unpack[OptionValues],
@@ -94,6 +99,7 @@ def fuse_many(
         pairs: two sources each, as in `fuse`; consumed lazily.
         task: see `fuse`.
         model: see `fuse`.
+        revision: see `fuse`.
         device: see `fuse`.
         batch_size: number of pairs in one forward pass, if as many consecutive pairs have the same size. Useful on a
             GPU with small images. The results are equal up to rounding.
@@ -107,7 +113,7 @@ def fuse_many(
         ValueError: there is no such task or device, an option has an invalid value, or `batch_size` is less than 1.
     """
     wanted = Options(**options)
-    network = load(task, model, device, wanted.engine)
+    network = load(task, model, device, wanted.engine, revision)
     yield from fuse_pairs(network, pairs, wanted, get_task(task) if task else network.task, batch_size)
 
 
@@ -117,6 +123,7 @@ def fuse_videos(
     *,
     task: str | None = None,
     model: Model | None = None,
+    revision: str | None = None,
     device: str | None = None,
     smoothing: float = SMOOTHING_SECONDS,
     progress: Callable[[int, int], None] | None = None,
@@ -129,6 +136,7 @@ def fuse_videos(
         output: path of the fused video; the suffix selects the container, such as .mp4 or .mkv.
         task: see `fuse`.
         model: see `fuse`.
+        revision: see `fuse`.
         device: see `fuse`.
         smoothing: see `refusion.inference.video.RangeSmoother`.
         progress: called with the number of frames done and the total, which is 0 if the file does not give it.
@@ -143,6 +151,6 @@ def fuse_videos(
         ValueError: an option has an invalid value, or is for images only.
     """
     wanted = Options(**options)
-    network = load(task, model, device, wanted.engine)
+    network = load(task, model, device, wanted.engine, revision)
     chosen = get_task(task) if task else network.task
     return fuse_loaded_videos(network, sources, output, wanted, chosen, smoothing, progress)

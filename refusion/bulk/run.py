@@ -67,6 +67,7 @@ def fuse_dataset(
     *,
     task: str | None = None,
     model: Model | None = None,
+    model_revision: str | None = None,
     columns: tuple[str, str] | None = None,
     id_column: str | None = None,
     split: str = "train",
@@ -96,6 +97,7 @@ def fuse_dataset(
             bits where a source has more than 8) and ``note``.
         task: see `refusion.fuse`.
         model: see `refusion.fuse`; a loaded model is copied to the workers.
+        model_revision: branch, tag or commit of a model on the Hub.
         columns: the two image columns.
         id_column: column of the ids.
         split: split of a data set on the Hub.
@@ -133,7 +135,7 @@ def fuse_dataset(
         raise ValueError(f"An image is written with 8 or 16 bits, but {bits} were asked for.")
     if device not in (None, "cpu", "cuda"):
         raise ValueError(f"There is no device {device!r}; choose cpu or cuda.")
-    network, chosen, digest = load_for_workers(task, model)
+    network, chosen, digest = load_for_workers(task, model, model_revision)
     wanted = Options(**options)
     wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
     opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)

@@ -12,6 +12,7 @@ from refusion.cli.options import (
     NodataOption,
     OwnRangeOption,
     RangeOption,
+    RevisionOption,
     StretchOption,
     TaskOption,
     TemperaturesOption,
@@ -43,6 +44,7 @@ def evaluate(
     model: Annotated[
         list[str] | None, typer.Option(help="Bare name, folder or OWNER/NAME; may be given several times.")
     ] = None,
+    revision: RevisionOption = None,
     fused: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of fused images named like the pairs; may be given several times."),
@@ -97,8 +99,10 @@ def evaluate(
 
     check_source(data, chosen)
     check_there(*(fused or []), what="folder")
+    if revision is not None and len(model or []) != 1:
+        raise ValueError(f"--revision belongs to one --model, but {len(model or [])} are given; give one.")
     for name in model or []:
-        check_model(name)
+        check_model(name, revision=revision)
     for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
         check_writable(path)
     need("bulk", "refusion evaluate")
@@ -122,7 +126,7 @@ def evaluate(
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
-    sources = _sources(chosen, model or [], fused or [], options)
+    sources = _sources(chosen, model or [], revision, fused or [], options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
@@ -164,14 +168,18 @@ def _make_folder(path: Path) -> None:
     path.mkdir(exist_ok=True)
 
 
-def _sources(task: Task, models: list[str], folders: list[Path], options: "Options") -> "dict[str, Fused]":
+def _sources(
+    task: Task, models: list[str], revision: str | None, folders: list[Path], options: "Options"
+) -> "dict[str, Fused]":
     """Open the sources of fused images, by their name in the tables."""
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.model import ReFusion
 
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
-        sources[_free_name(sources, name)] = _fuse_with(ReFusion.from_pretrained(name), options, task)
+        sources[_free_name(sources, name)] = _fuse_with(
+            ReFusion.from_pretrained(name, revision=revision), options, task
+        )
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened

@@ -9,6 +9,7 @@ from refusion.cli.options import (
     NodataOption,
     OwnRangeOption,
     QuietOption,
+    RevisionOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -48,6 +49,7 @@ def explain(
         str | None,
         typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; if not given, that of the task."),
     ] = None,
+    revision: RevisionOption = None,
     max_megapixels: Annotated[
         float, typer.Option(help="Largest image accepted; a megapixel takes about 3 GB of memory.")
     ] = 1.0,
@@ -66,7 +68,7 @@ def explain(
     check_there(a, b)
     name = model or get_task(task or "ir-vis").model
     chosen = get_task(task) if task else None
-    check_model(model, quiet)
+    check_model(model, quiet, revision=revision, task=task)
     folder = output or Path(f"{a.stem}_explained")
     check_folder(folder)
 
@@ -79,7 +81,7 @@ def explain(
     keep_freed_memory()
     for file in FILES:
         refuse_overwriting(folder / file, (a, b))
-    trained = load_trained(name)
+    trained = load_trained(name, revision=revision)
     labels = (chosen or trained.fusion.task).labels
     windows = asked_windows(window, window_a, window_b, own_range)
     with working("Explaining", quiet=quiet):

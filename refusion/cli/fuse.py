@@ -17,6 +17,7 @@ from refusion.cli.options import (
     QuietOption,
     RangeOption,
     ResizeOption,
+    RevisionOption,
     StretchOption,
     TemperaturesOption,
     WindowAOption,
@@ -62,6 +63,7 @@ def fuse(
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
     ] = None,
+    revision: RevisionOption = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
@@ -113,7 +115,7 @@ def fuse(
     check_there(*sources)
     if task is not None:
         get_task(task)
-    check_model(model, quiet)
+    check_model(model, quiet, revision=revision, task=task)
     check_device(device)
     if engine is not None:
         check_choice("engine", engine, Engine)
@@ -125,6 +127,7 @@ def fuse(
     wanted: dict[str, Any] = {
         "task": task,
         "model": model,
+        "revision": revision,
         "output_range": wanted_range,
         "anchor": wanted_anchor,
         "chroma": chroma,
@@ -246,7 +249,9 @@ def _fuse_pairs(
     for note in jobs.notes:
         typer.echo(f"Note: {note}", err=True)
     if to_do:
-        wanted["model"] = load(wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"])
+        wanted["model"] = load(
+            wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"], wanted.pop("revision")
+        )
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):

@@ -54,6 +54,9 @@ def fuse_dataset(
     model: Annotated[
         str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
     ] = None,
+    model_revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a model on the Hub; main if not given.")
+    ] = None,
     columns: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -116,6 +119,7 @@ def fuse_dataset(
     wanted: dict[str, Any] = {
         "task": task,
         "model": model,
+        "model_revision": model_revision,
         "output_range": wanted_range,
         "anchor": wanted_anchor,
         "chroma": chroma,
@@ -142,7 +146,7 @@ def fuse_dataset(
         from refusion.pairs.files import check_source
 
         check_source(source, get_task(task or "ir-vis"))
-    check_model(model)
+    check_model(model, revision=model_revision, task=task)
     if ray is None:  # The machines of a cluster may have what this one lacks.
         check_device(device)
     need("bulk", "refusion fuse-dataset")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from refusion.hub.folder import CONFIG
-from refusion.hub.names import locate
-from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice
+from refusion.hub.names import check_revision, locate
+from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice, get_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +92,9 @@ MotionOption = Annotated[
 ]
 CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]
 
+RevisionOption = Annotated[
+    str | None, typer.Option("--revision", help="Branch, tag or commit of a model on the Hub; main if not given.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
@@ -137,12 +140,20 @@ def check_folder(path: Path) -> None:
         raise ValueError(f"The output {path.name} is a file, but a folder is needed; choose another.")
 
 
-def check_model(name: str | None, quiet: bool = False) -> None:
-    """Refuse a missing model; if a name is ambiguous, print which model is used.
+def check_model(name: str | None, quiet: bool = False, *, revision: str | None = None, task: str | None = None) -> None:
+    """Refuse a missing model, and a revision of one that has none; if a name is ambiguous, print which model is used.
+
+    Args:
+        name: the model; that of the task if not given.
+        quiet: print nothing.
+        revision: branch, tag or commit on the Hub.
+        task: the task; ir-vis if not given.
 
     Raises:
-        ModelError: it is neither bundled, nor a folder, nor OWNER/NAME.
+        ModelError: it is neither bundled, nor a folder, nor OWNER/NAME; or it is not on the Hub and has no revisions.
     """
+    if revision is not None:
+        check_revision(locate(name or get_task(task or "ir-vis").model), revision)
     if name is None:
         return
     folder = Path(locate(name))

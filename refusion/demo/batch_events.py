@@ -115,7 +115,7 @@ class BatchEvents:
             _table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(path), visible=True),
-            _command(batch, settings, self._fusing.models.own(chosen)),
+            _command(batch, settings),
             True,
         ]
 
@@ -172,11 +172,11 @@ def _gallery(batch: Batch) -> gr.Gallery:
     return gr.Gallery(value=[(str(path), name) for name, path in batch.previews], visible=bool(batch.previews))
 
 
-def _command(batch: Batch, settings: Settings, own_model: str) -> str:
+def _command(batch: Batch, settings: Settings) -> str:
     first, second = settings.task.folders
     return (
         f"The same on a machine of your own, with the first image of each pair in the folder `{first}` and the second "
-        f"in `{second}`:\n\n```sh\n{link.batch_command(batch.pairs, settings, own_model)}\n```"
+        f"in `{second}`:\n\n```sh\n{link.batch_command(batch.pairs, settings)}\n```"
     )
 
 

@@ -83,23 +83,22 @@ def program(url: str, names: tuple[str, str], settings: Settings, own_model: str
     )
 
 
-def command(names: Sequence[str], settings: Settings, own_model: str) -> str:
+def command(names: Sequence[str], settings: Settings) -> str:
     """A command that computes the same result from files with these names."""
     # A file may have a name that starts like an option.
     files = [f"./{name}" if name.startswith("-") else name for name in names]
-    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *_options(settings, own_model)])
+    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *_options(settings)])
 
 
-def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Settings, own_model: str) -> str:
+def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Settings) -> str:
     """Commands that compute the same results as a batch, from two folders named after the sources of the task.
 
     Args:
         pairs: name and both files of every pair.
         settings: how they were fused.
-        own_model: the model of the task.
     """
     folders = settings.task.folders
-    options = ["-o", "fused", *_options(settings, own_model)]
+    options = ["-o", "fused", *_options(settings)]
     if all(first.stem == second.stem == name for name, (first, second) in pairs):
         return shlex.join(["refusion", "fuse", *folders, *options])
     rows = io.StringIO()
@@ -111,13 +110,15 @@ def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Sett
     return f"cat > pairs.csv <<'END'\n{rows.getvalue()}END\n{shlex.join(['refusion', 'fuse', 'pairs.csv', *options])}"
 
 
-def _options(settings: Settings, own_model: str) -> list[str]:
+def _options(settings: Settings) -> list[str]:
     given = {
         "task": settings.task.name,
         "output-range": settings.output_range,
         "anchor": settings.anchor,
         "chroma": settings.chroma,
-        "model": settings.model.name if settings.model.name != own_model else None,
+        # Not compared with the model of this demo, which may have been started with another one.
+        "model": settings.model.name if settings.model.name != settings.task.model else None,
+        "revision": settings.model.revision,
     }
     return [word for name, value in given.items() if value for word in (f"--{name}", value)]
 

@@ -186,7 +186,7 @@ class StackEvents:
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
             f"settings: {settings}.{there}\n\n"
             "The same on the command line:\n\n"
-            f"```sh\n{link.command([path.name for path in result.paths], result.settings, own)}\n```"
+            f"```sh\n{link.command([path.name for path in result.paths], result.settings)}\n```"
         )
 
 

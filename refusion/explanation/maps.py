@@ -119,11 +119,12 @@ def error_figures(error: np.ndarray) -> ErrorFigures:
     return ErrorFigures(float(error.mean()), -10 * math.log10(squared) if squared else math.inf)
 
 
-def load_trained(name: str | Path) -> TrainedModel:
+def load_trained(name: str | Path, *, revision: str | None = None) -> TrainedModel:
     """Load a model with the two modules it was trained with.
 
     Args:
         name: as in `ReFusion.from_pretrained`.
+        revision: branch, tag or commit on the Hub.
 
     Returns:
         The three modules in evaluation mode, on the CPU.
@@ -135,7 +136,7 @@ def load_trained(name: str | Path) -> TrainedModel:
         raise ModelError(
             "A loaded ReFusion holds only the fusion module; give the name or folder of the model instead."
         )
-    folder = local_folder(locate(name))
+    folder = local_folder(locate(name), revision=revision)
     fusion = ReFusion.from_pretrained(folder)
     return TrainedModel(fusion, *load_training_modules(folder, fusion.config))
 

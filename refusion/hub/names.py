@@ -91,6 +91,23 @@ def locate(name: str | Path) -> str:
     return str(bundled.resolve())
 
 
+def check_revision(model_id: str, revision: str | None) -> None:
+    """Refuse a revision of a model that is not on the Hub.
+
+    Args:
+        model_id: what `locate` returned.
+        revision: branch, tag or commit of a repository, if given.
+
+    Raises:
+        ModelError: a revision is given for a local folder.
+    """
+    if revision is not None and Path(model_id).is_absolute():
+        raise ModelError(
+            f"The revision {revision} was asked for, but {Path(model_id).name} is a folder on this machine, which "
+            f"has none; give OWNER/{Path(model_id).name}, or name the owner in {ORGANISATION}."
+        )
+
+
 def local_folder(
     model_id: str,
     *,
@@ -122,12 +139,8 @@ def local_folder(
 
     from refusion.hub.client_errors import hub_sentences
 
+    check_revision(model_id, revision)
     if Path(model_id).is_absolute():
-        if revision is not None:
-            raise ModelError(
-                f"The revision {revision} was asked for, but {Path(model_id).name} is a folder on this machine, which "
-                f"has none; give OWNER/{Path(model_id).name}, or name the owner in {ORGANISATION}."
-            )
         return Path(model_id)
     if force_download and (local_files_only or constants.HF_HUB_OFFLINE):
         raise HubError(f"{model_id} cannot be downloaded again offline; leave force_download out.")

@@ -256,6 +256,32 @@ def test_errors_of_the_system_are_sentences(tmp_path):
     assert result.err == f"refusion: {long} cannot be used: File name too long."
 
 
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(model, tmp_path):
+    pair = [tmp_path / "ir/x.png", tmp_path / "vis/x.png"]
+    for seed, path in enumerate(pair):
+        path.parent.mkdir()
+        Image.fromarray(textured(seed)).save(path)
+    fuse, revision = ("fuse", *pair, "-o", tmp_path / "f.png"), ("--revision", "v1")
+    data = ("fuse-dataset", tmp_path, tmp_path / "out", "--model-revision", "v1")
+    for command, name in (
+        ((*fuse, *revision), "refusion-ir-vis"),
+        ((*fuse, "--task", "medical", *revision), "refusion-medical"),
+        ((*fuse, "--model", model, *revision), "model"),
+        (("explain", *pair, *revision), "refusion-ir-vis"),
+        (("export", "refusion-medical", "-o", tmp_path / "m.onnx", *revision), "refusion-medical"),
+        (("evaluate", "--data", tmp_path, "--model", model, *revision), "model"),
+        ((*data, "--model", model), "model"),
+    ):
+        result = refusion(*command)
+        assert result.code == 2
+        wanted = (
+            f"refusion: The revision v1 was asked for, but {name} is a folder on this machine, which has none; give"
+        )
+        assert result.err.startswith(wanted), result.err
+    two = refusion("evaluate", "--data", tmp_path, "--model", model, "--model", "refusion-ir-vis", *revision)
+    assert (two.code, two.err) == (2, "refusion: --revision belongs to one --model, but 2 are given; give one.")
+
+
 def test_a_url_is_no_path(tmp_path):
     result = refusion("fuse", "https://example.org/a.png", "b.png", "-o", tmp_path / "c.png")
     assert result.err == "refusion: a.png is given by a URL; download it, and give the file."

@@ -208,6 +208,35 @@ def test_revisions_are_branches_tags_and_commits(server, client, bundled):
     client.fails("ReFusion.from_pretrained('lab/moving', revision='v9')", "lab/moving has no revision v9")
 
 
+def test_commands_take_a_revision(server, client, bundled):
+    repository = server.add("lab/command", bundled)
+    repository.tags["v1"] = repository.branches["main"]
+    changed = {**without(bundled, "SHA256SUMS"), "model.safetensors": other_weights(bundled["model.safetensors"])}
+    repository.commit("main", changed, "second")
+    codes, old, new, fused = client.run(
+        "import numpy as np\n"
+        "from PIL import Image\n"
+        "for seed, folder in enumerate(('pairs/ir', 'pairs/vis')):\n"
+        "    os.makedirs(folder)\n"
+        "    noise = np.random.default_rng(seed).integers(0, 256, (24, 32), np.uint8)\n"
+        "    Image.fromarray(noise).save(f'{folder}/x.png')\n"
+        "pair, model = ('pairs/ir/x.png', 'pairs/vis/x.png'), ('--model', 'lab/command', '--revision', 'v1')\n"
+        "codes = [\n"
+        "    cli('fuse', *pair, '-o', 'one.png', *model),\n"
+        "    cli('fuse', 'pairs/ir', 'pairs/vis', '-o', 'folder', *model),\n"
+        "    cli('explain', *pair, *model),\n"
+        "    cli('evaluate', '--data', 'pairs', *model),\n"
+        "]\n"
+        "fused = [np.asarray(Image.open(path)).tolist() for path in ('one.png', 'folder/x.png')]\n"
+        f"names = {NAME!r}, 'lab/command'\n"
+        "old, new = (ReFusion.from_pretrained(name).fuse(*pair).to_array().tolist() for name in names)\n"
+        "result = codes, old, new, fused"
+    )
+    assert codes == [0] * 4
+    assert fused == [old, old]
+    assert new != old
+
+
 def test_tags_do_not_move(server, client, bundled):
     server.add("lab/tagged", without(bundled, "README.md")).tags["v1"] = "0" * 40
     before = dict(server.repositories["lab/tagged"].branches)
