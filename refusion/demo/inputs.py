@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
+from refusion.images.failures import READ_FORMATS
 from refusion.pairs.matching import SUFFIXES
 
 _HEIC = {".heic", ".heif", ".hif"}
@@ -14,11 +15,6 @@ _HEIC = {".heic", ".heif", ".hif"}
 
 _NO_IMAGES = {".dcm", ".dicom", ".ima"}
 """Suffixes that browsers do not treat as images, so only programs can send them."""
-
-_NAMES = {
-    ".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WebP", ".avif": "AVIF", ".heic": "HEIC",
-}  # fmt: skip
-"""Names of formats by suffix; other spellings of a suffix are not listed again."""
 
 REFUSED_ADDRESS = "Give an image as a file, not as an address: this demo downloads nothing."
 
@@ -34,8 +30,7 @@ def suffixes() -> list[str]:
 
 def formats() -> str:
     """Names of the formats that can be read here: ``PNG, JPEG, TIFF, ... and WebP``."""
-    names = [_NAMES[suffix] for suffix in suffixes() if suffix in _NAMES]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(READ_FORMATS[:-1])} and {READ_FORMATS[-1]}"
 
 
 def picture_input(**options: Any) -> gr.Image:

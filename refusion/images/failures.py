@@ -5,15 +5,23 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from refusion.images.picture import MIN_SIDE, PictureError, by
 from refusion.system.advice import Advised
 
-READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP"
-"""The accepted formats, for messages about other files."""
+READ_FORMATS = (
+    *("PNG", "JPEG", "TIFF", "BMP", "WebP"),
+    *(("AVIF",) if features.check("avif") else ()),
+    *(("HEIC",) if find_spec("pillow_heif") else ()),
+)
+"""Names of the formats of photographs that can be read here."""
+
+READ_NAMES = f"{', '.join(READ_FORMATS[:-1])} or {READ_FORMATS[-1]}"
+"""The same, for messages about other files."""
 
 DECODING_ERRORS = (
     ArithmeticError,

@@ -21,6 +21,7 @@ from refusion.images import (
     save_image,
     to_image,
 )
+from refusion.images.failures import READ_FORMATS, READ_NAMES
 from refusion.system.advice import without_options
 
 LEVEL = 1 / 255
@@ -732,8 +733,20 @@ def test_files_of_another_kind(tmp_path):
     for name in ("notes.png", "really_a_gif.png", "really_eps.jpg"):
         with pytest.raises(PictureError) as caught:
             read_picture(tmp_path / name)
-        sentence(caught, name, "PNG, JPEG, TIFF, BMP or WebP")
+        sentence(caught, name, READ_NAMES)
         assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", READ_FORMATS)
+def test_every_format_that_messages_name_is_read(tmp_path, kind):
+    path = tmp_path / "image"
+    if kind == "HEIC":
+        import pillow_heif
+
+        pillow_heif.from_pillow(Image.fromarray(COLOUR)).save(path)
+    else:
+        Image.fromarray(COLOUR).save(path, kind)
+    assert read_picture(path).size == COLOUR.shape[1::-1]
 
 
 def test_the_suffix_does_not_matter(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from refusion.images import PictureError, read_picture
+from refusion.images.failures import READ_NAMES
 
 
 def saved(kind, **options):
@@ -101,7 +102,7 @@ def test_it_is_called_by_its_name(tmp_path, kind):
     for source in (tmp_path / "scene.png", io.BytesIO(content)):
         with pytest.raises(PictureError, match=words) as caught:
             read_picture(source)
-        assert str(caught.value).endswith("PNG, JPEG, TIFF, BMP or WebP can be read.")
+        assert str(caught.value).endswith(f"; {READ_NAMES} can be read.")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])

@@ -5,7 +5,7 @@ import { Refusal } from "./refusal";
 import { readTiff } from "./tiff";
 
 const MAX_BYTES = 300_000_000;
-const READ_NAMES = "PNG, JPEG, TIFF, BMP or WebP";
+const READ_NAMES = "PNG, JPEG, TIFF, BMP, WebP or AVIF";
 
 type Reader = (file: File, check: (width: number, height: number) => void) => Promise<Picture>;
 
@@ -38,6 +38,9 @@ function readerOf(start: Uint8Array, name: string): Reader {
   }
   const known = text.startsWith("\xff\xd8\xff") || text.startsWith("BM") || text.slice(8, 12) === "WEBP";
   if (known || text.slice(4, 12) === "ftypavif") return readBitmap;
+  if (/^ftyp(he|mif1|msf1)/.test(text.slice(4, 12))) {
+    throw new Refusal(`${name} is a HEIC image, which this page does not read; save it as one of ${READ_NAMES}.`);
+  }
   throw new Refusal(
     `${name} is not an image that can be read, or its header is damaged; give ${READ_NAMES}.`,
   );
