@@ -13,8 +13,8 @@ from refusion.demo.examples import Example, all_examples
 from refusion.demo.service import Settings
 from refusion.tasks import TASKS, Task
 
-_SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "model": "model", "revision": "revision"}
-"""Keys of the query string, and the settings that they stand for."""
+SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "model": "model", "revision": "revision"}
+"""Keys of the query string, and the settings that they stand for, in the order of `Settings.checked`."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Link:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def changed_settings(settings: Settings, own_model: str) -> dict[str, str]:
-    """The settings that differ from the defaults of the task, by the names that the endpoints use."""
+def changed_settings(settings: Settings, own_model: str, count: int = 2) -> dict[str, str]:
+    """The settings that differ from the defaults for `count` images of the task, by their names in the endpoints."""
     task = settings.task
     given = {
-        "output_range": (settings.output_range, task.output_range),
+        "output_range": (settings.output_range, task.range_of(count)),
         "anchor": (settings.anchor, task.anchor),
         "chroma": (settings.chroma, task.chroma),
         "model": (settings.model.name, own_model),
@@ -45,11 +45,11 @@ def changed_settings(settings: Settings, own_model: str) -> dict[str, str]:
     return {name: value for name, (value, own) in given.items() if value is not None and value != own}
 
 
-def query(tab: str, example: Example | None, settings: Settings, own_model: str) -> str:
-    """The query string of the address, with the question mark."""
-    changed = changed_settings(settings, own_model)
+def query(tab: str, example: Example | None, settings: Settings, own_model: str, count: int = 2) -> str:
+    """The query string of the address for the result of `count` images, with the question mark."""
+    changed = changed_settings(settings, own_model, count)
     parts = {"task": tab} | ({"example": example.name} if example else {})
-    return "?" + urlencode(parts | {key: changed[name] for key, name in _SETTINGS.items() if name in changed})
+    return "?" + urlencode(parts | {key: changed[name] for key, name in SETTINGS.items() if name in changed})
 
 
 def read_query(parameters: Mapping[str, str]) -> Link:
@@ -60,7 +60,7 @@ def read_query(parameters: Mapping[str, str]) -> Link:
         tab = example.task if len(example.paths) == 2 else "stack"
     if tab not in (*TASKS, "stack", "batch", "about"):
         tab = next(iter(TASKS))
-    settings = {name: parameters[key][:200] for key, name in _SETTINGS.items() if parameters.get(key)}
+    settings = {name: parameters[key][:200] for key, name in SETTINGS.items() if parameters.get(key)}
     return Link(tab, example, settings)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import texts
+from refusion.demo.address import ARRIVED, keep_address
 from refusion.demo.batch_tab import batch_tab
 from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
 from refusion.demo.events import PRIVATE, READING, session
 from refusion.demo.link import read_query
 from refusion.demo.options import DemoOptions
-from refusion.demo.result_panel import to_tab
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.showcase import Showcase
@@ -48,12 +48,12 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
                     if inputs is not None:
                         fuse_endpoint(task, inputs, fusing, files)
             with gr.Tab("Stack", id="stack") as tab:
-                stack_tab(fusing, files, showcase, tab)
+                stack_tab(fusing, files, showcase, demo, tab)
             with gr.Tab("Batch", id="batch") as tab:
-                tab.select(None, None, None, js=to_tab("batch"), **PRIVATE)
+                keep_address("batch", tab)
                 batch_tab(fusing, files, showcase)
             with gr.Tab("About", id="about") as tab:
-                tab.select(None, None, None, js=to_tab("about"), **PRIVATE)
+                keep_address("about", tab)
                 gr.Markdown(texts.METHOD, elem_classes="about")
                 gr.HTML(texts.METHOD_FIGURE)
                 gr.Markdown(texts.about(), elem_classes="about")
@@ -63,7 +63,7 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
             wanted = dict(request.query_params)
             return gr.Tabs(selected=read_query(wanted).tab) if wanted else gr.skip()
 
-        demo.load(arrive, None, tabs, **READING)
+        demo.load(arrive, None, tabs, **READING).then(None, None, None, js=ARRIVED, **PRIVATE)
 
         def leave(request: gr.Request) -> None:
             fusing.jobs.cancel(session(request))

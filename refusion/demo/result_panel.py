@@ -12,22 +12,6 @@ from refusion.demo import notes
 from refusion.demo.events import PRIVATE
 from refusion.demo.viewer import empty_viewer
 
-TO_RESULT = """
-(address) => {
-  if (address && window.location.search !== address) window.history.replaceState(null, '', address);
-}
-"""
-"""Puts the address of the result into the browser's address bar."""
-
-
-def to_tab(name: str) -> str:
-    """JavaScript that puts the address of a tab without a result of its own into the browser's address bar."""
-    return f"() => {{ window.history.replaceState(null, '', '?task={name}'); }}"
-
-
-WITH_ADDRESS = "(result, tab, address) => [result, tab, window.location.search]"
-"""Passes the query string of the page to a handler in place of the last value."""
-
 
 @dataclass(frozen=True)
 class Shown:

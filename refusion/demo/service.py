@@ -50,11 +50,10 @@ class Settings:
     anchor: Anchor | None
     chroma: ChromaRule | None
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for settings that fuse a pair the same way."""
+    def key(self, count: int = 2) -> tuple[Any, ...]:
+        """Equal for settings that fuse this number of images the same way."""
         task = self.task
-        own = (self.output_range or task.output_range, self.anchor or task.anchor, self.chroma or task.chroma)
+        own = (self.output_range or task.range_of(count), self.anchor or task.anchor, self.chroma or task.chroma)
         return (task.name, self.model, *own)
 
     @classmethod

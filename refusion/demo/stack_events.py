@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -36,7 +37,7 @@ class StackResult:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key)
+        return (self.paths, self.settings.key(len(self.paths)))
 
 
 class StackEvents:
@@ -63,7 +64,7 @@ class StackEvents:
             chosen = self._settings(task, settings)
         except (SourceError, ValueError) as error:
             return [notes.bad(str(error)), shown, status]
-        if result is not None and result.key == (frames, chosen.key):
+        if result is not None and result.key == (frames, chosen.key(len(frames))):
             return [_about(frames, facts), shown, _status(result)]
         expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(frames) - 1))
         status = notes.stale(STALE) if result is not None else gr.skip()
@@ -106,7 +107,7 @@ class StackEvents:
         result = StackResult(paths, saved, settings, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         details = self._details(result, fused.size, example)
-        shown = Shown(_status(result), viewer, saved, details, result, _address(example))
+        shown = Shown(_status(result), viewer, saved, details, result, self._address(result, example))
         return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
     def cancel(
@@ -128,11 +129,24 @@ class StackEvents:
 
     def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
         """Show the selected example with its result."""
-        return self._example(self._examples.get(str(told(event, "name"))), open_tab)
+        return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)
 
-    def opened(self, result: StackResult | None, open_tab: str) -> list[Any]:
-        """Show the first example when the tab is opened, unless there is a result."""
-        return self._example(next(iter(self._examples.values()), None) if result is None else None, open_tab)
+    def opened(self, result: StackResult | None, open_tab: str, address: str) -> list[Any]:
+        """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
+
+        `address` is the query string that the page was opened with.
+        """
+        asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
+        first = None if asked.tab == "stack" or result is not None else next(iter(self._examples.values()), None)
+        return self._example(first, {}, open_tab)
+
+    def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
+        """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
+        asked = link.read_query(dict(request.query_params))
+        if asked.tab != "stack":
+            return self._example(None, {}, open_tab)
+        example = self._examples.get(asked.example.name) if asked.example else None
+        return self._example(example or next(iter(self._examples.values()), None), asked.settings, open_tab)
 
     def scores(self, result: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""
@@ -148,14 +162,15 @@ class StackEvents:
         except (SourceError, ValueError, FileNotFoundError) as error:
             return notes.bad(expired(error))
 
-    def _example(self, example: Example | None, open_tab: str) -> list[Any]:
+    def _example(self, example: Example | None, changed: dict[str, str], open_tab: str) -> list[Any]:
+        """Inputs, note, credit, panel and the key to fuse for an example; no change if it is None."""
         if example is None:
-            return [gr.skip()] * (9 + len(self._panel.outputs))
+            return [gr.skip()] * (10 + len(self._panel.outputs))
         try:
             finished = self._showcase.finished(example)
             settings = self._settings(example.task, [None] * 5)
         except (ModelError, ValueError) as error:
-            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep()]
+            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
         result = StackResult(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
@@ -163,35 +178,39 @@ class StackEvents:
             finished.fused,
             self._details(result, finished.size, example),
             result,
-            _address(example),
+            self._address(result, example) if not changed else "",
         )
         return [
             example.task,
             list(map(str, finished.paths)),
-            *[""] * 5,
+            *[changed.get(name, "") for name in link.SETTINGS.values()],
             gr.skip(),
             credit_html(example),
             *self._panel.show(shown, open_tab),
+            f"link {result.token}" if changed else gr.skip(),
         ]
 
     def _settings(self, task: Any, settings: list[Any]) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
+    def _address(self, result: StackResult, example: Example | None) -> str:
+        """Address of the result of an example; that of a stack of the visitor's only names the tab."""
+        if example is None:
+            return "?task=stack"
+        own = self._fusing.models.own(result.settings.task)
+        return link.query("stack", example, result.settings, own, len(result.paths))
+
     def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
         own = self._fusing.models.own(result.settings.task)
-        changed = link.changed_settings(result.settings, own)
+        changed = link.changed_settings(result.settings, own, len(result.paths))
         settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
-        there = f" [Link to this example]({_address(example)})" if example else ""
+        there = f" [Link to this result]({self._address(result, example)})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
             f"settings: {settings}.{there}\n\n"
             "The same on the command line:\n\n"
             f"```sh\n{link.command([path.name for path in result.paths], result.settings)}\n```"
         )
-
-
-def _address(example: Example | None) -> str:
-    return "?task=stack" + (f"&example={example.name}" if example else "")
 
 
 def _checked(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -4,10 +4,11 @@ from typing import Any
 
 import gradio as gr
 
+from refusion.demo.address import OPENED_WITH, keep_address
 from refusion.demo.events import PRIVATE, READING, changes, computing, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_stacks, poster, strip_html
 from refusion.demo.inputs import formats, pictures_input
-from refusion.demo.result_panel import TO_RESULT, result_panel
+from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
@@ -18,7 +19,7 @@ from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS
 
 
-def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Tab) -> None:
+def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.Blocks, tab: gr.Tab) -> None:
     """Fill the tab for stacks."""
     ready = [TASKS[name] for name in STACK_TASKS if fusing.models.ready(TASKS[name])]
     gr.Markdown(
@@ -47,6 +48,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-stack"):
             shown = result_panel("stack", {"scores": "Scores"}, poster(examples))
+    wanted = gr.State("")
     events = StackEvents(fusing, files, showcase, shown)
 
     inputs = [task, stack, *panel.inputs]
@@ -59,22 +61,28 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, tab: gr.Ta
         **READING,
     )
     thumbnails.move(events.move, stack, stack, **READING)
-    fusing_event: dict[str, Any] = computing(fusing.options) | {"show_progress_on": shown.status}
-    asked: Any = fuse.click(
-        events.fuse, [*inputs, shown.open_tab], [note, *shown.outputs], js=to_result("stack"), **fusing_event
-    )
+    fusing_event: dict[str, Any] = {
+        "fn": events.fuse,
+        "inputs": [*inputs, shown.open_tab],
+        "outputs": [note, *shown.outputs],
+        "js": to_result("stack"),
+        "show_progress_on": shown.status,
+        **computing(fusing.options),
+    }
+    asked: Any = fuse.click(**fusing_event)
+    by_itself: Any = wanted.change(**fusing_event)
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
-    outputs = [*inputs, note, credit, *shown.outputs]
+    outputs = [*inputs, note, credit, *shown.outputs, wanted]
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
-    tab.select(events.opened, [shown.result, shown.open_tab], outputs, **reading)
-    tab.select(None, shown.address, None, js=TO_RESULT, **PRIVATE)
-    shown.address.change(None, shown.address, None, js=TO_RESULT, **PRIVATE)
+    tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
+    demo.load(events.arrived, [shown.open_tab], outputs, **reading)
+    keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(
         events.cancel,
         [*inputs, shown.result],
         shown.status,
-        cancels=[asked, chosen, *below],
+        cancels=[asked, by_itself, chosen, *below],
         preprocess=False,
         queue=False,
         show_progress="hidden",

@@ -20,7 +20,7 @@ from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import preview_html
 from refusion.demo.uploads import SourceError, check_together, describe, stored_path
 from refusion.hub.errors import ModelError
-from refusion.tasks import TASKS, Task
+from refusion.tasks import Task
 
 QUICK = 2.0
 """Expected seconds up to which a pair is fused again automatically when something changes."""
@@ -52,7 +52,7 @@ class Result:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key)
+        return (self.paths, self.settings.key())
 
 
 class TaskEvents:
@@ -100,7 +100,7 @@ class TaskEvents:
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
         except (SourceError, ValueError) as error:
             return ["".join([*said, notes.bad(str(error))]), self._stale(result, BEFORE), gr.skip()]
-        key = ((path_a, path_b), settings.key)
+        key = ((path_a, path_b), settings.key())
         if result is not None and result.key == key:
             return ["".join(said), _status(result), gr.skip()]
         expected = self._fusing.jobs.estimate_with_line(facts_a.megapixels)
@@ -181,7 +181,7 @@ class TaskEvents:
         settings = (output_range, anchor, chroma, model, revision)
         try:
             paths = stored_path(a, self._task.labels[0], 0), stored_path(b, self._task.labels[1], 1)
-            key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key)
+            key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key())
         except (SourceError, ValueError):
             return [gr.skip(), *self._panel.keep()]  # `check` has written the note.
         if result is not None and result.key == key:
@@ -210,29 +210,30 @@ class TaskEvents:
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Show the selected example with its result."""
         example = self._examples.get(str(told(event, "name")))
-        return self._example(example, {}, open_tab, request, address=True)
+        return self._example(example, {}, open_tab, request)
 
     def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
-        """Show the first example when the tab is opened, unless there is a result or `arrived` handles it."""
+        """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
+
+        `address` is the query string that the page was opened with.
+        """
         asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
         first = (
             None if asked.tab == self._task.name or result is not None else next(iter(self._examples.values()), None)
         )
-        # The first tab is opened before a link to another one is followed, and must not replace it.
-        elsewhere = bool(address) and self._task.name == next(iter(TASKS))
-        return self._example(first, {}, open_tab, request, address=not elsewhere)
+        return self._example(first, {}, open_tab, request)
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
         """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
         asked = link.read_query(dict(request.query_params))
         if asked.tab != self._task.name:
-            return self._example(None, {}, open_tab, request, address=False)
+            return self._example(None, {}, open_tab, request)
         example = self._examples.get(asked.example.name) if asked.example else None
         example = example or next(iter(self._examples.values()), None)
-        return self._example(example, asked.settings, open_tab, request, address=True)
+        return self._example(example, asked.settings, open_tab, request)
 
     def _example(
-        self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request, *, address: bool
+        self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request
     ) -> list[Any]:
         """Sources, settings, note, credit, panel and the key to fuse for an example; no change if it is None."""
         if example is None:
@@ -253,7 +254,7 @@ class TaskEvents:
             finished.fused,
             self._details(result, finished.size, example, request),
             result,
-            link.query(task.name, example, settings, self._own) if address and not changed else "",
+            link.query(task.name, example, settings, self._own) if not changed else "",
         )
         return [
             *map(str, finished.paths),

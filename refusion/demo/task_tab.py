@@ -6,10 +6,11 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import texts
+from refusion.demo.address import OPENED_WITH, keep_address
 from refusion.demo.events import PRIVATE, READING, changes, computing, heading, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_pairs, poster, strip_html
 from refusion.demo.inputs import picture_input
-from refusion.demo.result_panel import TO_RESULT, WITH_ADDRESS, result_panel
+from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import SettingsPanel, settings_panel
@@ -89,12 +90,9 @@ def task_tab(
     example_outputs = [*images, *panel.inputs, note, credit, *shown.outputs, wanted]
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
-    tab.select(
-        events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=WITH_ADDRESS, **reading
-    )
-    tab.select(None, shown.address, None, js=TO_RESULT, **PRIVATE)
+    tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
+    keep_address(task.name, tab, shown.address)
     demo.load(events.arrived, [shown.open_tab], example_outputs, **reading)
-    shown.address.change(None, shown.address, None, js=TO_RESULT, **PRIVATE)
     below = shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(

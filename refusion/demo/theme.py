@@ -57,5 +57,5 @@ def asset(name: str) -> str:
 
 CSS = asset("page.css") + asset("viewer.css")
 
-HEAD = f"<script>{asset('names.js')}{asset('previews.js')}{asset('viewer.js')}</script>"
+HEAD = f"<script>{asset('address.js')}{asset('names.js')}{asset('previews.js')}{asset('viewer.js')}</script>"
 """Scripts of the page."""

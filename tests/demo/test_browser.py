@@ -545,9 +545,22 @@ def test_a_link_leads_to_a_result_and_the_program_makes_it(visit, server, tmp_pa
     for title, address in (("Stack", "stack&example=stack-room"), ("Batch", "batch"), ("About", "about")):
         page.get_by_role("tab", name=title, exact=True).click()
         page.wait_for_url(f"**/?task={address}")
-    again = visit(address="?task=stack")
-    again.get_by_role("tab", name="Stack", selected=True).wait_for()
-    wait_for_status(shown_in(again), "Result of 3 images, multi-exposure_under.png first.")
+    page.get_by_role("tab", name="Infrared + visible", exact=True).click()
+    page.wait_for_url("**/?task=ir-vis&example=ir-vis")
+
+
+def test_a_link_leads_to_a_stack_with_settings(visit):
+    # The default of a pair is not that of a stack.
+    page = visit(address="?task=stack&range=contrast")
+    page.get_by_role("tab", name="Stack", selected=True).wait_for()
+    panel = shown_in(page)
+    panel.get_by_text('"Raise the contrast (1.16 times)"').wait_for(timeout=LONG)
+    wait_for_status(panel, "Result of 3 images, multi-exposure_under.png first.")
+    page.wait_for_url("**/?task=stack&example=stack-room&range=contrast")
+    panel.get_by_role("button", name="Settings").click()
+    panel.get_by_role("combobox", name="Range of the grey levels").click()
+    page.get_by_role("option", name="Default of the task").click()
+    wait_for_status(panel, "This result is from before your last change.")
 
 
 def test_the_command_below_a_stack_makes_it(visit, tmp_path, monkeypatch):
