@@ -48,8 +48,9 @@ def check_upload_folder() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
+        cause = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise ValueError(
-            f"The folder for uploads, {folder}, cannot be used: {error.strerror}; set the environment variable "
+            f"The folder for uploads, {folder}, cannot be used: {cause}; set the environment variable "
             "GRADIO_TEMP_DIR to another folder."
         ) from error
 

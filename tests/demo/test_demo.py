@@ -507,7 +507,7 @@ def test_a_folder_for_uploads_that_cannot_be_used_is_named(tmp_path, monkeypatch
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     assert main([]) == 2
     said = capsys.readouterr().err
-    assert f"The folder for uploads, {tmp_path / 'gradio'}, cannot be used: File exists" in said
+    assert f"The folder for uploads, {tmp_path / 'gradio'}, cannot be used: it is a file" in said
     assert "port" not in said
 
 
