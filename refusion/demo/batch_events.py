@@ -9,7 +9,7 @@ import gradio as gr
 
 from refusion.demo import link, notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.events import CANCELLED, session, tell_progress, told
+from refusion.demo.events import session, tell_progress, told
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
@@ -19,6 +19,8 @@ from refusion.demo.thumbnails import moved, thumbnails_html
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.tasks import get_task
+
+_CANCELLED = "Cancelled before all pairs were fused."
 
 
 class BatchEvents:
@@ -88,13 +90,15 @@ class BatchEvents:
             count = len(batch.pairs)
 
             def tell(index: int) -> Any:
-                return tell_progress(_part(progress, index, count), f"Pair {index + 1} of {count}")
+                return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
             yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", False]
-            for state in fuse_batch(batch, session(request), settings, self._fusing, self._files, tell):
-                yield [self._said(state), gr.skip(), _table(state), _gallery(state), *[gr.skip()] * 3]
+            states = fuse_batch(batch, session(request), settings, self._fusing, self._files, tell)
+            for number, state in enumerate(states, 1):
+                said = notes.good(f"{number} of {count} pairs done.")
+                yield [self._said(state), said, _table(state), _gallery(state), *[gr.skip()] * 3]
         except CancelledError:
-            yield [gr.skip(), notes.stale(CANCELLED), *[gr.skip()] * 5]
+            yield [gr.skip(), notes.stale(_CANCELLED), *[gr.skip()] * 5]
             return
         except (SourceError, ModelError, ValueError) as error:
             yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 5]
@@ -122,7 +126,7 @@ class BatchEvents:
     def cancel(self, request: gr.Request) -> str:
         """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
-        return notes.stale(CANCELLED)
+        return notes.stale(_CANCELLED)
 
     def _said(self, batch: Batch) -> str:
         """The number of pairs, and the first that cannot be fused, as HTML."""
@@ -140,13 +144,6 @@ def _stored(uploads: Any, label: str) -> list[Path]:
     if len(uploads) > 2 * MAX_PAIRS:
         raise SourceError(f"There are {len(uploads)} {label} images, but a batch has at most {MAX_PAIRS} pairs.")
     return [stored_path(upload, label) for upload in uploads]
-
-
-def _part(progress: gr.Progress, index: int, count: int) -> Any:
-    def part(fraction: float, desc: str) -> None:
-        progress((index + fraction) / count, desc=desc)
-
-    return part
 
 
 def _table(batch: Batch) -> str:

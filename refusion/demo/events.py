@@ -80,14 +80,23 @@ def told(event: gr.EventData, what: str) -> Any:
     return event._data.get(what) if isinstance(event._data, dict) else None
 
 
-def tell_progress(progress: Callable[..., Any], what: str) -> Callable[[Tick], None]:
-    """Return a callback that shows a job in a progress bar: its place in the queue and the seconds left."""
+def tell_progress(progress: Callable[..., Any], what: str, *, index: int = 0, count: int = 1) -> Callable[[Tick], None]:
+    """Return a callback that shows a job in a progress bar: its place in the queue and the seconds left.
+
+    Args:
+        progress: the progress bar.
+        what: what the job does.
+        index: index of the job, if it is one of several that run one after the other and take as long.
+        count: how many there are.
+    """
 
     def tell(tick: Tick) -> None:
-        rest = f"{notes.seconds(tick.left)} left" if tick.left > 1 else "almost done"
+        whole = tick.elapsed + tick.left
+        left = tick.left + (count - index - 1) * whole
+        rest = f"{notes.seconds(left)} left" if left > 1 else "almost done"
         before = f"{tick.place} before you" if tick.place else what
-        said = before if tick.place and tick.left <= 1 else f"{before}, {rest}"
-        progress(min(0.97, tick.elapsed / max(tick.elapsed + tick.left, 0.1)), desc=said)
+        said = before if tick.place and left <= 1 else f"{before}, {rest}"
+        progress((index + min(0.97, tick.elapsed / max(whole, 0.1))) / count, desc=said)
 
     return tell
 

@@ -99,5 +99,6 @@ element.addEventListener('click', (event) => {
 
 
 def credit_html(example: Example) -> str:
-    """Origin and licence of an example, as HTML."""
-    return f'<p class="credit">{escape(example.origin)}. {escape(example.licence)}.</p>'
+    """Title, origin and licence of an example, as HTML; it stays there when the images are replaced by others."""
+    said = f"{example.title}. {example.origin}. {example.licence}."
+    return f'<p class="credit">{escape(said)}</p>'

@@ -29,7 +29,7 @@ ANCHORS = {
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
     "none": "No anchor",
-    "detail": "Follow both sources locally, keep bright detail",
+    "detail": "Follow both, keep bright detail",
 }
 
 _LEADS = {

@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from refusion.demo.queue import CancelledError, JobQueue
+from refusion.demo.events import tell_progress
+from refusion.demo.queue import CancelledError, JobQueue, Tick
 
 
 def endless(started: threading.Event) -> None:
@@ -115,3 +116,14 @@ def test_an_error_of_a_job_reaches_the_visitor():
 
     with pytest.raises(ValueError, match="no"):
         JobQueue("cpu").run("me", fail)
+
+
+def test_the_time_left_of_a_batch_is_that_of_all_its_pairs():
+    shown = []
+    tell = tell_progress(lambda share, desc: shown.append((share, desc)), "Pair 2 of 4", index=1, count=4)
+    tell(Tick(place=0, elapsed=1.0, left=3.0))
+    tell(Tick(place=2, elapsed=0.0, left=8.0))
+    assert shown == [
+        (pytest.approx(0.3125), "Pair 2 of 4, about 11 seconds left"),
+        (0.25, "2 before you, about 24 seconds left"),
+    ]
