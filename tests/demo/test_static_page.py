@@ -227,22 +227,31 @@ def test_sixteen_bits_go_in_and_come_out(page, suffix, tmp_path):
         assert image.mode == "I;16"
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+UPRIGHT = {
+    ".png": {},
+    ".jpg": {"quality": 100, "subsampling": 0},
+    ".tif": {},
+    ".webp": {"lossless": True},
+    ".avif": {"quality": 100, "subsampling": "4:4:4"},
+}
+"""Options that keep the pixels, by suffix."""
+
+
+@pytest.mark.parametrize("suffix", UPRIGHT)
 def test_a_photograph_on_its_side_is_turned_upright(page, suffix, tmp_path):
     paths = [tmp_path / f"{name}{suffix}" for name in ("ir", "vis")]
-    exif = Image.Exif()
-    exif[0x0112] = 6
     for seed, path in enumerate(paths):
-        options = {"quality": 100, "subsampling": 0} if suffix == ".jpg" else {"tiffinfo": exif}
+        exif = Image.Exif()
+        exif[0x0112] = 6
         image = Image.fromarray(np.stack([textured(3 * seed + i, 60, 80) for i in range(3)], axis=-1))
-        image.save(path, exif=exif, **options)
+        image.save(path, exif=exif, **UPRIGHT[suffix])
     panel = panel_of(page, "Infrared + visible")
     give(panel, *paths)
     assert panel.get_by_text("60 x 80 pixels, colour.").count() == 2
     panel.get_by_role("button", name="Fuse", exact=True).click()
     got = fused(page, panel, tmp_path / "fused.png")
-    # Decoders of JPEG differ by a level.
-    assert_same(got, fuse_here(tmp_path, *paths), level=3 if suffix == ".jpg" else 1)
+    # Decoders of JPEG and AVIF differ by a level.
+    assert_same(got, fuse_here(tmp_path, *paths), level=3 if suffix in (".jpg", ".avif") else 1)
 
 
 def test_alpha_of_both_stays(page, tmp_path):
@@ -271,13 +280,23 @@ def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
     frames = [Image.fromarray(textured(seed)) for seed in range(2)]
     frames[0].save(tmp_path / "frames.webp", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "frames.gif")
     Image.fromarray(textured(1).astype(np.float32)).save(tmp_path / "floats.tif")
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    (tmp_path / "video.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(100))
+    (tmp_path / "noise.png").write_bytes(bytes(range(200)))
     panel = panel_of(page, "Infrared + visible")
     panel.get_by_role("button", name="Fuse", exact=True).click()
     panel.get_by_role("alert").get_by_text("The infrared image is missing").wait_for()
     for name, sentence in {
         "empty.png": "empty.png is an empty file",
-        "text.png": "text.png is not an image that can be read",
+        "text.png": "text.png is a text file, but an image must be PNG, JPEG, TIFF, BMP, WebP or AVIF",
+        "noise.png": "noise.png is not an image that can be read",
+        "phone.heic": "phone.heic is a HEIC image, which this browser cannot read",
+        "slice.dcm": "slice.dcm is a DICOM file, but",
+        "frames.gif": "frames.gif is a GIF, but",
+        "video.mp4": "choose it on the Live tab",
         "torn.png": "torn.png cannot be decoded",
         "tiny.png": "tiny.png is 64 x 7 pixels; an image is at least 8 x 8",
         "frames.webp": "frames.webp holds several frames",

@@ -1,8 +1,17 @@
 import type { Picture } from "./picture";
 import { fromLevels } from "./levels";
+import { isTurned, upright } from "./orientation";
 
-/** Read an image with the browser's decoder, with 8 bits: JPEG, BMP, WebP or AVIF. Colour profiles are not applied. */
-export async function readBitmap(file: File, check: (width: number, height: number) => void): Promise<Picture> {
+/**
+ * Read an image with the browser's decoder, with 8 bits: JPEG, BMP, WebP or AVIF. Colour profiles are not applied.
+ *
+ * @param orientation EXIF orientation, if the browser does not apply it
+ */
+export async function readBitmap(
+  file: File,
+  check: (width: number, height: number) => void,
+  orientation = 1,
+): Promise<Picture> {
   const bitmap = await createImageBitmap(file, {
     imageOrientation: "from-image",
     colorSpaceConversion: "none",
@@ -13,5 +22,9 @@ export async function readBitmap(file: File, check: (width: number, height: numb
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return fromLevels(file.name, width, height, 4, context.getImageData(0, 0, width, height).data, 255);
+  const { data } = context.getImageData(0, 0, width, height);
+  const levels = upright(data, width, height, 4, orientation);
+  return isTurned(orientation)
+    ? fromLevels(file.name, height, width, 4, levels, 255)
+    : fromLevels(file.name, width, height, 4, levels, 255);
 }

@@ -1,25 +1,40 @@
 import { decode, decodeApng, encode } from "fast-png";
 import { readBitmap } from "./bitmap";
 import { fromLevels } from "./levels";
+import { isTurned, orientationOf, upright } from "./orientation";
 import type { Picture } from "./picture";
 import { Refusal } from "./refusal";
 
 const PALETTE = 3;
+
+/** Bytes before the first chunk. */
+const SIGNATURE = 8;
 
 /** Read a PNG of 1 to 16 bits. */
 export async function readPng(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = new DataView(bytes.buffer, 16, 8);
   check(header.getUint32(0), header.getUint32(4));
-  if (hasFrames(bytes) && decodeApng(bytes).numberOfFrames > 1) {
+  const chunks = chunksOf(bytes);
+  if (chunks.has("acTL") && decodeApng(bytes).numberOfFrames > 1) {
     throw new Refusal(`${file.name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
-  // Palettes and fewer bits are unpacked by the browser, without loss.
-  if (bytes[24]! < 8 || bytes[25] === PALETTE) return readBitmap(file, check);
+  const exif = chunks.get("eXIf");
+  const orientation = exif ? orientationOf(bytes.subarray(exif[0] + 8, exif[1] - 4)) : 1;
+  // Palettes and fewer bits are unpacked by the browser, without loss. Only some browsers turn a PNG upright, so its
+  // EXIF data are cut out.
+  if (bytes[24]! < 8 || bytes[25] === PALETTE) {
+    const parts = exif ? [bytes.subarray(0, exif[0]), bytes.subarray(exif[1])] : [bytes];
+    return readBitmap(new File(parts, file.name), check, orientation);
+  }
   const { width, height, depth, channels, data, transparency } = decode(bytes, { checkCrc: true });
   const white = 2 ** depth - 1;
-  if (!transparency) return fromLevels(file.name, width, height, channels, data, white);
-  return fromLevels(file.name, width, height, channels + 1, withAlpha(data, channels, transparency, white), white);
+  const samples = transparency ? channels + 1 : channels;
+  const all = transparency ? withAlpha(data, channels, transparency, white) : data;
+  const levels = upright(all, width, height, samples, orientation);
+  return isTurned(orientation)
+    ? fromLevels(file.name, height, width, samples, levels, white)
+    : fromLevels(file.name, width, height, samples, levels, white);
 }
 
 /** Encode grey levels or colours of 8 or 16 bits as PNG. */
@@ -27,14 +42,16 @@ export function writePng(width: number, height: number, channels: number, data: 
   return encode({ width, height, channels, data, depth: data instanceof Uint16Array ? 16 : 8 });
 }
 
-/** Whether the file is animated: it has a chunk acTL before the pixels. */
-function hasFrames(bytes: Uint8Array): boolean {
+/** Where the chunks begin and end, by name; of several with one name, the last. */
+function chunksOf(bytes: Uint8Array): Map<string, [begin: number, end: number]> {
   const view = new DataView(bytes.buffer);
-  for (let at = 8; at + 8 <= bytes.length; at += 12 + view.getUint32(at)) {
-    const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    if (kind === "acTL" || kind === "IDAT") return kind === "acTL";
+  const chunks = new Map<string, [number, number]>();
+  for (let at = SIGNATURE; at + 8 <= bytes.length; ) {
+    const end = at + 12 + view.getUint32(at);
+    chunks.set(String.fromCharCode(...bytes.subarray(at + 4, at + 8)), [at, end]);
+    at = end;
   }
-  return false;
+  return chunks;
 }
 
 /** Add an alpha channel: pixels of the transparent colour become transparent. */

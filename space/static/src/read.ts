@@ -1,11 +1,12 @@
 import { readBitmap } from "./bitmap";
+import { hasBrand, READ_NAMES, refuseByKind, START } from "./kinds";
 import { MAX_PIXELS, MIN_SIDE, type Picture } from "./picture";
 import { readPng } from "./png";
 import { Refusal } from "./refusal";
 import { readTiff } from "./tiff";
+import { readWebp } from "./webp";
 
 const MAX_BYTES = 300_000_000;
-const READ_NAMES = "PNG, JPEG, TIFF, BMP, WebP or AVIF";
 
 type Reader = (file: File, check: (width: number, height: number) => void) => Promise<Picture>;
 
@@ -17,7 +18,7 @@ export async function read(file: File): Promise<Picture> {
       `${file.name} has ${Math.round(file.size / 1e6)} MB, but this page takes at most ${MAX_BYTES / 1e6} MB.`,
     );
   }
-  const reader = readerOf(new Uint8Array(await file.slice(0, 32).arrayBuffer()), file.name);
+  const reader = readerOf(new Uint8Array(await file.slice(0, START).arrayBuffer()), file.name);
   try {
     return await reader(file, (width, height) => checkSize(file.name, width, height));
   } catch (error) {
@@ -32,18 +33,29 @@ export async function read(file: File): Promise<Picture> {
 function readerOf(start: Uint8Array, name: string): Reader {
   const text = String.fromCharCode(...start);
   if (text.startsWith("\x89PNG")) return readPng;
-  if (text.startsWith("II*\0") || text.startsWith("MM\0*")) return readTiff;
-  if (text.startsWith("RIFF") && text.slice(8, 16) === "WEBPVP8X" && start[20]! & 2) {
+  const animated = text.startsWith("RIFF") && text.slice(8, 16) === "WEBPVP8X" && start[20]! & 2;
+  if (animated || hasBrand(text.slice(0, 12), "avis")) {
     throw new Refusal(`${name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
-  const known = text.startsWith("\xff\xd8\xff") || text.startsWith("BM") || text.slice(8, 12) === "WEBP";
-  if (known || text.slice(4, 12) === "ftypavif") return readBitmap;
-  if (/^ftyp(he|mif1|msf1)/.test(text.slice(4, 12))) {
-    throw new Refusal(`${name} is a HEIC image, which this page does not read; save it as one of ${READ_NAMES}.`);
+  if (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") return readWebp;
+  if (text.startsWith("\xff\xd8\xff") || text.startsWith("BM") || hasBrand(text, "avif")) return readBitmap;
+  if (hasBrand(text, "heic", "heix", "heim", "heis", "hevc", "mif1", "msf1")) return readHeic;
+  refuseByKind(text, name);
+  if (/^(II[*+]\0|MM\0[*+])/.test(text)) return readTiff;
+  throw new Refusal(`${name} is not an image that can be read, or its header is damaged; give ${READ_NAMES}.`);
+}
+
+/** Only some browsers, such as Safari, can decode HEIC. */
+async function readHeic(file: File, check: (width: number, height: number) => void): Promise<Picture> {
+  try {
+    return await readBitmap(file, check);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    throw new Refusal(
+      `${file.name} is a HEIC image, which this browser cannot read; open the page in Safari, use the command ` +
+        "`refusion fuse`, or save it as JPEG or PNG.",
+    );
   }
-  throw new Refusal(
-    `${name} is not an image that can be read, or its header is damaged; give ${READ_NAMES}.`,
-  );
 }
 
 function checkSize(name: string, width: number, height: number): void {

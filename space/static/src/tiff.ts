@@ -1,5 +1,6 @@
 import { fromArrayBuffer, type GeoTIFFImage } from "geotiff";
 import { fromLevels } from "./levels";
+import { isTurned, upright } from "./orientation";
 import type { Picture } from "./picture";
 import { Refusal } from "./refusal";
 
@@ -20,12 +21,14 @@ export async function readTiff(file: File, check: (width: number, height: number
     throw new Refusal(`${file.name} is a TIFF with a palette, CMYK or another kind of colour; save it as grey or RGB.`);
   }
   const orientation = Number((await image.fileDirectory.loadValue("Orientation")) ?? 1);
-  const { levels, samples } = await upright(image, orientation);
+  const { levels, samples } = await pixelsOf(image);
   const white = whiteOf(image, levels, file.name);
   if (photometric === WHITE_IS_ZERO) for (let i = 0; i < levels.length; i++) levels[i] = white - levels[i]!;
-  const turned = orientation >= 5;
-  const [width, height] = turned ? [image.getHeight(), image.getWidth()] : [image.getWidth(), image.getHeight()];
-  return fromLevels(file.name, width, height, samples, levels, white);
+  const [width, height] = [image.getWidth(), image.getHeight()];
+  const turned = upright(levels, width, height, samples, orientation);
+  return isTurned(orientation)
+    ? fromLevels(file.name, height, width, samples, turned, white)
+    : fromLevels(file.name, width, height, samples, turned, white);
 }
 
 type Levels = Uint8Array | Uint16Array | Float32Array;
@@ -37,28 +40,13 @@ function whiteOf(image: GeoTIFFImage, levels: Levels, name: string): number {
   throw new Refusal(`${name} has the value ${outside}, but floats must be in 0 to 1; scale them to that range.`);
 }
 
-/** The pixels, rotated according to the orientation; samples after alpha are left out. */
-async function upright(image: GeoTIFFImage, orientation: number): Promise<{ levels: Levels; samples: number }> {
+/** The stored pixels; samples after alpha are left out. */
+async function pixelsOf(image: GeoTIFFImage): Promise<{ levels: Levels; samples: number }> {
   const all = image.getSamplesPerPixel();
   const samples = all > 4 ? 3 : all;
-  const stored = await image.readRasters({ interleave: true, samples: [...Array(samples).keys()] });
-  if (!(stored instanceof Uint8Array || stored instanceof Uint16Array || stored instanceof Float32Array)) {
+  const levels = await image.readRasters({ interleave: true, samples: [...Array(samples).keys()] });
+  if (!(levels instanceof Uint8Array || levels instanceof Uint16Array || levels instanceof Float32Array)) {
     throw new Refusal("This TIFF has signed values or more than 16 bits; save it with 8 or 16 bits.");
   }
-  const levels: Levels = stored;
-  if (orientation <= 1 || orientation > 8) return { levels, samples };
-  const [width, height] = [image.getWidth(), image.getHeight()];
-  const swapped = orientation >= 5;
-  const [columns, rows] = swapped ? [height, width] : [width, height];
-  const mirrored = [2, 3, 6, 7].includes(orientation);
-  const flipped = [3, 4, 7, 8].includes(orientation);
-  const turned = levels.slice();
-  for (let y = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++) {
-      const [u, v] = [mirrored ? columns - 1 - x : x, flipped ? rows - 1 - y : y];
-      const from = samples * (swapped ? u * width + v : v * width + u);
-      for (let c = 0; c < samples; c++) turned[samples * (y * columns + x) + c] = levels[from + c]!;
-    }
-  }
-  return { levels: turned, samples };
+  return { levels, samples };
 }
