@@ -74,6 +74,8 @@ def url(folder):
 @pytest.fixture(scope="module")
 def chromium():
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    # A GPU in software, which the page uses only if it is asked to.
+    flags += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
@@ -352,6 +354,29 @@ def test_no_script_but_its_own_runs(context, url):
     )
     assert page.title() == "ReFusion in your browser"
     page.close()
+
+
+def test_webassembly_takes_over_from_a_gpu_that_fails(chromium, url, tmp_path):
+    context = chromium.new_context(service_workers="block")
+    context.set_default_timeout(60_000)
+    try:
+        page = context.new_page()
+        page.goto(f"{url}?device=webgpu")
+        if not page.evaluate("navigator.gpu?.requestAdapter().then(adapter => adapter !== null)"):
+            pytest.skip("this Chromium has no WebGPU adapter, not even in software")
+        page.get_by_text("Fuses on WebGPU.").wait_for()
+        context.route(re.compile("asyncify"), lambda route: route.abort())
+        panel = panel_of(page, "Multi-focus")
+        paths = [tmp_path / "near.png", tmp_path / "far.png"]
+        for seed, path in enumerate(paths):
+            Image.fromarray(textured(seed, 60, 80)).save(path)
+        give(panel, *paths)
+        panel.get_by_role("button", name="Fuse", exact=True).click()
+        got = fused(page, panel, tmp_path / "fused.png")
+        assert page.get_by_text(re.compile(r"Fuses on WebAssembly, one thread \(WebGPU failed: ")).is_visible()
+        assert_same(got, fuse_here(tmp_path, *paths, "--task", "multi-focus"))
+    finally:
+        context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

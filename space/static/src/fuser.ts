@@ -1,7 +1,8 @@
-import type { Answers, Reply, Task } from "./messages";
+import type { Answers, Device, Reply, Task } from "./messages";
 import { Refusal } from "./refusal";
 
 interface Waiting {
+  task: Task;
   resolve: (answer: never) => void;
   reject: (error: Error) => void;
   progress: (share: number) => void;
@@ -15,25 +16,36 @@ export class Fuser {
   private worker: Worker | undefined;
   private waiting = new Map<number, Waiting>();
   private next = 0;
+  private device: Device = { name: new URL(location.href).searchParams.get("device"), why: "" };
+
+  /**
+   * @param deviceChanged called when the GPU failed; requests are answered in WebAssembly from then on
+   */
+  constructor(private readonly deviceChanged: () => void) {}
 
   ask<T extends Task>(task: T, progress: (share: number) => void = () => {}): Promise<Answers[T["kind"]]> {
-    this.worker ??= this.start();
     const id = this.next++;
-    this.worker.postMessage({ ...task, id });
-    return new Promise((resolve, reject) => this.waiting.set(id, { resolve, reject, progress }));
+    this.send(id, task);
+    return new Promise((resolve, reject) => this.waiting.set(id, { task, resolve, reject, progress }));
   }
 
   /** Stop at once by ending the worker: a running graph cannot be stopped. */
   cancel(): void {
-    this.worker?.terminate();
-    this.worker = undefined;
+    this.end();
     this.refuse(new Cancelled());
+  }
+
+  private send(id: number, task: Task): void {
+    this.worker ??= this.start();
+    this.worker.postMessage({ ...task, id });
   }
 
   private start(): Worker {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    worker.postMessage({ device: new URL(location.href).searchParams.get("device") });
+    worker.postMessage({ device: this.device });
     worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+      if (worker !== this.worker) return;
+      if ("gpuFailed" in data) return this.withoutGpu(data.gpuFailed);
       const asked = this.waiting.get(data.id);
       if (!asked) return;
       if ("progress" in data) return asked.progress(data.progress);
@@ -42,10 +54,23 @@ export class Fuser {
       else asked.resolve(data.answer as never);
     };
     worker.onerror = () => {
-      this.worker = undefined;
+      this.end();
       this.refuse(new Refusal("The fusion could not be started in this browser; reload the page."));
     };
     return worker;
+  }
+
+  /** Start again with WebAssembly: a worker whose GPU failed may not answer any more. */
+  private withoutGpu(reason: string): void {
+    this.end();
+    this.device = { name: "wasm", why: `WebGPU failed: ${reason}` };
+    for (const [id, { task }] of this.waiting) this.send(id, task);
+    this.deviceChanged();
+  }
+
+  private end(): void {
+    this.worker?.terminate();
+    this.worker = undefined;
   }
 
   private refuse(error: Error): void {

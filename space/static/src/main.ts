@@ -12,9 +12,9 @@ let inUse = false;
 for (const kind of ["click", "keydown", "drop"]) addEventListener(kind, () => (inUse = true), { once: true });
 
 const page = await loadPage();
-const fuser = new Fuser();
+const fuser = new Fuser(() => void showDevice());
 const live = new LivePanel(page.tasks, fuser);
-const runsOn = element("span", {}, "…");
+const runsOn = element("span", { "aria-live": "polite" }, "…");
 const kept = element("span");
 
 main.replaceChildren(
@@ -27,14 +27,18 @@ main.replaceChildren(
     { name: "about", title: "About", panel: about(page) },
   ]),
 );
-try {
-  runsOn.textContent = await fuser.ask({ kind: "start" });
-} catch (error) {
-  runsOn.textContent = (error as Error).message;
-}
+await showDevice();
 try {
   await keepOffline(() => inUse);
   kept.textContent = "The page is saved and works without a network.";
 } catch (error) {
   console.warn(`The page is not saved for use without a network: ${(error as Error).message}`);
+}
+
+async function showDevice(): Promise<void> {
+  try {
+    runsOn.textContent = await fuser.ask({ kind: "start" });
+  } catch (error) {
+    runsOn.textContent = (error as Error).message;
+  }
 }

@@ -30,7 +30,13 @@ export type Request = Task & { id: number };
 export type Reply =
   | { id: number; progress: number }
   | { id: number; answer: Answers[Task["kind"]] }
-  | { id: number; refused: string };
+  | { id: number; refused: string }
+  | { gpuFailed: string };
 
-/** The device named in the address of the page: ?device=wasm or ?device=webgpu. */
-export type Device = string | null;
+/** What to run on. */
+export interface Device {
+  /** The device named in the address of the page, ?device=wasm or ?device=webgpu; null for the best. */
+  name: string | null;
+  /** Why it is "wasm"; empty if that was asked for. */
+  why: string;
+}

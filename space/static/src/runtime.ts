@@ -1,38 +1,40 @@
 import type * as Ort from "onnxruntime-web";
+import { gpuMissing, GpuFailure, on } from "./gpu";
+import type { Device } from "./messages";
 
 /** ONNX Runtime and its device. */
 export interface Runtime {
   ort: typeof Ort;
   device: "webgpu" | "wasm";
   threads: number;
+  /** Why WebGPU is not used; empty if it is, or if WebAssembly was asked for. */
+  why: string;
+  /** Called when the GPU is lost. */
+  lost: (failure: GpuFailure) => void;
 }
 
 const MAX_THREADS = 8;
 
 let loaded: Promise<Runtime> | undefined;
 
-/** Load ONNX Runtime once: with WebGPU if the browser has it, otherwise with WebAssembly. */
-export function runtime(wanted: string | null): Promise<Runtime> {
-  loaded ??= load(wanted);
+/** Load ONNX Runtime once: with WebGPU if the browser has access to a GPU, otherwise with WebAssembly. */
+export function runtime(wanted: Device, lost: Runtime["lost"]): Promise<Runtime> {
+  loaded ??= load(wanted, lost);
   return loaded;
 }
 
-async function load(wanted: string | null): Promise<Runtime> {
-  const device = wanted === "wasm" || (wanted !== "webgpu" && !(await hasGpu())) ? "wasm" : "webgpu";
+async function load({ name, why }: Device, lost: Runtime["lost"]): Promise<Runtime> {
+  const missing = name === "wasm" ? why : await gpuMissing(name === "webgpu");
+  const device = missing === null ? "webgpu" : "wasm";
   const folder = new URL("ort/", folderOfPage());
-  const ort: typeof Ort = await import(/* @vite-ignore */ new URL(`ort.${device}.min.mjs`, folder).href);
-  const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
+  const ort: typeof Ort = await on(device, () => import(/* @vite-ignore */ new URL(`ort.${device}.min.mjs`, folder).href));
+  // WebKitGTK has no shared memory even where it says that the page is isolated.
+  const threaded = self.crossOriginIsolated && "SharedArrayBuffer" in self;
+  const threads = threaded ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
   ort.env.wasm.wasmPaths = folder.href;
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
-  return { ort, device, threads };
-}
-
-/** Whether there is a GPU; a software renderer is slower than WebAssembly. */
-async function hasGpu(): Promise<boolean> {
-  if (!navigator.gpu) return false;
-  const adapter = await navigator.gpu.requestAdapter();
-  return adapter !== null && !adapter.info.isFallbackAdapter;
+  return { ort, device, threads, why: missing ?? "", lost };
 }
 
 const sessions = new Map<string, Promise<Ort.InferenceSession>>();
@@ -41,9 +43,21 @@ const sessions = new Map<string, Promise<Ort.InferenceSession>>();
 export function session(run: Runtime, path: string, device: "webgpu" | "wasm" = run.device): Promise<Ort.InferenceSession> {
   const known = sessions.get(path + device);
   if (known) return known;
-  const options = { executionProviders: [device], logSeverityLevel: 3 } as const;
-  const made = run.ort.InferenceSession.create(new URL(path, folderOfPage()).href, options);
+  const made = create(run, path, device);
   sessions.set(path + device, made);
+  return made;
+}
+
+let watched = false;
+
+async function create(run: Runtime, path: string, device: "webgpu" | "wasm"): Promise<Ort.InferenceSession> {
+  const options = { executionProviders: [device], logSeverityLevel: 3 } as const;
+  const made = await run.ort.InferenceSession.create(new URL(path, folderOfPage()).href, options);
+  if (device === "webgpu" && !watched) {
+    watched = true;
+    const gpu = await run.ort.env.webgpu.device;
+    void gpu.lost.then(({ message }) => run.lost(new GpuFailure(message || "the GPU was lost")));
+  }
   return made;
 }
 

@@ -1,14 +1,15 @@
 import { fromLevels } from "./levels";
 import type { Answers, Device, Frame, Reply, Request, Task } from "./messages";
+import { GpuFailure, on } from "./gpu";
 import { fuse } from "./network";
 import { read } from "./read";
 import { Refusal } from "./refusal";
 import { resultPng } from "./result";
-import { runtime } from "./runtime";
+import { type Runtime, runtime } from "./runtime";
 
 /** Reads and fuses, one request after the other, so that the page stays responsive. */
 
-let device: Device = null;
+let device: Device = { name: null, why: "" };
 let before: Promise<void> = Promise.resolve();
 
 self.onmessage = ({ data }: MessageEvent<Request | { device: Device }>) => {
@@ -21,24 +22,32 @@ async function handle(request: Request): Promise<void> {
     const value = await answer(request, (progress) => reply({ id: request.id, progress }));
     reply({ id: request.id, answer: value }, request.kind === "start" ? [] : [buffer(value)]);
   } catch (error) {
-    reply({ id: request.id, refused: sentence(error) });
+    if (error instanceof GpuFailure) gpuFailed(error);
+    else reply({ id: request.id, refused: sentence(error) });
   }
 }
 
 async function answer(task: Task, progress: (share: number) => void): Promise<Answers[Task["kind"]]> {
   if (task.kind === "read") return read(task.file);
-  const run = await runtime(device);
-  if (task.kind === "start") {
-    const threads = run.threads === 1 ? "one thread" : `${run.threads} threads`;
-    return run.device === "webgpu" ? "WebGPU" : `WebAssembly, ${threads}`;
-  }
+  const run = await runtime(device, gpuFailed);
+  if (task.kind === "start") return description(run);
   const folder = `models/${task.model}`;
   if (task.kind === "fuse") {
-    const rgb = await fuse(run, folder, task.a, task.b, task.choices, progress);
+    const rgb = await on(run.device, () => fuse(run, folder, task.a, task.b, task.choices, progress));
     return resultPng(rgb, task.a, task.b) as Uint8Array<ArrayBuffer>;
   }
   const [a, b] = [task.a, task.b].map(({ width, height, data }) => fromLevels("", width, height, 4, data, 255));
-  return frameOf(await fuse(run, folder, a!, b!, task.choices, progress), task.a);
+  return frameOf(await on(run.device, () => fuse(run, folder, a!, b!, task.choices, progress)), task.a);
+}
+
+function description({ device, threads, why }: Runtime): string {
+  if (device === "webgpu") return "WebGPU";
+  return `WebAssembly, ${threads === 1 ? "one thread" : `${threads} threads`}${why && ` (${why})`}`;
+}
+
+/** The page starts another worker without the GPU, and asks it again. */
+function gpuFailed({ message }: GpuFailure): void {
+  reply({ gpuFailed: message });
 }
 
 function frameOf(rgb: Float32Array, { width, height }: Frame): Frame {
