@@ -19,6 +19,6 @@ export function compare(name: string, sources: [string, Picture][], fused: HTMLI
   const over = element("div", { className: "over" }, fused, ...canvases, slider);
   slider.addEventListener("input", () => over.style.setProperty("--at", `${slider.value}%`));
   show(0);
-  const legend = element("legend", {}, "Left of the line");
+  const legend = element("legend", {}, "Drag the line. Left of it:");
   return element("div", { className: "compare" }, element("fieldset", {}, legend, ...radios), over);
 }

@@ -31,10 +31,10 @@ export class TaskPanel {
     this.cancel.addEventListener("click", () => fuser.cancel());
     const actions = element("div", { className: "actions" }, this.fuse, swap, this.cancel);
     const [a, b] = this.sources;
-    this.root.append(element("p", {}, task.text), element("div", { className: "sources" }, a.root, b.root));
-    this.root.append(this.note.root, this.bar, actions);
+    this.root.append(element("p", {}, task.text));
     if (task.example) this.root.append(this.example(task.example));
-    this.root.append(this.settings.root, this.result);
+    this.root.append(element("div", { className: "sources" }, a.root, b.root));
+    this.root.append(this.note.root, this.bar, actions, this.settings.root, this.result);
   }
 
   private example({ title, files }: NonNullable<TaskText["example"]>): HTMLElement {
@@ -44,7 +44,7 @@ export class TaskPanel {
       await Promise.all(this.sources.map((source, i) => source.give(fetched[i]!)));
       await this.run();
     });
-    return element("p", { className: "example" }, "Example: ", button);
+    return element("p", { className: "example" }, "No images at hand? Fuse an example: ", button);
   }
 
   private swap(): void {
@@ -103,6 +103,7 @@ export class TaskPanel {
     const labelled = this.task.labels.map((label, i) => [label, [a, b][i]!]) as [string, Picture][];
     this.result.replaceChildren(element("h2", {}, "Result"), compare(this.task.name, labelled, fused), download);
     this.result.hidden = false;
+    this.result.scrollIntoView({ block: "nearest" });
     if (old) URL.revokeObjectURL(old);
   }
 }
