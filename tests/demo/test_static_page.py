@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import refusion
+from support.firefox import FIREFOX, Firefox
 from support.hub_server import TOKEN, HubServer
 from support.scenes import EXAMPLES, ROOT, textured
 
@@ -442,6 +443,27 @@ def test_a_camera_that_shows_both_side_by_side_is_fused_live(context, page, url)
     panel_of(page, "About")
     panel_of(page, "Live").get_by_role("button", name="Stop").wait_for()
     assert panel.get_by_role("button", name="Stop").is_disabled()
+
+
+@pytest.mark.skipif(FIREFOX is None, reason="there is no Firefox here: apt-get install firefox-esr")
+def test_firefox_fuses_too(url, tmp_path):
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed, 60, 80)).save(path)
+    browser = Firefox(tmp_path)
+    try:
+        browser.open(url)
+        browser.wait("return document.body.innerText.includes('The page is saved and works without a network.')")
+        assert browser.run("return crossOriginIsolated")
+        for index, path in enumerate(paths, 1):
+            browser.give(f"#panel-ir-vis .source:nth-of-type({index}) input", path)
+            browser.wait("return document.body.innerText.includes(arguments[0] + ': 80 x 60')", path.name)
+        browser.run("document.querySelector('#panel-ir-vis .actions .primary').click()")
+        browser.wait("return document.querySelector('#panel-ir-vis a[download]') !== null")
+        browser.run("document.querySelector('#panel-ir-vis a[download]').click()")
+        assert_same(browser.downloaded("ir_fused.png"), fuse_here(tmp_path, *paths))
+    finally:
+        browser.close()
 
 
 def test_it_uploads_as_a_static_space(folder, tmp_path):
