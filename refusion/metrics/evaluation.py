@@ -110,9 +110,11 @@ class FusedFolder:
         """
         file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
         if file is None:
+            alike = (one.name for stem, one in self._by_stem.items() if stem.casefold() == nfc(name).casefold())
+            near = next((f" {one} differs in upper and lower case." for one in alike), "")
             raise PictureError(
                 f"There is no fused image {name} in {self.path.name}; its name must be that of the pair, "
-                f"as in {name}.png."
+                f"as in {name}.png.{near}"
             )
         return file
 

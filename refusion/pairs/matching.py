@@ -183,11 +183,7 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
 
 def match(first: Files, second: Files) -> Matched:
     """Pair the files of two groups by name."""
-    alone = [
-        LeftOut(mine.by_name[name], mine.where, f"has no partner in {other.where}")
-        for mine, other in ((first, second), (second, first))
-        for name in sorted(mine.by_name.keys() - other.by_name.keys())
-    ]
+    alone = [one for mine, other in ((first, second), (second, first)) for one in _alone(mine, other)]
     names = sorted(first.by_name.keys() & second.by_name.keys())
     pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
     # With two patterns in one folder, each leaves out the files that the other matches.
@@ -195,6 +191,14 @@ def match(first: Files, second: Files) -> Matched:
     left_out = {one.file: one for one in (*first.left_out, *second.left_out) if one.file not in taken}
     left_out |= {one.file: one for one in alone}
     return Matched(pairs, tuple(left_out.values()))
+
+
+def _alone(mine: Files, other: Files) -> Iterator[LeftOut]:
+    unmatched = {name.casefold(): file for name, file in other.by_name.items() if name not in mine.by_name}
+    for name in sorted(mine.by_name.keys() - other.by_name.keys()):
+        near = unmatched.get(name.casefold())
+        why = f"; {near.name} differs in upper and lower case: rename one of them" if near else ""
+        yield LeftOut(mine.by_name[name], mine.where, f"has no partner in {other.where}{why}")
 
 
 def is_read(file: Path) -> bool:

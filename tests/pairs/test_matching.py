@@ -70,6 +70,18 @@ def test_an_image_that_is_not_read_fails_by_its_name(both, suffix, kind):
     assert f"more{suffix}" in load_pairs(both, TASK, skip_bad=True).skipped[0]
 
 
+def test_names_that_differ_only_in_case_are_said(both, tmp_path):
+    image(both / "ir" / "sub" / "IMG_1.JPG")
+    image(both / "vis" / "sub" / "img_1.jpg")
+    assert jobs(both).unmatched == [
+        "IMG_1.JPG in ir has no partner in vis; img_1.jpg differs in upper and lower case: rename one of them",
+        "img_1.jpg in vis has no partner in ir; IMG_1.JPG differs in upper and lower case: rename one of them",
+    ]
+    image(tmp_path / "fused" / "SCENE.png")
+    with pytest.raises(PictureError, match=r"as in scene\.png\. SCENE\.png differs in upper and lower case\."):
+        FusedFolder(tmp_path / "fused").find("scene")
+
+
 def test_a_broken_link_is_named_with_where_it_leads(both):
     for folder in TASK.folders:
         (both / folder / "annexed.png").symlink_to("../.git/annex/objects/not-fetched.png")
