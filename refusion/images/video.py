@@ -196,14 +196,14 @@ class Video:
 
     def _decoded(self, frame: Any) -> np.ndarray:
         """R'G'B' in [0, 1] of Y'CbCr (ITU-T H.273); swscale's own is up to three levels too dark."""
-        # One range and one matrix on both sides, so that it only enlarges the chroma and shifts the levels.
-        span = _FULL if frame.format.name.startswith("yuvj") else _LIMITED
-        same = {"src_colorspace": 5, "dst_colorspace": 5, "src_color_range": span, "dst_color_range": span}
-        planes = frame.reformat(format="yuv444p16le", **same).planes
-        y, cb, cr = (
-            np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width].astype(np.float32)
-            for plane in planes
-        )
+        if frame.format.name == "yuvj444p":
+            # There is no chroma to enlarge, and swscale would shift the levels by one.
+            y, cb, cr = (256 * _samples(plane, "u1") for plane in frame.planes)
+        else:
+            # One range and one matrix on both sides, so that it only enlarges the chroma and shifts the bits.
+            span = _FULL if frame.format.name.startswith("yuvj") else _LIMITED
+            same = {"src_colorspace": 5, "dst_colorspace": 5, "src_color_range": span, "dst_color_range": span}
+            y, cb, cr = (_samples(plane, "<u2") for plane in frame.reformat(format="yuv444p16le", **same).planes)
         bits = max(component.bits for component in frame.format.components)
         level = 1 << (16 - bits)
         spans = (0, level * (2**bits - 1), level * (2**bits - 1)) if self.coding.full else (4096, 219 * 256, 224 * 256)
@@ -235,6 +235,10 @@ class Video:
 
 def _time(frame: Any) -> Fraction | None:
     return None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+
+
+def _samples(plane: Any, kind: str) -> np.ndarray:
+    return np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width].astype(np.float32)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -304,7 +308,7 @@ def encode(
 
 
 def _set_up(stream: Any, coding: Coding, tick: Fraction) -> None:
-    stream.options = {"crf": "16", "preset": "medium"}
+    stream.options = {"crf": "16", "preset": "medium", "chromaoffset": "-3"}
     stream.pix_fmt = "yuv420p10le" if coding.bits > 8 else "yuv420p"
     context = stream.codec_context
     context.time_base = tick

@@ -214,7 +214,7 @@ def test_samples_of_any_depth_and_layout(tmp_path, pix, bits, full):
         (written,) = video.pictures()
     for picture in (read_frame.picture, written.picture):
         middles = 255 * join_colour(picture.luminance, picture.chroma)[12:20, 6::16]
-        np.testing.assert_allclose(middles.mean(0), PATCHES, atol=2 if picture is read_frame.picture else 4)
+        np.testing.assert_allclose(middles.mean(0), PATCHES, atol=1.5 if picture is read_frame.picture else 4)
 
 
 def write_coded(
@@ -276,6 +276,7 @@ def brightness(image: np.ndarray) -> np.ndarray:
         {"matrix": 9, "primaries": 9, "transfer": 18, "pix": "yuv420p10le"},
         {"matrix": 9, "primaries": 9, "transfer": 16, "pix": "yuv420p10le"},
         {"matrix": 1, "full": True},
+        {"matrix": 9, "primaries": 9, "transfer": 14, "pix": "yuv444p", "full": True},
     ],
 )
 def test_colours_and_what_is_said_of_them_are_kept(tmp_path, coding):
@@ -284,7 +285,7 @@ def test_colours_and_what_is_said_of_them_are_kept(tmp_path, coding):
     fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL, output_range="network", anchor="bounds")
     before, said_before = shown(vis)
     after, said_after = shown(tmp_path / "f.mp4")
-    assert said_after == said_before
+    assert said_after == said_before | {"format": said_before["format"].replace("444", "420")}
     middles = slice(16, None, 32)
     assert np.abs(before[24, middles].astype(int) - after[24, middles]).max() <= 2
 
