@@ -3,7 +3,6 @@
 import atexit
 import gc
 import os
-import warnings
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ from refusion.cli.reproduce import reproduce
 from refusion.cli.space import space
 from refusion.cli.train import train
 from refusion.system.extras import MissingExtraError
-from refusion.system.output import keep_working_whoever_reads
+from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
 from refusion.version import __version__
 
 _COLLECT_AFTER = 100_000
@@ -45,8 +44,7 @@ def main() -> None:
     gc.set_threshold(_COLLECT_AFTER)
     atexit.register(gc.freeze)
     keep_working_whoever_reads()
-    # Sizes are checked against max_pixels before an image is decoded; that error is one sentence.
-    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+    leave_out_library_warnings()
     try:
         app()
     except (ValueError, OSError, MissingExtraError) as error:

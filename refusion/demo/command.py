@@ -8,6 +8,7 @@ from refusion.demo.options import Decorator, DemoOptions
 from refusion.hub.names import locate
 from refusion.system.devices import check_device, choose_device
 from refusion.system.extras import MissingExtraError, need
+from refusion.system.output import leave_out_library_warnings
 
 _DEFAULTS = DemoOptions()
 
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
     Returns:
         The exit code: 0 on success; 2 if the address, the device or a model cannot be used.
     """
+    leave_out_library_warnings()
     args = make_parser().parse_args(argv)
     try:
         check_device(args.device)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from typing import Any
 
 
@@ -33,6 +34,15 @@ def keep_working_whoever_reads() -> None:
         sys.stdout = _tolerant(sys.stdout)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _tolerant(sys.stderr)
+
+
+def leave_out_library_warnings() -> None:
+    """Leave out the warnings of libraries that read images, such as on EXIF data of cameras that break the standard.
+
+    They show lines of source code; what matters to the user is a note or an error. They stay with `python -W`.
+    """
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"(PIL|flyr|imagecodecs|pillow_heif|pydicom|tifffile)(\.|$)")
 
 
 def _tolerant(stream: Any) -> Any:

@@ -11,6 +11,8 @@ from loky import ProcessPoolExecutor
 from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool
 
+from refusion.system.output import leave_out_library_warnings
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -57,6 +59,7 @@ def _begin(works: list[Callable[[Any], Any]], free: Any, parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+    leave_out_library_warnings()
     global _work
     _work = works[free.get()]
 

@@ -8,7 +8,7 @@ from refusion.hub.names import locate
 from refusion.pairs.files import check_source
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
-from refusion.system.output import keep_working_whoever_reads
+from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
 from refusion.system.processes import rank_here
 from refusion.tasks import get_task
 from refusion.training.flags import check_start, make_parser, settings_from
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
         The exit code: 0 done, 2 bad input, 1 stopped by an error, 130 stopped by the user.
     """
     keep_working_whoever_reads()
+    leave_out_library_warnings()
     args = make_parser(prog).parse_args(argv)
     try:
         need("train", prog)

@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.scenes import ROOT
+
+from refusion.images import read_picture
+from refusion.system.output import leave_out_library_warnings
 
 SAYS = """
 import sys
@@ -70,3 +75,17 @@ except OSError as error:
         )
     assert ended.stderr.count(b"No space left") == 1
     assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_warnings_of_libraries_on_files_are_left_out(tmp_path, monkeypatch, left_out):
+    monkeypatch.setattr(sys, "warnoptions", [])
+    # EXIF data that end in the middle of their directory, as some cameras write them.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x09\0\x0f\x01\x02\0\xff\0\0\0\x10\0\0\0"
+    Image.new("L", (16, 16)).save(tmp_path / "a.jpg", exif=exif)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if left_out:
+            leave_out_library_warnings()
+        read_picture(tmp_path / "a.jpg")
+    assert bool(said) != left_out
