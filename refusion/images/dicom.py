@@ -1,13 +1,12 @@
 """Read the stored values of a single-frame DICOM file; needs the extra ``dicom`` (pydicom)."""
 
 import io
-import re
 import struct
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from refusion.images.failures import DECODING_ERRORS, check_size
+from refusion.images.failures import DECODING_ERRORS, check_size, one_line, reason
 from refusion.images.jpeg import frame_header
 from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
@@ -81,8 +80,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
     except PictureError:
         raise
     except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:
-        reason = " ".join(re.sub(r" ?<[^>]* object at [^>]*>", "", str(error)).split()).rstrip(".")
-        raise PictureError(f"{name} cannot be decoded as DICOM ({reason}).") from error
+        raise PictureError(f"{name} cannot be decoded as DICOM ({reason(error)}).") from error
 
 
 def _guess_syntax(dataset: Any) -> None:
@@ -97,7 +95,8 @@ def _guess_syntax(dataset: Any) -> None:
 
 def _what_it_is(dataset: Any) -> str:
     kind = getattr(dataset.get("SOPClassUID"), "name", "")
-    return f" ({kind})" if kind and not kind[0].isdigit() else ""
+    # An unknown one is its own name.
+    return f" ({one_line(kind)})" if kind[:1].isalpha() else ""
 
 
 def _lift_groups(dataset: Any) -> None:
@@ -141,7 +140,8 @@ def _colour(dataset: Any, name: str) -> Stored:
     kind, bits = dataset.PhotometricInterpretation, int(dataset.BitsAllocated)
     if bits > 16 or (bits > 8 and kind != "RGB"):
         raise PictureError(
-            f"{name} has {kind} colour with {bits} bits, which is not supported; export it as 16-bit PNG."
+            f"{name} has {one_line(str(kind))} colour with {bits} bits, which is not supported; export it as 16-bit "
+            "PNG."
         )
     values = pixel_array(dataset)
     if values.dtype == np.uint8:

@@ -1,6 +1,7 @@
 """Turn the exceptions of image libraries into error messages."""
 
 import lzma
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -42,6 +43,24 @@ DECODING_ERRORS = (
 """Exceptions that the libraries raise on damaged files."""
 
 
+_MOST = 200
+"""Maximum number of characters of a library's own message that are shown."""
+
+
+def reason(error: Exception) -> str:
+    """Return the message of a library's exception as one printable line, or the name of its type if there is none.
+
+    Such messages may quote the file at length, with control characters.
+    """
+    return one_line(re.sub(r" ?<[^>]* object at [^>]*>", "", str(error))).rstrip(".") or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """Return text from a file for a message: one printable line that is not too long."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
+
+
 def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     """Check that an image is neither too large nor too small.
 
@@ -78,7 +97,7 @@ def decoding(name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(
             Advised(
-                f"Pillow refuses to open {name} ({str(error).rstrip('.')})",
+                f"Pillow refuses to open {name} ({reason(error)})",
                 "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
                 "scale it down",
             )
@@ -90,8 +109,7 @@ def decoding(name: str) -> Iterator[None]:
     except DECODING_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:
             raise PictureError(f"{name} cannot be read: {error.strerror}.") from error
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise PictureError(
-            f"{name} cannot be decoded ({reason}): it is damaged, truncated or of an unusual kind; "
+            f"{name} cannot be decoded ({reason(error)}): it is damaged, truncated or of an unusual kind; "
             "save it again, preferably as PNG."
         ) from error

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from refusion.images.colour import join_colour, split_colour
+from refusion.images.failures import reason
 from refusion.images.picture import Picture
 
 DECLARATIONS = 1 << 16
@@ -66,7 +67,7 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         return picture, (
             f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted "
-            f"({str(error).rstrip('.')}), so colours may be wrong."
+            f"({reason(error)}), so colours may be wrong."
         )
     assert converted is not None
     luminance, chroma = split_colour(np.asarray(converted, np.float32) / 255)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from refusion.images.failures import reason
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
@@ -78,9 +79,9 @@ def read_temperatures(file: BinaryIO, name: str, check_size: Callable[[tuple[int
         Image.DecompressionBombError,
         struct.error,
     ) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
         raise PictureError(
-            f"The temperatures in {name} cannot be read ({type(error).__name__}: {reason}); export them as 16-bit TIFF."
+            f"The temperatures in {name} cannot be read ({type(error).__name__}: {reason(error)}); export them as "
+            "16-bit TIFF."
         ) from error
 
 

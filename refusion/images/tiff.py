@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from refusion.images.exif import kept_exif_of
-from refusion.images.failures import check_size
+from refusion.images.failures import check_size, one_line
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError
@@ -75,7 +75,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         max_pixels: maximum number of pixels; checked before anything is decoded.
 
     Returns:
-        The values and metadata, or None for kinds that Pillow reads: palettes, CMYK, YCbCr, LAB, and 1, 2 or 4 bits.
+        The values and metadata, CMYK as RGB; or None for kinds that Pillow reads: palettes, CMYK of 8 bits, YCbCr, LAB,
+        and 1, 2 or 4 bits.
 
     Raises:
         PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
@@ -92,6 +93,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         if not _is_read_here(page, name):
             return None
         _check_layout(page, name, max_pixels)
+        if mask is not None:
+            _check_tiles(mask, max_pixels)
         turn = int(page.tags.valueof(_ORIENTATION, default=1))
         stored = _stored(page, mask, name, turn)
         profile = page.tags.valueof(_PROFILE)
@@ -162,9 +165,9 @@ def _is_read_here(page: Any, name: str) -> bool:
         raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
     kind = int(page.photometric)
     plain = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and page.compression not in _PILLOWS_COMPRESSIONS
-    if plain and bits not in _PILLOWS_BITS:
+    if (plain and bits not in _PILLOWS_BITS) or (kind == _CMYK and bits > 8):
         return True
-    if bits > 8 and kind != _CMYK and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+    if bits > 8 and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         what = getattr(page.photometric, "name", f"kind {kind}")
         raise PictureError(f"{name} is a TIFF of kind {what} with {bits} bits, which is not supported; save it as RGB.")
     return False
@@ -187,22 +190,26 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
             f"grey nor red, green and blue; save the band you want alone{rgb}."
         )
-    if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
-        raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
+    _check_tiles(page, max_pixels)
     end = page.parent.filehandle.size
     if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise ValueError("its pixel data are incomplete")
 
 
+def _check_tiles(page: Any, max_pixels: int) -> None:
+    if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
+        raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
+
+
 def _colours(page: Any) -> int:
-    return 3 if int(page.photometric) == _RGB else 1
+    return {_RGB: 3, _CMYK: 4}.get(int(page.photometric), 1)
 
 
 def _extra(page: Any) -> list[int]:
     """Kinds of the channels after the colours; a single one without a declared kind is alpha, as OpenCV writes it."""
     count = int(page.samplesperpixel) - _colours(page)
     if count < 0:
-        raise ValueError(f"it has {page.samplesperpixel} channels of RGB")
+        raise ValueError(f"it has only {page.samplesperpixel} channels")
     said = [int(kind) for kind in page.extrasamples][:count]
     if not said and count == 1:
         return [_UNASSOCIATED]
@@ -211,7 +218,7 @@ def _extra(page: Any) -> list[int]:
 
 def _band_names(page: Any, bands: int) -> str:
     names = re.findall(r'role="description"[^>]*>([^<]{1,30})<', str(page.tags.valueof(_GDAL_METADATA, default="")))
-    return f" ({', '.join(names)})" if len(names) == bands else ""
+    return f" ({one_line(', '.join(names))})" if len(names) == bands else ""
 
 
 def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
@@ -230,14 +237,19 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
             alpha, premultiplied = scaled_alpha(channels[..., place], ends[1]), extra[place] == _ASSOCIATED
         if left_out := len(extra) - any(is_alpha):
             what = "an extra channel" if left_out == 1 else f"{left_out} extra channels"
+            inks = "red, green and blue" if colours == 3 else "cyan, magenta, yellow and black"
             notes.append(
-                f"{name} has {what} after red, green and blue, which the file does not declare as alpha; "
+                f"{name} has {what} after {inks}, which the file does not declare as alpha; "
                 f"{'it was' if left_out == 1 else 'they were'} left out."
             )
     missing = _missing(page, values)
     if mask is not None:
         hidden = turned(mask.asarray(maxworkers=1), turn) == 0
+        if hidden.shape != values.shape[:2]:
+            raise ValueError(f"its mask has the shape {hidden.shape}")
         missing = hidden if missing is None else missing | hidden
+    if colours == 4:
+        values = _of_inks(values, ends[1])
     white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
     return Stored(
         values,
@@ -249,6 +261,13 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
         missing=missing,
         notes=tuple(notes),
     )
+
+
+def _of_inks(values: np.ndarray, top: float) -> np.ndarray:
+    """Return RGB of the same type for cyan, magenta, yellow and black, converted as Pillow converts 8 bits."""
+    light = np.float32(top) - values.astype(np.float32)
+    rgb = light[..., :3] * light[..., 3:] / np.float32(top)
+    return (rgb if values.dtype.kind == "f" else np.rint(rgb)).astype(values.dtype)
 
 
 def _values(page: Any, name: str) -> np.ndarray:

@@ -130,6 +130,26 @@ def test_what_fuzzing_found(tmp_path):
         read_picture(tmp_path / "a.dcm")
 
 
+@pytest.mark.parametrize(("uid", "said"), [("\0\x1b840.1.2", ""), ("Waves\x1b[2J", r" \(Waves \[2J\)")])
+def test_what_a_file_calls_itself_is_said_on_one_printable_line(tmp_path, uid, said):
+    path = dicom(tmp_path / "a.dcm", LEVELS)
+    dataset = pydicom.dcmread(path)
+    del dataset.Rows
+    dataset["SOPClassUID"]._value = pydicom.uid.UID(uid, validation_mode=pydicom.config.IGNORE)
+    dataset.save_as(path)
+    with pytest.raises(PictureError, match=rf"a\.dcm is a DICOM file without an image{said}; give one"):
+        read_picture(path)
+
+
+def test_a_reason_is_short(tmp_path):
+    content = dicom(tmp_path / "a.dcm", LEVELS, PixelPaddingValue=3).read_bytes()
+    at = content.index(struct.pack("<HH2sH", 0x28, 0x120, b"US", 2))
+    (tmp_path / "a.dcm").write_bytes(content[: at + 6] + struct.pack("<H", 253) + content[at + 8 :])
+    with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM") as caught:
+        read_picture(tmp_path / "a.dcm")
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("syntax", ["57", "70", "80"])
 def test_lossless_jpeg_and_jpeg_ls(tmp_path, syntax, signed):

@@ -9,6 +9,7 @@ from PIL import Image
 from support.networks import small_network
 
 from refusion.images import PictureError, read_picture, save_picture, to_array
+from refusion.images.colour import join_colour
 
 MODEL = small_network()
 RNG = np.random.default_rng(0)
@@ -286,3 +287,33 @@ def test_a_chain_of_directories_that_ends_in_itself_is_one_image(tmp_path):
     (tmp_path / "loop.tif").write_bytes(content)
     looped, whole = (read_picture(tmp_path / name).luminance for name in ("loop.tif", "a.tif"))
     np.testing.assert_array_equal(looped, whole)
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.zeros((16, 16), np.uint8) + 9, metadata=None)
+        writer.write(np.ones((16, 16, 3), np.uint8), subfiletype=2, photometric="rgb", metadata=None)
+    page, mask = (struct.pack("<HHII", 254, 4, 1, kind) for kind in (2, 4))
+    content = (tmp_path / "a.tif").read_bytes()
+    assert content.count(page) == 1
+    (tmp_path / "a.tif").write_bytes(content.replace(page, mask))
+    with pytest.raises(PictureError, match="its mask has the shape"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_inks_of_sixteen_bits_keep_them(tmp_path, alpha):
+    rng = np.random.default_rng(0)
+    inks = 257 * rng.integers(0, 256, (24, 32, 4)).astype(np.uint16)
+    opacity = rng.integers(1, 65536, (24, 32, 1)).astype(np.uint16) if alpha else inks[..., :0]
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    stored = np.concatenate([inks, opacity], axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="separated", planarconfig="contig", **extra)
+    light = 1 - inks / 65535
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.bits, picture.note) == (16, None)
+    expected = light[..., :3] * light[..., 3:] * (opacity / 65535 if alpha else 1)
+    np.testing.assert_allclose(join_colour(picture.luminance, picture.chroma), expected, atol=1e-5)
+    tifffile.imwrite(tmp_path / "b.tif", (inks // 257).astype(np.uint8), photometric="separated")
+    if not alpha:
+        assert np.abs(read_picture(tmp_path / "b.tif").luminance - picture.luminance).max() < 1.1 / 255

@@ -1,6 +1,6 @@
 """Fuzzing of the picture reader: any bytes are a picture or a `PictureError`.
 
-    pip install atheris 'refusion[dicom,thermal]'
+    pip install atheris 'refusion[dicom,heic,thermal]'
     PYTHONPATH=.:tests python tests/support/fuzz_decoder.py CORPUS -max_total_time=600 -max_len=4096 -timeout=20
 
 CORPUS is a folder; small pictures of all kinds are put into it to start from. What was found became cases of
@@ -8,6 +8,7 @@ tests/images/test_properties.py.
 """
 
 import io
+import math
 import sys
 import tempfile
 import warnings
@@ -19,12 +20,14 @@ import numpy as np
 INSTRUMENTED = ["PIL", "flyr", "pydicom", "tifffile", "refusion.images"]
 
 with atheris.instrument_imports(include=INSTRUMENTED):
+    import imagecodecs
     import tifffile
     from PIL import ExifTags, Image
     from support.flir import fff, radiometric
 
     from refusion.images.picture import Picture, PictureError
     from refusion.images.reading import read_picture
+    from refusion.images.writing import save_picture, to_png
 
 
 def seeds() -> dict[str, bytes]:
@@ -71,23 +74,98 @@ def seeds() -> dict[str, bytes]:
             tags = [(42113, "s", 0, "0", True), (33550, "d", 3, (1.0, 1.0, 0.0), True)]
             tifffile.imwrite(file, values, photometric="rgb", extratags=tags, **options)
             made[f"rgb.{dtype}.{number}.TIFF"] = file.getvalue()
-    file = io.BytesIO()
-    with tifffile.TiffWriter(file) as writer:
-        writer.write(grey, subfiletype=1, subifds=1, metadata=None)
-        writer.write(np.kron(grey, np.ones((2, 2), np.uint8)), metadata=None)
-    made["thumbnail.TIFF"] = file.getvalue()
+    made |= {f"{name}.TIFF": content for name, content in tiffs(grey).items()}
+    made |= jpegs(grey)
+    made |= phone_images(grey)
     made |= {f"{name}.DICOM": content for name, content in dicoms(grey).items()}
     raw = rng.integers(10_000, 20_000, (9, 11), dtype=np.uint16)
     made["thermal.JPEG"] = radiometric(fff(raw, raw.tobytes()), colour[..., :3])
     return made
 
 
-def dicoms(grey: np.ndarray) -> dict[str, bytes]:
-    """Small files of DICOM: with a palette, with padding and a window, and without a preamble."""
-    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-
+def tiffs(grey: np.ndarray) -> dict[str, bytes]:
+    """TIFF files with a thumbnail, a mask, GeoTIFF tags, and few or odd numbers of bits."""
     made = {}
-    for name in ("palette", "window", "bare"):
+    for name in ("thumbnail", "mask"):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            if name == "thumbnail":
+                writer.write(grey, subfiletype=1, subifds=1, metadata=None)
+                writer.write(np.kron(grey, np.ones((2, 2), np.uint8)), metadata=None)
+            else:
+                writer.write(grey, metadata=None)
+                writer.write(grey > 20, subfiletype=4, metadata=None)
+        made[name] = file.getvalue()
+    for bits in (1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 24):
+        file = io.BytesIO()
+        kind = np.uint8 if bits < 8 else np.uint16 if bits < 17 else np.uint32
+        tifffile.imwrite(file, (grey.astype(kind) % 2 ** min(bits, 8)), bitspersample=bits, photometric="minisblack")
+        made[f"bits{bits}"] = file.getvalue()
+    file = io.BytesIO()
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 1026, 34737, 4, 0)
+    tags = [
+        (33550, "d", 3, (0.5, 0.5, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, 4.5, 52.1, 0.0), True),
+        (34735, "H", len(keys), keys, True),
+        (34736, "d", 2, (6378137.0, 298.25), True),
+        (34737, "s", 0, "WGS|", True),
+        (42112, "s", 0, '<GDALMetadata><Item role="description">red</Item></GDALMetadata>', True),
+        (42113, "s", 0, "3", True),
+    ]
+    tifffile.imwrite(file, grey, extratags=tags, metadata=None)
+    made["geo"] = file.getvalue()
+    cmyk = np.repeat(grey[..., None], 4, axis=2).astype(np.uint16) * 257
+    file = io.BytesIO()
+    tifffile.imwrite(file, cmyk, photometric="separated", extratags=[(332, "H", 1, 1, True)], metadata=None)
+    made["cmyk16"] = file.getvalue()
+    for compression in ("lzma", "zstd", "packbits", "jpeg", "png"):
+        file = io.BytesIO()
+        tifffile.imwrite(file, grey, compression=compression, metadata=None)
+        made[compression] = file.getvalue()
+    return made
+
+
+def jpegs(grey: np.ndarray) -> dict[str, bytes]:
+    """JPEG files of 12 bits, lossless, and JPEG-LS."""
+    deep = grey.astype(np.uint16) * 16
+    return {
+        "deep.JPEG": imagecodecs.jpeg8_encode(deep, bitspersample=12),
+        "lossless.JPEG": imagecodecs.ljpeg_encode(deep, bitspersample=12),
+        "ls.JPEG": imagecodecs.jpegls_encode(deep),
+    }
+
+
+def phone_images(grey: np.ndarray) -> dict[str, bytes]:
+    """HEIC and AVIF files of 8 and 10 bits, and a HEIC that holds two images."""
+    import pillow_heif
+
+    deep = np.repeat(grey[:8, :8, None], 3, axis=2).astype(np.uint16)
+    made = {"deep.AVIF": imagecodecs.avif_encode(deep * 4, level=90, bitspersample=10)}
+    eight = pillow_heif.from_pillow(Image.fromarray(deep.astype(np.uint8)))
+    ten = pillow_heif.from_bytes(mode="RGB;16", size=(8, 8), data=(deep << 8).tobytes())
+    two = pillow_heif.from_pillow(Image.fromarray(grey))
+    two.add_from_pillow(Image.fromarray(255 - grey))
+    for name, image in (("eight", eight), ("ten", ten), ("two", two)):
+        file = io.BytesIO()
+        image.save(file, quality=60)
+        made[f"{name}.HEIC"] = file.getvalue()
+    return made
+
+
+def dicoms(grey: np.ndarray) -> dict[str, bytes]:
+    """Small files of DICOM: with a palette, with padding and a window, without a preamble, enhanced, compressed."""
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+
+    packed = {
+        "lossless": ("57", lambda values: imagecodecs.ljpeg_encode(values, bitspersample=8)),
+        "process14": ("70", lambda values: imagecodecs.ljpeg_encode(values, bitspersample=8)),
+        "ls": ("80", imagecodecs.jpegls_encode),
+        "baseline": ("50", lambda values: imagecodecs.jpeg8_encode(values)),
+        "j2k": ("90", imagecodecs.jpeg2k_encode),
+    }
+    made = {}
+    for name in ("palette", "window", "bare", "enhanced", *packed):
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
         meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
@@ -104,6 +182,16 @@ def dicoms(grey: np.ndarray) -> dict[str, bytes]:
         else:
             dataset.PixelPaddingValue, dataset.WindowCenter, dataset.WindowWidth = 3, 100, 80
         dataset.PixelData = grey.tobytes() + b"\0"
+        if name in packed:
+            syntax, encode = packed[name]
+            meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+            dataset.PixelData = encapsulate([encode(grey)])
+        if name == "enhanced":
+            rescale, window, groups = Dataset(), Dataset(), Dataset()
+            rescale.RescaleSlope, rescale.RescaleIntercept = 2, -100
+            window.WindowCenter, window.WindowWidth = 100, 50
+            groups.PixelValueTransformationSequence, groups.FrameVOILUTSequence = [rescale], [window]
+            dataset.SharedFunctionalGroupsSequence, dataset.NumberOfFrames = [groups], 1
         file = io.BytesIO()
         if name == "bare":
             dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=False)
@@ -113,22 +201,38 @@ def dicoms(grey: np.ndarray) -> dict[str, bytes]:
     return made
 
 
+SCRATCH = Path(tempfile.mkdtemp())
+
+
 def test_one_input(data: bytes) -> None:
-    """Read these bytes as a file."""
+    """Read these bytes as a file, and write what was read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for options in ({"temperatures": True}, {}, {"window": "own", "nodata": float("nan")}):
+        for options in ({"temperatures": True}, {}, {"window": "own", "nodata": math.nan}):
             try:
-                picture = read_picture(io.BytesIO(data), max_pixels=1_000_000, **options)
-            except PictureError:
+                picture = read_picture(io.BytesIO(data), max_pixels=100_000, **options)
+            except PictureError as error:
+                check_text(str(error))
                 continue
             check(picture)
+        if "picture" in locals() and (picture.geo or picture.exif or picture.icc_profile):
+            to_png(picture)
+            save_picture(picture, SCRATCH / "a.tif")
 
 
 def check(picture: Picture) -> None:
     """What every image that was read has."""
     assert np.isfinite(picture.luminance).all()
     assert 0 <= picture.luminance.min() <= picture.luminance.max() <= 1
+    assert picture.chroma is None or np.isfinite(picture.chroma).all()
+    assert picture.alpha is None or 0 <= picture.alpha.min() <= picture.alpha.max() <= 1
+    check_text(picture.note or "")
+
+
+def check_text(said: str) -> None:
+    """A sentence is one line of a few hundred characters that any terminal shows."""
+    assert said.isprintable(), said
+    assert len(said) < 1000, said
 
 
 def main() -> None:
