@@ -53,20 +53,26 @@ def of_array(array: np.ndarray, deep: bool, top: float | None = None) -> Stored:
     if array.ndim == 2 or array.shape[2] == 3:
         return Stored(array, (0, top), deep)
     values = array[..., 0] if array.shape[2] == 2 else array[..., :3]
-    return Stored(values, (0, top), deep, scaled_alpha(array[..., -1], top))
+    return Stored(values, (0, top), deep, scaled_alpha(array[..., -1], (0, top)))
 
 
-def scaled_alpha(values: np.ndarray, top: float) -> np.ndarray | None:
+def scaled_alpha(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray | None:
     """Return alpha in [0, 1], float32, or None if every pixel is opaque.
 
+    Args:
+        values: (H, W).
+        ends: values of transparent and opaque pixels.
+
     Raises:
-        PictureError: a float is NaN or outside of 0 to `top`.
+        PictureError: a value is NaN or outside of `ends`.
     """
-    if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= top):
+    low, high = ends
+    if not (values.min() >= low and values.max() <= high):
         raise PictureError(
-            f"Alpha has values from {values.min():.9g} to {values.max():.9g}, but floats must be in 0 to 1; scale them."
+            f"Alpha has values from {values.min():.9g} to {values.max():.9g}, but they must be in {low:g} to {high:g}; "
+            "scale them."
         )
-    alpha = (values / np.float32(top)).astype(np.float32)
+    alpha = ((values.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)
     return alpha if alpha.min() < 1 else None
 
 

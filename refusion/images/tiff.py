@@ -234,7 +234,7 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
         is_alpha = [kind in (_ASSOCIATED, _UNASSOCIATED) for kind in extra]
         if any(is_alpha):
             place = is_alpha.index(True)
-            alpha, premultiplied = scaled_alpha(channels[..., place], ends[1]), extra[place] == _ASSOCIATED
+            alpha, premultiplied = scaled_alpha(channels[..., place], ends), extra[place] == _ASSOCIATED
         if left_out := len(extra) - any(is_alpha):
             what = "an extra channel" if left_out == 1 else f"{left_out} extra channels"
             inks = "red, green and blue" if colours == 3 else "cyan, magenta, yellow and black"

@@ -289,6 +289,25 @@ def test_a_chain_of_directories_that_ends_in_itself_is_one_image(tmp_path):
     np.testing.assert_array_equal(looped, whole)
 
 
+@pytest.mark.parametrize(("dtype", "alpha"), [(np.int16, -1), (np.uint32, 65_536)])
+def test_alpha_out_of_range_is_refused(tmp_path, dtype, alpha):
+    values = np.full((16, 16, 4), 30_000, dtype)
+    values[0, 0, 3] = alpha
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"])
+    with pytest.raises(
+        PictureError, match=rf"Alpha has values .*{alpha}.*, but they must be in 0 to 65535"
+    ):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_alpha_of_signed_bytes_has_their_range(tmp_path):
+    values = np.full((16, 16, 4), 127, np.int8)
+    values[0, 0, 3] = -128
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"])
+    alpha = read_picture(tmp_path / "a.tif").alpha
+    assert (alpha[0, 0], alpha[1:].min()) == (0, 1)
+
+
 def test_a_mask_of_another_shape_is_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(np.zeros((16, 16), np.uint8) + 9, metadata=None)
