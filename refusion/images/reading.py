@@ -302,15 +302,13 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
     if start[:4] in MAGIC:
         with decoding(name):
             tiff = read_tiff(file, name, reading.max_pixels)
-            file.seek(0)
-        if tiff is not None:
-            return _with_tags(to_picture(tiff.stored, name, window, reading.nodata), tiff)
-    elif _is_heic(start):
+        return _with_tags(to_picture(tiff.stored, name, window, reading.nodata), tiff)
+    if _is_heic(start):
         return _from_heic(file, name, reading, window)
-    elif is_dicom(start):
+    if is_dicom(start):
         stored = read_dicom(file, name, reading.max_pixels, windowed=window is not None)
         return to_picture(stored, name, window, reading.nodata)
-    elif start[:2] == b"\xff\xd8":
+    if start[:2] == b"\xff\xd8":
         with decoding(name):
             refuse_unusual_jpeg(file, name)
     with decoding(name):

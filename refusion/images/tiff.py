@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,7 +14,7 @@ from refusion.images.failures import check_size, one_line
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError
-from refusion.images.pillow import scaled_alpha, turned
+from refusion.images.pillow import scaled_alpha, stored_pixels, turned
 from refusion.system.advice import Advised
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _GDAL_NODATA = 42113
 _JPEG_THUMBNAIL = 513
 _DNG_VERSION = 50706
 _REDUCED, _MASK = 1, 4
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_OF_RGB = (_RGB, _PALETTE, _YCBCR)
 _SENSOR = (32803, 34892)
 _SENSOR_COMPRESSIONS = (32767, 32769, 32770, 34713, 65535)
 _PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
@@ -63,7 +64,7 @@ class Tiff:
     geo: tuple[tuple[int, Any], ...]
 
 
-def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
+def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
     """Read a TIFF that holds one image; overviews, thumbnails and masks in the file do not count as images.
 
     A fourth channel is alpha if the file declares it, or declares nothing; otherwise it is left out, with a note.
@@ -75,8 +76,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         max_pixels: maximum number of pixels; checked before anything is decoded.
 
     Returns:
-        The values and metadata, CMYK as RGB; or None for kinds that Pillow reads: palettes, CMYK of 8 bits, YCbCr, LAB,
-        and 1, 2 or 4 bits.
+        The values and metadata, CMYK as RGB. Palettes, CMYK of 8 bits, YCbCr, LAB and 1, 2 or 4 bits are decoded by
+        Pillow, with 8 bits.
 
     Raises:
         PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
@@ -90,14 +91,17 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff | None:
         if not all(size):
             raise ValueError("its header has no size")
         check_size(name, size, max_pixels)
-        if not _is_read_here(page, name):
-            return None
-        _check_layout(page, name, max_pixels)
+        turn = int(page.tags.valueof(_ORIENTATION, default=1))
         if mask is not None:
             _check_tiles(mask, max_pixels)
-        turn = int(page.tags.valueof(_ORIENTATION, default=1))
-        stored = _stored(page, mask, name, turn)
-        profile = page.tags.valueof(_PROFILE)
+        if _is_read_here(page, name):
+            _check_layout(page, name, max_pixels)
+            stored = _stored(page, name, turn)
+        else:
+            stored = _stored_by_pillow(file, opened, page)
+        if mask is not None:
+            stored = _masked(stored, turned(mask.asarray(maxworkers=1), turn) == 0)
+        profile = page.tags.valueof(_PROFILE) if int(page.photometric) in _OF_RGB else None
         geo = tuple((tag, page.tags.valueof(tag)) for tag in GEO_TAGS if tag in page.tags) if turn == 1 else ()
     return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file), geo)
 
@@ -221,7 +225,38 @@ def _band_names(page: Any, bands: int) -> str:
     return f" ({one_line(', '.join(names))})" if len(names) == bands else ""
 
 
-def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
+def _stored_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any) -> Stored:
+    place = next((index for index, other in enumerate(_pages(opened)) if other.offset == page.offset), None)
+    if place is None:
+        raise ValueError("its image is in a directory below that of a thumbnail")
+    file.seek(0)
+    image = Image.open(file, formats=("TIFF",))
+    image.seek(place)
+    # This also turns it upright.
+    image.load()
+    nodata = _nodata(page)
+    missing = None if nodata is None else _is_nodata(image, page, nodata)
+    stored = stored_pixels(image)
+    return stored if missing is None else _masked(stored, missing)
+
+
+def _is_nodata(image: Image.Image, page: Any, nodata: float) -> np.ndarray | None:
+    if image.mode not in ("1", "L", "P", "RGB"):
+        return None
+    # Pillow spreads 2 and 4 bits over 0 to 255.
+    spread = 255 / (2**page.bitspersample - 1) if image.mode == "L" else 1
+    return missing_values(np.asarray(image).astype(np.float32), nodata * spread)
+
+
+def _masked(stored: Stored, hidden: np.ndarray) -> Stored:
+    if hidden.shape != stored.values.shape[:2]:
+        raise ValueError(f"its mask has the shape {hidden.shape}")
+    if not hidden.any():
+        return stored
+    return replace(stored, missing=hidden if stored.missing is None else stored.missing | hidden)
+
+
+def _stored(page: Any, name: str, turn: int) -> Stored:
     values = _values(page, name)
     if page.axes.startswith("S"):
         values = np.moveaxis(values, 0, -1)
@@ -243,11 +278,6 @@ def _stored(page: Any, mask: Any, name: str, turn: int) -> Stored:
                 f"{'it was' if left_out == 1 else 'they were'} left out."
             )
     missing = _missing(page, values)
-    if mask is not None:
-        hidden = turned(mask.asarray(maxworkers=1), turn) == 0
-        if hidden.shape != values.shape[:2]:
-            raise ValueError(f"its mask has the shape {hidden.shape}")
-        missing = hidden if missing is None else missing | hidden
     if colours == 4:
         values = _of_inks(values, ends[1])
     white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
@@ -296,12 +326,18 @@ def _ends(dtype: np.dtype, bits: int) -> tuple[float, float]:
 
 
 def _missing(page: Any, values: np.ndarray) -> np.ndarray | None:
-    try:
-        nodata = float(str(page.tags.valueof(_GDAL_NODATA, default="")).strip("\0 "))
-    except ValueError:
+    nodata = _nodata(page)
+    if nodata is None:
         return None
     missing = missing_values(values, nodata)
     return missing if missing.any() else None
+
+
+def _nodata(page: Any) -> float | None:
+    try:
+        return float(str(page.tags.valueof(_GDAL_NODATA, default="")).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _exif(file: BinaryIO) -> bytes | None:

@@ -294,9 +294,7 @@ def test_alpha_out_of_range_is_refused(tmp_path, dtype, alpha):
     values = np.full((16, 16, 4), 30_000, dtype)
     values[0, 0, 3] = alpha
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"])
-    with pytest.raises(
-        PictureError, match=rf"Alpha has values .*{alpha}.*, but they must be in 0 to 65535"
-    ):
+    with pytest.raises(PictureError, match=rf"Alpha has values .*{alpha}.*, but they must be in 0 to 65535"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -336,3 +334,50 @@ def test_inks_of_sixteen_bits_keep_them(tmp_path, alpha):
     tifffile.imwrite(tmp_path / "b.tif", (inks // 257).astype(np.uint8), photometric="separated")
     if not alpha:
         assert np.abs(read_picture(tmp_path / "b.tif").luminance - picture.luminance).max() < 1.1 / 255
+
+
+GEO = [(33550, "d", 3, (0.5, 0.5, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 4.5, 52.1, 0.0), True)]
+PALETTE = np.stack([np.arange(256)[::step] * 257 for step in (1, -1, 1)]).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("orthophoto", {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": 98}}),
+        ("land cover", {"photometric": "palette", "colormap": PALETTE}),
+        ("CMYK", {"photometric": "separated"}),
+        ("bilevel", {"photometric": "minisblack"}),
+    ],
+)
+def test_masks_and_places_of_kinds_that_pillow_decodes(tmp_path, kind, options):
+    levels = np.kron(np.arange(6).reshape(2, 3), np.ones((16, 16))).astype(np.uint8) * 40
+    channels = {"orthophoto": 3, "CMYK": 4}.get(kind)
+    stored = np.stack([levels] * channels, axis=-1) if channels else levels > 100 if kind == "bilevel" else levels
+    seen = np.ones(levels.shape, bool)
+    seen[:, :8] = False
+    with tifffile.TiffWriter(tmp_path / "map.tif") as writer:
+        writer.write(stored[::2, ::2], subfiletype=1, metadata=None, **options)
+        writer.write(stored, metadata=None, extratags=GEO, tile=(16, 16), **options)
+        writer.write(seen, subfiletype=4, photometric=4, metadata=None)
+    picture = read_picture(tmp_path / "map.tif")
+    assert picture.size == (48, 32)
+    assert dict(picture.geo)[33922] == (0.0, 0.0, 0.0, 4.5, 52.1, 0.0)
+    np.testing.assert_array_equal(picture.alpha, seen)
+    expected = {
+        "orthophoto": levels / 255,
+        "land cover": (levels * 0.413 + (255 - levels) * 0.587) / 255,
+        "CMYK": (1 - levels / 255) ** 2,
+        "bilevel": levels > 100,
+    }[kind]
+    np.testing.assert_allclose(picture.luminance, np.where(seen, expected, 0), atol=3 / 255)
+
+
+@pytest.mark.parametrize(("bits", "photometric"), [(8, "palette"), (4, "minisblack"), (2, "minisblack")])
+def test_no_data_of_palettes_and_few_bits_is_the_stored_value(tmp_path, bits, photometric):
+    stored = (np.arange(256).reshape(16, 16) % 2**bits).astype(np.uint8)
+    colours = {"colormap": PALETTE} if photometric == "palette" else {}
+    nodata = [(42113, "s", 0, "3", True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, bitspersample=bits, photometric=photometric, extratags=nodata, **colours
+    )
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").alpha, stored != 3)
