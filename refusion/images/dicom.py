@@ -12,9 +12,14 @@ from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
-_DECODED_HERE = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", *_JPEG_LS)
-"""Transfer syntaxes of lossless JPEG and JPEG-LS (PS3.5 A.4)."""
+_DECODERS = {
+    "1.2.840.10008.1.2.4.51": "jpeg8_decode",
+    "1.2.840.10008.1.2.4.57": "ljpeg_decode",
+    "1.2.840.10008.1.2.4.70": "ljpeg_decode",
+    "1.2.840.10008.1.2.4.80": "jpegls_decode",
+    "1.2.840.10008.1.2.4.81": "jpegls_decode",
+}
+"""Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, and JPEG-LS."""
 
 
 def is_dicom(start: bytes) -> bool:
@@ -109,12 +114,12 @@ def _lift_groups(dataset: Any) -> None:
 
 
 def _unpack(dataset: Any) -> None:
-    """Decode lossless JPEG and JPEG-LS, the former the most common compression, which Pillow and pydicom cannot."""
+    """Decode what Pillow and pydicom cannot: lossless JPEG, the most common compression, JPEG-LS, JPEG of 12 bits."""
     from pydicom.encaps import get_frame
     from pydicom.uid import ExplicitVRLittleEndian
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax not in _DECODED_HERE or "PixelData" not in dataset:
+    if syntax not in _DECODERS or "PixelData" not in dataset:
         return
     import imagecodecs
 
@@ -123,8 +128,9 @@ def _unpack(dataset: Any) -> None:
     # The decoders allocate memory as the header says.
     if header is None or header.size != (int(dataset.Columns), int(dataset.Rows)):
         raise ValueError("its compressed image is damaged or of another size")
-    decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS else imagecodecs.ljpeg_decode
-    values = np.asarray(decode(content))
+    if header.bits == 8 and _DECODERS[syntax] == "jpeg8_decode":
+        return
+    values = np.asarray(getattr(imagecodecs, _DECODERS[syntax])(content))
     shape = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if values.size != np.prod(shape) or values.dtype.itemsize > int(dataset.BitsAllocated) // 8:
         raise ValueError(f"its pixels are {values.shape} of {values.dtype}")

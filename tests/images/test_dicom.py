@@ -168,6 +168,20 @@ def test_lossless_jpeg_and_jpeg_ls(tmp_path, syntax, signed):
         read_picture(tmp_path / "short.dcm")
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_jpeg_of_twelve_bits(tmp_path, bits):
+    stored = (np.kron(LEVELS[:6, ::8], np.ones((8, 8))) * 2 ** (bits - 8)).astype("<u2" if bits > 8 else np.uint8)
+    window = {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits, "BitsStored": bits, "HighBit": bits - 1}
+    path = dicom(tmp_path / "plain.dcm", stored, **window)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.51"
+    content = imagecodecs.jpeg8_encode(stored, level=100, bitspersample=bits)
+    dataset.PixelData = pydicom.encaps.encapsulate([content])
+    dataset.save_as(tmp_path / "packed.dcm")
+    read, expected = (read_picture(tmp_path / name).luminance for name in ("packed.dcm", "plain.dcm"))
+    np.testing.assert_allclose(read, expected, atol=0.01)
+
+
 def test_an_enhanced_file_has_its_window_in_groups(tmp_path):
     stored = LEVELS.astype("<u2")
     path = dicom(
