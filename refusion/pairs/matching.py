@@ -119,7 +119,9 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     locked: list[LeftOut] = []
     for file in _walk(folder, leave, locked):
         inner = file.relative_to(folder).parent
-        fits = expression.fullmatch(nfc(file.stem if by_stem else file.name))
+        # The names of DICOM files without a suffix are often numbers with dots.
+        has_suffix = by_stem and not file.suffix[1:].isdigit()
+        fits = expression.fullmatch(nfc(file.stem if has_suffix else file.name))
         if fits is not None:
             named.append(((inner / fits.group(1)).as_posix(), file))
         else:
@@ -202,8 +204,18 @@ def _alone(mine: Files, other: Files) -> Iterator[LeftOut]:
 
 
 def is_read(file: Path) -> bool:
-    """Whether the suffix is that of an image that can be read."""
-    return file.suffix.lower() in SUFFIXES
+    """Whether the suffix is that of an image that can be read, or the file is DICOM, which often has no suffix."""
+    return file.suffix.lower() in SUFFIXES or _is_dicom(file)
+
+
+def _is_dicom(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def nfc(name: str) -> str:

@@ -70,6 +70,25 @@ def test_an_image_that_is_not_read_fails_by_its_name(both, suffix, kind):
     assert f"more{suffix}" in load_pairs(both, TASK, skip_bad=True).skipped[0]
 
 
+def test_dicom_files_have_no_suffix(both):
+    pydicom = pytest.importorskip("pydicom")
+    for folder in TASK.folders:
+        for name in ("IM0001", "1.2.840.7", "1.2.840.8"):
+            meta = pydicom.dataset.FileMetaDataset()
+            meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.7"
+            meta.MediaStorageSOPInstanceUID = "1.2.3"
+            dataset = pydicom.dataset.FileDataset(name, {}, file_meta=meta, preamble=bytes(128))
+            pixels = textured(3)
+            dataset.Rows, dataset.Columns = pixels.shape
+            dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+            dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+            dataset.PixelData = pixels.tobytes()
+            dataset.save_as(both / folder / name)
+        (both / folder / "README").write_text("about these files")
+    assert names_everywhere(both) == ["1.2.840.7", "1.2.840.8", "IM0001", "scene"]
+    assert len(jobs(both).notes) == 2
+
+
 def test_names_that_differ_only_in_case_are_said(both, tmp_path):
     image(both / "ir" / "sub" / "IMG_1.JPG")
     image(both / "vis" / "sub" / "img_1.jpg")
