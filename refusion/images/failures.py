@@ -3,6 +3,7 @@
 import lzma
 import re
 import struct
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,22 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 def missing_file(path: Path) -> PictureError:
     """The error for a file that does not exist; it has the whole path, since the path may come from a list."""
     whole = f" {path}" if str(path) != path.name else ""
-    return PictureError(Advised(f"There is no file {path.name}", f"check the path{whole}", "check the path"))
+    near = _near(path)
+    return PictureError(Advised(f"There is no file {path.name}{near}", f"check the path{whole}", "check the path"))
+
+
+def _near(path: Path) -> str:
+    """Say which file in the same folder has the same name but for case or the encoding of accents."""
+    try:
+        names = sorted(file.name for file in path.parent.iterdir())
+    except (OSError, ValueError):
+        return ""
+    for name in names:
+        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", path.name):
+            return ", but one whose accents are encoded differently"
+        if name.casefold() == path.name.casefold():
+            return f", but {name}, which differs in upper and lower case"
+    return ""
 
 
 @contextmanager

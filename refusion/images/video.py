@@ -13,6 +13,7 @@ import numpy as np
 from refusion.images.colour import join_colour, split_colour
 from refusion.images.failures import missing_file
 from refusion.images.kinds import START, refuse_as_video
+from refusion.images.levels import Stored, to_picture
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 
 VIDEO_SUFFIXES = frozenset(
@@ -154,6 +155,7 @@ class Video:
         self.turns = round(first.rotation / 90) % 4
         self.start = _time(first)
         self.interlaced = bool(first.interlaced_frame)
+        self.transparent = any(component.is_alpha for component in first.format.components)
         size = (first.width, first.height)
         self.size = size if self.turns % 2 == 0 else size[::-1]
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
@@ -184,7 +186,11 @@ class Video:
 
     def _picture(self, frame: Any) -> Picture:
         if self.grey:
-            values = _unit(frame.to_ndarray(format="gray16le" if frame.format.name != "gray" else None))
+            stored = frame.to_ndarray(format="gray16le" if frame.format.name != "gray" else None)
+            if self.coding.full and stored.dtype != np.uint8:
+                # Thermal cameras use a small part of 16 bits.
+                return to_picture(Stored(np.rot90(stored, self.turns), (0, 65535), True), self.path.name)
+            values = _unit(stored)
             values = values if self.coding.full else ((values - 16 / 255) * (255 / 219)).clip(0, 1)
             return Picture(np.ascontiguousarray(np.rot90(values, self.turns)), None, self.path.name)
         if frame.format.is_rgb or frame.format.has_palette:

@@ -256,8 +256,12 @@ class _AlphaUnion:
 def _check_size(picture: Picture, first: Picture) -> None:
     if picture.size != first.size:
         raise PictureError(
-            f"All images of a stack must show the same scene pixel for pixel, but {first.name} is "
-            f"{by(first.size)} and {picture.name} is {by(picture.size)} (width x height)."
+            Advised(
+                f"All images of a stack must show the same scene pixel for pixel, but {first.name} is {by(first.size)} "
+                f"and {picture.name} is {by(picture.size)} (width x height)",
+                "leave it out, or resize all to the first image (--resize a, resize='a')",
+                "leave it out, or scale it to that size",
+            )
         )
 
 

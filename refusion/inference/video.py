@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from refusion.images.colour import fuse_chroma
-from refusion.images.picture import Picture, PictureError
+from refusion.images.picture import Picture, PictureError, range_note
 from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.finishing import fused_picture
@@ -18,6 +18,7 @@ from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options, Resize
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture, same_picture
+from refusion.system.advice import without_options
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Task
 
@@ -108,6 +109,8 @@ def fuse_videos(
         def fused_frames() -> Iterator[Frame]:
             for done, (time, *pair) in enumerate(pairs, 1):
                 a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
+                if done == 1:
+                    notes.extend(without_options(note) for frame in (a, b) if (note := range_note([frame])))
                 a, b = _matched(a, b, options.resize)
                 if done == 1 and same_picture(a, b):
                     notes.append(f"The first frames of {a.name} and {b.name} are the same picture.")
@@ -146,6 +149,8 @@ def _notes_on(video: Video) -> list[str]:
     notes = []
     if video.interlaced:
         notes.append(f"{video.path.name} is interlaced: its frames show two moments each; deinterlace it first.")
+    if video.transparent:
+        notes.append(f"{video.path.name} has transparency, which is ignored.")
     width, height = video.size
     if width % 2 or height % 2:
         notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,7 @@ def match_folders(
         refuse_doubles(files, PictureError)
     matched = match(*found)
     if not matched.pairs:
-        why = " ".join([*matched.problems, *matched.notes][:3])
+        why = " ".join([*(f"{problem}." for problem in matched.problems), *matched.notes][:3])
         raise PictureError(
             f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
             f"{' ' + why if why else ''}"
@@ -177,9 +178,13 @@ def names_file(value: object) -> bool:
 
 
 def listed_file(folder: Path, name: str) -> Path:
-    """Return the path of a file named in a list in this folder; backslashes of Windows are accepted."""
-    path = folder / name
-    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
+    """Return the path of a file named in a list in this folder.
+
+    Backslashes of Windows are accepted, and accents in either encoding (macOS decomposes them).
+    """
+    plain = name.replace("\\", "/")
+    spellings = (name, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")))
+    return next((folder / one for one in spellings if (folder / one).exists()), folder / plain)
 
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

@@ -170,6 +170,21 @@ def test_what_has_no_effect_on_videos_is_said(pair, tmp_path):
     assert "Note: The first frames of ir.mp4 and ir.mp4 are the same picture." in result.err
 
 
+def test_dark_thermal_counts_and_transparency_are_said(tmp_path):
+    counts = 7000 + 3 * textured(1).astype(np.uint16)
+    colours = np.stack([textured(seed) for seed in (2, 3, 4, 5)], axis=-1)
+    for name, values, pix, codec in (("ir.mkv", counts, "gray16le", "ffv1"), ("vis.mov", colours, "rgba", "png")):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream(codec, rate=RATE)
+            stream.height, stream.width, stream.pix_fmt = *values.shape[:2], pix
+            for _ in range(2):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(values, pix)))
+            container.mux(stream.encode())
+    notes = fuse_videos([tmp_path / "ir.mkv", tmp_path / "vis.mov"], tmp_path / "f.mp4", model=MODEL)
+    assert any("ir.mkv uses only 7" in note and "--own-range" not in note for note in notes)
+    assert "vis.mov has transparency, which is ignored." in notes
+
+
 PATCHES = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [16, 16, 16], [235, 235, 235], [200, 100, 50]]
 )

@@ -14,7 +14,7 @@ from PIL import Image
 from support.scenes import textured
 
 from refusion.demo.batch import match as match_uploads
-from refusion.images import PictureError
+from refusion.images import PictureError, read_picture
 from refusion.images.reading import told_apart
 from refusion.metrics.evaluation import FusedFolder
 from refusion.pairs.dataset import load_pairs, read_row
@@ -96,6 +96,11 @@ def test_names_that_differ_only_in_case_are_said(both, tmp_path):
         "IMG_1.JPG in ir has no partner in vis; img_1.jpg differs in upper and lower case: rename one of them",
         "img_1.jpg in vis has no partner in ir; IMG_1.JPG differs in upper and lower case: rename one of them",
     ]
+    (both / "pairs.csv").write_text("a,b\nir/sub/img_1.jpg,vis/sub/img_1.jpg\n")
+    with pytest.raises(
+        PictureError, match=r"no file img_1\.jpg, but IMG_1\.JPG, which differs in upper and lower case"
+    ):
+        read_picture(read_list(both / "pairs.csv", both / "out").pairs[0].a)
     image(tmp_path / "fused" / "SCENE.png")
     with pytest.raises(PictureError, match=r"as in scene\.png\. SCENE\.png differs in upper and lower case\."):
         FusedFolder(tmp_path / "fused").find("scene")
@@ -142,6 +147,12 @@ def test_names_with_accents_taken_apart_are_the_same_names(both):
     assert names_everywhere(both) == [name, "scene"]
     fused = FusedFolder(both / "ir")
     assert fused.find(name) == fused.find(unicodedata.normalize("NFD", name))
+    for form in ("NFC", "NFD"):
+        spelt = unicodedata.normalize(form, name)
+        (both / "pairs.csv").write_text(f"a,b\nir/{spelt}.png,vis/{spelt}.png\n")
+        (listed,) = read_list(both / "pairs.csv", both / "out").pairs
+        assert listed.a.exists()
+        assert listed.b.exists()
 
 
 def test_folders_in_folders_are_matched_by_the_way_to_them(both):

@@ -96,6 +96,18 @@ def tiffs(grey: np.ndarray) -> dict[str, bytes]:
                 writer.write(grey, metadata=None)
                 writer.write(grey > 20, subfiletype=4, metadata=None)
         made[name] = file.getvalue()
+    colours = np.repeat(np.arange(256, dtype=np.uint16)[None] * 257, 3, axis=0)
+    for name, options in (
+        ("orthophoto", {"photometric": "rgb", "compression": "jpeg"}),
+        ("map", {"photometric": "palette", "colormap": colours}),
+    ):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            values = np.repeat(grey[..., None], 3, axis=2) if name == "orthophoto" else grey
+            writer.write(values[::4, ::4], subfiletype=1, metadata=None, **options)
+            writer.write(values, tile=(16, 16), extratags=[(42113, "s", 0, "7", True)], metadata=None, **options)
+            writer.write(grey > 20, subfiletype=4, photometric=4, metadata=None)
+        made[name] = file.getvalue()
     for bits in (1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 24):
         file = io.BytesIO()
         kind = np.uint8 if bits < 8 else np.uint16 if bits < 17 else np.uint32
@@ -161,7 +173,8 @@ def dicoms(grey: np.ndarray) -> dict[str, bytes]:
         "lossless": ("57", lambda values: imagecodecs.ljpeg_encode(values, bitspersample=8)),
         "process14": ("70", lambda values: imagecodecs.ljpeg_encode(values, bitspersample=8)),
         "ls": ("80", imagecodecs.jpegls_encode),
-        "baseline": ("50", lambda values: imagecodecs.jpeg8_encode(values)),
+        "baseline": ("50", imagecodecs.jpeg8_encode),
+        "extended": ("51", lambda values: imagecodecs.jpeg8_encode(values.astype(np.uint16), bitspersample=12)),
         "j2k": ("90", imagecodecs.jpeg2k_encode),
     }
     made = {}
@@ -186,6 +199,8 @@ def dicoms(grey: np.ndarray) -> dict[str, bytes]:
             syntax, encode = packed[name]
             meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
             dataset.PixelData = encapsulate([encode(grey)])
+            if name == "extended":
+                dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
         if name == "enhanced":
             rescale, window, groups = Dataset(), Dataset(), Dataset()
             rescale.RescaleSlope, rescale.RescaleIntercept = 2, -100
