@@ -284,7 +284,9 @@ def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, s
     if (len(sources) == 1) != side_by_side or len(sources) > 2:
         raise ValueError("Give two videos, or one with --side-by-side.")
     for option in ("align", "window", "temperatures", "nodata"):
-        if wanted.pop(option) not in (None, False):
+        given = wanted.pop(option)
+        # A no-data value of 0 is given, too.
+        if given is not None and given is not False:
             raise ValueError(f"Videos do not take --{option}; leave it out.")
     del wanted["align_border"]
     check_writable(output)

@@ -88,8 +88,9 @@ def fuse_videos(
     target = Path(os.path.realpath(output))
     if len(paths) not in (1, 2):
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
-    for name in ("align", "window", "temperatures"):
-        if getattr(options, name):
+    for name in ("align", "window", "temperatures", "nodata"):
+        given = getattr(options, name)
+        if given is not None and given is not False:
             raise ValueError(f"Videos do not take {name}; leave it out.")
     if not is_written(target):
         raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from refusion.images.video import VIDEO_SUFFIXES
+
 SUFFIXES = frozenset(
     {
         ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".webp",
@@ -229,6 +231,8 @@ def _not_an_image(file: Path) -> tuple[str, bool] | None:
         return "is a hidden file", False
     packed = file.name.lower().endswith(".nii.gz")
     if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not packed:
+        if file.suffix.lower() in VIDEO_SUFFIXES:
+            return "is a video, and videos are fused two at a time, given by their names", False
         return "does not have the suffix of an image", False
     if file.is_symlink() and not file.exists():
         target = file.readlink()

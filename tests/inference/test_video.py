@@ -156,6 +156,7 @@ def test_videos_on_the_command_line(pair, tmp_path):
         ([*pair, "-o", pair[0]], "is one of the sources"),
         ([*pair, "-o", tmp_path / "g.mp4", "--align"], "--align"),
         ([*pair, "-o", tmp_path / "g.mp4", "--own-range"], "--own-range"),
+        ([*pair, "-o", tmp_path / "g.mp4", "--nodata", "0"], "--nodata"),
         ([EXAMPLES / "ir-vis_ir.png", pair[1], "-o", tmp_path / "g.mp4"], f"{pair[1]} is a video, and"),
     ]:
         result = refusion("fuse", *arguments, "--model", model)

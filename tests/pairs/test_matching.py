@@ -85,8 +85,12 @@ def test_dicom_files_have_no_suffix(both):
             dataset.PixelData = pixels.tobytes()
             dataset.save_as(both / folder / name)
         (both / folder / "README").write_text("about these files")
+        (both / folder / "clip.MP4").touch()
     assert names_everywhere(both) == ["1.2.840.7", "1.2.840.8", "IM0001", "scene"]
-    assert len(jobs(both).notes) == 2
+    assert [note.partition(", since each ")[2] for note in jobs(both).notes] == 2 * [
+        "does not have the suffix of an image: README.",
+        "is a video, and videos are fused two at a time, given by their names: clip.MP4.",
+    ]
 
 
 def test_names_that_differ_only_in_case_are_said(both, tmp_path):
