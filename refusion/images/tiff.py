@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files in both byte orders."""
 
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+_GEO_KEYS, _GEO_TEXT = 34735, 34737
+
+GEO_TAGS = (33550, 33922, 34264, _GEO_KEYS, 34736, _GEO_TEXT)
 """GeoTIFF tags: scale, tie points, transformation and keys."""
 
+_PHOTOMETRIC = 262
 _ORIENTATION = 274
 _SUB_DIRECTORIES = 330
 _PROFILE = 34675
@@ -101,8 +104,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
             stored = _stored_by_pillow(file, opened, page)
         if mask is not None:
             stored = _masked(stored, turned(mask.asarray(maxworkers=1), turn) == 0)
-        profile = page.tags.valueof(_PROFILE) if int(page.photometric) in _OF_RGB else None
-        geo = tuple((tag, page.tags.valueof(tag)) for tag in GEO_TAGS if tag in page.tags) if turn == 1 else ()
+        profile = page.tags.valueof(_PROFILE) if _photometric(page) in _OF_RGB else None
+        geo = _geo(page) if turn == 1 else ()
     return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file), geo)
 
 
@@ -167,7 +170,7 @@ def _is_read_here(page: Any, name: str) -> bool:
     bits = page.bitspersample
     if not isinstance(bits, int):
         raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
-    kind = int(page.photometric)
+    kind = _photometric(page)
     plain = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and page.compression not in _PILLOWS_COMPRESSIONS
     if (plain and bits not in _PILLOWS_BITS) or (kind == _CMYK and bits > 8):
         return True
@@ -205,8 +208,15 @@ def _check_tiles(page: Any, max_pixels: int) -> None:
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
 
 
+def _photometric(page: Any) -> int:
+    """The colour space; without the tag, as libtiff and viewers assume it."""
+    if _PHOTOMETRIC not in page.tags and page.compression not in _PILLOWS_COMPRESSIONS:
+        return _RGB if page.samplesperpixel >= 3 else _BLACK_IS_ZERO
+    return int(page.photometric)
+
+
 def _colours(page: Any) -> int:
-    return {_RGB: 3, _CMYK: 4}.get(int(page.photometric), 1)
+    return {_RGB: 3, _CMYK: 4}.get(_photometric(page), 1)
 
 
 def _extra(page: Any) -> list[int]:
@@ -280,7 +290,7 @@ def _stored(page: Any, name: str, turn: int) -> Stored:
     missing = _missing(page, values)
     if colours == 4:
         values = _of_inks(values, ends[1])
-    white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
+    white_is_zero = _photometric(page) == _WHITE_IS_ZERO
     return Stored(
         values,
         ends,
@@ -338,6 +348,22 @@ def _nodata(page: Any) -> float | None:
         return float(str(page.tags.valueof(_GDAL_NODATA, default="")).strip("\0 "))
     except ValueError:
         return None
+
+
+def _geo(page: Any) -> tuple[tuple[int, Any], ...]:
+    """The GeoTIFF tags, without those of a wrong type."""
+    found = ((tag, page.tags.valueof(tag)) for tag in GEO_TAGS)
+    return tuple((tag, value) for tag, value in found if _is_geo(tag, value))
+
+
+def _is_geo(tag: int, value: Any) -> bool:
+    if tag == _GEO_TEXT:
+        return isinstance(value, str)
+    if not isinstance(value, tuple) or not value:
+        return False
+    if tag == _GEO_KEYS:
+        return all(isinstance(number, int) and 0 <= number <= 0xFFFF for number in value)
+    return all(isinstance(number, (int, float)) for number in value)
 
 
 def _exif(file: BinaryIO) -> bytes | None:

@@ -381,3 +381,24 @@ def test_no_data_of_palettes_and_few_bits_is_the_stored_value(tmp_path, bits, ph
         tmp_path / "a.tif", stored, bitspersample=bits, photometric=photometric, extratags=nodata, **colours
     )
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").alpha, stored != 3)
+
+
+def test_without_a_colour_space_black_is_zero(tmp_path):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    tifffile.imwrite(tmp_path / "a.tif", stored)
+    content = (tmp_path / "a.tif").read_bytes()
+    entry = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    assert content.count(entry) == 1
+    # The tag becomes one that nobody knows.
+    (tmp_path / "a.tif").write_bytes(content.replace(entry, struct.pack("<HHIHH", 263, 3, 1, 1, 0)))
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif")), stored)
+
+
+def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    wrong = [(34735, "I", 2, (1, 70_000), True), (34737, "B", 3, b"abc", True), *GEO]
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=wrong)
+    picture = read_picture(tmp_path / "a.tif")
+    assert [tag for tag, _ in picture.geo] == [33550, 33922]
+    save_picture(picture, tmp_path / "b.tif")
+    assert read_picture(tmp_path / "b.tif").geo == picture.geo
