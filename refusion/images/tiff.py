@@ -101,7 +101,10 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
             _check_layout(page, name, max_pixels)
             stored = _stored(page, name, turn)
         else:
-            stored = _stored_by_pillow(file, opened, page)
+            image = _opened_by_pillow(file, opened, page)
+            # Of a tag that is there twice, Pillow may take the other one.
+            check_size(name, image.size, max_pixels)
+            stored = _stored_by_pillow(image, page)
         if mask is not None:
             stored = _masked(stored, turned(mask.asarray(maxworkers=1), turn) == 0)
         profile = page.tags.valueof(_PROFILE) if _photometric(page) in _OF_RGB else None
@@ -235,13 +238,17 @@ def _band_names(page: Any, bands: int) -> str:
     return f" ({one_line(', '.join(names))})" if len(names) == bands else ""
 
 
-def _stored_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any) -> Stored:
+def _opened_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any) -> Image.Image:
     place = next((index for index, other in enumerate(_pages(opened)) if other.offset == page.offset), None)
     if place is None:
         raise ValueError("its image is in a directory below that of a thumbnail")
     file.seek(0)
     image = Image.open(file, formats=("TIFF",))
     image.seek(place)
+    return image
+
+
+def _stored_by_pillow(image: Image.Image, page: Any) -> Stored:
     # This also turns it upright.
     image.load()
     nodata = _nodata(page)

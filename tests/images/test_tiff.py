@@ -402,3 +402,18 @@ def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
     assert [tag for tag, _ in picture.geo] == [33550, 33922]
     save_picture(picture, tmp_path / "b.tif")
     assert read_picture(tmp_path / "b.tif").geo == picture.geo
+
+
+def test_a_size_that_is_there_twice_is_checked(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16), bool), photometric="minisblack", metadata=None)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    entries = [content[start + 2 + 12 * place : start + 14 + 12 * place] for place in range(count)]
+    for size in (256, 257):
+        entries.append(bytearray(struct.pack("<HHII", size, 4, 1, 9_000)))
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    struct.pack_into("<I", content, 4, len(content))
+    (tmp_path / "a.tif").write_bytes(content + directory)
+    with pytest.raises(PictureError, match="9000 x 9000 pixels, but at most 1,000"):
+        read_picture(tmp_path / "a.tif", max_pixels=1_000)
