@@ -5,6 +5,7 @@ import struct
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from refusion.images.failures import DECODING_ERRORS, check_size, one_line, reason
 from refusion.images.jpeg import frame_header
@@ -20,6 +21,9 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.81": "jpegls_decode",
 }
 """Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, and JPEG-LS."""
+
+_BY_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+"""Transfer syntaxes that pydicom decodes with Pillow: JPEG of 8 bits and JPEG 2000."""
 
 
 def is_dicom(start: bytes) -> bool:
@@ -119,14 +123,19 @@ def _unpack(dataset: Any) -> None:
     from pydicom.uid import ExplicitVRLittleEndian
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax not in _DECODERS or "PixelData" not in dataset:
+    if syntax not in (*_DECODERS, *_BY_PILLOW) or "PixelData" not in dataset:
         return
     import imagecodecs
 
     content = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    header = frame_header(io.BytesIO(content))
+    size = int(dataset.Columns), int(dataset.Rows)
     # The decoders allocate memory as the header says.
-    if header is None or header.size != (int(dataset.Columns), int(dataset.Rows)):
+    if syntax in _BY_PILLOW:
+        if Image.open(io.BytesIO(content), formats=("JPEG", "JPEG2000")).size != size:
+            raise ValueError("its compressed image is of another size")
+        return
+    header = frame_header(io.BytesIO(content))
+    if header is None or header.size != size:
         raise ValueError("its compressed image is damaged or of another size")
     if header.bits == 8 and _DECODERS[syntax] == "jpeg8_decode":
         return

@@ -1,11 +1,13 @@
 """DICOM: palettes, padding, lookup tables, and files without a preamble."""
 
+import io
 import struct
 from functools import partial
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from refusion.images import PictureError, read_picture, to_array
 
@@ -166,6 +168,18 @@ def test_lossless_jpeg_and_jpeg_ls(tmp_path, syntax, signed):
     dataset.save_as(tmp_path / "short.dcm")
     with pytest.raises(PictureError, match="its compressed image is damaged or of another size"):
         read_picture(tmp_path / "short.dcm")
+
+
+@pytest.mark.parametrize(("syntax", "kind"), [("50", "JPEG"), ("51", "JPEG"), ("90", "JPEG2000")])
+def test_a_larger_image_inside_is_refused_before_it_is_decoded(tmp_path, syntax, kind):
+    content = io.BytesIO()
+    Image.new("L", (4_000, 3_000)).save(content, kind, **({"no_jp2": True} if kind == "JPEG2000" else {}))
+    dataset = pydicom.dcmread(dicom(tmp_path / "a.dcm", LEVELS))
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.PixelData = pydicom.encaps.encapsulate([content.getvalue()])
+    dataset.save_as(tmp_path / "b.dcm")
+    with pytest.raises(PictureError, match=r"its compressed image is (damaged or )?of another size"):
+        read_picture(tmp_path / "b.dcm", max_pixels=10_000)
 
 
 @pytest.mark.parametrize("bits", [8, 12])
