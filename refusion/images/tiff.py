@@ -13,8 +13,9 @@ from refusion.images.exif import kept_exif_of
 from refusion.images.failures import check_size, one_line
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
-from refusion.images.picture import PictureError
+from refusion.images.picture import PictureError, by
 from refusion.images.pillow import scaled_alpha, stored_pixels, turned
+from refusion.images.segments import HEADER, stated_size
 from refusion.system.advice import Advised
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
 _PILLOWS_BITS = (1, 2, 4)
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MAX_CHANNELS = 16
+_SMALL = 1 << 20
 _MAX_DIRECTORIES = 50
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -97,6 +99,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
         turn = int(page.tags.valueof(_ORIENTATION, default=1))
         if mask is not None:
             _check_tiles(mask, max_pixels)
+            _check_segments(mask)
         if _is_read_here(page, name):
             _check_layout(page, name, max_pixels)
             stored = _stored(page, name, turn)
@@ -204,11 +207,28 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
     end = page.parent.filehandle.size
     if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise ValueError("its pixel data are incomplete")
+    _check_segments(page)
 
 
 def _check_tiles(page: Any, max_pixels: int) -> None:
     if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
+
+
+def _check_segments(page: Any) -> None:
+    """Check the sizes that compressed strips or tiles state, since their decoders allocate memory for them."""
+    file = page.parent.filehandle
+    width, height = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    most = max(4 * width * min(height, page.imagelength if not page.is_tiled else height), _SMALL)
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if not count:
+            continue
+        file.seek(offset)
+        size = stated_size(int(page.compression), file.read(min(count, HEADER)))
+        if size is None:
+            return
+        if size[0] * size[1] > most:
+            raise ValueError(f"a strip or tile of it is {by(size)} pixels")
 
 
 def _photometric(page: Any) -> int:

@@ -417,3 +417,26 @@ def test_a_size_that_is_there_twice_is_checked(tmp_path):
     (tmp_path / "a.tif").write_bytes(content + directory)
     with pytest.raises(PictureError, match="9000 x 9000 pixels, but at most 1,000"):
         read_picture(tmp_path / "a.tif", max_pixels=1_000)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "png", "jpeg2000", "jpegxl", "lerc", "webp"])
+def test_a_strip_that_is_larger_inside_is_refused_before_it_is_decoded(tmp_path, compression):
+    shape = (16, 16, 3) if compression == "webp" else (16, 16)
+    options = {"compression": compression, "metadata": None, "software": False}
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint8) + 7, **options)
+    assert read_picture(tmp_path / "a.tif", max_pixels=1_000).size == (16, 16)
+    tifffile.imwrite(
+        tmp_path / "large.tif", np.zeros((1_200, 1_000, *shape[2:]), np.uint8), rowsperstrip=1_200, **options
+    )
+    with tifffile.TiffFile(tmp_path / "large.tif") as file:
+        file.filehandle.seek(file.pages[0].dataoffsets[0])
+        strip = file.filehandle.read(file.pages[0].databytecounts[0])
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", content, start)[0], 12):
+        value = {273: len(content), 279: len(strip)}.get(struct.unpack_from("<H", content, entry)[0])
+        if value is not None:
+            struct.pack_into("<HII", content, entry + 2, 4, 1, value)
+    (tmp_path / "a.tif").write_bytes(content + strip)
+    with pytest.raises(PictureError, match="a strip or tile of it is 1000 x 1200 pixels"):
+        read_picture(tmp_path / "a.tif", max_pixels=1_000)
