@@ -1,6 +1,7 @@
 """Standard output and error that never stop the program: the reader may be gone, or an encoding lack characters."""
 
 import io
+import os
 import sys
 import warnings
 from typing import Any
@@ -39,8 +40,10 @@ def keep_working_whoever_reads() -> None:
 def leave_out_library_warnings() -> None:
     """Leave out the warnings of libraries that read images, such as on EXIF data of cameras that break the standard.
 
-    They show lines of source code; what matters to the user is a note or an error. They stay with `python -W`.
+    They show lines of source code; what matters to the user is a note or an error. They stay with `python -W`, and
+    those of OpenCV, which must not have been imported yet, with the environment variable ``OPENCV_LOG_LEVEL``.
     """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"(PIL|flyr|imagecodecs|pillow_heif|pydicom|tifffile)(\.|$)")
 
