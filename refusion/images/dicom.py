@@ -82,10 +82,14 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         _lift_groups(dataset)
         _unpack(dataset)
         if int(dataset.SamplesPerPixel) > 1:
-            return _colour(dataset, name)
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            return _palette(dataset)
-        return _grey(dataset, windowed=windowed)
+            stored = _colour(dataset, name)
+        elif dataset.PhotometricInterpretation == "PALETTE COLOR":
+            stored = _palette(dataset)
+        else:
+            stored = _grey(dataset, windowed=windowed)
+        if stored.values.shape not in (size := (int(dataset.Rows), int(dataset.Columns)), (*size, 3)):
+            raise ValueError(f"its pixels have the shape {stored.values.shape}")
+        return stored
     except PictureError:
         raise
     except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:

@@ -209,6 +209,14 @@ def test_an_enhanced_file_has_its_window_in_groups(tmp_path):
     np.testing.assert_array_equal(read_picture(enhanced).luminance, read_picture(path).luminance)
 
 
+def test_frames_that_the_header_does_not_count_are_refused(tmp_path):
+    dataset = pydicom.dcmread(dicom(tmp_path / "a.dcm", LEVELS))
+    dataset.PixelData = 2 * LEVELS.tobytes()
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(PictureError, match=r"its pixels have the shape \(2, 48, 64\)"):
+        read_picture(tmp_path / "a.dcm")
+
+
 def test_a_report_is_no_image(tmp_path):
     path = dicom(tmp_path / "report.dcm", LEVELS)
     dataset = pydicom.dcmread(path)
