@@ -57,6 +57,7 @@ def half_empty(pair_folder) -> Path:
     return pair_folder
 
 
+@pytest.mark.slow
 def test_two_processes_and_resumes_with_another_number_give_the_weights_of_one(half_empty, tmp_path):
     """Both kinds of inner update, both sums that are accumulated, noise, balance and the moving average."""
     program = ROOT / "tests" / "support" / "train_in_double.py"
