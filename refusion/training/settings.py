@@ -179,6 +179,17 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
         "invert": 0.05,
         "augment": 0.4,
     },
+    "medical": {
+        "relative": True,
+        "lr": 2e-3,
+        "meta_lr": 5e-5,
+        "zoom": 0.6,
+        "tone": 0.3,
+        "sensor_noise": 0.01,
+        "blur": 0.7,
+        "jpeg": 0.1,
+        "augment": 0.4,
+    },
 }
 
 
