@@ -98,6 +98,7 @@ print(json.dumps(sorted({distribution.lower() for top in tops for distribution i
     assert "gradio" not in named  # The Space installs the version of its front matter.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BUNDLED, reason="no weights are bundled")
 def test_it_runs_by_itself_and_fuses_an_example(space, tmp_path):
     # Without the tests' path, so that the package is the one in the folder.

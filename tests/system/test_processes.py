@@ -84,6 +84,7 @@ def test_two_processes_and_resumes_with_another_number_give_the_weights_of_one(h
         assert torch.equal(one["batches"][1]["generator"], other["batches"][1]["generator"])
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_run_and_a_resume_with_two_goes_on(pair_folder, tmp_path):
     out = tmp_path / "run"
     flags = [*FLAGS, "--data", pair_folder]
@@ -112,6 +113,7 @@ def process_of_rank(starter: int, rank: int) -> int:
     raise AssertionError(f"no process of rank {rank}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_process_that_dies_ends_the_run_with_a_sentence_and_one_process_goes_on(pair_folder, tmp_path, rank):
