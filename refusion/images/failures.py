@@ -7,7 +7,9 @@ import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError, features
@@ -43,6 +45,9 @@ DECODING_ERRORS = (
 )
 """Exceptions that the libraries raise on damaged files."""
 
+
+_MOST_NAMES = 100_000
+"""Maximum number of names of a folder that are compared with that of a missing file."""
 
 _MOST = 200
 """Maximum number of characters of a library's own message that are shown."""
@@ -92,15 +97,24 @@ def missing_file(path: Path) -> PictureError:
 def _near(path: Path) -> str:
     """Say which file in the same folder has the same name but for case or the encoding of accents."""
     try:
-        names = sorted(file.name for file in path.parent.iterdir())
+        near = _names(path.parent, path.parent.stat().st_mtime_ns).get(_folded(path.name))
     except (OSError, ValueError):
         return ""
-    for name in names:
-        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", path.name):
-            return ", but one whose accents are encoded differently"
-        if name.casefold() == path.name.casefold():
-            return f", but {name}, which differs in upper and lower case"
-    return ""
+    if near is None:
+        return ""
+    if unicodedata.normalize("NFC", near) == unicodedata.normalize("NFC", path.name):
+        return ", but one whose accents are encoded differently"
+    return f", but {near}, which differs in upper and lower case"
+
+
+@lru_cache(maxsize=4)
+def _names(folder: Path, changed: int) -> dict[str, str]:
+    """The names in a folder, kept until it changes: a list may name many files that are not there."""
+    return {_folded(name): name for name in sorted(file.name for file in islice(folder.iterdir(), _MOST_NAMES))}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @contextmanager
