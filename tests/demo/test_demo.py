@@ -310,6 +310,7 @@ def test_visitors_at_one_time_get_their_own_pictures(server, tmp_path):
         assert_same_picture(fused, by_command(tmp_path, *paths))
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_so(tmp_path):
     server = Server(tmp_path, "--queue-size", "1")
     for name, seed in (("ir.png", 1), ("vis.png", 2)):
@@ -563,6 +564,7 @@ def test_closing_removes_uploads_and_results(tmp_path, pair, monkeypatch):
     assert visitors_files(tmp_path / "kept") == []
 
 
+@pytest.mark.slow
 @needs_weights
 def test_another_model_can_be_served(tmp_path, pair):
     server = Server(tmp_path, "--model", str(ROOT / "hub_configs" / MODEL), "--no-hub-models")

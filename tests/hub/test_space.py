@@ -13,6 +13,7 @@ from gradio_client.exceptions import AppError
 from huggingface_hub import SpaceCard
 from PIL import Image
 from support.demo_server import ROOT, Server
+from support.environment import fresh_environment
 from support.hub_server import TOKEN, HubServer
 
 from refusion.hub.names import has_weights
@@ -155,10 +156,7 @@ def test_it_uploads_and_removes_what_went_away(tmp_path):
 @pytest.mark.skipif(not BUNDLED, reason="no weights are bundled")
 def test_it_runs_in_a_fresh_environment_with_its_requirements(space, tmp_path):
     version = SpaceCard.load(space / "README.md").data.sdk_version
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    python = str(tmp_path / "env/bin/python")
-    wanted = ["-r", str(space / "requirements.txt"), f"gradio=={version}"]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    python = fresh_environment(tmp_path / "env", "-r", space / "requirements.txt", f"gradio=={version}")
     server = Server(tmp_path, cwd=space, python=python, PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")
     try:
         fuse_an_example(server.url, space, tmp_path / "downloads")
