@@ -1,6 +1,6 @@
-"""The fusion module on a CPU in ONNX Runtime, tile by tile: the result of `FusionModule.forward`, in little memory.
+"""Modules on a CPU in ONNX Runtime, tile by tile: the result of their `forward`, in little memory.
 
-The network makes a few passes over the image (see `refusion.inference.engines.onnx_graph`). In each pass, a tile runs
+A module makes a few passes over the image (see `refusion.inference.engines.onnx_graph`). In each pass, a tile runs
 through all the layers while it is in the processor's cache; its halo is recomputed for each tile.
 
 If the attention has a window, the passes run down the image behind each other: a pass processes rows as soon as the
@@ -23,7 +23,9 @@ import numpy as np
 
 from refusion.images.picture import MIN_SIDE
 from refusion.inference.engines.memory import check_memory, enough_memory
+from refusion.inference.engines.onnx_blocks import Architecture
 from refusion.inference.engines.onnx_builder import PICTURE_ENDS
+from refusion.inference.engines.onnx_fusion import FUSION
 from refusion.inference.engines.onnx_graph import Pass, passes
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
 from refusion.inference.engines.onnx_weights import Weights
@@ -44,25 +46,26 @@ LAG = 2
 """Number of bands by which a pass lags behind the previous one, so that the passes of a step run in parallel."""
 
 
-class OnnxNetwork:
-    """A fusion module in ONNX Runtime.
+class OnnxModule:
+    """A module in ONNX Runtime.
 
     Args:
         weights: its state dict, float32.
         padding_mode: padding mode of its 3 x 3 convolutions.
         window: side of the window of its attention; None for the whole image.
+        architecture: which module it is.
     """
 
-    def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
+    def __init__(self, weights: Weights, padding_mode: str, window: int | None, architecture: Architecture) -> None:
         self._cell = cell_of(window)
-        self._weights, self._padding_mode = weights, padding_mode
-        made = passes(weights, padding_mode, self._cell)
+        self._weights, self._padding_mode, self._architecture = weights, padding_mode, architecture
+        made = passes(weights, padding_mode, self._cell, architecture=architecture)
         self._passes = [(one, _session(one)) for one in made]
         self._channels = max(sum(one.outputs) for one in made)
         self._layers = max(one.layers for one in made)
 
     def bytes_needed(self, height: int, width: int) -> int:
-        """Memory for the features, both sources and the result, in bytes, without that of the tiles.
+        """Memory for the features, the sources and the results, in bytes, without that of the tiles.
 
         Args:
             height: height of the image.
@@ -73,13 +76,15 @@ class OnnxNetwork:
         if self._cell is not None:
             rows = min(height, self._bands_held * band)
             waiting = len(self._passes) * band
-        held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers) + 3 * height
+        held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers)
+        held += (self._architecture.sources + sum(self._passes[-1][0].outputs)) * height
         return held * width * np.dtype(np.float32).itemsize
 
     @cached_property
     def _inner(self) -> list[InferenceSession]:
         """Sessions of the passes for tiles away from the borders of the image: a seventh of the time is padding."""
-        return [_session(one) for one in passes(self._weights, self._padding_mode, self._cell, inner=True)]
+        made = passes(self._weights, self._padding_mode, self._cell, architecture=self._architecture, inner=True)
+        return [_session(one) for one in made]
 
     @property
     def _bands_held(self) -> int:
@@ -92,50 +97,48 @@ class OnnxNetwork:
         least = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
         return max(least, rows // self._cell * self._cell)
 
-    def fuse(
-        self, a: np.ndarray, b: np.ndarray, *, tile: tuple[int, int] = TILE, threads: int | None = None
-    ) -> np.ndarray:
-        """Fuse luminance.
+    def run(self, *sources: np.ndarray, tile: tuple[int, int] = TILE, threads: int | None = None) -> list[np.ndarray]:
+        """Run the module.
 
         Args:
-            a: first source, float32 (H, W) in [0, 1], H and W at least 8.
-            b: second source, the same shape.
+            *sources: its input maps, float32 (H, W) each, H and W at least 8.
             tile: maximum rows and columns of a tile, unless cells need more.
             threads: maximum number of threads; by default chosen for the machine.
 
         Returns:
-            Fused luminance, float32 (H, W) in (0, 1).
+            Its results, float32 (C, H, W) each.
 
         Raises:
             PictureError: there is not enough memory.
             ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8.
         """
-        if a.shape != b.shape or a.ndim != 2 or min(a.shape) < MIN_SIDE:
+        shapes = [source.shape for source in sources]
+        if len({*shapes}) != 1 or len(shapes[0]) != 2 or min(shapes[0]) < MIN_SIDE:
             raise ValueError(
-                f"The sources have shapes {a.shape} and {b.shape}; equal ones (H, W), from {MIN_SIDE} x {MIN_SIDE} on, "
-                "are accepted."
+                f"The sources have shapes {' and '.join(map(str, shapes))}; equal ones (H, W), from {MIN_SIDE} x "
+                f"{MIN_SIDE} on, are accepted."
             )
-        height, width = a.shape
+        height, width = shapes[0]
         threads = threads or cpu_threads()
         needed = self.bytes_needed(height, width) + threads * min(height * width, TILE[0] * TILE[1]) * BYTES_OF_TILE
         check_memory(1, height, width, needed, free_for_process())
         with enough_memory(1, height, width):
-            return self._fuse(a, b, tile, threads)
+            return self._in_tiles(sources, tile, threads)
 
-    def _fuse(self, a: np.ndarray, b: np.ndarray, tile: tuple[int, int], threads: int) -> np.ndarray:
-        height, width = a.shape
+    def _in_tiles(self, sources: Sequence[np.ndarray], tile: tuple[int, int], threads: int) -> list[np.ndarray]:
+        height, width = sources[0].shape
         _keep_freed_blocks()
         band = self._band_rows(tile[0])
         bands = -(-height // band)
         held = bands if self._cell is None else min(bands, self._bands_held)
         features = np.empty((self._channels, min(height, held * band), width), np.float32)
-        fused = np.empty_like(a)
+        results = [np.empty((count, height, width), np.float32) for count in self._passes[-1][0].outputs]
         columns = _parts(width, tile[1], self._cell or 1)
         inner = self._inner if min(bands, len(columns)) > 2 else [None] * len(self._passes)
         stages: list[_Stage] = []
-        maps = [a[None], b[None]]
+        maps = [source[None] for source in sources]
         for (one, session), of_inner in zip(self._passes, inner, strict=True):
-            made = list(_divided(features, one.outputs)) if one.attentions else [fused[None]]
+            made = list(_divided(features, one.outputs)) if one.attentions else results
             before = stages[-1] if stages else None
             sessions = session, of_inner
             stages.append(_Stage(one, sessions, before, height, maps, made, self._padding_mode, self._cell))
@@ -153,7 +156,7 @@ class OnnxNetwork:
             for index, some in step:
                 stages[index].finish(min(some.stop * band, height))
             _run([tile.write for tile in tiles], threads)
-        return fused
+        return results
 
     def _steps(self, bands: int, at_once: int) -> Iterator[list[tuple[int, range]]]:
         """Yield the passes and bands of each step."""
@@ -166,6 +169,36 @@ class OnnxNetwork:
         for step in range(bands + LAG * (count - 1)):
             some = ((index, step - LAG * index) for index in range(count))
             yield [(index, range(band, band + 1)) for index, band in some if 0 <= band < bands]
+
+
+class OnnxNetwork(OnnxModule):
+    """A fusion module in ONNX Runtime.
+
+    Args:
+        weights: its state dict, float32.
+        padding_mode: padding mode of its 3 x 3 convolutions.
+        window: side of the window of its attention; None for the whole image.
+    """
+
+    def __init__(self, weights: Weights, padding_mode: str, window: int | None = None) -> None:
+        super().__init__(weights, padding_mode, window, FUSION)
+
+    def fuse(
+        self, a: np.ndarray, b: np.ndarray, *, tile: tuple[int, int] = TILE, threads: int | None = None
+    ) -> np.ndarray:
+        """Fuse luminance; errors are those of `run`.
+
+        Args:
+            a: first source, float32 (H, W) in [0, 1], H and W at least 8.
+            b: second source, the same shape.
+            tile: maximum rows and columns of a tile, unless cells need more.
+            threads: maximum number of threads; by default chosen for the machine.
+
+        Returns:
+            Fused luminance, float32 (H, W) in (0, 1).
+        """
+        (fused,) = self.run(a, b, tile=tile, threads=threads)
+        return fused[0]
 
 
 def _session(one: Pass) -> InferenceSession:
@@ -224,7 +257,7 @@ class _Stage:
         height: height of the image.
         given: the maps that it reads, (C, rows, W) each; row y of the image is row y modulo rows.
         made: the maps that it writes, likewise.
-        padding_mode: see `OnnxNetwork`.
+        padding_mode: see `OnnxModule`.
         cell: side of the cells of the attention, or None.
     """
 

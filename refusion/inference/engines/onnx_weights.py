@@ -1,4 +1,4 @@
-"""The weights of the fusion module for its ONNX graphs, with layer norms folded into the convolutions after them.
+"""The weights of a module for its ONNX graphs, with layer norms folded into the convolutions after them.
 
 Feature maps are written and read only by convolutions across channels, so their channels can be expressed in any basis.
 Here the first channel is the mean of the module's channels times the square root of their number: a layer norm is
@@ -12,7 +12,7 @@ import numpy as np
 from refusion.inference.engines.onnx_attention import Attention
 
 Weights = Mapping[str, np.ndarray]
-"""The state dict of a `refusion.modules.fusion.FusionModule`, float32."""
+"""The state dict of one of the `refusion.modules`, float32."""
 
 
 class Block:
@@ -22,7 +22,7 @@ class Block:
     module.
 
     Args:
-        weights: weights of the fusion module.
+        weights: weights of the module.
         name: name of the block.
     """
 
@@ -33,6 +33,19 @@ class Block:
         self.hidden, self.hidden_bias = _after_norm(weights, f"{name}.ffn.project_in", f"{name}.norm2")
         self.hidden_depthwise = weights[f"{name}.ffn.dwconv.weight"]
         self.project_out = _writing(weights, f"{name}.ffn.project_out")
+
+
+def blocks(weights: Weights, name: str) -> list[Block]:
+    """The transformer blocks of a sequence.
+
+    Args:
+        weights: weights of the module.
+        name: name of the sequence.
+    """
+    count = 0
+    while f"{name}.{count}.norm1.weight" in weights:
+        count += 1
+    return [Block(weights, f"{name}.{i}") for i in range(count)]
 
 
 class Source:
@@ -61,24 +74,21 @@ class Network:
     """
 
     def __init__(self, weights: Weights) -> None:
-        blocks = 0
-        while f"decoder.{blocks}.norm1.weight" in weights:
-            blocks += 1
         ends = [
             weights[f"{name}.weight"] for name in ("project_in_1", "project_in_2", "project_out_0", "project_out_1")
         ]
-        self.project_in: Sequence[np.ndarray] = [np.einsum("ij,jkyx->ikyx", _basis(len(end)), end) for end in ends[:2]]
-        self.encoders = [[Block(weights, f"encoder{side}.{i}") for side in (1, 2)] for i in range(blocks)]
+        self.project_in: Sequence[np.ndarray] = [into_basis(end) for end in ends[:2]]
+        self.encoders = list(zip(*(blocks(weights, f"encoder{side}") for side in (1, 2)), strict=True))
         self.sources = [Source(weights, number) for number in (1, 2)]
         self.gates = _reading(weights, "interaction.gates", maps=2)
         self.gates_depthwise = weights["interaction.gates_dwconv.weight"]
-        self.joining = _basis(len(self.gates[0])) @ _bases(len(self.gates[0]), 2)
-        self.decoders = [Block(weights, f"decoder.{i}") for i in range(blocks)]
-        self.project_out_0: np.ndarray = np.einsum("ijyx,jk->ikyx", ends[2], _basis(ends[2].shape[1]))
+        self.joining = joining(len(self.gates[0]))
+        self.decoders = blocks(weights, "decoder")
+        self.project_out_0 = from_basis(ends[2])
         self.project_out_1 = ends[3]
 
 
-def _basis(channels: int) -> np.ndarray:
+def basis(channels: int) -> np.ndarray:
     """Matrix from channels to the basis of feature maps and back: (channels, channels), orthogonal and symmetric.
 
     It is the reflection that swaps the direction of the mean and the first axis.
@@ -91,8 +101,25 @@ def _basis(channels: int) -> np.ndarray:
 
 
 def _bases(channels: int, maps: int) -> np.ndarray:
-    """Block-diagonal matrix with the `_basis` of each of several maps; `channels` is their total."""
-    return np.kron(np.eye(maps, dtype=np.float32), _basis(channels // maps))
+    """Block-diagonal matrix with the `basis` of each of several maps; `channels` is their total."""
+    return np.kron(np.eye(maps, dtype=np.float32), basis(channels // maps))
+
+
+def joining(channels: int) -> np.ndarray:
+    """Matrix from two concatenated feature maps to one with all of their channels."""
+    return basis(channels) @ _bases(channels, 2)
+
+
+def into_basis(weight: np.ndarray) -> np.ndarray:
+    """Weight of a 3 x 3 convolution whose result is a feature map."""
+    result: np.ndarray = np.einsum("ij,jkyx->ikyx", basis(len(weight)), weight)
+    return result
+
+
+def from_basis(weight: np.ndarray) -> np.ndarray:
+    """Weight of a 3 x 3 convolution of a feature map."""
+    result: np.ndarray = np.einsum("ijyx,jk->ikyx", weight, basis(weight.shape[1]))
+    return result
 
 
 def _reading(weights: Weights, conv: str, maps: int = 1) -> np.ndarray:
@@ -104,7 +131,7 @@ def _reading(weights: Weights, conv: str, maps: int = 1) -> np.ndarray:
 def _writing(weights: Weights, conv: str) -> np.ndarray:
     """Matrix of a pointwise convolution whose result is added to a feature map."""
     matrix = weights[f"{conv}.weight"][:, :, 0, 0]
-    return _basis(len(matrix)) @ matrix
+    return basis(len(matrix)) @ matrix
 
 
 def _attention(weights: Weights, temperature: str, projection: str) -> Attention:
@@ -116,6 +143,6 @@ def _after_norm(weights: Weights, conv: str, norm: str) -> tuple[np.ndarray, np.
     """Matrix and bias of a layer norm and a pointwise convolution, for a map divided by its standard deviation."""
     matrix = weights[f"{conv}.weight"][:, :, 0, 0]
     bias = matrix @ weights[f"{norm}.bias"]
-    matrix = (matrix * weights[f"{norm}.weight"]) @ _basis(matrix.shape[1])
+    matrix = (matrix * weights[f"{norm}.weight"]) @ basis(matrix.shape[1])
     matrix[:, 0] = 0
     return matrix, bias
