@@ -1,6 +1,7 @@
 """Small modules, batches and trainers."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +14,8 @@ from refusion.training.crops import exchange
 from refusion.training.settings import TrainingSettings
 from refusion.training.trainer import MetaTrainer
 from refusion.training.updates import MetaOptions, Modules
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 SMALL = {"channels": 4, "heads": 2, "blocks": 1}
 
@@ -34,13 +37,15 @@ def options(**given) -> MetaOptions:
     return MetaOptions(**{**defaults, **given}, generator=torch.Generator().manual_seed(7))
 
 
-def scattered(**arguments) -> FusionModule:
+def scattered(kind: type[Module] = FusionModule, **arguments) -> Module:
     """A module in which every weight matters: scales, shifts and temperatures are not at their start."""
-    module = FusionModule(**arguments).eval()
+    module = kind(**arguments).eval()
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if "norm" in name or "temperature" in name:
                 parameter.add_(0.5 * torch.randn_like(parameter))
+            elif "gains" in name or "_head" in name:
+                parameter.normal_(std=0.5)  # these start at 0
             else:
                 parameter.mul_(1.5)
     return module

@@ -124,8 +124,12 @@ _lock = threading.Lock()
 
 def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
     """Weights and padding mode of a module on the CPU, as expected by `refusion.inference.engines.onnx_graph`."""
-    weights = {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
-    return weights, module.project_in_1.padding_mode
+    return state_arrays(module), module.project_in_1.padding_mode
+
+
+def state_arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """State dict of a module on the CPU as NumPy arrays, copied."""
+    return {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
 
 
 def onnx_network(module: FusionModule) -> OnnxNetwork:
