@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
+from refusion import fuse
 from refusion.explanation import explain
-from refusion.explanation.maps import load_trained
 from refusion.explanation.pictures import overlay
 from refusion.system.files import write_bytes
 
@@ -23,13 +23,13 @@ CAPTION, MARGIN = 18, 6
 def row(example: dict) -> dict[str, Image.Image]:
     """The images of one pair by their captions."""
     a, b = (EXAMPLES / name for name in example["files"])
-    trained = load_trained(f"refusion-{example['task']}")
-    model, explanation = trained.fusion, explain(trained, a, b)
+    task = example["task"]
+    explanation = explain(f"refusion-{task}", a, b)
     return {
         example["title"]: Image.open(a),
         "second source": Image.open(b),
-        "bare network": model.fuse(a, b, anchor="none", output_range="network").to_image(),
-        "finished": model.fuse(a, b).to_image(),
+        "bare network": fuse(a, b, task=task, anchor="none", output_range="network").to_image(),
+        "finished": fuse(a, b, task=task).to_image(),
         "w, brightness: orange: first": overlay(explanation.fused, explanation.intensity[0]),
         "v, edges: orange: first": overlay(explanation.fused, explanation.gradient[0]),
     }

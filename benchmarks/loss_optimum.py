@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refusion.explanation.maps import load_trained
+from refusion.hub.names import local_folder, locate
 from refusion.metrics.fusion import score
+from refusion.models.model import ReFusion
+from refusion.models.training_modules import load_training_modules
 from refusion.modules.loss_proposal import LossWeights, feature_scores, propose_weights, weights_from_logits
 from refusion.pairs.dataset import load_pairs, read_row
 from refusion.tasks import TASKS, get_task
@@ -82,7 +84,8 @@ def main() -> None:
     proposed = {name: [fixed_weights(name, a, b) for a, b in pairs] for name in FIXED_LOSSES}
     proposed["starting gains"] = [gains_alone(a, b, args.task) for a, b in pairs]
     for name in args.model:
-        module = load_trained(name if "/" not in name else Path(name)).proposal
+        folder = local_folder(locate(name if "/" not in name else Path(name)))
+        module, _ = load_training_modules(folder, ReFusion.from_pretrained(folder).config)
         with torch.no_grad():
             proposed[name] = [propose_weights(module, a, b) for a, b in pairs]
     print(f"{args.task}, alpha {args.alpha}, middles of {len(pairs)} pairs, bare 8-bit luminance")

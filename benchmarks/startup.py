@@ -32,6 +32,7 @@ def main() -> None:
             "import torch, refusion.ReFusion": ["-c", "import torch, refusion; refusion.ReFusion"],
             "refusion --help": ["-m", "refusion", "--help"],
             "refusion fuse": ["-m", "refusion", "fuse", *pair, "-o", f"{folder}/fused.png"],
+            "refusion explain": ["-m", "refusion", "explain", *pair, "-o", f"{folder}/explained", "--quiet"],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(args.rounds):

@@ -39,7 +39,7 @@ _PUBLIC = {
 }
 """Names shown by completion, and the module that defines each; it is imported on first access."""
 
-_EXTRAS = {"ReFusion": "torch", "explain": "torch", "fuse_dataset": "bulk"}
+_EXTRAS = {"ReFusion": "torch", "fuse_dataset": "bulk"}
 
 _OTHERS = {"Fused": "refusion.inference.finishing"}
 

@@ -15,6 +15,7 @@ from support.without import HEAVY, without
 
 tomllib = pytest.importorskip("tomllib")
 
+BUNDLED = ROOT / "hub_configs"
 PAIR = (EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png")
 
 
@@ -62,10 +63,16 @@ def test_fusing_imports_nothing_of_the_extras(tmp_path):
     assert Image.open(tmp_path / "fused.png").size == Image.open(PAIR[0]).size
 
 
+def test_explaining_imports_nothing_of_the_extras(tmp_path):
+    done = without(HEAVY, COMMAND, "explain", *PAIR, "-o", tmp_path / "explained")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "explained" / "overview.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
-        (["explain", *PAIR], "torch"),
+        (["explain", *PAIR, "--model", BUNDLED / "refusion-ir-vis"], "torch"),
         (["export", "refusion-ir-vis", "-o", "model.onnx"], "torch"),
         (["evaluate", "--data", EXAMPLES], "bulk"),
         (["fuse-dataset", EXAMPLES, "out"], "bulk"),
@@ -83,7 +90,7 @@ def test_what_needs_an_extra_says_which(arguments, extra, tmp_path):
 def test_python_names_that_need_an_extra_say_which():
     program = """
 import refusion
-for name in ("ReFusion", "explain", "fuse_dataset"):
+for name in ("ReFusion", "fuse_dataset"):
     try:
         getattr(refusion, name)
     except ImportError as error:
@@ -92,8 +99,8 @@ for name in ("ReFusion", "explain", "fuse_dataset"):
     done = without(HEAVY, program)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert [re.search(r"refusion\[(\w+)\]", line).group(1) for line in said] == ["torch", "torch", "bulk"]
-    assert [line.split()[0] for line in said] == ["refusion.ReFusion", "refusion.explain", "refusion.fuse_dataset"]
+    assert [re.search(r"refusion\[(\w+)\]", line).group(1) for line in said] == ["torch", "bulk"]
+    assert [line.split()[0] for line in said] == ["refusion.ReFusion", "refusion.fuse_dataset"]
 
 
 @pytest.mark.slow
@@ -117,12 +124,14 @@ def test_the_base_alone_fuses_in_a_fresh_environment(tmp_path):
         ["fuse", *PAIR, "-o", "pair.png"],
         ["fuse", "a", "b", "-o", "folder"],
         ["fuse", *stack, "-o", "stack.png", "--task", "multi-exposure"],
+        ["explain", *PAIR, "-o", "explained"],
         ["models"],
         ["info"],
     ):
         done = refusion(*arguments)
         assert done.returncode == 0, done.stderr
-    refused = refusion("explain", *PAIR)
+    assert (tmp_path / "explained" / "overview.png").is_file()
+    refused = refusion("export", "refusion-ir-vis", "-o", "model.onnx")
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].endswith("pip install 'refusion[torch]'.")
     from refusion import fuse

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from refusion.demo.options import DemoOptions
-from refusion.explanation.maps import TrainedModel, load_trained
+from refusion.explanation.trained import TrainedModel, load_trained
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError, UnknownModelError
 from refusion.hub.folder import LOADED

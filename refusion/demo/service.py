@@ -23,7 +23,7 @@ from refusion.system.advice import without_options
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
-"""Larger pairs are scaled down before they are explained, which takes about 3 GB per megapixel."""
+"""Larger pairs are scaled down before they are explained, which takes about 15 CPU seconds per megapixel."""
 
 MAX_SCORED_MEGAPIXELS = 8.0
 """Larger results are not scored here; the metrics take about 0.3 GB per megapixel."""

@@ -83,6 +83,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def check_training_weights(folder: Path) -> None:
+    """Check that a folder has the weights of the loss proposal module and of the reconstruction module.
+
+    Raises:
+        NoWeightsError: it has only the fusion module.
+    """
+    missing = [name for name in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise NoWeightsError(
+            f"The model {folder.name} has only the fusion module, so its loss cannot be explained: there is no "
+            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
+            "come without; choose a model that train.py made, with all of its files."
+        )
+
+
 def load_weights(module: "torch.nn.Module", path: Path) -> None:
     """Load a safetensors file into a module; every weight must be there, none besides.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refusion.hub.checksums import read_verified
-from refusion.hub.folder import CONFIG, WEIGHTS
+from refusion.hub.folder import CONFIG, WEIGHTS, check_training_weights
 from refusion.hub.names import ORGANISATION, bare_name, bundled_folder
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.tasks import Engine, Task, get_task
@@ -59,17 +59,24 @@ def load_bundled(name: str) -> BundledModel:
     return BundledModel(name, get_task(json.loads(config)["task"]), _network(config, weights))
 
 
-def bundled_weights(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the configuration and the state dict of a bundled model, see `load_bundled`."""
-    return _parsed(*_files(name))
+def bundled_weights(name: str, file: str = WEIGHTS) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the configuration of a bundled model and the state dict of one of its modules, see `load_bundled`.
+
+    Args:
+        name: see `load_bundled`.
+        file: name of the file with the weights of the module.
+    """
+    return _parsed(*_files(name, file))
 
 
-def _files(name: str) -> tuple[bytes, bytes]:
+def _files(name: str, file: str = WEIGHTS) -> tuple[bytes, bytes]:
     """Contents of the files of configuration and weights."""
     folder = _folder(name)
     if folder is None:
         raise KeyError(name)
-    return read_verified(folder / CONFIG), read_verified(folder / WEIGHTS)
+    if file != WEIGHTS:
+        check_training_weights(folder)
+    return read_verified(folder / CONFIG), read_verified(folder / file)
 
 
 def _parsed(config: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

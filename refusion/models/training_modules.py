@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refusion.hub.errors import NoWeightsError
-from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, load_weights
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, check_training_weights, load_weights
 from refusion.modules.loss_proposal import LossProposalModule
 from refusion.modules.reconstruction import ReconstructionModule
 
@@ -24,13 +23,7 @@ def load_training_modules(folder: Path, config: Mapping[str, Any]) -> tuple[Loss
         NoWeightsError: the folder has only the fusion module.
         ModelError: a file is damaged or does not match the configuration.
     """
-    missing = [f for f in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS) if not (folder / f).is_file()]
-    if missing:
-        raise NoWeightsError(
-            f"The model {folder.name} has only the fusion module, so its loss cannot be explained: there is no "
-            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
-            "come without; choose a model that train.py made, with all of its files."
-        )
+    check_training_weights(folder)
     widths = _widths(config)
     proposal, reconstruction = LossProposalModule(**widths), ReconstructionModule(**widths)
     load_weights(proposal, folder / PROPOSAL_WEIGHTS)

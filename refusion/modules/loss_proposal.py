@@ -7,23 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refusion.modules.blocks import Widths, conv3x3, transformer_blocks
+from refusion.modules.features import (
+    BRIGHTNESS_SPAN,
+    CONTRAST_FLOOR,
+    CONTRAST_WINDOW,
+    LEAST_DEVIATION,
+    RELATIVE_FLOOR,
+)
 from refusion.modules.gradients import image_gradient
-
-CONTRAST_WINDOW = 9
-"""Side of the window of local contrast, in pixels."""
-
-CONTRAST_FLOOR = 0.02
-"""Mean gradient that counts as zero; noise in a flat area stays below it."""
-
-
-RELATIVE_FLOOR = 0.1
-"""As `CONTRAST_FLOOR`, relative to the mean gradient of the pair."""
-
-BRIGHTNESS_SPAN = 2.5
-"""Unit of relative brightness, in standard deviations of the pair."""
-
-LEAST_DEVIATION = 0.01
-"""Standard deviation, or mean gradient, below which a pair counts as constant."""
 
 
 class LossWeights(NamedTuple):

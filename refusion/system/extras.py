@@ -25,7 +25,7 @@ def need(extra: str, what: str) -> None:
 
     Args:
         extra: one of `EXTRAS`.
-        what: the subject of the message, such as ``refusion explain``.
+        what: the subject of the message, such as ``refusion export``.
 
     Raises:
         MissingExtraError: a package is not installed.

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from support import command
 from support.scenes import ROOT, textured
 
-from refusion.explanation.maps import TrainedModel, error_figures, explain, load_trained, weight_figures
+from refusion.explanation.maps import error_figures, explain, weight_figures
 from refusion.explanation.pictures import (
     BOTH_COLOUR,
     ERROR_SCALE,
@@ -27,10 +28,13 @@ from refusion.explanation.pictures import (
     draw_pictures,
     figures,
 )
+from refusion.explanation.trained import TrainedModel, load_trained
 from refusion.hub.errors import ModelError, NoWeightsError
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, save_model, save_weights
 from refusion.hub.names import has_weights
 from refusion.images import PictureError
+from refusion.inference.engines.dispatch import state_arrays
+from refusion.models.bundled import load_bundled
 from refusion.models.model import ReFusion
 from refusion.modules.loss_proposal import LossProposalModule, propose_weights
 from refusion.modules.reconstruction import ReconstructionModule
@@ -39,25 +43,37 @@ WIDTHS = {"channels": 8, "heads": 4, "blocks": 1}
 CAPTIONS = Captions(("infrared", "visible"), ("a.png", "b.png"), "model")
 
 
+class Modules(NamedTuple):
+    fusion: ReFusion
+    proposal: LossProposalModule
+    reconstruction: ReconstructionModule
+
+
 @pytest.fixture(scope="module")
-def trained() -> TrainedModel:
+def modules() -> Modules:
     torch.manual_seed(0)
-    model = TrainedModel(
+    modules = Modules(
         ReFusion("medical", **WIDTHS).eval(), LossProposalModule(**WIDTHS).eval(), ReconstructionModule(**WIDTHS).eval()
     )
     with torch.no_grad():
-        for head in (model.proposal.intensity_head, model.proposal.gradient_head):
+        for head in (modules.proposal.intensity_head, modules.proposal.gradient_head):
             head.weight.normal_()  # a new module would propose the same weight everywhere
-    return model
+    return modules
+
+
+@pytest.fixture(scope="module")
+def trained(modules) -> TrainedModel:
+    proposal, reconstruction = map(state_arrays, modules[1:])
+    return TrainedModel.from_weights(modules.fusion, proposal, reconstruction, "replicate", None)
 
 
 @pytest.fixture
-def folder(trained, tmp_path) -> Path:
+def folder(modules, tmp_path) -> Path:
     path = tmp_path / "model"
     path.mkdir()
-    save_model(path, trained.fusion, trained.fusion.config)
-    save_weights(trained.proposal, path / PROPOSAL_WEIGHTS)
-    save_weights(trained.reconstruction, path / RECONSTRUCTION_WEIGHTS)
+    save_model(path, modules.fusion, modules.fusion.config)
+    save_weights(modules.proposal, path / PROPOSAL_WEIGHTS)
+    save_weights(modules.reconstruction, path / RECONSTRUCTION_WEIGHTS)
     return path
 
 
@@ -91,14 +107,14 @@ def test_exchanged_sources_exchange_the_weights(trained, size):
         np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-6)
 
 
-def test_it_is_what_the_modules_give(trained):
+def test_it_is_what_the_modules_give(trained, modules):
     a, b = unit(1), unit(2)
     result = explain(trained, a, b)
     batch = [torch.from_numpy(x)[None, None] for x in (a, b)]
     with torch.no_grad():
-        weights = propose_weights(trained.proposal, *batch)
-        fused = trained.fusion(*batch)
-        again = trained.reconstruction(fused)
+        weights = propose_weights(modules.proposal, *batch)
+        fused = modules.fusion(*batch)
+        again = modules.reconstruction(fused)
     for array, tensor in [
         (result.intensity, weights.intensity[0]),
         (result.gradient, weights.gradient[0]),
@@ -135,11 +151,16 @@ def test_a_model_without_the_training_modules_is_a_sentence(folder, pair):
         explain(folder, *pair)
     with pytest.raises(ModelError, match="only the fusion module; give the name or folder"):
         explain(ReFusion.from_pretrained(folder), *pair)
+    with pytest.raises(ModelError, match="only the fusion module; give the name or folder"):
+        explain(load_bundled("refusion-ir-vis"), *pair)
 
 
 def test_training_modules_that_do_not_fit_are_named(folder, pair):
     save_weights(LossProposalModule(), folder / PROPOSAL_WEIGHTS)
     with pytest.raises(ModelError, match=PROPOSAL_WEIGHTS):
+        explain(folder, *pair)
+    (folder / PROPOSAL_WEIGHTS).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match=f"{PROPOSAL_WEIGHTS} is damaged"):
         explain(folder, *pair)
 
 
@@ -218,11 +239,11 @@ def test_the_command_writes_what_python_gives(folder, pair, tmp_path):
             np.testing.assert_array_equal(np.asarray(written), np.asarray(picture))
 
 
-def test_bad_input_is_one_sentence_and_writes_nothing(folder, pair, tmp_path):
+def test_bad_input_is_one_sentence_and_writes_nothing(modules, folder, pair, tmp_path):
     output = tmp_path / "out"
     converted = tmp_path / "converted"
     converted.mkdir()
-    save_model(converted, load_trained(folder).fusion, load_trained(folder).fusion.config)
+    save_model(converted, modules.fusion, modules.fusion.config)
     (tmp_path / "taken").write_text("a file")
     overview = tmp_path / "overview.png"
     Image.open(pair[0]).save(overview)
