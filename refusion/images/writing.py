@@ -15,7 +15,7 @@ from refusion.images.picture import Picture, PictureError, by
 from refusion.system.files import replacing
 
 _SAVE_FORMATS: dict[str, tuple[str, dict[str, object]]] = {
-    ".png": ("PNG", {}),
+    ".png": ("PNG", {"compress_level": 4}),  # the default, 6, takes twice as long for 5 % smaller files
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
