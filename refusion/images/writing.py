@@ -14,8 +14,11 @@ from refusion.images.colour import join_colour
 from refusion.images.picture import Picture, PictureError, by
 from refusion.system.files import replacing
 
+PNG_LEVEL = 4
+"""Compression level of PNG files; the default of zlib, 6, takes twice as long for 5 % smaller files."""
+
 _SAVE_FORMATS: dict[str, tuple[str, dict[str, object]]] = {
-    ".png": ("PNG", {"compress_level": 4}),  # the default, 6, takes twice as long for 5 % smaller files
+    ".png": ("PNG", {"compress_level": PNG_LEVEL}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
@@ -189,7 +192,7 @@ def to_png(picture: Picture, bits: int | None = None) -> bytes:
     )
     metadata = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key) is not None}
     content = io.BytesIO()
-    image.save(content, "PNG", **metadata)
+    image.save(content, "PNG", compress_level=PNG_LEVEL, **metadata)
     return content.getvalue()
 
 
@@ -295,7 +298,7 @@ def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
     rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
     difference = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
     filtered = np.insert(difference, 0, 2, axis=1)
-    chunks += [chunk(b"IDAT", zlib.compress(filtered.tobytes())), chunk(b"IEND", b"")]
+    chunks += [chunk(b"IDAT", zlib.compress(filtered.tobytes(), PNG_LEVEL)), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
