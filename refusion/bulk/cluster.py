@@ -63,8 +63,9 @@ def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int
     # Only the places of rows pass through Ray, not images.
     items = ray.data.from_items([{"part": json.dumps(asdict(part))} for part in parts], override_num_blocks=len(parts))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=min(count, len(parts)))
-    resources = {"num_gpus": 1} if worker.device == "cuda" else {"num_cpus": 1}
-    done = items.map(_Actor, fn_constructor_args=(worker,), compute=pool, **resources)
+    cpus, gpus = (None, 1) if worker.device == "cuda" else (1, None)
+    actor: Any = _Actor  # Its annotation allows for functions only.
+    done = items.map(actor, fn_constructor_args=(worker,), compute=pool, num_cpus=cpus, num_gpus=gpus)
     try:
         for row in done.iter_rows():
             if row["error"]:
