@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from refusion.bulk.worker import Worker
 from refusion.pairs.files import DataError
@@ -42,7 +42,7 @@ def connect(address: str, device: str | None, workers: int | None) -> list[str]:
 
 
 def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int | None) -> Iterator[tuple[int, str]]:
-    """Fuse parts in actors that have a GPU or a CPU each.
+    """Fuse parts in actors that have a GPU or a CPU each; only the places of rows pass through Ray, not images.
 
     Args:
         worker: the worker that each actor runs; its device selects GPUs or CPUs.
@@ -60,12 +60,10 @@ def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int
     import ray.data
     from ray.exceptions import RayError
 
-    # Only the places of rows pass through Ray, not images.
     items = ray.data.from_items([{"part": json.dumps(asdict(part))} for part in parts], override_num_blocks=len(parts))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=min(count, len(parts)))
     cpus, gpus = (None, 1) if worker.device == "cuda" else (1, None)
-    actor: Any = _Actor  # Its annotation allows for functions only.
-    done = items.map(actor, fn_constructor_args=(worker,), compute=pool, num_cpus=cpus, num_gpus=gpus)
+    done = items.map(cast(Any, _Actor), fn_constructor_args=(worker,), compute=pool, num_cpus=cpus, num_gpus=gpus)
     try:
         for row in done.iter_rows():
             if row["error"]:

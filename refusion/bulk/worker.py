@@ -106,10 +106,9 @@ class Worker:
                 yield Failure(row.index, row.id, str(outcome.error))
                 continue
             try:
-                result: dict[str, Any] | Failure = self._result(row, outcome.fused)
+                yield self._result(row, outcome.fused)
             except ValueError as error:
-                result = Failure(row.index, row.id, str(error))
-            yield result
+                yield Failure(row.index, row.id, str(error))
 
     def _result(self, row: Row, fused: Fused) -> dict[str, Any]:
         png = to_png(fused.picture, self.bits)
