@@ -74,7 +74,7 @@ def test_explaining_imports_nothing_of_the_extras(tmp_path):
     [
         (["explain", *PAIR, "--model", BUNDLED / "refusion-ir-vis"], "torch"),
         (["export", "refusion-ir-vis", "-o", "model.onnx"], "torch"),
-        (["evaluate", "--data", EXAMPLES], "bulk"),
+        (["evaluate", "--data", EXAMPLES], "evaluate"),
         (["fuse-dataset", EXAMPLES, "out"], "bulk"),
         (["fuse", *PAIR, "-o", "fused.png", "--engine", "strips"], "torch"),
         (["fuse", *PAIR, "-o", "fused.png", "--device", "mps"], "torch"),

@@ -105,7 +105,7 @@ def evaluate(
         check_model(name, revision=revision)
     for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
         check_writable(path)
-    need("bulk", "refusion evaluate")
+    need("evaluate", "refusion evaluate")
 
     from rich.console import Console
 

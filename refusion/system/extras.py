@@ -4,7 +4,8 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "torch": ("huggingface_hub", "torch"),
-    "bulk": ("accelerate", "datasets", "huggingface_hub", "torch"),
+    "evaluate": ("datasets", "huggingface_hub", "torch"),
+    "bulk": ("datasets", "huggingface_hub", "torch"),
     "train": ("accelerate", "datasets", "huggingface_hub", "tensorboard", "timm", "torch"),
     "demo": ("gradio", "huggingface_hub", "torch"),
 }
