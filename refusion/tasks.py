@@ -11,10 +11,11 @@ OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 ``robust``, the full range except for a few outliers; ``stretch``, its own range stretched to the full one (the authors'
 release); ``network``, the output of the network unchanged."""
 
-Anchor = Literal["guided", "choice", "bounds", "none", "detail"]
+Anchor = Literal["guided", "choice", "bounds", "none", "detail", "full-detail"]
 """Anchor: keeps the fused luminance consistent with its sources. ``guided``: a combination of the sources around each
-pixel, between the two; ``detail``: the same, but detail on a bright surface may exceed both; ``choice``: one of the
-sources at nearly every pixel; ``bounds``: between the sources at each pixel; ``none``."""
+pixel, between the two; ``detail``: the same, but half of the detail on a bright surface that exceeds both is kept;
+``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at
+each pixel; ``none``."""
 
 CONTRAST = 1.16
 """Factor of the output range ``contrast`` for differences from a middle grey."""
@@ -84,7 +85,7 @@ TASKS: dict[str, Task] = {
             "a",
             "refusion-medical",
             "robust",
-            "guided",
+            "full-detail",
         ),
         Task(
             "multi-focus",

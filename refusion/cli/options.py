@@ -28,9 +28,9 @@ RangeOption = Annotated[
 AnchorOption = Annotated[
     str | None,
     typer.Option(
-        help="guided: built from both sources around every pixel; detail: the same, but detail on a bright surface "
-        "may be brighter than both; choice: nearly every pixel is that of one source; bounds: clipped to lie between "
-        "the sources; none. If not given, that of the task."
+        help="guided: built from both sources around every pixel; detail: the same, but half of the detail on a bright "
+        "surface that is brighter than both is kept; full-detail: all of it; choice: nearly every pixel is that of one "
+        "source; bounds: clipped to lie between the sources; none. If not given, that of the task."
     ),
 ]
 StretchOption = Annotated[

@@ -29,7 +29,8 @@ ANCHORS = {
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
     "none": "No anchor",
-    "detail": "Follow both, keep bright detail",
+    "detail": "Follow both, keep half of the brighter detail",
+    "full-detail": "Follow both, keep all brighter detail",
 }
 
 _LEADS = {

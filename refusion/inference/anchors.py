@@ -39,6 +39,10 @@ afterwards."""
 CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
 """Distance, in pixels, up to which other pixels influence the share of a pixel."""
 
+KEPT_EXCESS: dict[Anchor, float] = {"detail": 2.0, "full-detail": 8.0}
+"""Factor k of the share of what exceeds both sources that is kept: k h (1 - h), at most all of it, where the brighter
+source is at h between the darkest and the brightest pixel of the pair."""
+
 STRIP_PIXELS = 2**20
 """Pixels that are processed at a time, so that a large image needs little additional memory."""
 
@@ -48,22 +52,22 @@ def anchor_luminance(
 ) -> np.ndarray:
     """Keep the fused luminance consistent with its sources.
 
-    Except with ``none`` and ``detail``, every pixel lies between its two sources. The darkest and the brightest
-    stay so, except with ``none``.
+    Except with ``none``, ``detail`` and ``full-detail``, every pixel lies between its two sources. The darkest and the
+    brightest stay so, except with ``none``.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
-        anchor: ``guided``, see `guided_by_sources`; ``detail``: the same, plus a share of what exceeds the brighter
-            source, see `_exceeding`; ``choice``: the sources mixed by `choice_shares`; ``bounds``:
-            every pixel is clipped to the range of its two sources; ``none``.
+        anchor: ``guided``, see `guided_by_sources`; ``detail`` and ``full-detail``: the same, plus a share of what
+            exceeds the brighter source, see `_exceeding`; ``choice``: the sources mixed by `choice_shares`;
+            ``bounds``: every pixel is clipped to the range of its two sources; ``none``.
         shares: `choice_shares`, if already computed.
 
     Returns:
         The same shape.
     """
-    if anchor in ("guided", "detail"):
+    if anchor in ("guided", *KEPT_EXCESS):
         fused = guided_by_sources(fused, a, b)
     elif anchor == "choice":
         shares = choice_shares(fused, a, b) if shares is None else shares
@@ -71,21 +75,21 @@ def anchor_luminance(
     if anchor == "none":
         return fused
     between = np.clip(fused, np.minimum(a, b), np.maximum(a, b))
-    return between + _exceeding(fused, a, b) if anchor == "detail" else between
+    return between + _exceeding(fused, a, b, KEPT_EXCESS[anchor]) if anchor in KEPT_EXCESS else between
 
 
-def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What ``detail`` adds to the brighter source.
+def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray, factor: float) -> np.ndarray:
+    """What ``detail`` and ``full-detail`` add to the brighter source.
 
-    Lettering on a warm wall can be brighter than in both sources, by the heat of the infrared. A share of what exceeds
-    the brighter source is kept: 2 h (1 - h), at most half, where that source is at h between the darkest and the
-    brightest pixel of the pair. Where both sources agree nothing is added: the excess is limited to their mean distance
-    in a window.
+    Lettering on a warm wall can be brighter than in both sources, by the heat of the infrared, and so can the folds of
+    an MRI on a bright CT. A share of what exceeds the brighter source is kept, see `KEPT_EXCESS`: at most half with
+    ``detail``, and all of it with ``full-detail`` unless that source is almost black or white. Where both sources agree
+    nothing is added: the excess is limited to their mean distance in a window.
     """
     brighter, lowest, highest = np.maximum(a, b), min(a.min(), b.min()), max(a.max(), b.max())
     excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
     height = (brighter - lowest) / max(highest - lowest, LEAST_SPAN)
-    return excess * (2 * height * (1 - height))
+    return excess * np.minimum(factor * height * (1 - height), 1)
 
 
 def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:

@@ -18,6 +18,7 @@ from refusion.inference.anchors import (
     CHOICE_WINDOWS,
     GUIDED_FLOOR,
     GUIDED_WINDOW,
+    KEPT_EXCESS,
     LEAST_VARIANCE,
     SEAM_SHARPNESS,
     SEAM_WINDOW,
@@ -196,7 +197,8 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
         "choice": lambda: _between(graph, _mixed(graph, shares, *sources), *sources),
         "bounds": lambda: _between(graph, fused, *sources),
         "none": lambda: fused,
-        "detail": lambda: _detailed(graph, _guided(graph, fused, *sources), *sources),
+        "detail": lambda: _detailed(graph, "detail", fused, *sources),
+        "full-detail": lambda: _detailed(graph, "full-detail", fused, *sources),
     }
     luminance = graph.choose("anchor", anchors)
     of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
@@ -223,14 +225,16 @@ def _between(graph: _Graph, x: str, a: str, b: str) -> str:
     return graph.op("Min", graph.op("Max", x, graph.op("Min", a, b)), graph.op("Max", a, b))
 
 
-def _detailed(graph: _Graph, x: str, a: str, b: str) -> str:
-    """The anchor ``detail``; see `refusion.inference.anchors.anchor_luminance`."""
+def _detailed(graph: _Graph, anchor: Anchor, fused: str, a: str, b: str) -> str:
+    """The anchors ``detail`` and ``full-detail``; see `refusion.inference.anchors.anchor_luminance`."""
+    x = _guided(graph, fused, a, b)
     brighter = graph.op("Max", a, b)
     lows, highs = zip(_extremes(graph, a), _extremes(graph, b), strict=True)
     lowest, highest = graph.op("Min", *lows), graph.op("Max", *highs)
     span = graph.op("Max", graph.subtract(highest, lowest), LEAST_SPAN)
     height = graph.divide(graph.subtract(brighter, lowest), span)
-    share = graph.multiply(graph.multiply(height, 2), graph.subtract(1, height))
+    share = graph.multiply(graph.multiply(height, KEPT_EXCESS[anchor]), graph.subtract(1, height))
+    share = graph.op("Min", share, 1)
     (distance,) = graph.means(GUIDED_WINDOW, graph.op("Abs", graph.subtract(a, b)))
     excess = graph.op("Min", graph.op("Max", graph.subtract(x, brighter), 0), distance)
     return graph.add(_between(graph, x, a, b), graph.multiply(excess, share))
