@@ -181,6 +181,7 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "medical": {
         "relative": True,
+        "balance": 0.0,
         "lr": 2e-3,
         "meta_lr": 5e-5,
         "zoom": 0.6,
