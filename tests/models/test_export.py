@@ -1,6 +1,7 @@
 """Exported models give what the module gives, at sizes that they were not exported at."""
 
 import json
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from refusion.models.export import ExportError, export
 from refusion.models.finished import export_finished
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
+from refusion.tasks import Anchor
 
 SIZES = ((8, 8), (21, 50), (40, 17))
 
@@ -58,7 +60,7 @@ def test_torch_program_at_any_size(folder, tmp_path):
             torch.testing.assert_close(program(a, b), module(a, b), atol=1e-4, rtol=0)
 
 
-def test_finished_at_any_size(folder, tmp_path):
+def test_finished_at_any_size_with_every_anchor(folder, tmp_path):
     path = tmp_path / "finished.onnx"
     result = CliRunner().invoke(app, ["export", str(folder), "-o", str(path), "--finished"])
     assert result.exit_code == 0, result.output
@@ -66,15 +68,17 @@ def test_finished_at_any_size(folder, tmp_path):
     choices = {name: json.loads(properties[name]) for name in ("output_range", "anchor", "chroma")}
     model = ReFusion.from_pretrained(folder)
     assert choices["anchor"]["default"] == model.task.anchor
+    assert set(choices["anchor"]["choices"]) == set(get_args(Anchor))
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     for height, width in SIZES:
         sources = [np.stack([textured(3 * i + c, height, width) for c in range(3)], axis=-1) for i in range(2)]
         feed = {name: np.array(entry["choices"].index(entry["default"])) for name, entry in choices.items()}
         feed |= {n: x.transpose(2, 0, 1)[None] / np.float32(255) for n, x in zip("ab", sources, strict=True)}
-        (rgb,) = session.run(["rgb"], feed)
-        wanted = np.asarray(model.fuse(*sources), int)
-        difference = np.abs(np.rint(255 * rgb[0].transpose(1, 2, 0)) - wanted).max(axis=2)
-        assert (difference > 1).mean() <= 0.001
+        for index, anchor in enumerate(choices["anchor"]["choices"]):
+            (rgb,) = session.run(["rgb"], feed | {"anchor": np.array(index)})
+            wanted = np.asarray(model.fuse(*sources, anchor=anchor), int)
+            difference = np.abs(np.rint(255 * rgb[0].transpose(1, 2, 0)) - wanted).max(axis=2)
+            assert (difference > 1).mean() <= 0.001, anchor
 
 
 def test_only_onnx_holds_a_finished_model(tmp_path):
