@@ -131,13 +131,14 @@ def check_writable(path: Path | None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse an output folder that is a file, before any long work.
+    """Refuse an output folder that is a file, or lies below one, before any long work.
 
     Raises:
-        ValueError: it is a file.
+        ValueError: it is, or does.
     """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"The output {path.name} is a file, but a folder is needed; choose another.")
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"The output {there.name} is a file, but a folder is needed; choose another.")
 
 
 def check_model(name: str | None, quiet: bool = False, *, revision: str | None = None, task: str | None = None) -> None:

@@ -124,6 +124,8 @@ def explain(
         PictureError: a source cannot be read, the sizes differ, or the images are larger than `max_megapixels`.
         ValueError: `max_megapixels` is not above 0.
     """
+    if not max_megapixels > 0:
+        raise ValueError(f"--max-megapixels (max_megapixels) is {max_megapixels}; it must be above 0.")
     trained = model if isinstance(model, TrainedModel) else load_trained(model)
     task = trained.fusion.task
     reading = Reading(window, temperatures, nodata, alike=task.one_camera)
@@ -146,8 +148,6 @@ def explain(
 
 
 def _check_size(picture: Picture, max_megapixels: float) -> None:
-    if not max_megapixels > 0:
-        raise ValueError(f"--max-megapixels (max_megapixels) is {max_megapixels}; it must be above 0.")
     width, height = picture.size
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:

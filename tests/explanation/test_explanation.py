@@ -254,6 +254,8 @@ def test_bad_input_is_one_sentence_and_writes_nothing(modules, folder, pair, tmp
         ([*pair, "-o", output, "--task", "sharpen"], "no task 'sharpen'"),
         ([*pair, "-o", output, "--model", folder, "--max-megapixels", "0.001"], "64 x 48"),
         ([*pair, "-o", tmp_path / "taken", "--model", folder], "taken is a file"),
+        ([*pair, "-o", tmp_path / "taken" / "below", "--model", folder], "taken is a file"),
+        ([*pair, "-o", output, "--model", folder, "--max-megapixels", "nan"], "must be above 0"),
         ([overview, pair[1], "-o", tmp_path, "--model", folder], "overview.png is one of the sources"),
     ]:
         result = command.refusion("explain", *arguments)
