@@ -30,9 +30,7 @@ from refusion.training.flags import check_start, keeps_gains, reading_from, sett
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import check_same_pairs, description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
-from refusion.training.settings import (
-    PRESET_MINUTES,
-)
+from refusion.training.settings import PRESET_MINUTES
 from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
 
 HISTORY_STEPS = 10
@@ -56,36 +54,42 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
         console.print(of + sentence, style="red", markup=False, highlight=False)
         return code
 
-    try:
-        with repeatable(args.deterministic):
-            return run(args, console, announce)
-    except ValueError as error:
-        return fail(str(error), 2)
-    except OSError as error:
-        safe = " The last checkpoint is intact: make room, then continue with --resume."
-        kept = safe if (args.out / CHECKPOINT).is_file() else ""
-        return fail(f"The run folder cannot be written: {error}.{kept}", 1)
-    except (TrainingError, LostProcessError) as error:
-        return fail(str(error), 1)
-    except KeyboardInterrupt:
-        console.print("Stopped before the first update; nothing was written.")
-        return 130
+    # Until an error is printed, a launcher that stops the other processes must not end this one.
+    with StopSignal() as stop:
+        try:
+            with repeatable(args.deterministic):
+                return run(args, console, announce, stop)
+        except ValueError as error:
+            return fail(str(error), 2)
+        except OSError as error:
+            safe = " The last checkpoint is intact: make room, then continue with --resume."
+            kept = safe if (args.out / CHECKPOINT).is_file() else ""
+            return fail(f"The run folder cannot be written: {error}.{kept}", 1)
+        except (TrainingError, LostProcessError) as error:
+            return fail(str(error), 1)
+        except KeyboardInterrupt:
+            console.print("Stopped before the first update; nothing was written.")
+            return 130
 
 
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
     """Let torch refuse nondeterministic operations, if wanted."""
+    if not wanted:
+        yield
+        return
     before = torch.are_deterministic_algorithms_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
 
 
-def run(args: argparse.Namespace, console: Console, announce: Callable[[Processes], list[str]]) -> int:
+def run(
+    args: argparse.Namespace, console: Console, announce: Callable[[Processes], list[str]], stop: "StopSignal"
+) -> int:
     """Train with the given flags; returns the exit code."""
     base = local_folder(locate(args.start)) if args.start else None
     check_start(args, base)
@@ -153,15 +157,15 @@ def run(args: argparse.Namespace, console: Console, announce: Callable[[Processe
         tidy(args.out, trainer.step)
         described = description(args, settings, pairs, processes, found, base)
         write_text(args.out / "settings.json", json.dumps(described, indent=2) + "\n")
-    stop = StopSignal()
-    with stop:
-        if processes.first:
-            train(trainer, args, stop, console, described)
-        else:
-            for _ in trainer.train(stop):
-                pass
+    stop.listen()
+    if processes.first:
+        train(trainer, args, stop, console, described)
+    else:
+        for _ in trainer.train(stop):
+            pass
     report_skipped(trainer.reader.pairs.skipped if pairs.streaming else [], console)
     processes.wait()
+    stop.restore()
     processes.leave()
     if stop.received:
         if processes.first:
@@ -203,21 +207,29 @@ def scored_apart(
 
 
 class StopSignal:
-    """Records Ctrl-C and SIGTERM, so that the current update is finished and saved."""
+    """Records Ctrl-C and SIGTERM between `listen` and `restore`, so that the current update is finished and saved."""
 
     def __init__(self) -> None:
         self.received = ""
+        self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
         return bool(self.received)
 
     def __enter__(self) -> "StopSignal":
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self.restore()
+
+    def listen(self) -> None:
+        """Record these signals from now on."""
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore(self) -> None:
+        """Treat them as before; also called at the end of a `with` block."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number).name
