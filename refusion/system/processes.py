@@ -18,6 +18,12 @@ def rank_here() -> int:
     return int(os.environ.get("RANK") or os.environ.get("PMI_RANK") or os.environ.get("OMPI_COMM_WORLD_RANK") or 0)
 
 
+def error_line(sentence: str) -> str:
+    """An error as all commands print it, with the number of the process if it is not the first."""
+    process = f"process {rank_here() + 1}: " if rank_here() else ""
+    return f"refusion: {process}{sentence}"
+
+
 class LostProcessError(RuntimeError):
     """Another process of the run ended or cannot be reached; the message is a sentence for the user."""
 

@@ -9,7 +9,7 @@ from refusion.pairs.files import check_source
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
-from refusion.system.processes import rank_here
+from refusion.system.processes import error_line
 from refusion.tasks import get_task
 from refusion.training.flags import check_start, make_parser, settings_from
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
         need("train", prog)
         check(args)
     except (ValueError, MissingExtraError) as error:
-        print(f"Process {rank_here() + 1}: {error}" if rank_here() else error, file=sys.stderr)
+        print(error_line(str(error)), file=sys.stderr)
         return 2
     from refusion.training.run import start
 

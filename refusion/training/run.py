@@ -23,7 +23,7 @@ from refusion.pairs.files import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
-from refusion.system.processes import LostProcessError, Processes, join_processes, rank_here
+from refusion.system.processes import LostProcessError, Processes, error_line, join_processes
 from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
 from refusion.training.flags import check_start, keeps_gains, reading_from, settings_from
@@ -50,8 +50,7 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
     console = Console(stderr=True)
 
     def fail(sentence: str, code: int) -> int:
-        of = f"Process {rank_here() + 1}: " if rank_here() else ""
-        console.print(of + sentence, style="red", markup=False, highlight=False)
+        console.print(error_line(sentence), style="red", markup=False, highlight=False)
         return code
 
     # Until an error is printed, a launcher that stops the other processes must not end this one.
