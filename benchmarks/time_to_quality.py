@@ -69,12 +69,13 @@ def main() -> int:
     parser.add_argument("--task", required=True, choices=list(TASKS))
     parser.add_argument("--data", required=True)
     parser.add_argument("--val", required=True)
+    parser.add_argument("--out", type=Path, help="folder for the trained model; removed at the end if not given")
     parser.add_argument("--every", type=float, default=10, help="minutes between copies")
     parser.add_argument("flags", nargs="*", help="for train.py, after --")
     args = parser.parse_args()
     pairs = load_pairs(args.val, get_task(args.task))
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = args.out or Path(folder) / "run"
         command = [sys.executable, str(TRAIN), "--task", args.task, "--data", args.data, "--out", str(run), *args.flags]
         copies = train(command, run, Path(folder) / "copies", 60 * args.every)
         print("minutes  updates  " + "  ".join(f"{name:>6}" for name in FIGURES))

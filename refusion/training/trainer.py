@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
@@ -153,9 +154,8 @@ class MetaTrainer:
         self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed, processes)
         self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed + 1, processes)
         self.fusion_updates = fusion_updates_in_a_round(pairs, settings)
-        self.optimizer = torch.optim.Adam(
-            [*self.modules.fusion.parameters(), *self.modules.reconstruction.parameters()], lr=settings.lr
-        )
+        trained = [*self.modules.fusion.parameters(), *self.modules.reconstruction.parameters()]
+        self.optimizer = create_optimizer_v2(trained, opt=settings.optimizer, lr=settings.lr, weight_decay=0.0)
         self.meta_optimizer = torch.optim.Adam(self.modules.proposal.parameters(), lr=settings.meta_lr, eps=META_EPS)
         self.schedulers = [make_scheduler(o, settings) for o in (self.optimizer, self.meta_optimizer)]
         self.ema = ModelEmaV3(self.modules.fusion, decay=settings.ema, use_warmup=True) if settings.ema else None

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from refusion.tasks import TASKS, get_task
 from refusion.training.command import main
 from refusion.training.flags import make_parser, settings_from
 from refusion.training.run_folder import load_checkpoint, save_checkpoint
-from refusion.training.settings import PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
+from refusion.training.settings import DEFAULT_PRESET, PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
 
 TRAIN = ROOT / "train.py"
@@ -62,11 +63,12 @@ def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
         assert picture.height == 3 * (48 + 4)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset):
+@pytest.mark.parametrize(("preset", "optimizer"), [*product(PRESETS, ["adam"]), (DEFAULT_PRESET, "nmuon")])
+def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset, optimizer):
     """Bit for bit, through both kinds of inner update, the moving average, both outer rules and larger crops."""
     extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "8", "--inner-image-until", "0.6", "--ema", "0.9"]
     extra += ["--window", "10", "--crop-last", "24", "--zoom", "0.5", "--tone", "1", "--jpeg", "0.5"]
+    extra += ["--optimizer", optimizer]
     assert main(arguments(pair_folder, tmp_path / "whole", *extra)) == 0
     parts = tmp_path / "parts"
     args = make_parser().parse_args(arguments(pair_folder, parts, *extra))
