@@ -206,25 +206,13 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_tasks(preset: str) -> tuple[str, ...]:
-    """Names of the tasks that a preset is for."""
-    return tuple(_SHIPPED_SETTINGS if preset == SHIPPED_PRESET else _TASK_SETTINGS)
-
-
 def preset_settings(preset: str, task: str) -> TrainingSettings:
     """Hyperparameters of a preset for a task; those of `paper` are the same for all tasks.
 
     Args:
         preset: a key of `PRESETS`.
         task: name of the task, see `refusion.tasks.TASKS`.
-
-    Raises:
-        ValueError: the preset is not for this task.
     """
-    if task not in preset_tasks(preset):
-        raise ValueError(
-            f"The preset {preset} is for {', '.join(preset_tasks(preset))}; for {task} choose another as --preset."
-        )
     if preset not in (DEFAULT_PRESET, SHIPPED_PRESET):
         return PRESETS[preset]
     shipped = _SHIPPED_SETTINGS[task] if preset == SHIPPED_PRESET else {}
