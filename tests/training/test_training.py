@@ -91,6 +91,13 @@ def test_a_finished_run_is_lengthened(pair_folder, tmp_path):
     assert json.loads((out / "training.json").read_text())["updates"] == {"fusion": 20}
 
 
+def test_the_preset_of_shipped_weights_is_refused_for_other_tasks(pair_folder, tmp_path, capsys):
+    command = ["--task", "multi-focus", "--data", str(pair_folder), "--out", str(tmp_path / "run")]
+    command += ["--preset", "shipped"]
+    assert main(command) == 2
+    assert "shipped is for ir-vis, medical; for multi-focus choose another" in capsys.readouterr().err
+
+
 def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
     out = tmp_path / "run"
     assert main(arguments(pair_folder, out, "--steps", "10")) == 0
