@@ -65,6 +65,15 @@ VARIANTS: dict[str, str] = {
     "parameter-space": "--inner-image-until 0",
     "direct": "--loss direct",
 }
+AUGMENTATIONS = ("zoom", "tone", "gain", "sensor-noise", "blur", "jpeg", "invert")
+"""Flags of the augmentation of the crops."""
+
+WITHOUT: dict[str, str] = {
+    **{f"no-{flag}": f"--{flag} 0" for flag in AUGMENTATIONS},
+    "no-augmentation": " ".join(f"--{flag} 0" for flag in AUGMENTATIONS),
+}
+"""Variants of a preset with augmentation, trained only if they are named."""
+
 PROPOSAL = "frozen-proposal"
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
 UNSEEN = {"ir-vis": ("heat", "bright"), "multi-focus": ("sharp",)}
@@ -137,7 +146,11 @@ def make_argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="pairs to train on, as for train.py")
     parser.add_argument("--val", required=True, help="pairs to score")
     parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="names with commas between (default: all)")
+    parser.add_argument(
+        "--variants",
+        default=",".join(VARIANTS),
+        help="names with commas between (default: all but those without an augmentation)",
+    )
     parser.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"default: {DEFAULT_PRESET}")
     parser.add_argument("--proposal", help=f"model whose loss proposal module `{PROPOSAL}` keeps")
     parser.add_argument("--flags", default="", help="flags of train.py that every variant gets, before its own")
@@ -168,7 +181,7 @@ def new_modules_with(proposal: Path, folder: Path, task: str, seed: int) -> Path
 def flags_of(name: str, args: argparse.Namespace) -> str:
     """The flags of train.py that make a variant."""
     if name != PROPOSAL:
-        return VARIANTS[name]
+        return (VARIANTS | WITHOUT)[name]
     start = new_modules_with(local_folder(locate(args.proposal)), args.out / "start", args.task, args.seed)
     return f"--from {start} --hold-out 0 --meta-after 1"
 
@@ -180,9 +193,10 @@ def chosen_variants(names: str) -> list[str]:
         ValueError: a name is not known.
     """
     asked = [name.strip() for name in names.split(",")]
-    if unknown := [name for name in asked if name not in VARIANTS]:
-        raise ValueError(f"There is no variant {', '.join(map(repr, unknown))}; choose from {', '.join(VARIANTS)}.")
-    return [name for name in VARIANTS if name in asked]
+    known = VARIANTS | WITHOUT
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"There is no variant {', '.join(map(repr, unknown))}; choose from {', '.join(known)}.")
+    return [name for name in known if name in asked]
 
 
 def validation_pairs(args: argparse.Namespace) -> Pairs:

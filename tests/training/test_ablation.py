@@ -127,14 +127,16 @@ def command(tmp_path) -> list[str]:
     return ["--data", pairs, "--val", pairs, "--out", str(tmp_path / "runs"), "--steps", "2"]
 
 
-def test_every_variant_is_a_training_of_its_own(ablation, command):
-    args = ablation.make_argument_parser().parse_args(command)
-    settings = set()
-    for name, flags in ablation.VARIANTS.items():
-        asked = ablation.Asked("ir-vis", flags, 2, 0, 64)
-        arguments = ablation.train_arguments(args, args.out / name, asked)
-        settings.add(ablation.settings_from(ablation.make_parser().parse_args(arguments)))
-    assert len(settings) == len(ablation.VARIANTS)
+@pytest.mark.parametrize(("preset", "table"), [("cpu-90min", "VARIANTS"), ("shipped", "WITHOUT")])
+def test_every_variant_is_a_training_of_its_own(ablation, command, preset, table):
+    args = ablation.make_argument_parser().parse_args([*command, "--preset", preset])
+    variants = {"as it is": "", **getattr(ablation, table)}
+    settings = {}
+    for name, flags in variants.items():
+        arguments = ablation.train_arguments(args, args.out / name, ablation.Asked("ir-vis", flags, 2, 0, 64))
+        settings[name] = ablation.settings_from(ablation.make_parser().parse_args(arguments))
+    settings.pop("learned", None)
+    assert len({*settings.values()}) == len(settings)
 
 
 def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, command, tmp_path, capsys):
