@@ -19,8 +19,12 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.70": "ljpeg_decode",
     "1.2.840.10008.1.2.4.80": "jpegls_decode",
     "1.2.840.10008.1.2.4.81": "jpegls_decode",
+    "1.2.840.10008.1.2.4.201": "jpeg2k_decode",
+    "1.2.840.10008.1.2.4.202": "jpeg2k_decode",
+    "1.2.840.10008.1.2.4.203": "jpeg2k_decode",
 }
-"""Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, and JPEG-LS."""
+"""Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, JPEG-LS, and
+high-throughput JPEG 2000."""
 
 _BY_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 """Transfer syntaxes that pydicom decodes with Pillow: JPEG of 8 bits and JPEG 2000."""
@@ -122,7 +126,7 @@ def _lift_groups(dataset: Any) -> None:
 
 
 def _unpack(dataset: Any) -> None:
-    """Decode what Pillow and pydicom cannot: lossless JPEG, the most common compression, JPEG-LS, JPEG of 12 bits."""
+    """Decode what Pillow and pydicom cannot, such as lossless JPEG, the most common compression."""
     from pydicom.encaps import get_frame
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -134,23 +138,35 @@ def _unpack(dataset: Any) -> None:
     content = get_frame(dataset.PixelData, 0, number_of_frames=1)
     size = int(dataset.Columns), int(dataset.Rows)
     # The decoders allocate memory as the header says.
-    if syntax in _BY_PILLOW:
-        if Image.open(io.BytesIO(content), formats=("JPEG", "JPEG2000")).size != size:
+    wavelets = _DECODERS.get(syntax) == "jpeg2k_decode"
+    if wavelets or syntax in _BY_PILLOW:
+        if _size_by_pillow(content) != size:
             raise ValueError("its compressed image is of another size")
-        return
-    header = frame_header(io.BytesIO(content))
-    if header is None or header.size != size:
-        raise ValueError("its compressed image is damaged or of another size")
-    if header.bits == 8 and _DECODERS[syntax] == "jpeg8_decode":
-        return
+        if not wavelets:
+            return
+    else:
+        header = frame_header(io.BytesIO(content))
+        if header is None or header.size != size:
+            raise ValueError("its compressed image is damaged or of another size")
+        if header.bits == 8 and _DECODERS[syntax] == "jpeg8_decode":
+            return
     values = np.asarray(getattr(imagecodecs, _DECODERS[syntax])(content))
     shape = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if values.size != np.prod(shape) or values.dtype.itemsize > int(dataset.BitsAllocated) // 8:
         raise ValueError(f"its pixels are {values.shape} of {values.dtype}")
     dataset.PixelData = values.astype(f"<u{int(dataset.BitsAllocated) // 8}").tobytes()
     dataset.PlanarConfiguration = 0
+    if dataset.PhotometricInterpretation in ("YBR_RCT", "YBR_ICT"):
+        dataset.PhotometricInterpretation = "RGB"
     dataset["PixelData"].is_undefined_length = False
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+
+def _size_by_pillow(content: bytes) -> tuple[int, int] | None:
+    try:
+        return Image.open(io.BytesIO(content), formats=("JPEG", "JPEG2000")).size
+    except Image.DecompressionBombError:
+        return None
 
 
 def _colour(dataset: Any, name: str) -> Stored:

@@ -28,7 +28,7 @@ def dicom(path, values, *, syntax="1.2.840.10008.1.2.1", preamble=True, **elemen
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128)) if preamble else Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
     dataset.Modality = "OT"
-    dataset.Rows, dataset.Columns = values.shape
+    dataset.Rows, dataset.Columns = values.shape[:2]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     bits = 8 * values.dtype.itemsize
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
@@ -153,21 +153,39 @@ def test_a_reason_is_short(tmp_path):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("syntax", ["57", "70", "80"])
-def test_lossless_jpeg_and_jpeg_ls(tmp_path, syntax, signed):
+@pytest.mark.parametrize("syntax", ["57", "70", "80", "201"])
+def test_lossless_compression(tmp_path, syntax, signed):
     stored = (16 * LEVELS.astype(np.int32) - 2048 * signed).astype("<i2" if signed else "<u2")
-    encode = imagecodecs.jpegls_encode if syntax == "80" else partial(imagecodecs.ljpeg_encode, bitspersample=16)
+    encoders = {"80": imagecodecs.jpegls_encode, "201": imagecodecs.htj2k_encode}
+    encode = encoders.get(syntax, partial(imagecodecs.ljpeg_encode, bitspersample=16))
+    given = stored if syntax == "201" else stored.view("<u2")
     window = {"WindowCenter": 2048 - 2048 * signed, "WindowWidth": 4096}
     path = dicom(tmp_path / "ct.dcm", stored, **window)
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
-    dataset.PixelData = pydicom.encaps.encapsulate([encode(stored.view("<u2"))])
+    dataset.PixelData = pydicom.encaps.encapsulate([encode(given)])
     dataset.save_as(tmp_path / "packed.dcm")
     np.testing.assert_array_equal(read_picture(tmp_path / "packed.dcm").luminance, read_picture(path).luminance)
-    dataset.PixelData = pydicom.encaps.encapsulate([encode(stored.view("<u2")[:24])])
+    dataset.PixelData = pydicom.encaps.encapsulate([encode(given[:24])])
     dataset.save_as(tmp_path / "short.dcm")
-    with pytest.raises(PictureError, match="its compressed image is damaged or of another size"):
+    with pytest.raises(PictureError, match=r"its compressed image is (damaged or )?of another size"):
         read_picture(tmp_path / "short.dcm")
+
+
+@pytest.mark.parametrize("kind", ["RGB", "YBR_RCT"])
+def test_colour_in_high_throughput_jpeg_2000(tmp_path, kind):
+    colours = np.random.default_rng(0).integers(0, 256, (*LEVELS.shape, 3), np.uint8)
+    path = dicom(
+        tmp_path / "plain.dcm", colours, SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="RGB"
+    )
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.201"
+    dataset.PhotometricInterpretation = kind
+    dataset.PixelData = pydicom.encaps.encapsulate([imagecodecs.htj2k_encode(colours, rgb=kind == "YBR_RCT")])
+    dataset.save_as(tmp_path / "packed.dcm")
+    one, other = (read_picture(x) for x in (path, tmp_path / "packed.dcm"))
+    np.testing.assert_array_equal(one.luminance, other.luminance)
+    np.testing.assert_array_equal(one.chroma, other.chroma)
 
 
 @pytest.mark.parametrize(("syntax", "kind"), [("50", "JPEG"), ("51", "JPEG"), ("90", "JPEG2000")])
@@ -180,6 +198,18 @@ def test_a_larger_image_inside_is_refused_before_it_is_decoded(tmp_path, syntax,
     dataset.save_as(tmp_path / "b.dcm")
     with pytest.raises(PictureError, match=r"its compressed image is (damaged or )?of another size"):
         read_picture(tmp_path / "b.dcm", max_pixels=10_000)
+
+
+@pytest.mark.parametrize("syntax", ["90", "201"])
+def test_an_enormous_image_inside_is_refused(tmp_path, syntax):
+    content = imagecodecs.htj2k_encode(LEVELS)
+    at = content.index(struct.pack(">II", *LEVELS.shape[::-1]))
+    dataset = pydicom.dcmread(dicom(tmp_path / "a.dcm", LEVELS))
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.PixelData = pydicom.encaps.encapsulate([content[:at] + b"\x7f" * 8 + content[at + 8 :]])
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(PictureError, match="its compressed image is of another size"):
+        read_picture(tmp_path / "a.dcm")
 
 
 @pytest.mark.parametrize("bits", [8, 12])

@@ -176,6 +176,7 @@ def dicoms(grey: np.ndarray) -> dict[str, bytes]:
         "baseline": ("50", imagecodecs.jpeg8_encode),
         "extended": ("51", lambda values: imagecodecs.jpeg8_encode(values.astype(np.uint16), bitspersample=12)),
         "j2k": ("90", imagecodecs.jpeg2k_encode),
+        "htj2k": ("201", imagecodecs.htj2k_encode),
     }
     made = {}
     for name in ("palette", "window", "bare", "enhanced", *packed):
