@@ -1,6 +1,6 @@
 """Train from scratch and score the bare network along the way.
 
-    python benchmarks/time_to_quality.py --task ir-vis --data PAIRS --val VAL -- --preset shipped --minutes 60
+    python benchmarks/time_to_quality.py --task ir-vis --data PAIRS --val VAL -- --minutes 60
 
 Everything after ``--`` is passed to train.py. The weights are copied every few minutes and scored after the training,
 so that scoring does not slow it down: the bare network, without anchor and output range.

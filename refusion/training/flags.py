@@ -8,7 +8,7 @@ from typing import cast
 from refusion.hub.folder import read_config
 from refusion.images import Reading, Windows
 from refusion.tasks import TASKS, Task, get_task
-from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
+from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
 
 
 def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
@@ -84,7 +84,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
 
 def values_in(preset: str, setting: str) -> str:
     """The value of a setting in a preset, by task where the tasks differ."""
-    by_task = {task: getattr(preset_settings(preset, task), setting) for task in preset_tasks(preset)}
+    by_task = {task: getattr(preset_settings(preset, task), setting) for task in TASKS}
     if len(set(by_task.values())) == 1:
         return str(by_task.popitem()[1])
     return " ".join(f"{value} {task}" for task, value in by_task.items())

@@ -17,7 +17,7 @@ from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.provenance import git_revision, versions
-from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings, preset_tasks
+from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
 
 READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
 """Flags that say how the pairs are read."""
@@ -170,8 +170,6 @@ def _nearest_preset(task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str,
     hyper = {**asdict(TrainingSettings()), **hyper}
     differing = {}
     for preset in PRESETS:
-        if task in TASKS and task not in preset_tasks(preset):
-            continue
         values = asdict(preset_settings(preset, task)) if task in TASKS else {}
         differing[preset] = {key: value for key, value in hyper.items() if values.get(key, value) != value}
     nearest = min(differing, key=lambda preset: len(differing[preset]))

@@ -91,13 +91,6 @@ def test_a_finished_run_is_lengthened(pair_folder, tmp_path):
     assert json.loads((out / "training.json").read_text())["updates"] == {"fusion": 20}
 
 
-def test_the_preset_of_shipped_weights_is_refused_for_other_tasks(pair_folder, tmp_path, capsys):
-    command = ["--task", "multi-focus", "--data", str(pair_folder), "--out", str(tmp_path / "run")]
-    command += ["--preset", "shipped"]
-    assert main(command) == 2
-    assert "shipped is for ir-vis, medical; for multi-focus choose another" in capsys.readouterr().err
-
-
 def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
     out = tmp_path / "run"
     assert main(arguments(pair_folder, out, "--steps", "10")) == 0
@@ -303,13 +296,14 @@ def test_every_hyperparameter_is_a_flag_and_paper_is_published(pair_folder, tmp_
     assert (paper.noise, paper.equivariant, paper.balance, paper.inner_image_until, paper.ema) == (0, False, 0, 0, 0)
 
 
-def test_the_cpu_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_path):
+def test_the_default_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp_path):
     flags = arguments(pair_folder, tmp_path)[2:6]
     settings = {task: settings_from(make_parser().parse_args(["--task", task, *flags])) for task in TASKS}
     assert settings["ir-vis"].intensity_brightness > 0
     assert settings["multi-focus"].intensity_contrast > 0
     assert settings["multi-exposure"].intensity_brightness < settings["ir-vis"].intensity_brightness
-    assert PRESET_MINUTES == {"cpu-90min": 90, "shipped": 145}
+    assert {task: one.window for task, one in settings.items() if one.window} == {"multi-focus": 80}
+    assert PRESET_MINUTES[DEFAULT_PRESET] == 60
 
 
 def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
@@ -319,7 +313,7 @@ def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
     assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
     flags = ["--from", str(tmp_path / "first"), "--steps", "1", "--meta-lr", "0"]
     other = ["--intensity-brightness", "5", "--intensity-contrast", "0.5", "--gradient-contrast", "2"]
-    preset = preset_settings("cpu-90min", "ir-vis").gains
+    preset = preset_settings(DEFAULT_PRESET, "ir-vis").gains
     for name, extra, expected in (
         ("kept", [], preset),
         ("given", other, wanted.tolist()),
