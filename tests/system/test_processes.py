@@ -64,9 +64,10 @@ def test_two_processes_and_resumes_with_another_number_give_the_weights_of_one(h
     extra = {
         "noise": 0.06, "equivariant": True, "balance": 0.5, "ema": 0.9, "inner_image_until": 0.01, "inner_lr": 0.05,
         "meta_batches": 2, "lr": 0.001, "meta_lr": 0.001, "gradient_contrast": 1.0, "intensity_brightness": 1.0,
+        "optimizer": "nmuon",
     }  # fmt: skip
     train(half_empty, tmp_path / "one", 20, **extra)
-    words = [f"{name}={value}" for name, value in extra.items()]
+    words = [f"{name}={value!r}" for name, value in extra.items()]
     run(*TWO, program, half_empty, tmp_path / "two", 20, *words)
     difference, largest = state_differences(tmp_path / "one", tmp_path / "two")
     assert difference < 1e-9
@@ -87,7 +88,7 @@ def test_two_processes_and_resumes_with_another_number_give_the_weights_of_one(h
 @pytest.mark.slow
 def test_two_processes_write_one_run_and_a_resume_with_two_goes_on(pair_folder, tmp_path):
     out = tmp_path / "run"
-    flags = [*FLAGS, "--data", pair_folder]
+    flags = [*FLAGS, "--data", pair_folder, "--lr", "1e-3"]
     run(*TWO, ROOT / "train.py", *flags, "--out", out, "--steps", 10)
     assert [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()] == [10]
     assert len(list((out / "tensorboard").iterdir())) == len(list((out / "previews").iterdir())) == 1
