@@ -168,7 +168,7 @@ _TASK_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-# What the shipped weights were trained with, in addition.
+# Settings of the default preset, in addition.
 _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         "intensity_brightness": 6.0,
@@ -182,7 +182,15 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "medical": {"tone": 0.3, "sensor_noise": 0.01, "blur": 0.7, "jpeg": 0.1},
     "multi-focus": {"window": 80, "balance": 0.5},
-    "multi-exposure": {"meta_lr": 2e-5, "tone": 0.3, "sensor_noise": 0.01, "blur": 0.7, "jpeg": 0.1},
+    "multi-exposure": {
+        "relative": False,
+        "balance": 0.5,
+        "meta_lr": 2e-4,
+        "tone": 0.3,
+        "sensor_noise": 0.01,
+        "blur": 0.7,
+        "jpeg": 0.1,
+    },
 }
 
 
