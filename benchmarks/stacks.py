@@ -26,6 +26,7 @@ import torch
 from refusion.images import read_picture
 from refusion.inference.anchors import anchor_luminance
 from refusion.inference.network import fuse_luminance
+from refusion.inference.options import Options
 from refusion.inference.stack import fuse_stack
 from refusion.metrics.exposure import halve
 from refusion.metrics.filters import filter_valid, gaussian, scatter
@@ -259,8 +260,8 @@ def main() -> None:
         return fuse_luminance(model, a, b)
 
     def shipped(_: Fuse, frames: Frames) -> np.ndarray:
-        options = {"output_range": "network", "anchor": task.anchor, "chroma": task.chroma}
-        return fuse_stack(model, task, frames, read=read_picture, **options).luminance
+        options = Options(output_range="network", anchor=task.anchor, chroma=task.chroma)
+        return fuse_stack(model, frames, options, task).picture.luminance
 
     ways = {**WAYS, "refusion, as it is": shipped}
     figures = ("PSNR", "SSIM") if args.task == "multi-focus" else ("MEF-SSIM",)
