@@ -138,19 +138,19 @@ def _unpack(dataset: Any) -> None:
     content = get_frame(dataset.PixelData, 0, number_of_frames=1)
     size = int(dataset.Columns), int(dataset.Rows)
     # The decoders allocate memory as the header says.
-    wavelets = _DECODERS.get(syntax) == "jpeg2k_decode"
-    if wavelets or syntax in _BY_PILLOW:
+    decoder = _DECODERS.get(syntax)
+    if decoder in (None, "jpeg2k_decode"):
         if _size_by_pillow(content) != size:
             raise ValueError("its compressed image is of another size")
-        if not wavelets:
-            return
     else:
         header = frame_header(io.BytesIO(content))
         if header is None or header.size != size:
             raise ValueError("its compressed image is damaged or of another size")
-        if header.bits == 8 and _DECODERS[syntax] == "jpeg8_decode":
+        if header.bits == 8 and decoder == "jpeg8_decode":
             return
-    values = np.asarray(getattr(imagecodecs, _DECODERS[syntax])(content))
+    if decoder is None:
+        return
+    values = np.asarray(getattr(imagecodecs, decoder)(content))
     shape = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if values.size != np.prod(shape) or values.dtype.itemsize > int(dataset.BitsAllocated) // 8:
         raise ValueError(f"its pixels are {values.shape} of {values.dtype}")
