@@ -41,7 +41,7 @@ class Task:
             ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
             `refusion.images.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
-        output_range: default output range of the fused luminance; docs/training.md explains the choice.
+        output_range: default output range of the fused luminance; docs/lab_book.md explains the choice.
         anchor: default anchor of the fused luminance; likewise.
         one_camera: whether the sources are images of one camera, so that there can be more than two, and all share
             one scale of brightness.
