@@ -17,7 +17,7 @@ pixel, between the two; ``detail``: the same, but half of the detail on a bright
 ``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at
 each pixel; ``none``."""
 
-CONTRAST = 1.16
+CONTRAST = 1.10
 """Factor of the output range ``contrast`` for differences from a middle grey."""
 
 Engine = Literal["onnx", "strips", "whole", "half"]

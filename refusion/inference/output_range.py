@@ -20,7 +20,7 @@ MIDDLE = 0.4
 """Luminance that ``contrast`` leaves unchanged; the same for every image, so that two views of a scene agree."""
 
 SHOULDER = 6
-"""Exponent of the curve that rolls off added contrast near black and white; at 6 and 1.16 the slope there is 0.2."""
+"""Exponent of the curve that rolls off added contrast near black and white; at 6 and 1.1 the slope there is 0.5."""
 
 MOST_GAIN = 1.4
 """Largest factor of ``sources`` for differences: more turns a hazy scene into hard black and white."""

@@ -175,7 +175,7 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {**_CAMERAS, "intensity_brightness": 6.0, "balance": 0.5, "tone": 0.7, "gain": 0.6, "invert": 0.05},
     "medical": {**_CAMERAS, "tone": 0.3},
     "multi-focus": {"window": 80, "balance": 0.5},
-    "multi-exposure": {**_CAMERAS, "relative": False, "balance": 0.5, "meta_lr": 2e-4, "tone": 0.3},
+    "multi-exposure": {**_CAMERAS, "relative": False, "balance": 0.5, "meta_lr": 1e-4, "tone": 0.3},
 }
 
 

@@ -554,7 +554,7 @@ def test_a_link_leads_to_a_stack_with_settings(visit):
     page = visit(address="?task=stack&range=contrast")
     page.get_by_role("tab", name="Stack", selected=True).wait_for()
     panel = shown_in(page)
-    panel.get_by_text('"Raise the contrast (1.16 times)"').wait_for(timeout=LONG)
+    panel.get_by_text('"Raise the contrast (1.1 times)"').wait_for(timeout=LONG)
     wait_for_status(panel, "Result of 3 images, multi-exposure_under.png first.")
     page.wait_for_url("**/?task=stack&example=stack-room&range=contrast")
     panel.get_by_role("button", name="Settings").click()
