@@ -195,7 +195,10 @@ def chosen_variants(names: str) -> list[str]:
     asked = [name.strip() for name in names.split(",")]
     known = VARIANTS | WITHOUT
     if unknown := [name for name in asked if name not in known]:
-        raise ValueError(f"There is no variant {', '.join(map(repr, unknown))}; choose from {', '.join(known)}.")
+        raise ValueError(
+            f"There is no variant {', '.join(map(repr, unknown))}; choose from {', '.join(known)}; "
+            f"--proposal MODEL adds {PROPOSAL}."
+        )
     return [name for name in known if name in asked]
 
 
