@@ -54,7 +54,8 @@ class Models:
 
     def __init__(self, options: DemoOptions) -> None:
         self._options = options
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._downloads: dict[ModelChoice, threading.Lock] = {}
         self._fusion: dict[str, ReFusion] = {}
         self._trained: dict[str, TrainedModel] = {}
         self._hub: OrderedDict[ModelChoice, tuple[tempfile.TemporaryDirectory, Path]] = OrderedDict()
@@ -92,6 +93,7 @@ class Models:
         Raises:
             ModelError: there is no such model, it is too large, or it cannot be loaded.
         """
+        self._download(choice)
         with self._lock:
             name = self._located(choice)
             if name not in self._fusion:
@@ -104,6 +106,7 @@ class Models:
         Raises:
             ModelError: as for `fusion`, or the model has only the fusion module.
         """
+        self._download(choice)
         with self._lock:
             name = self._located(choice)
             if name not in self._trained:
@@ -117,21 +120,40 @@ class Models:
                 temporary.cleanup()
             self._hub.clear()
 
-    def _located(self, choice: ModelChoice) -> str:
-        """Name or folder for `ReFusion.from_pretrained`; a name from a visitor is never taken as a local path."""
+    def _download(self, choice: ModelChoice) -> None:
+        """Download a model from the Hub if it is not here; visitors with other models do not wait for it."""
         if choice.name in self.names:
             if choice.revision:
                 raise ModelError(
                     f"{choice.name} is on this machine and has no revisions; clear the revision, or give OWNER/NAME."
                 )
-            return choice.name
+            return
+        # A name from a visitor is never taken as a local path.
         if not self.hub_models or not HUB_ID.fullmatch(choice.name) or choice.name.startswith("."):
             hub = " or OWNER/NAME on the Hub" if self.hub_models else ""
             raise ModelError(f"There is no model {choice.name[:100]!r} here; choose {', '.join(self.names)}{hub}.")
+        with self._lock:
+            of_this = self._downloads.setdefault(choice, threading.Lock())
+        with of_this:
+            with self._lock:
+                if choice in self._hub:
+                    return
+            try:
+                downloaded = _download(choice)
+                with self._lock:
+                    self._hub.setdefault(choice, downloaded)
+                    if len(self._hub) > MAX_HUB_MODELS:
+                        self._forget(next(iter(self._hub)))
+            finally:
+                with self._lock:
+                    self._downloads.pop(choice, None)
+
+    def _located(self, choice: ModelChoice) -> str:
+        """Name or folder for `ReFusion.from_pretrained`."""
+        if choice.name in self.names:
+            return choice.name
         if choice not in self._hub:
-            self._hub[choice] = _download(choice)
-            if len(self._hub) > MAX_HUB_MODELS:
-                self._forget(next(iter(self._hub)))
+            raise ModelError(f"{choice.name} was removed to make room for other models; try again.")
         self._hub.move_to_end(choice)
         return str(self._hub[choice][1])
 

@@ -1,5 +1,8 @@
 """Models on the Hub that visitors of the demo name: downloaded from a server that speaks the Hub's protocol."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -7,7 +10,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from support.demo_hub import fused_by_tag, visitors_hub
 from support.demo_server import ROOT, Server, files
-from support.hub_server import TOKEN
+from support.hub_server import TOKEN, Fault
 from support.scenes import textured
 
 from refusion.hub.names import has_weights
@@ -72,6 +75,21 @@ def test_a_model_and_its_revision_are_downloaded(hub, client, pair, tmp_path):
     np.testing.assert_array_equal(fuse(client, pair, model="visitor/refusion", revision="v1"), tagged)
     assert len(hub.requests) == asked, "a model is downloaded once"
     assert not any("authorization" in {name.lower() for name in headers} for _, headers in hub.requests)
+
+
+def test_a_slow_download_does_not_hold_up_other_visitors(hub, client, pair):
+    until = threading.Event()
+    hub.faults.append(Fault("visitor/slow", until=until))
+    try:
+        slow = client.submit(*map(handle_file, pair), api_name="/fuse_ir_vis", model="visitor/slow")
+        while not any("visitor/slow" in line for line, _ in hub.requests):
+            time.sleep(0.05)
+        other = client.submit(*map(handle_file, pair), api_name="/fuse_ir_vis", model="refusion-medical")
+        assert other.result(60)
+        assert not slow.done()
+    finally:
+        until.set()
+    assert slow.result(60)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def visitors_hub() -> HubServer:
     repository = server.add("visitor/refusion", {CONFIG: model[CONFIG], WEIGHTS: save(other)})
     repository.tags["v1"] = repository.branches["main"]
     repository.commit("main", model, "second")
+    server.add("visitor/slow", model)
     server.add("visitor/private", model, private=True)
     server.add("visitor/large", {CONFIG: model[CONFIG], WEIGHTS: bytes(MAX_HUB_BYTES + 1)})
     server.add("visitor/foreign", {CONFIG: b'{"model_type": "bert"}', WEIGHTS: model[WEIGHTS]})

@@ -50,11 +50,12 @@ class Repository:
 
 @dataclass
 class Fault:
-    """A failure of the next answers whose request line holds `match`: a status, or a body that breaks off."""
+    """A failure of the next answers whose request line holds `match`: a status, a delay, or a body that breaks off."""
 
     match: str
     status: int | None = None
     times: int = 1_000
+    until: threading.Event | None = None
 
 
 class RefusalError(Exception):
@@ -122,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
             fault = next((f for f in self.server.faults if f.match in line and f.times > 0), None)
             if fault:
                 fault.times -= 1
+        if fault and fault.until:
+            fault.until.wait()
+            fault = None
         self.breaks_off = fault is not None and fault.status is None
         try:
             if fault and fault.status:
