@@ -168,7 +168,8 @@ class ReFusion(
             local_files_only: make no network request.
             map_location: device of the model.
             strict: must be True; missing weights are always an error.
-            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; by default float32.
+            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; by default float32. On a CPU,
+                weights in half precision are fused with in float32, which is faster there.
             device_map: the device of the whole model, as in `map_location`, or ``auto`` for a GPU if there is one.
 
         Returns:

@@ -54,6 +54,25 @@ def test_float64_gives_what_float32_gives(name, engine):
     assert np.abs(single - double).max() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", [task.model for task in TASKS.values()])
+def test_half_precision_weights_on_a_cpu_are_computed_in_float32(name, dtype):
+    """Of a size at which sums over all pixels leave the range of float16."""
+    a, b = (torch.rand(160, 200, generator=torch.Generator().manual_seed(seed)).numpy() for seed in (0, 1))
+    model = ReFusion.from_pretrained(name)
+    single = model.fuse_luminances([a], [b])[0]
+    half = model.to(dtype).fuse_luminances([a], [b])[0]
+    assert np.abs(single - half).max() < (0.01 if dtype == torch.float16 else 0.1)
+
+
+def test_strips_in_float16_survive_sums_that_leave_its_range():
+    model = ReFusion.from_pretrained("refusion-ir-vis")
+    ones = np.ones((160, 200), np.float32)
+    single = model.fuse_luminances([ones], [ones])[0]
+    half = model.half().fuse_luminances([ones], [ones], engine="strips")[0]
+    assert np.abs(single - half).max() < 0.01
+
+
 def test_the_old_exporter_says_what_to_use():
     model = ReFusion.from_pretrained("refusion-ir-vis")
     with pytest.raises(RuntimeError, match="refusion export"):

@@ -20,6 +20,8 @@ from refusion.tasks import Engine, check_choice
 MIN_PART, MAX_PART = 64, 1024
 """Minimum and maximum rows of a part, without its halo."""
 
+_HALF = (torch.float16, torch.bfloat16)
+
 WHOLE_MAPS = 13
 """Peak memory of `FusionModule.forward`, in hidden maps of its decoder's width (measured with the defaults)."""
 
@@ -27,18 +29,18 @@ WHOLE_MAPS = 13
 def choose_engine(module: FusionModule, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Engine:
     """Choose the default engine.
 
-    On a CPU this is ONNX Runtime for float32, which was the fastest (docs/performance.md). On other devices it is
-    ``whole``, which processes the image or batch at once and so keeps the device busy, or ``strips`` if that would take
-    more than half of the free memory.
+    On a CPU this is ONNX Runtime in float32, which was the fastest (docs/performance.md), except for float64. On other
+    devices it is ``whole``, which processes the image or batch at once and so keeps the device busy, or ``strips`` if
+    that would take more than half of the free memory.
 
     Args:
         module: the fusion module.
         shape: shape of each source, (N, 1, H, W).
-        dtype: dtype of the sources.
+        dtype: dtype of the module.
         device: device of the sources.
     """
     if device.type == "cpu":
-        return "onnx" if dtype == torch.float32 else "strips"
+        return "strips" if dtype == torch.float64 else "onnx"
     return "whole" if 2 * shape.numel() * bytes_whole(module, dtype) <= free_memory(device) else "strips"
 
 
@@ -63,6 +65,8 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
     engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
     check_choice("engine", engine, Engine)
     with enough_memory(a.shape[0], *a.shape[2:]):
+        if engine == "onnx" and a.dtype in _HALF:
+            return _run(module, a.float(), b.float(), engine).to(a.dtype)
         return _run(module, a, b, engine)
 
 
@@ -128,8 +132,8 @@ def as_arrays(module: FusionModule) -> tuple[dict[str, np.ndarray], str]:
 
 
 def state_arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    """State dict of a module on the CPU as NumPy arrays, copied."""
-    return {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
+    """State dict of a module on the CPU as NumPy arrays of float32, copied."""
+    return {name: value.detach().float().numpy().copy() for name, value in module.state_dict().items()}
 
 
 def onnx_network(module: FusionModule) -> OnnxNetwork:

@@ -282,6 +282,8 @@ class _AttentionSums:
 
     def add(self, q: Tensor, k: Tensor) -> None:
         """Add the queries and keys of some pixels, (pixels, C) each."""
+        if q.dtype == torch.float16:  # Sums over many pixels overflow it.
+            q, k = q.float(), k.float()
         self.gram += q.T @ k
         self.squares += torch.stack([(x * x).sum(dim=0) for x in (q, k)])
 
