@@ -43,6 +43,15 @@ def test_requirements_are_the_base_and_what_the_two_programs_need(project):
     assert listed("requirements.txt") == set(project["dependencies"]) | packages_of(project, "demo", "train")
 
 
+def test_a_space_has_the_base_and_what_the_demo_needs(project):
+    def names(lines):
+        return {re.split(r"[<>=]", line)[0] for line in lines}
+
+    needed = names({*project["dependencies"], *packages_of(project, "demo", "heic")})
+    # The Space installs the version of gradio in its front matter.
+    assert names(listed("space/requirements.txt")) == needed - {"gradio"}
+
+
 def test_the_extra_all_has_every_other(project):
     others = set(project["optional-dependencies"]) - {"all"}
     assert packages_of(project, "all") == packages_of(project, *others)

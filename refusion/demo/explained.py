@@ -11,7 +11,7 @@ from refusion.explanation.maps import ErrorFigures, Explanation, error_figures, 
 from refusion.explanation.pictures import BOTH_COLOUR, FIRST_COLOUR, SECOND_COLOUR, colour_span, overlay
 from refusion.images import to_image
 from refusion.metrics.figures import higher_is_better
-from refusion.metrics.reports import NOTHING
+from refusion.system.markdown import NOTHING
 
 PAIR_NOTE = "MI, VIF and SSIM are summed over both sources. Compare results of one pair, not of different pairs."
 

@@ -16,9 +16,7 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.figures import CustomMetric, higher_is_better
 from refusion.metrics.fusion import METRICS
-
-NOTHING = "\N{EN DASH}"
-"""Text of a table cell without a value."""
+from refusion.system.markdown import NOTHING
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
 """Width in characters of a table outside a terminal: for the figures, and per model."""

@@ -3,8 +3,8 @@
 import math
 
 from refusion.metrics.comparison import Estimate
-from refusion.metrics.reports import NOTHING, Report, mean_text, pairs_text, value_text
-from refusion.system.markdown import escape, table
+from refusion.metrics.reports import Report, mean_text, pairs_text, value_text
+from refusion.system.markdown import NOTHING, escape, table
 
 _LATEX = {
     "\\": r"\textbackslash{}",

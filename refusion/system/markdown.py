@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+NOTHING = "\N{EN DASH}"
+"""Text of a table cell without a value."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; pipes and line breaks in cells are escaped."""

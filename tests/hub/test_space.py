@@ -1,6 +1,5 @@
 """`refusion space`: what it assembles, that it runs by itself, and that it uploads."""
 
-import json
 import os
 import re
 import subprocess
@@ -44,6 +43,10 @@ def command(*arguments, **environment):
 def fuse_an_example(url, space, downloads):
     client = Client(url, download_files=downloads, verbose=False)
     pair = [space / "examples" / f"ir-vis_{name}.png" for name in ("ir", "vis")]
+    # TIFF is decoded by packages that are imported only when they are needed.
+    with Image.open(pair[0]) as image:
+        pair[0] = downloads.parent / "infrared.tif"
+        image.save(pair[0])
     fused = client.predict(*map(handle_file, pair), api_name="/fuse_ir_vis")
     wanted = ReFusion.from_pretrained("refusion-ir-vis").fuse(*pair)
     with Image.open(fused) as image:
@@ -76,27 +79,6 @@ def test_everything_is_there_and_nothing_else(space):
     assert (space / "examples/README.md").is_file()
     for name in BUNDLED:
         assert (space / "hub_configs" / name / "model.safetensors").is_file()
-
-
-def test_requirements_name_what_the_demo_imports(space):
-    code = """
-import json, sys
-from importlib.metadata import packages_distributions
-before = set(sys.modules)
-import app, refusion.demo.page
-tops = {name.partition(".")[0] for name in set(sys.modules) - before}
-packages = packages_distributions()
-print(json.dumps(sorted({distribution.lower() for top in tops for distribution in packages.get(top, [])})))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=space, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    imported = set(json.loads(done.stdout.splitlines()[-1]))
-    named, own = (
-        {re.split(r"[<>=]", line)[0].lower() for line in file.read_text().splitlines() if not line.startswith("#")}
-        for file in (space / "requirements.txt", ROOT / "requirements.txt")
-    )
-    assert {name for name in imported & own if name != "gradio"} <= named
-    assert "gradio" not in named  # The Space installs the version of its front matter.
 
 
 @pytest.mark.slow

@@ -20,11 +20,12 @@ from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.evaluation import FusedFolder, evaluate
 from refusion.metrics.figures import FIGURES, figures_of, levels
 from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
-from refusion.metrics.reports import NOTHING, Report, to_csv, to_json
+from refusion.metrics.reports import Report, to_csv, to_json
 from refusion.metrics.tables import to_markdown
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.pairs.files import DataError
+from refusion.system.markdown import NOTHING
 from refusion.tasks import get_task
 
 
