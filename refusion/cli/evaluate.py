@@ -9,12 +9,12 @@ import typer
 
 from refusion.cli.options import (
     AnchorOption,
+    DeviceOption,
     NodataOption,
     OwnRangeOption,
     RangeOption,
     RevisionOption,
     StretchOption,
-    TaskOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -26,8 +26,9 @@ from refusion.cli.options import (
     check_writable,
     print_notes,
 )
+from refusion.system.devices import check_device
 from refusion.system.extras import need
-from refusion.tasks import Task, get_task
+from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
     from refusion.inference.options import Options
@@ -40,11 +41,16 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
     ],
-    task: TaskOption = "ir-vis",
+    task: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model or of the sub-folders of --data."),
+    ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="Bare name, folder or OWNER/NAME; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Name of a bundled model, folder or OWNER/NAME on the Hub; may be given several times."),
     ] = None,
     revision: RevisionOption = None,
+    device: DeviceOption = "auto",
     fused: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of fused images named like the pairs; may be given several times."),
@@ -94,15 +100,16 @@ def evaluate(
     Several are compared on the pairs that all of them have: ranks, bootstrap intervals and differences from the
     first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
-    chosen = get_task(task)
-    from refusion.pairs.files import check_source
-
-    check_source(data, chosen)
     check_there(*(fused or []), what="folder")
+    check_device(device)
     if revision is not None and len(model or []) != 1:
         raise ValueError(f"--revision belongs to one --model, but {len(model or [])} are given; give one.")
     for name in model or []:
         check_model(name, revision=revision)
+    chosen = _task(task, model or [], revision, data)
+    from refusion.pairs.files import check_source
+
+    check_source(data, chosen)
     for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
         check_writable(path)
     need("evaluate", "refusion evaluate")
@@ -126,7 +133,7 @@ def evaluate(
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
-    sources = _sources(chosen, model or [], revision, fused or [], options)
+    sources = _sources(chosen, model or [], revision, device, fused or [], options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
@@ -160,6 +167,28 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task:
+    """The task to score for.
+
+    Raises:
+        ModelError: a model cannot be found.
+        ValueError: there is no such task, or the models are for several.
+    """
+    if task is not None:
+        return get_task(task)
+    if models:
+        from refusion.models.loading import task_of
+
+        of_models = {task_of(name, revision).name for name in models}
+        if len(of_models) > 1:
+            raise ValueError(
+                f"The models are for {' and '.join(sorted(of_models))}; say with --task which to score for."
+            )
+        return get_task(of_models.pop())
+    of_folders = [one for one in TASKS.values() if all((data / folder).is_dir() for folder in one.folders)]
+    return of_folders[0] if len(of_folders) == 1 else get_task("ir-vis")
+
+
 def _make_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path.name} is a file; give a folder for the sheets.")
@@ -169,17 +198,15 @@ def _make_folder(path: Path) -> None:
 
 
 def _sources(
-    task: Task, models: list[str], revision: str | None, folders: list[Path], options: "Options"
+    task: Task, models: list[str], revision: str | None, device: str, folders: list[Path], options: "Options"
 ) -> "dict[str, Fused]":
     """Open the sources of fused images, by their name in the tables."""
     from refusion.metrics.evaluation import FusedFolder
-    from refusion.models.model import ReFusion
+    from refusion.models.loading import load_module
 
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
-        sources[_free_name(sources, name)] = _fuse_with(
-            ReFusion.from_pretrained(name, revision=revision), options, task
-        )
+        sources[_free_name(sources, name)] = _fuse_with(load_module(name, device, revision), options, task)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened

@@ -46,7 +46,10 @@ def explain(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Bare name, folder or OWNER/NAME with the training modules; if not given, that of the task."),
+        typer.Option(
+            help="Name of a bundled model, folder or OWNER/NAME with the training modules. If not given, that of the "
+            "task."
+        ),
     ] = None,
     revision: RevisionOption = None,
     max_megapixels: Annotated[

@@ -11,7 +11,7 @@ from refusion.system.extras import need
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Bare name, folder or OWNER/NAME on the Hub.")],
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, folder or OWNER/NAME on the Hub.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .onnx, or .pt2 (torch.export).")],
     revision: RevisionOption = None,
     opset: Annotated[

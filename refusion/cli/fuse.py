@@ -10,7 +10,10 @@ import typer
 from refusion.cli.options import (
     AlignOption,
     AnchorOption,
+    ChromaOption,
     CropOption,
+    DeviceOption,
+    ModelOption,
     MotionOption,
     NodataOption,
     OwnRangeOption,
@@ -60,9 +63,7 @@ def fuse(
     task: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
-    ] = None,
+    model: ModelOption = None,
     revision: RevisionOption = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
@@ -73,16 +74,11 @@ def fuse(
             help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given."
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="Device: auto (a GPU if there is one), cpu, cuda or another torch device.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     batch_size: Annotated[
         int, typer.Option(help="Pairs of equal size from a folder or list that run at once; for GPUs.")
     ] = 1,
-    chroma: Annotated[
-        str | None,
-        typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
-    ] = None,
+    chroma: ChromaOption = None,
     bits: Annotated[
         int | None,
         typer.Option(help="8 or 16 bits per channel (16: PNG and TIFF); if not given, the depth of the sources."),

@@ -10,7 +10,9 @@ import typer
 from refusion.cli.options import (
     AlignOption,
     AnchorOption,
+    ChromaOption,
     CropOption,
+    ModelOption,
     MotionOption,
     NodataOption,
     OwnRangeOption,
@@ -51,9 +53,7 @@ def fuse_dataset(
     task: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Bare name, folder or OWNER/NAME on the Hub; if not given, that of the task.")
-    ] = None,
+    model: ModelOption = None,
     model_revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a model on the Hub; main if not given.")
     ] = None,
@@ -82,10 +82,7 @@ def fuse_dataset(
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
-    chroma: Annotated[
-        str | None,
-        typer.Option(help="Colour from a, b, release (both, as the authors' release) or saturation (both)."),
-    ] = None,
+    chroma: ChromaOption = None,
     bits: Annotated[
         int | None, typer.Option(help="8 or 16 bits per channel; if not given, the depth of the sources.")
     ] = None,
@@ -99,7 +96,7 @@ def fuse_dataset(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; if not given, a GPU if there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; if not given, a CUDA GPU if there is one.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs of equal size that run at once; for GPUs.")] = 1,
     workers: Annotated[
         int | None, typer.Option(help="Largest number of processes; if not given, one per GPU or core.")

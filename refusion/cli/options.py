@@ -8,7 +8,7 @@ import typer
 
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
-from refusion.tasks import CONTRAST, TASKS, Anchor, OutputRange, check_choice, get_task
+from refusion.tasks import CONTRAST, Anchor, OutputRange, check_choice, get_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _FEW_NOTES = 10
 
-TaskOption = Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="Name of a bundled model, folder or OWNER/NAME on the Hub. If not given, that of the task."),
+]
 RangeOption = Annotated[
     str | None,
     typer.Option(
@@ -32,6 +35,16 @@ AnchorOption = Annotated[
         "surface that is brighter than both is kept; full-detail: all of it; choice: nearly every pixel is that of one "
         "source; bounds: clipped to lie between the sources; none. If not given, that of the task."
     ),
+]
+ChromaOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Source of the colour: a, b, release (both, as in the authors' release), saturation (both) or choice (as "
+        "the luminance). If not given, that of the task."
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="Device: auto (a CUDA GPU if there is one), cpu, cuda, mps or another torch device.")
 ]
 StretchOption = Annotated[
     bool,
@@ -87,7 +100,7 @@ MotionOption = Annotated[
     typer.Option(
         "--motion",
         help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
-        "not given, similarity for multi-focus, else euclidean.",
+        "not given, similarity for focus stacks of three or more, otherwise euclidean.",
     ),
 ]
 CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]

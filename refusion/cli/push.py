@@ -11,7 +11,8 @@ from refusion.tasks import TASKS
 
 def push(
     model: Annotated[
-        str | None, typer.Argument(help="What to push: a folder (runs/ir-vis), a bare name or OWNER/NAME.")
+        str | None,
+        typer.Argument(help="What to push: a folder (runs/ir-vis), the name of a bundled model, or OWNER/NAME."),
     ] = None,
     repository: Annotated[str | None, typer.Argument(help="Repository: OWNER/NAME, created if missing.")] = None,
     all_to: Annotated[

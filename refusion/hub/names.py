@@ -135,13 +135,13 @@ def local_folder(
         HubError: it cannot be downloaded and is not in the cache.
         ModelError: a revision is given for a local folder.
     """
+    check_revision(model_id, revision)
+    if Path(model_id).is_absolute():
+        return Path(model_id)
     from huggingface_hub import constants, snapshot_download
 
     from refusion.hub.client_errors import hub_sentences
 
-    check_revision(model_id, revision)
-    if Path(model_id).is_absolute():
-        return Path(model_id)
     if force_download and (local_files_only or constants.HF_HUB_OFFLINE):
         raise HubError(f"{model_id} cannot be downloaded again offline; leave force_download out.")
     with hub_sentences(model_id, revision):

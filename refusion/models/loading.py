@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from refusion.hub.checksums import read_verified
 from refusion.hub.errors import ModelError
-from refusion.hub.folder import CONFIG, WEIGHTS
-from refusion.hub.names import bundled_folder, check_revision, locate
+from refusion.hub.folder import CONFIG, WEIGHTS, read_config
+from refusion.hub.names import bundled_folder, check_revision, local_folder, locate
 from refusion.inference.network import Network
 from refusion.models.bundled import BundledModel, is_bundled, load_bundled
 from refusion.system.devices import choose_device, runs_on_cpu
@@ -59,6 +59,20 @@ def load(
         asked = f"The model {wanted}" if not is_bundled(wanted) else f"The device {device}"
         need("torch", asked if engine in (None, "onnx") else f"The engine {engine}")
     return load_module(wanted, device, revision)
+
+
+def task_of(model: str | Path, revision: str | None = None) -> Task:
+    """The task of a model, from its config.json; a model on the Hub is downloaded.
+
+    Args:
+        model: bare name, folder or OWNER/NAME.
+        revision: see `load`.
+
+    Raises:
+        ModelError: see `load`.
+        ValueError: there is no such task.
+    """
+    return get_task(read_config(local_folder(locate(model), revision=revision))["task"])
 
 
 def load_module(model: Model, device: str | None = None, revision: str | None = None) -> "ReFusion":

@@ -1,0 +1,42 @@
+"""Which task `refusion evaluate` scores for."""
+
+import pytest
+from PIL import Image
+from support.command import refusion
+from support.scenes import textured
+
+
+@pytest.mark.parametrize(
+    ("arguments", "figure"),
+    [
+        (["--model", "refusion-medical"], "background"),
+        (["--model", "refusion-medical", "--task", "ir-vis"], "heat"),
+        (["--fused", "fused"], "heat"),
+    ],
+)
+def test_the_task_is_that_of_the_model_or_of_the_data(pair_folder, tmp_path, arguments, figure):
+    listed = tmp_path / "pairs.csv"
+    lines = [f"{pair_folder}/ir/scene{i}.png,{pair_folder}/vis/scene{i}.png" for i in range(2)]
+    listed.write_text("\n".join(["a,b", *lines]))
+    data, arguments = listed, list(arguments)
+    if "--fused" in arguments:
+        data, arguments = pair_folder, ["--fused", pair_folder / "vis"]
+    done = refusion("evaluate", "--data", data, *arguments, "--device", "cpu", "--csv", tmp_path / "scores.csv")
+    assert done.code == 0, done.err
+    assert figure in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+
+
+def test_a_medical_folder_needs_no_task(tmp_path):
+    for seed, name in enumerate(("functional", "mri")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(textured(seed)).save(tmp_path / name / "scan.png")
+    done = refusion("evaluate", "--data", tmp_path, "--fused", tmp_path / "mri", "--csv", tmp_path / "scores.csv")
+    assert done.code == 0, done.err
+    assert "background" in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+
+
+def test_models_for_several_tasks_need_a_task(pair_folder):
+    models = ["--model", "refusion-medical", "--model", "refusion-ir-vis"]
+    done = refusion("evaluate", "--data", pair_folder, *models)
+    assert done.code == 2
+    assert done.err == "refusion: The models are for ir-vis and medical; say with --task which to score for."

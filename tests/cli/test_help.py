@@ -1,0 +1,27 @@
+"""`--help` names every value that an option accepts."""
+
+from typing import get_args
+
+import pytest
+from support.command import refusion
+
+from refusion.inference.alignment import Motion
+from refusion.inference.options import Resize
+from refusion.tasks import TASKS, Anchor, ChromaRule, Engine, OutputRange
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("fuse", (Anchor, ChromaRule, Engine, Motion, OutputRange, Resize)),
+        ("fuse-dataset", (Anchor, ChromaRule, Motion, OutputRange, Resize)),
+        ("evaluate", (Anchor, OutputRange)),
+    ],
+)
+def test_every_choice_is_named(command, options, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = refusion(command, "--help").out
+    words = {word.strip(".,:;()") for word in text.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split()}
+    for choices in options:
+        assert set(get_args(choices)) <= words, choices
+    assert set(TASKS) <= words
