@@ -40,7 +40,7 @@ class Worker:
         model: the model, or the name of a bundled one.
         device: device of the network.
         task: the task, for its defaults.
-        options: see `refusion.fuse`.
+        options: options of fusing.
         bits: 8, 16, or None for the depth of the sources.
         images: whether images are written as files.
         figures: metrics to compute.

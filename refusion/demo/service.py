@@ -39,7 +39,8 @@ class Settings:
     Attributes:
         task: the task, which has defaults for the rest.
         model: the model.
-        output_range: see `refusion.fuse`; None for the default of the task, which differs for pairs and stacks.
+        output_range: see `refusion.inference.options.Options`; None for the default of the task, which differs for
+            pairs and stacks.
         anchor: likewise.
         chroma: likewise.
     """

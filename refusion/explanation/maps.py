@@ -11,6 +11,7 @@ from refusion.images import Picture, PictureError, PictureSource, Reading, Windo
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.inference.network import fuse_luminance
+from refusion.inference.preparation import same_notes
 from refusion.system.advice import Advised
 
 MAX_MEGAPIXELS = 1.0
@@ -143,7 +144,7 @@ def explain(
         gradient=gradient,
         reconstruction_a=again_a[0],
         reconstruction_b=again_b[0],
-        notes=(*reading.notes((first, second)), *role_notes(first, second, task)),
+        notes=(*reading.notes((first, second)), *role_notes(first, second, task), *same_notes(first, second)),
     )
 
 

@@ -86,7 +86,7 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     Raises:
         PictureError: a window is invalid, or there are more or fewer windows than sources.
     """
-    if is_one_window(window):
+    if is_one_window(window) or not hasattr(window, "__len__"):
         check_window(cast("Window | None", window))
         return [cast("Window | None", window)] * count
     each = list(cast("Sequence[Window | None]", window))
@@ -274,7 +274,7 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
 
 
 def _are_numbers(window: Any) -> bool:
-    if isinstance(window, str) or len(window) != 2:
+    if isinstance(window, str) or not hasattr(window, "__len__") or len(window) != 2:
         return False
     return all(np.isscalar(x) and not isinstance(x, str) for x in window)
 

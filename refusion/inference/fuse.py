@@ -1,6 +1,6 @@
 """Fuse a pair or a stack with a loaded model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from refusion.images.reading import PictureSource
@@ -34,9 +34,11 @@ def fuse_sources(
         PictureError: a source cannot be read, or they do not match.
         ValueError: there are fewer than two sources, or more than the task accepts.
     """
-    sources = list(cast(Sequence[PictureSource], a)) if b is None and isinstance(a, list | tuple) else [a, b]
+    several = b is None and isinstance(a, list | tuple | Iterator)
+    sources = list(cast(Sequence[PictureSource], a)) if several else [a, b]
     if len(sources) < 2 or sources[1] is None:
-        raise ValueError("Fusion needs two images or more, but one was given; give its partner, too.")
+        count = "one was" if sources else "none was"
+        raise ValueError(f"Fusion needs two images or more, but {count} given; give them as fuse(a, b) or as a list.")
     given = cast(list[PictureSource], sources)
     if len(given) > 2:
         return fuse_stack(network, given, options, task, progress)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+import numpy as np
+
 from refusion.images.levels import Windows
 from refusion.images.reading import MAX_PIXELS, PictureSource, Reading
 from refusion.images.sources import plain_source
@@ -77,6 +79,10 @@ class Options:
     nodata: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.window, np.ndarray):
+            object.__setattr__(self, "window", self.window.tolist())
+        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int | np.integer):
+            raise ValueError(f"max_pixels is {self.max_pixels!r}; give a whole number.")
         for what, name, choices in (
             ("output range", self.output_range, OutputRange),
             ("anchor", self.anchor, Anchor),

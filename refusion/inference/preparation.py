@@ -102,9 +102,8 @@ def prepare_pair(
     check_same_size(a, b)
     b, note = share_profile(b, a)
     notes += [note] if note else []
-    if same_picture(a, b):
-        notes.append(f"{a.name} and {b.name} are the same image, so there is nothing to fuse.")
-        return Prepared(a, b, tuple(notes))
+    if same := same_notes(a, b):
+        return Prepared(a, b, (*notes, *same))
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border)
@@ -122,6 +121,11 @@ def same_picture(a: Picture, b: Picture) -> bool:
     if (a.chroma is None) != (b.chroma is None) or not np.array_equal(a.luminance, b.luminance):
         return False
     return a.chroma is None or b.chroma is None or np.array_equal(a.chroma, b.chroma)
+
+
+def same_notes(a: Picture, b: Picture) -> list[str]:
+    """A note if both sources are the same image."""
+    return [f"{a.name} and {b.name} are the same image, so there is nothing to fuse."] if same_picture(a, b) else []
 
 
 def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]:

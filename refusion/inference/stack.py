@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
 from refusion.images.levels import Window
@@ -59,8 +60,8 @@ def fuse_stack(
 
     Args:
         network: a loaded model.
-        sources: two to `MAX_FRAMES` images of one size. Paths are read more than once, so that only a few images are in
-            memory.
+        sources: two to `MAX_FRAMES` images of one size, any iterable. Paths are read more than once, so that only a few
+            images are in memory.
         options: options of fusing; `chroma` is ``release`` or ``saturation``, for a focus stack also ``choice``.
         task: the task, one of `STACK_TASKS`.
         progress: called before the first step and after each.
@@ -69,6 +70,7 @@ def fuse_stack(
         PictureError: a source cannot be read, or the sizes differ.
         ValueError: there are too few or too many images, or the task or an option is for pairs only.
     """
+    sources = list(sources)
     count = len(sources)
     finish = options.for_task(task, count)
     _check_stack(task, count, finish.chroma, options)
@@ -86,7 +88,7 @@ def fuse_stack(
     looks = _Looks(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
-    read = _StackReader(sources, options, reading, reading.windows(sources), told_apart(sources), motion)
+    read = _StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion)
     frames: list[_Frame] = []
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
@@ -140,6 +142,12 @@ class _Looks:
         more = len(self._found) - 1
         seem = "image seems" if more == 1 else "images seem"
         return [self._found[0], f"{more} more {seem} to lie off the one before."]
+
+
+def _names(sources: Sequence[PictureSource]) -> list[str | None]:
+    """Names for messages; those of arrays and Pillow images, which have none, are their places in the stack."""
+    named = enumerate(zip(sources, told_apart(sources), strict=True), 1)
+    return [f"Image {place}" if isinstance(one, np.ndarray | Image) else name for place, (one, name) in named]
 
 
 def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
@@ -271,7 +279,7 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
             f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
-        given = f"A stack has 2 to {MAX_FRAMES} pictures, but {count} were given"
+        given = f"A stack has 2 to {MAX_FRAMES} images, but {count} were given"
         if count < 2:
             raise ValueError(f"{given}.")
         raise ValueError(

@@ -33,7 +33,7 @@ class RangeSmoother:
     """Smooths the output range over the frames of a video, so that it does not flicker.
 
     Args:
-        output_range: see `refusion.models.model.ReFusion.fuse`.
+        output_range: see `refusion.inference.options.Options`.
         frames_per_second: frame rate of the video.
         seconds: see `SMOOTHING_SECONDS`; 0 disables smoothing.
     """

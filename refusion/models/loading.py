@@ -54,6 +54,8 @@ def load(
             return wanted
         if isinstance(wanted, str) and is_bundled(wanted):
             return load_bundled(wanted)
+    if device is None and not isinstance(wanted, str | Path | BundledModel):
+        return wanted
     if isinstance(wanted, str | Path):
         locate(wanted)
         asked = f"The model {wanted}" if not is_bundled(wanted) else f"The device {device}"

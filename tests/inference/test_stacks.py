@@ -64,7 +64,7 @@ def test_sixteen_bits_are_kept():
 
 
 def test_what_is_no_stack_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="2 to 50 pictures, but 1"):
+    with pytest.raises(ValueError, match="2 to 50 images, but 1"):
         FOCUS.fuse_stack(frames(1))
     with pytest.raises(ValueError, match=r"but 51 were given.*--output-range network"):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))

@@ -1,0 +1,68 @@
+"""Arguments of `refusion.fuse`, `fuse_stack` and `explain` as people give them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.scenes import textured
+
+import refusion
+from refusion import PictureError
+from refusion.tasks import get_task
+
+A, B = (textured(seed, 40, 56) for seed in (1, 2))
+
+
+class Average:
+    """A network of one's own."""
+
+    task = get_task("ir-vis")
+
+    def fuse_luminances(self, a, b, *, engine=None):
+        return [(x + y) / 2 for x, y in zip(a, b, strict=True)]
+
+
+def test_a_window_may_be_an_array():
+    deep = [image.astype(np.uint16) * 20 for image in (A, B)]
+    by_array = refusion.fuse(*deep, window=np.array([0, 5100]))
+    np.testing.assert_array_equal(np.asarray(by_array), np.asarray(refusion.fuse(*deep, window=(0, 5100))))
+
+
+@pytest.mark.parametrize("window", [(1, 2, 3), [5], 7])
+def test_a_window_of_another_shape_is_refused_in_a_sentence(window):
+    with pytest.raises((PictureError, ValueError), match=r"two numbers|windows were given"):
+        refusion.fuse(A.astype(np.uint16), B.astype(np.uint16), window=window)
+
+
+def test_the_largest_size_is_a_whole_number():
+    with pytest.raises(ValueError, match="max_pixels is 'a'; give a whole number"):
+        refusion.fuse(A, B, max_pixels="a")
+
+
+def test_sources_may_come_from_a_generator():
+    pair = np.asarray(refusion.fuse(A, B))
+    np.testing.assert_array_equal(np.asarray(refusion.fuse(image for image in (A, B))), pair)
+    frames = [A, B, textured(3, 40, 56)]
+    stack = np.asarray(refusion.fuse_stack(frames, task="multi-focus"))
+    np.testing.assert_array_equal(np.asarray(refusion.fuse_stack(iter(frames), task="multi-focus")), stack)
+
+
+@pytest.mark.parametrize("sources", [A, [A], np.stack([A, B])[:, None]])
+def test_one_argument_that_is_no_pair_says_how_to_give_it(sources):
+    with pytest.raises(ValueError, match=r"one was given; give them as fuse\(a, b\) or as a list"):
+        refusion.fuse(sources)
+
+
+def test_images_of_a_stack_without_names_are_told_by_their_place():
+    colour = Image.fromarray(np.stack([A, B, A], axis=-1))
+    fused = refusion.fuse_stack([A, B, colour], task="multi-focus")
+    assert any(note.startswith("Image 3 is in colour and the others are grey") for note in fused.notes)
+
+
+def test_a_network_of_ones_own_is_used_as_it_is():
+    fused = refusion.fuse(A, B, model=Average(), anchor="none", output_range="network")
+    np.testing.assert_allclose(np.asarray(fused, int), (A.astype(int) + B) / 2, atol=1)
+
+
+def test_explaining_the_same_image_twice_says_so():
+    explained = refusion.explain("refusion-ir-vis", A, A)
+    assert any("are the same image" in note for note in explained.notes)
