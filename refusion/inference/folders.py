@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from refusion.images.picture import PictureError
 from refusion.inference.many import Outcome
 from refusion.pairs.files import Job
 
@@ -34,16 +33,9 @@ def fuse_jobs(
             yield job, str(outcome.error), ()
             continue
         try:
-            _refuse_source(job)
             job.output.parent.mkdir(parents=True, exist_ok=True)
             outcome.fused.save(job.output, bits)
         except (ValueError, OSError) as error:
             yield job, str(error), ()
         else:
             yield job, None, outcome.fused.notes
-
-
-def _refuse_source(job: Job) -> None:
-    for source in (job.a, job.b):
-        if job.output.exists() and job.output.samefile(source):
-            raise PictureError(f"The output {job.output.name} is one of the sources, so it is not written.")

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def match_folders(
 
     Raises:
         PictureError: the suffix is unknown; the output is a source folder; two files of a folder have the same name; a
-            pattern does not have exactly one ``*``; or there is no pair.
+            pattern does not have exactly one ``*``; there is no pair; or a result would replace a source.
     """
     check_output(Path(f"x{suffix}"))
     if first == second and patterns[0] == patterns[1]:
@@ -112,7 +112,32 @@ def match_folders(
             f"{' ' + why if why else ''}"
         )
     pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
+    lost = _replaced_source((job.output for job in pairs), (file for files in found for file in files.by_name.values()))
+    if lost is not None:
+        raise PictureError(
+            f"The result {lost.relative_to(output)} in {output.name} is one of the sources; choose another folder for "
+            "the results."
+        )
     return Jobs(pairs, matched.problems, matched.notes)
+
+
+def _replaced_source(outputs: Iterable[Path], sources: Iterable[Path]) -> Path | None:
+    """The first output that is one of the sources, also through a link; None if there is none.
+
+    Only files that exist are compared, so in a new folder no source is looked up.
+    """
+    there = {key: output for output in outputs if (key := _file_key(output)) is not None}
+    if not there:
+        return None
+    return next((there[key] for source in sources if (key := _file_key(source)) in there), None)
+
+
+def _file_key(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def refuse_doubles(files: Files, kind: type[ValueError]) -> None:
@@ -137,7 +162,7 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
 
     Raises:
         PictureError: the list is damaged, has no columns a and b or no pair, or an output is named twice, outside of
-            the output folder, or in an unknown format; the message gives the line.
+            the output folder, in an unknown format, or one of the sources; the message gives the line.
     """
     check_output(Path(f"x{suffix}"))
     pairs: list[Job] = []
@@ -156,13 +181,22 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
         target = output / named
         if not target.resolve().is_relative_to(output.resolve()):
             raise PictureError(f"{where}: the output {named} lies outside of the output folder; name one inside.")
-        check_output(target)
+        try:
+            check_output(target)
+        except PictureError as error:
+            raise PictureError(f"{where}: {error}") from error
         if target in seen:
             raise PictureError(f"{where}: line {seen[target]} has the output {named} too; give another name.")
         seen[target] = line
         pairs.append(Job(named, a, b, target))
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
+    lost = _replaced_source(seen, (source for job in pairs for source in (job.a, job.b)))
+    if lost is not None:
+        raise PictureError(
+            f"{path.name}, line {seen[lost]}: the output {lost.relative_to(output)} is one of the sources; give "
+            "another name in the column output, or choose another folder."
+        )
     return Jobs(pairs, unmatched)
 
 
@@ -215,9 +249,13 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
         if columns and not {"a", "b"} <= {*columns}:
             raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
         for row in reader:
-            yield above + reader.line_num, {(key or "").strip(): value for key, value in row.items()}
+            yield above + reader.line_num, {(key or "").strip(): _stripped(value) for key, value in row.items()}
     except csv.Error as error:
         raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:

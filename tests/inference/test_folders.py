@@ -92,6 +92,31 @@ def test_folders_that_do_not_fit_are_refused(pair_folder, tmp_path):
         match_folders(ir, vis, tmp_path / "out")
 
 
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_results_that_would_replace_sources_are_refused(model, pair_folder, tmp_path, overwrite):
+    ir, vis, out = pair_folder / "ir", pair_folder / "vis", tmp_path / "out"
+    out.mkdir()
+    (out / "scene3.png").symlink_to(vis / "scene4.png")
+    for folder in (ir, vis):
+        (folder / "vis").mkdir()
+        Image.fromarray(textured(9)).save(folder / "vis" / "scene1.png")
+    before = {path: path.read_bytes() for path in pair_folder.rglob("*.png")}
+    own, other = pair_folder / "own.csv", pair_folder / "other.csv"
+    own.write_text("a,b\nir/scene0.png,vis/scene0.png\n")
+    other.write_text("a,b,output\nir/scene0.png,vis/scene0.png,\nir/scene1.png,vis/scene1.png,vis/scene0.png\n")
+    for sources, target, words in (
+        ([own], ir, "own.csv, line 2: the output scene0.png is one of the sources"),
+        ([other], pair_folder, "other.csv, line 3: the output vis/scene0.png is one of the sources"),
+        ([ir, vis], pair_folder, "The result vis/scene1.png in pairs is one of the sources"),
+        ([ir, vis], out, "The result scene3.png in out is one of the sources"),
+    ):
+        result = refusion("fuse", *sources, "-o", target, "--model", model, *overwrite)
+        assert result.code == 2, result.out
+        assert words in result.err
+    assert {path: path.read_bytes() for path in pair_folder.rglob("*.png")} == before
+    assert fused_names(out) == ["scene3.png"]
+
+
 def test_lists(model, pair_folder, tmp_path):
     csv = pair_folder / "pairs.csv"
     csv.write_text("a,b,output\nir/scene0.png,vis/scene0.png,\nir/scene1.png,vis/scene1.png,deep/one.tif\n")
@@ -114,7 +139,8 @@ def test_lists(model, pair_folder, tmp_path):
         ("a,b\n", "lists no pair"),
         ("x,y\n1,2\n", "has the columns x, y, but it needs a and b"),
         ("a,b,output\n1.png,2.png,../over.png\n", "outside of the output folder"),
-        ("a,b,output\n1.png,2.png,o.gif\n", "ends in .gif"),
+        ("a,b,output\n1.png,2.png,o.gif\n", "pairs.csv, line 2: o.gif ends in .gif"),
+        ("a,b,output\n1.png,2.png,o\n", "pairs.csv, line 2: o has no suffix"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: line 2 has the output o.png too"),
     ],
 )
@@ -123,6 +149,15 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):
     with pytest.raises(PictureError) as caught:
         read_list(tmp_path / "pairs.csv", tmp_path / "out")
     assert words in str(caught.value)
+
+
+def test_blanks_around_the_columns_of_a_list_do_not_count(tmp_path):
+    (tmp_path / "pairs.csv").write_text("a , b , output \n one.png , two.png , three.png \nfour.png,five.png, \n")
+    jobs = read_list(tmp_path / "pairs.csv", tmp_path / "out").pairs
+    assert [(job.a.name, job.b.name, job.name) for job in jobs] == [
+        ("one.png", "two.png", "three.png"),
+        ("four.png", "five.png", "four.png"),
+    ]
 
 
 def test_a_list_that_is_no_json_names_the_line(tmp_path):
