@@ -5,11 +5,12 @@ from pathlib import Path
 
 from refusion.inference.many import Outcome
 from refusion.pairs.files import Job
+from refusion.system.files import is_there
 
 
 def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
     """The pairs without a result; all of them with `overwrite`."""
-    return [job for job in jobs if overwrite or not job.output.exists()]
+    return [job for job in jobs if overwrite or not is_there(job.output)]
 
 
 def fuse_jobs(

@@ -13,6 +13,7 @@ from refusion.hub.names import is_path
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output
 from refusion.pairs.matching import Files, files_of, match
+from refusion.system.files import is_there
 from refusion.tasks import Task
 
 LISTS = frozenset({".csv", ".jsonl"})
@@ -218,7 +219,7 @@ def listed_file(folder: Path, name: str) -> Path:
     """
     plain = name.replace("\\", "/")
     spellings = (name, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")))
-    return next((folder / one for one in spellings if (folder / one).exists()), folder / plain)
+    return next((folder / one for one in spellings if is_there(folder / one)), folder / plain)
 
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

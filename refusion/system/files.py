@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary file is kept. Devices and pipes, such as /dev/stdout, are written to and never replaced.
 
     Raises:
-        OSError: the folder is missing or not writable.
+        OSError: the folder is missing or not writable, or the name is too long for it; the block has not been run.
     """
     if _is_stream(path):
         with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
@@ -36,6 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
     # Created with the permissions of an ordinary new file: some file systems do not allow changing them later.
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
     try:
+        # The temporary name may be short enough where `path` is not.
+        with suppress(FileNotFoundError):
+            path.lstat()
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -72,6 +75,15 @@ def _is_stream(path: Path) -> bool:
 def _copied(source: Path, target: Path) -> bool:
     try:
         shutil.copyfile(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder; False for a name that is too long, at which `Path.exists` raises."""
+    try:
+        path.stat()
     except OSError:
         return False
     return True

@@ -160,6 +160,20 @@ def test_blanks_around_the_columns_of_a_list_do_not_count(tmp_path):
     ]
 
 
+def test_a_name_that_is_too_long_fails_alone(model, pair_folder, tmp_path):
+    long = f"{'ü' * 130}.png"
+    (pair_folder / "pairs.csv").write_text(
+        f"a,b,output\nir/scene0.png,vis/scene0.png,{long}\n{long},vis/scene1.png,1.png\n"
+        "ir/scene2.png,vis/scene2.png,2.png\n"
+    )
+    result = refusion("fuse", pair_folder / "pairs.csv", "-o", tmp_path / "out", "--model", model)
+    assert result.code == 1
+    assert "1 fused, 0 already there, 2 failed." in result.out
+    assert f"{long} cannot be saved: File name too long." in result.err
+    assert f"{long} cannot be opened: File name too long." in result.err
+    assert fused_names(tmp_path / "out") == ["2.png"]
+
+
 def test_a_list_that_is_no_json_names_the_line(tmp_path):
     (tmp_path / "pairs.jsonl").write_text('{"a": "1.png", "b": "2.png"}\nnothing\n')
     with pytest.raises(PictureError, match=r"pairs\.jsonl, line 2 is not JSON"):

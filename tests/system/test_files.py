@@ -77,6 +77,16 @@ def test_a_missing_folder_is_told_by_the_name_that_was_given(tmp_path):
         write_text(tmp_path / "none" / "report.json", "")
 
 
+def test_a_name_that_is_too_long_is_refused_before_any_work(tmp_path):
+    path = tmp_path / f"{'ü' * 130}.png"
+    worked = False
+    with pytest.raises(OSError, match=r"ü\.png") as refused, replacing(path):
+        worked = True
+    assert refused.value.errno == errno.ENAMETOOLONG
+    assert not worked
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_leftovers_of_killed_processes_go(tmp_path):
     path = tmp_path / "model.bin"
     with replacing(path) as temporary:
