@@ -9,6 +9,7 @@ from typing import Any, cast
 from refusion.bulk.worker import Worker
 from refusion.pairs.files import DataError
 from refusion.pairs.rows import Part, Piece
+from refusion.system.errors import sentence_of
 
 
 def connect(address: str, device: str | None, workers: int | None) -> list[str]:
@@ -83,5 +84,5 @@ class _Actor:
         try:
             rows, process = self.worker.fuse(part)
         except (ValueError, OSError) as error:  # Ray would turn it into a traceback.
-            return {"rows": 0, "process": "", "error": str(error)}
+            return {"rows": 0, "process": "", "error": sentence_of(error)}
         return {"rows": rows, "process": process, "error": ""}

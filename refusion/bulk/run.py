@@ -128,9 +128,13 @@ def fuse_dataset(
             "One command fuses on all cores, so start it without torchrun or accelerate; --workers limits its "
             "processes, and --ray is for many machines."
         )
-    for what, number in (("shard has", rows_per_shard), ("batch has", batch_size), ("run has", workers)):
+    for what, number, of in (
+        ("shard", rows_per_shard, "rows"),
+        ("batch", batch_size, "pairs"),
+        ("run", workers, "workers"),
+    ):
         if number is not None and number < 1:
-            raise ValueError(f"A {what} {number}; it must be at least 1.")
+            raise ValueError(f"A {what} has {number} {of}; it must have at least 1.")
     if bits not in (None, 8, 16):
         raise ValueError(f"An image is written with 8 or 16 bits, but {bits} were asked for.")
     if device not in (None, "cpu", "cuda"):

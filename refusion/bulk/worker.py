@@ -103,7 +103,7 @@ class Worker:
         for outcome in fuse_pairs(self.network, pairs(), self.options, self.task, self.batch_size):
             row = taken.popleft()
             if outcome.fused is None:
-                yield Failure(row.index, row.id, str(outcome.error))
+                yield Failure(row.index, row.id, outcome.reason)
                 continue
             try:
                 yield self._result(row, outcome.fused)

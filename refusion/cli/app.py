@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import os
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from refusion.cli.push import push
 from refusion.cli.reproduce import reproduce
 from refusion.cli.space import space
 from refusion.cli.train import train
+from refusion.system.errors import sentence_of
 from refusion.system.extras import MissingExtraError
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
 from refusion.version import __version__
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, MissingExtraError) as error:
-        typer.echo(f"refusion: {_sentence(error)}", err=True)
+        typer.echo(f"refusion: {sentence_of(error)}", err=True)
         raise SystemExit(2) from error
     except MemoryError as error:
         typer.echo(
@@ -57,15 +57,6 @@ def main() -> None:
             err=True,
         )
         raise SystemExit(2) from error
-
-
-def _sentence(error: Exception) -> str:
-    """The message of an error, without the errno of a system error."""
-    if type(error).__module__ != "builtins" or not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    if error.filename is None:
-        return f"{error.strerror}."
-    return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
 
 
 # argparse reads the flags, --help among them.

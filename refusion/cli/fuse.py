@@ -34,6 +34,7 @@ from refusion.cli.options import (
     check_there,
     check_writable,
     expanded,
+    make_folder,
     refuse_overwriting,
 )
 from refusion.cli.progress import progress_bar, working
@@ -241,6 +242,8 @@ def _fuse_pairs(
     for job in jobs.pairs:
         check_output(job.output, bits)
     to_do = left_to_do(jobs.pairs, overwrite=overwrite)
+    for folder in {job.output.parent for job in to_do}:
+        check_folder(folder)
     failed: list[str] = []
     for note in jobs.notes:
         typer.echo(f"Note: {note}", err=True)
@@ -248,6 +251,7 @@ def _fuse_pairs(
         wanted["model"] = load(
             wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"], wanted.pop("revision")
         )
+        make_folder(output)
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):

@@ -2,12 +2,14 @@
 
 from glob import has_magic
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
+from refusion.system.files import is_there
 from refusion.tasks import CONTRAST, Anchor, OutputRange, check_choice, get_task
 
 if TYPE_CHECKING:
@@ -149,9 +151,24 @@ def check_folder(path: Path) -> None:
     Raises:
         ValueError: it is, or does.
     """
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    there = next(place for place in (path, *path.absolute().parents) if is_there(place))
     if not there.is_dir():
         raise ValueError(f"The output {there.name} is a file, but a folder is needed; choose another.")
+
+
+def make_folder(path: Path) -> None:
+    """Create an output folder and check that files can be created in it, before any long work.
+
+    Raises:
+        ValueError: one of both is impossible.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        why = error.strerror or error
+        raise ValueError(f"Nothing can be written to the folder {path}: {why}; choose another.") from error
 
 
 def check_model(name: str | None, quiet: bool = False, *, revision: str | None = None, task: str | None = None) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from refusion.inference.many import Outcome
 from refusion.pairs.files import Job
+from refusion.system.errors import sentence_of
 from refusion.system.files import is_there
 
 
@@ -31,12 +32,12 @@ def fuse_jobs(
     """
     for job, outcome in zip(jobs, fuse_pairs((job.a, job.b) for job in jobs), strict=True):
         if outcome.fused is None:
-            yield job, str(outcome.error), ()
+            yield job, outcome.reason, ()
             continue
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
             outcome.fused.save(job.output, bits)
         except (ValueError, OSError) as error:
-            yield job, str(error), ()
+            yield job, sentence_of(error), ()
         else:
             yield job, None, outcome.fused.notes

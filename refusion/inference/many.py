@@ -14,6 +14,7 @@ from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.preparation import Prepared, prepare
+from refusion.system.errors import sentence_of
 from refusion.tasks import Task
 
 AHEAD = 2
@@ -36,6 +37,11 @@ class Outcome:
     index: int
     fused: Fused | None = None
     error: ValueError | OSError | None = None
+
+    @property
+    def reason(self) -> str:
+        """The error as a sentence; empty if there is none."""
+        return "" if self.error is None else sentence_of(self.error)
 
 
 @dataclass(frozen=True, eq=False)

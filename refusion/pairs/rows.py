@@ -17,6 +17,7 @@ from pyarrow import fs
 from refusion.images.picture import PictureError
 from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders, names_file
 from refusion.pairs.matching import SUFFIXES
+from refusion.system.files import is_there
 from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
 
@@ -289,7 +290,7 @@ def _pairs_of_files(
 
 
 def _size(path: str) -> int | None:
-    return Path(path).stat().st_size if Path(path).is_file() else None
+    return Path(path).stat().st_size if is_there(Path(path)) and Path(path).is_file() else None
 
 
 def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[Row]]) -> Source:

@@ -117,6 +117,12 @@ class Store:
             _sync(target.parent)
             for leftover in waiting.glob(f"{target.stem}-*{target.suffix}"):
                 leftover.unlink(missing_ok=True)
+        except OSError as error:
+            # Arrow names no file, and the unfinished one is gone when its name is read.
+            if error.filename not in (None, str(unfinished)):
+                raise
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(error.errno, reason, str(target)) from error
         finally:
             unfinished.unlink(missing_ok=True)
 

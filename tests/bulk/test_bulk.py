@@ -256,7 +256,9 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     assert "no columns to choose" in refused(pair_folder, out, *common, "--id-column", "key")
     assert "there is no task" in refused(source, out, *common, "--task", "sharp").lower()
     assert "There is no device" in refused(source, out, *common, "--device", "tpu")
-    assert "at least 1" in refused(source, out, *common, "--rows-per-shard", 0)
+    assert "A shard has 0 rows; it must have at least 1." in refused(source, out, *common, "--rows-per-shard", 0)
+    few = refusion("fuse-dataset", source, out, *common, "--workers", 0)
+    assert (few.code, few.err) == (2, "refusion: A run has 0 workers; it must have at least 1.")
     assert "8 or 16 bits" in refused(source, out, *common, "--bits", 12)
     assert "lies within the source" in refused(pair_folder, pair_folder / "out", *common)
     assert "is a file" in refused(source, source, *common)
@@ -268,6 +270,31 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     assert "holds no row" in refused(tmp_path / "empty.parquet", out, *common)
     assert not out.exists()
     assert "holds other.txt; give a new or an empty folder" in refused(source, full, *common)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"), [([], "data/rows-000000000000.parquet"), (["--images"], "images/000000/000000000.png")]
+)
+def test_a_disk_that_fills_up_is_told_by_the_file(model, tmp_path, kind, written):
+    resource = pytest.importorskip("resource")
+    source, out = write(tmp_path / "pairs.parquet", pairs(1, 96, 128)), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        error = refused(source, out, "--model", model, *kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error == f"refusion: {out / written} cannot be used: File too large."
+    assert not [path for path in out.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert fused(source, out, "--model", model, *kind).code == 0
+
+
+def test_a_list_with_a_name_that_is_too_long_is_fused(model, pair_folder, tmp_path):
+    (pair_folder / "pairs.csv").write_text(f"a,b\nir/{'n' * 300}.png,vis/scene0.png\nir/scene1.png,vis/scene1.png\n")
+    result = fused(pair_folder / "pairs.csv", tmp_path / "out", "--model", model)
+    assert result.code == 1
+    assert "1 fused, 1 failed" in result.out
+    assert "cannot be opened: File name too long." in result.err
 
 
 def test_a_folder_of_results_is_of_one_source_model_and_settings(model, tmp_path):

@@ -117,6 +117,23 @@ def test_results_that_would_replace_sources_are_refused(model, pair_folder, tmp_
     assert fused_names(out) == ["scene3.png"]
 
 
+def test_folders_of_results_that_cannot_be_are_refused_before_anything_is_fused(model, pair_folder, tmp_path):
+    for folder in ("ir", "vis"):
+        (pair_folder / folder / "sub").mkdir()
+        Image.fromarray(textured(9)).save(pair_folder / folder / "sub" / "scene9.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub").write_text("a file")
+    targets = [(out, "The output sub is a file, but a folder is needed")]
+    if Path("/proc/self").is_dir():
+        targets.append((Path("/proc/refusion"), "Nothing can be written to the folder /proc/refusion: No such file"))
+    for target, words in targets:
+        result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", target, "--model", model)
+        assert result.code == 2, result.out
+        assert words in result.err
+    assert fused_names(out) == ["sub"]
+
+
 def test_lists(model, pair_folder, tmp_path):
     csv = pair_folder / "pairs.csv"
     csv.write_text("a,b,output\nir/scene0.png,vis/scene0.png,\nir/scene1.png,vis/scene1.png,deep/one.tif\n")
@@ -164,11 +181,12 @@ def test_a_name_that_is_too_long_fails_alone(model, pair_folder, tmp_path):
     long = f"{'ü' * 130}.png"
     (pair_folder / "pairs.csv").write_text(
         f"a,b,output\nir/scene0.png,vis/scene0.png,{long}\n{long},vis/scene1.png,1.png\n"
-        "ir/scene2.png,vis/scene2.png,2.png\n"
+        f"ir/scene2.png,vis/scene2.png,2.png\nir/scene3.png,vis/scene3.png,{long}/3.png\n"
     )
     result = refusion("fuse", pair_folder / "pairs.csv", "-o", tmp_path / "out", "--model", model)
     assert result.code == 1
-    assert "1 fused, 0 already there, 2 failed." in result.out
+    assert "1 fused, 0 already there, 3 failed." in result.out
+    assert f"{tmp_path / 'out' / long} cannot be used: File name too long." in result.err
     assert f"{long} cannot be saved: File name too long." in result.err
     assert f"{long} cannot be opened: File name too long." in result.err
     assert fused_names(tmp_path / "out") == ["2.png"]
