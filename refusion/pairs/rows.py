@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from refusion.images.picture import PictureError
 from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders, names_file
-from refusion.pairs.matching import SUFFIXES
+from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there
 from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
@@ -224,7 +224,7 @@ def open_source(
         source: a folder with the task's two subfolders (matched by file stem) or with ``metadata.jsonl``, as for
             training; a Parquet file, a pattern such as ``'part-*.parquet'``, or a folder of them; a CSV or JSONL list
             with the columns ``a`` and ``b``; or OWNER/NAME of a data set on the Hub. Parquet files and the two
-            subfolders may also be in an object store that pyarrow supports: ``s3://``, ``gs://``, ``hf://``.
+            subfolders, at any depth, may also be in an object store that pyarrow supports: ``s3://``, ``gs://``, ``hf://``.
         task: the task.
         columns: the two image columns; by default named like the task's subfolders, or a and b.
         id_column: column of the ids; by default the id is the file stem or the row's index.
@@ -317,16 +317,33 @@ def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) 
     pattern = "/".join(parts[end:]) or "*.parquet"
     if parquet := [f"{store.root}/{name}" for name in sizes if fnmatchcase(name, pattern)]:
         return _parquet(store.filesystem, parquet, shown, task, columns, id_column)
-    found: list[dict[str, str]] = [{}, {}]
-    for file in map(PurePosixPath, sizes):
-        if file.suffix.lower() in SUFFIXES and file.parent.name in task.folders:
-            found[task.folders.index(file.parent.name)][file.stem] = str(file)
-    pairs = [(name, found[0][name], found[1][name]) for name in sorted(found[0].keys() & found[1].keys())]
+    pairs = _pairs_in_folders(sizes, task, shown)
     if not pairs:
         raise DataError(f"{shown} holds neither Parquet files nor pairs in {' and '.join(task.folders)}.")
     used = {path for _, *both in pairs for path in both}
     left_out = tuple(f"{name} has no partner, or is not an image" for name in sizes if name not in used)
     return _pairs_of_files(pairs, partial(_read_files, store=store), sizes.get, left_out)
+
+
+def _pairs_in_folders(files: Iterable[str], task: Task, shown: str) -> list[tuple[str, str, str]]:
+    """Pair the images in the task's two subfolders, at any depth, by the rest of their paths.
+
+    Raises:
+        DataError: two images of one subfolder have the same name.
+    """
+    found: dict[str, dict[str, str]] = {folder: {} for folder in task.folders}
+    for file in files:
+        *above, last = PurePosixPath(file).parts
+        folder = next((part for part in above if part in found), None)
+        if folder is None or PurePosixPath(last).suffix.lower() not in SUFFIXES:
+            continue
+        above.remove(folder)
+        name = nfc("/".join([*above, PurePosixPath(last).stem]))
+        other = found[folder].setdefault(name, file)
+        if other != file:
+            raise DataError(f"{shown} holds both {other} and {file}; keep only one of them.")
+    first, second = found.values()
+    return [(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
 
 
 def _opened(filesystem: fs.FileSystem, path: str) -> pq.ParquetFile:

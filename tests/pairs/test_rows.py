@@ -8,6 +8,7 @@ import pytest
 from support.bulk import pairs, write
 
 from refusion.images.reading import read_picture
+from refusion.pairs.files import DataError
 from refusion.pairs.rows import open_source
 from refusion.tasks import get_task
 
@@ -60,6 +61,24 @@ def test_a_store_names_what_has_no_partner_and_takes_patterns(tmp_path):
         write(tmp_path / f"part-{part}.parquet", pairs(part + 1, 8, 8))
     assert open_source(f"{tmp_path.as_uri()}/part-[01].parquet", IR_VIS).total == 3
     assert open_source(f"{tmp_path.as_uri()}/part-1.parquet", IR_VIS).total == 2
+
+
+def test_a_store_pairs_files_by_their_path_without_the_two_folders(tmp_path):
+    for file in ("day/ir/1.png", "day/vis/1.jpg", "night/ir/1.png", "night/vis/1.png", "ir/sub/2.png", "vis/sub/2.png"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"")
+    (tmp_path / "day" / "ir" / "2.png").write_bytes(b"")
+    (tmp_path / "night" / "vis" / "2.png").write_bytes(b"")
+    source = open_source(tmp_path.as_uri(), IR_VIS)
+    assert [place for place, _ in source.places] == [
+        ("day/1", "day/ir/1.png", "day/vis/1.jpg"),
+        ("night/1", "night/ir/1.png", "night/vis/1.png"),
+        ("sub/2", "ir/sub/2.png", "vis/sub/2.png"),
+    ]
+    assert [sentence.split()[0] for sentence in source.left_out] == ["day/ir/2.png", "night/vis/2.png"]
+    (tmp_path / "day" / "vis" / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"holds both day/vis/1\.jpg and day/vis/1\.png; keep only one of them"):
+        open_source(tmp_path.as_uri(), IR_VIS)
 
 
 def test_content_and_names_are_told_apart(tmp_path):
