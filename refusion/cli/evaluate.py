@@ -25,6 +25,8 @@ from refusion.cli.options import (
     check_there,
     check_writable,
     print_notes,
+    refuse_overwriting,
+    refuse_same_names,
 )
 from refusion.system.devices import check_device
 from refusion.system.extras import need
@@ -110,8 +112,10 @@ def evaluate(
     from refusion.pairs.files import check_source
 
     check_source(data, chosen)
-    for path in (json_path, csv_path, markdown_path, latex_path, ranks_path):
-        check_writable(path)
+    outputs = [path for path in (json_path, csv_path, markdown_path, latex_path, ranks_path) if path is not None]
+    for output in outputs:
+        check_writable(output)
+    refuse_same_names(outputs)
     need("evaluate", "refusion evaluate")
 
     from rich.console import Console
@@ -120,7 +124,8 @@ def evaluate(
     from refusion.metrics import evaluation, pictures, reports, tables
     from refusion.metrics.conventions import get_conventions
     from refusion.metrics.figures import choose_metrics, figures_of, load_metric
-    from refusion.pairs.dataset import load_pairs
+    from refusion.pairs.dataset import load_pairs, source_files
+    from refusion.pairs.matching import files_of
     from refusion.system.files import write_text
 
     if ranks_path is not None:
@@ -138,6 +143,9 @@ def evaluate(
     # downloaded again for every model.
     reading = options.reading(chosen)
     pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists(), reading=reading)
+    read = [*source_files(data, pairs), *(file for folder in fused or [] for file in files_of(folder).by_name.values())]
+    for output in outputs:
+        refuse_overwriting(output, read, "files to score")
     score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom)
     report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 

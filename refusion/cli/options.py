@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Iterable
 from glob import has_magic
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -214,15 +215,37 @@ def expanded(sources: list[Path]) -> list[Path]:
     return found
 
 
-def refuse_overwriting(output: Path, sources: tuple[Path, ...]) -> None:
+def refuse_overwriting(output: Path, sources: Iterable[Path], what: str = "sources") -> None:
     """Refuse to write over a source.
 
+    Args:
+        output: the file to write.
+        sources: the files that are read.
+        what: what they are.
+
     Raises:
-        ValueError: `output` is one of the sources.
+        ValueError: `output` is one of them.
     """
+    if not output.exists():
+        return
     for source in sources:
-        if output.exists() and source.exists() and output.samefile(source):
-            raise ValueError(f"The output {output.name} is one of the sources; choose another name.")
+        if source.exists() and output.samefile(source):
+            raise ValueError(f"The output {output.name} is one of the {what}; choose another name.")
+
+
+def refuse_same_names(outputs: Iterable[Path]) -> None:
+    """Refuse two outputs that are one file.
+
+    Raises:
+        ValueError: there are two.
+    """
+    seen = set()
+    for output in outputs:
+        place = output.resolve()
+        if place in seen:
+            raise ValueError(f"Two outputs would be written to {output.name}; give each a name of its own.")
+        if output.is_file() or not output.exists():  # Devices and pipes take several.
+            seen.add(place)
 
 
 def print_notes(notes: "Sequence[str]") -> None:

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -257,6 +257,23 @@ def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:
     parts = processes.gather_bytes(json.dumps(lines).encode())
     together = sorted(line for part in parts for line in json.loads(part))
     return hashlib.sha256("\n".join(together).encode()).hexdigest()
+
+
+def source_files(source: Path, pairs: Pairs) -> Iterator[Path]:
+    """Yield the files of a data set on disk: its list, its Parquet files or the images of its pairs.
+
+    Args:
+        source: the path that it was loaded from.
+        pairs: the data set.
+    """
+    if not source.exists():
+        return
+    yield from (source, source / METADATA, *source.glob("**/*.parquet"))
+    for row in pairs.dataset:
+        images = [image for image in (row["a"], row["b"]) if image]
+        if any(image["bytes"] is not None for image in images):
+            return  # Parquet holds the images themselves.
+        yield from (Path(image["path"]) for image in images if image["path"])
 
 
 def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:

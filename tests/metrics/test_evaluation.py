@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 
 import datasets
@@ -283,6 +284,34 @@ def test_bad_input_is_a_sentence_before_anything_is_scored(pair_folder, averages
         given = {"data": pair_folder, "fused": [averages], **options}
         with pytest.raises(ValueError, match=words):
             evaluate_command(**given)
+
+
+def test_reports_replace_nothing_that_is_read_and_not_each_other(pair_folder, averages, tmp_path):
+    listed = pair_folder / "pairs.csv"
+    listed.write_text("a,b\nir/scene1.png,vis/scene1.png\n")
+    table = tmp_path / "table" / "pairs.parquet"
+    table.parent.mkdir()
+    features = datasets.Features(dict.fromkeys("ab", datasets.Image()))
+    content = {"bytes": (pair_folder / "ir" / "scene1.png").read_bytes(), "path": None}
+    rows = {key: [content] for key in "ab"}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(table)
+    link, new = tmp_path / "link.json", tmp_path / "new.json"
+    link.symlink_to(new)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for options, words in [
+        ({"ranks_path": pair_folder / "vis" / "scene2.png"}, r"output scene2\.png is one of the files to score"),
+        ({"ranks_path": averages / "scene1.png"}, r"output scene1\.png is one of the files to score"),
+        ({"data": listed, "csv_path": listed}, r"output pairs\.csv is one of the files to score"),
+        ({"data": listed, "ranks_path": pair_folder / "ir" / "scene1.png"}, r"output scene1\.png is one of"),
+        ({"data": table.parent, "json_path": table}, r"output pairs\.parquet is one of the files to score"),
+        ({"json_path": new, "csv_path": link}, r"Two outputs would be written to link\.json"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            evaluate_command(**{"data": pair_folder, "fused": [averages], **options})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    evaluate_command(pair_folder, fused=[averages], json_path=new)
+    null = Path(os.devnull)
+    evaluate_command(pair_folder, fused=[averages], json_path=new, csv_path=null, latex_path=null)
 
 
 def test_a_failure_is_an_exit_code_of_one(pair_folder, tmp_path, capsys):
