@@ -105,8 +105,8 @@ def fuse_many(
             GPU with small images. The results are equal up to rounding.
         **options: see `refusion.inference.options.Options`.
 
-    Yields:
-        The outcome of each pair, in order; a pair that cannot be fused does not stop the others.
+    Returns:
+        An iterator of the outcome of each pair, in order; a pair that cannot be fused does not stop the others.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -114,7 +114,7 @@ def fuse_many(
     """
     wanted = Options(**options)
     network = load(task, model, device, wanted.engine, revision)
-    yield from fuse_pairs(network, pairs, wanted, get_task(task) if task else network.task, batch_size)
+    return fuse_pairs(network, pairs, wanted, get_task(task) if task else network.task, batch_size)
 
 
 def fuse_videos(

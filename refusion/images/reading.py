@@ -28,7 +28,7 @@ from refusion.images.pillow import (
     turned,
 )
 from refusion.images.profiles import DECLARATIONS, declared_note
-from refusion.images.sources import SupportsArray, plain_source
+from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 from refusion.system.advice import Advised
@@ -187,7 +187,7 @@ def read_picture(
         check_size("PIL image", source.size, max_pixels)
         return _from_image(source, "PIL image", window, nodata)
     if hasattr(source, "__array__"):
-        return to_picture(_of_array(np.asarray(source), "array", max_pixels, window), "array", window, nodata)
+        return to_picture(_of_array(as_array(source), "array", max_pixels, window), "array", window, nodata)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fsdecode(source))

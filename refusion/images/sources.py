@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from refusion.images.failures import reason
 from refusion.images.picture import PictureError
 
 MAX_DOWNLOAD = 500_000_000
@@ -33,14 +34,13 @@ def plain_source(source: Any, *, channels_first: bool = False, urls: bool = Fals
         urls: download the image if the source is an http:// or https:// URL.
 
     Raises:
-        PictureError: a URL was given without `urls` or cannot be downloaded; or a batch of several images was given.
+        PictureError: a URL was given without `urls` or cannot be downloaded; a batch of several images was given; or a
+            tensor has no values that can be read.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return _open("The file in memory", bytes(source))
     if is_tensor(source):
-        tensor = source.detach().cpu()
-        # NumPy has no bfloat16.
-        return _channels_last((tensor.float() if tensor.is_floating_point() else tensor).numpy(), "A tensor")
+        return _channels_last(as_array(source), "A tensor")
     if channels_first and isinstance(source, np.ndarray):
         return _channels_last(source, "An array with channels first")
     if isinstance(source, str) and source.startswith(("http://", "https://")):
@@ -48,6 +48,25 @@ def plain_source(source: Any, *, channels_first: bool = False, urls: bool = Fals
             raise PictureError(f"{source} is a URL, and nothing is downloaded by default; give urls=True to allow it.")
         return _download(source)
     return source
+
+
+def as_array(source: Any) -> np.ndarray:
+    """Convert a tensor, or another object that NumPy can convert, to an array.
+
+    Raises:
+        PictureError: it cannot be converted, as sparse tensors and those on the device meta.
+    """
+    try:
+        if not is_tensor(source):
+            return np.asarray(source)
+        tensor = source.detach().cpu()
+        # NumPy has no bfloat16.
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise PictureError(
+            f"The {type(source).__name__} that was given cannot be read as an image ({reason(error)}); give a dense "
+            "array or tensor that holds its values."
+        ) from error
 
 
 def is_tensor(source: Any) -> bool:
@@ -98,8 +117,8 @@ def _download(address: str) -> io.BytesIO:
         with opener.open(urllib.request.Request(address, headers={"User-Agent": "refusion"}), timeout=_TIMEOUT) as got:
             content = got.read(MAX_DOWNLOAD + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise PictureError(f"{address} cannot be downloaded: {reason}.") from error
+        cause = getattr(error, "reason", None) or error
+        raise PictureError(f"{address} cannot be downloaded: {cause}.") from error
     if len(content) > MAX_DOWNLOAD:
         raise PictureError(f"{address} is larger than {MAX_DOWNLOAD // 1_000_000} MB; download it and give the file.")
     return _open(address.partition("?")[0].rstrip("/").rpartition("/")[2] or address, content)

@@ -70,14 +70,20 @@ def fuse_pairs(
         batch_size: maximum number of consecutive pairs of one size that go through the network together, for GPUs,
             which a single small pair does not keep busy. The results are the same except for rounding.
 
-    Yields:
-        The outcome of each pair, in their order; a pair that cannot be fused does not stop the others.
+    Returns:
+        An iterator of the outcome of each pair, in their order; a pair that cannot be fused does not stop the others.
 
     Raises:
         ValueError: `batch_size` is less than 1.
     """
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
+    return _fuse_all(network, pairs, options, task, batch_size)
+
+
+def _fuse_all(
+    network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int
+) -> Iterator[Outcome]:
     ahead = AHEAD * batch_size
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
         reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead)

@@ -47,8 +47,14 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         PictureError: a source cannot be read, or they do not match.
         ValueError: `pair` does not have two sources.
     """
-    if len(pair) != 2:
-        raise ValueError(f"A pair is two images, but {len(pair)} were given.")
+    try:
+        count = len(pair)
+    except TypeError:
+        count = None
+    if count is None or isinstance(pair, str | bytes):
+        raise ValueError(f"A pair is two images, as in (a, b), but a single {type(pair).__name__} was given.")
+    if count != 2:
+        raise ValueError(f"A pair is two images, but {count} were given.")
     reading = options.reading(task)
     a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]

@@ -72,6 +72,20 @@ def test_a_small_tensor_is_not_taken_for_channels_last():
         read_picture(torch.zeros(48, 64, 3))
 
 
+def test_what_holds_no_values_fails_alone(colour):
+    class OnGpu:
+        def __array__(self, *args, **kwargs):
+            raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    tensor = torch.rand(32, 40)
+    bad = (tensor.to_sparse(), tensor.to("meta"), torch.complex(tensor, tensor).conj(), OnGpu())
+    outcomes = list(refusion.fuse_many([*((one, tensor) for one in bad), (tensor, tensor)]))
+    for outcome in outcomes[:-1]:
+        assert isinstance(outcome.error, PictureError)
+        assert "cannot be read as an image" in outcome.reason
+    assert outcomes[-1].fused.size == (40, 32)
+
+
 def test_a_batch_goes_to_fuse_many(colour):
     first = torch.from_numpy(np.stack([textured(4), textured(5)]))[:, None]
     second = torch.from_numpy(np.stack([colour, colour])).permute(0, 3, 1, 2)

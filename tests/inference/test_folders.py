@@ -16,6 +16,7 @@ from support.networks import small_network
 from support.scenes import textured
 
 import refusion as package
+from refusion.hub.errors import ModelError
 from refusion.images import PictureError, read_picture
 from refusion.models.model import ReFusion
 from refusion.pairs.files import match_folders, read_list
@@ -269,6 +270,22 @@ def test_fuse_many_goes_on_after_a_failure_and_takes_pairs_as_needed():
     for index in (0, 2, 5):
         expected = np.asarray(MODEL.fuse(textured(index), textured(50 + index)))
         np.testing.assert_array_equal(rest[index].fused.to_array(), expected)
+
+
+def test_fuse_many_checks_its_options_when_it_is_called_and_not_its_pairs():
+    with pytest.raises(ValueError, match="0 pairs"):
+        package.fuse_many([], model=MODEL, batch_size=0)
+    with pytest.raises(ModelError, match="refusion-nothing"):
+        package.fuse_many([], model="refusion-nothing")
+    pair = (textured(1), textured(2))
+    outcomes = list(package.fuse_many([Path("a.png"), "a.png", None, pair[:1], pair], model=MODEL))
+    assert [outcome.reason for outcome in outcomes] == [
+        f"A pair is two images, as in (a, b), but a single {type(Path()).__name__} was given.",
+        "A pair is two images, as in (a, b), but a single str was given.",
+        "A pair is two images, as in (a, b), but a single NoneType was given.",
+        "A pair is two images, but 1 were given.",
+        "",
+    ]
 
 
 def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):
