@@ -198,14 +198,14 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
     if len(sources) == 2:
         with working("Fusing", quiet=quiet):
             fused = fuse(sources, **wanted)
-            fused.save(output, bits)
+            note = fused.save(output, bits)
     else:
         with progress_bar("Fusing", quiet=quiet) as report:
             fused = fuse(sources, **wanted, progress=report)
-            fused.save(output, bits)
+            note = fused.save(output, bits)
     if not quiet:
-        for note in fused.notes:
-            typer.echo(f"Note: {note}", err=True)
+        for said in (*fused.notes, *([note] if note else [])):
+            typer.echo(f"Note: {said}", err=True)
         width, height = fused.size
         typer.echo(f"Written to {output}: {width} x {height} pixels.")
 

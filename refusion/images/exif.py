@@ -1,6 +1,7 @@
 """Select the EXIF data of a source that also hold for the fused image."""
 
 from collections.abc import Callable
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -26,6 +27,16 @@ _NO_LONGER_TRUE = (
     ExifTags.Base.ExifInteroperabilityOffset,
 )
 
+_NESTED = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+
+
+class _Text(str):
+    """Text of a tag, most often UTF-8. Pillow decodes it as Latin-1 and encodes it as ASCII; this keeps the bytes."""
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        """Return the bytes that were read."""
+        return super().encode("latin-1", "replace")
+
 
 def kept_exif(image: Image.Image) -> bytes | None:
     """Return the EXIF data that also hold for the fused image: exposure, camera, place, author; as Pillow writes them.
@@ -38,15 +49,69 @@ def kept_exif(image: Image.Image) -> bytes | None:
 def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
     """Like `kept_exif`, for EXIF data returned by a function, whose decoding errors give None too."""
     try:
-        given = read()
-        kept = Image.Exif()
-        for tag in _KEPT:
-            if tag in given:
-                kept[tag] = given[tag]
-        for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            nested = {tag: value for tag, value in given.get_ifd(pointer).items() if tag not in _NO_LONGER_TRUE}
+        given = tags_of(read())
+        kept: dict[int, Any] = {tag: given[tag] for tag in _KEPT if tag in given}
+        for pointer in _NESTED:
+            nested = {tag: value for tag, value in given.get(pointer, {}).items() if tag not in _NO_LONGER_TRUE}
             if nested:
                 kept[pointer] = nested
-        return kept.tobytes() if len(kept) else None
+        return _written(kept) if kept else None
     except DECODING_ERRORS:
         return None
+
+
+def loaded_tags(exif: bytes) -> dict[int, Any]:
+    """Return `tags_of` EXIF data as they are in a file.
+
+    Raises:
+        Exception: any exception of Pillow on damaged data.
+    """
+    given = Image.Exif()
+    given.load(exif)
+    return tags_of(given)
+
+
+def tags_of(given: Image.Exif) -> dict[int, Any]:
+    """Return tags and values; those of the exposure and of the place are dictionaries in it.
+
+    Raises:
+        Exception: any exception of Pillow on damaged data.
+    """
+    tags = _with_bytes_kept({tag: value for tag, value in given.items() if tag not in _NESTED})
+    return tags | {pointer: _with_bytes_kept(nested) for pointer in _NESTED if (nested := given.get_ifd(pointer))}
+
+
+def shortened_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
+    """Leave out the largest tags, such as a long comment, until at most `most` bytes remain.
+
+    Returns:
+        The EXIF data, None if they cannot be read; and the names of the tags that were left out.
+    """
+    left_out: list[str] = []
+    try:
+        tags = loaded_tags(exif)
+        while len(exif) > most:
+            directories = [tags, *(tags[pointer] for pointer in _NESTED if pointer in tags)]
+            largest, tag = max(((x, tag) for x in directories for tag in x), key=lambda one: _length(one[0][one[1]]))
+            left_out.append(ExifTags.TAGS.get(tag, f"tag {tag}"))
+            del largest[tag]
+            exif = _written(tags)
+    except DECODING_ERRORS:
+        return None, left_out
+    return exif, left_out
+
+
+def _with_bytes_kept(tags: dict[int, Any]) -> dict[int, Any]:
+    return {tag: _Text(value) if isinstance(value, str) else value for tag, value in tags.items()}
+
+
+def _length(value: Any) -> int:
+    # Directories are shortened, not left out.
+    return -1 if isinstance(value, dict) else len(value) if isinstance(value, (bytes, str, tuple)) else 1
+
+
+def _written(tags: dict[int, Any]) -> bytes:
+    exif = Image.Exif()
+    for tag, value in tags.items():
+        exif[tag] = value
+    return exif.tobytes()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from refusion.images.colour import join_colour
+from refusion.images.exif import loaded_tags, shortened_exif
 from refusion.images.picture import Picture, PictureError, by
 from refusion.system.files import replacing
 
@@ -99,12 +100,15 @@ def to_array(picture: Picture, bits: int = 8) -> np.ndarray:
     return _levels(_channels(picture.luminance, picture.chroma, picture.alpha), bits)
 
 
-def save_image(image: Image.Image, path: str | os.PathLike) -> None:
+def save_image(image: Image.Image, path: str | os.PathLike) -> str | None:
     """Write `image` atomically, in the format given by the suffix of `path`.
 
     PNG, TIFF (deflate), BMP and WebP are lossless, JPEG is written at quality 95 and AVIF at 90, both with 4:4:4
     chroma. The ICC profile and the EXIF data in ``image.info`` are written too (not in BMP). The file is written under
     a temporary name in the same folder and then replaces an existing file; a symbolic link is followed and kept.
+
+    Returns:
+        A note for the user, as a sentence, if a JPEG cannot hold all of the EXIF data: the largest tags are left out.
 
     Raises:
         PictureError: the suffix is unknown, the folder is missing, or the image cannot be written; an existing file
@@ -113,8 +117,7 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> None:
     path = Path(os.fsdecode(path))
     format_name, options = _format_of(path)
     metadata = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key) is not None}
-    if format_name == "JPEG" and len(metadata.get("exif", b"")) > _MAX_JPEG_EXIF:
-        del metadata["exif"]
+    note = _fit_into_jpeg(metadata, path.name) if format_name == "JPEG" else None
     target = Path(os.path.realpath(path))
     try:
         with replacing(target) as temporary:
@@ -130,9 +133,10 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> None:
             f"{format_name} may not support {by(image.size)} pixels in mode {image.mode}; "
             "save it as a .png or .tif file.",
         ) from error
+    return note
 
 
-def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = None) -> None:
+def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = None) -> str | None:
     """Write an image with its alpha, ICC profile and EXIF data, and GeoTIFF tags in a TIFF; see `save_image`.
 
     In formats without alpha (JPEG and BMP), transparent pixels are black.
@@ -141,6 +145,9 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
         picture: the image.
         path: path of the file; the suffix sets the format.
         bits: 8 or 16; by default 16 for an image of 16 bits if the format supports it (PNG and TIFF), else 8.
+
+    Returns:
+        A note for the user, see `save_image`, or None.
 
     Raises:
         PictureError: see `save_image`; or `bits` is 16 and the format supports only 8.
@@ -153,8 +160,8 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
     deep = (bits or picture.bits) == 16 and suffix in DEEP_SUFFIXES
     if (deep and (picture.chroma is not None or alpha is not None)) or (picture.geo and suffix in _TIFF_SUFFIXES):
         _save_channels(picture, path, 16 if deep else 8)
-        return
-    save_image(
+        return None
+    return save_image(
         to_image(
             picture.luminance,
             picture.chroma,
@@ -220,6 +227,23 @@ def _format_of(path: Path) -> tuple[str, dict[str, object]]:
         given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         name = path.name or str(path)
         raise PictureError(f"{name} {given}; the suffix must be one of {', '.join(_SAVE_FORMATS)}.") from None
+
+
+def _fit_into_jpeg(metadata: dict[str, bytes], name: str) -> str | None:
+    """Shorten the EXIF data to what a JPEG can hold; return a note if there was more."""
+    exif = metadata.pop("exif", None)
+    if exif is None:
+        return None
+    kept, left_out = shortened_exif(exif, _MAX_JPEG_EXIF)
+    if kept is not None:
+        metadata["exif"] = kept
+    if kept == exif:
+        return None
+    what = " and ".join(left_out) if kept is not None else "they"
+    return (
+        f"The EXIF data have {len(exif):,} bytes, but a JPEG holds at most {_MAX_JPEG_EXIF:,}, so in {name} {what} "
+        f"{'is' if len(left_out) == 1 and kept is not None else 'are'} left out; a .png or .tif file has all of them."
+    )
 
 
 def _save_error(error: Exception, path: Path, target: Path, limits: str) -> PictureError:
@@ -308,12 +332,7 @@ def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None, geo: tup
     data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes())
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     if exif is not None:
-        given = Image.Exif()
-        given.load(exif)
-        tags.update(given)
-        for pointer in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            if nested := given.get_ifd(pointer):
-                tags[pointer] = dict(nested)
+        tags.update(loaded_tags(exif))
     tags[TiffImagePlugin.IMAGEWIDTH] = width
     tags[TiffImagePlugin.IMAGELENGTH] = height
     tags[TiffImagePlugin.BITSPERSAMPLE] = (8 * array.itemsize,) * channels

@@ -69,9 +69,9 @@ class Fused:
         self.to_image(8).save(content, "PNG")
         return content.getvalue()
 
-    def save(self, path: str | os.PathLike, bits: int | None = None) -> None:
-        """Write the image to a file; see `refusion.images.save_picture`."""
-        save_picture(self.picture, path, bits)
+    def save(self, path: str | os.PathLike, bits: int | None = None) -> str | None:
+        """Write the image to a file; returns a note or None, see `refusion.images.save_picture`."""
+        return save_picture(self.picture, path, bits)
 
 
 def finish_pair(luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Fused:

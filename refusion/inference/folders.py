@@ -36,8 +36,8 @@ def fuse_jobs(
             continue
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
-            outcome.fused.save(job.output, bits)
+            note = outcome.fused.save(job.output, bits)
         except (ValueError, OSError) as error:
             yield job, sentence_of(error), ()
         else:
-            yield job, None, outcome.fused.notes
+            yield job, None, (*outcome.fused.notes, *([note] if note else []))

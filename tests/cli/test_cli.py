@@ -80,6 +80,15 @@ def test_exif_orientation_is_applied(model, pair, tmp_path):
         assert fused.size == (48, 64)
 
 
+def test_exif_that_does_not_fit_into_a_jpeg_is_noted(model, pair, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: bytes(8) + b"x" * 70_000}
+    Image.open(pair[1]).save(tmp_path / "long.png", exif=exif)
+    result = refusion("fuse", pair[0], tmp_path / "long.png", "-o", tmp_path / "f.jpg", "--model", model)
+    assert result.returncode == 0
+    assert "in f.jpg UserComment is left out" in " ".join(result.stderr.split())
+
+
 def test_sizes_that_differ_give_both_and_write_nothing(model, pair, tmp_path):
     Image.fromarray(textured(1, 40, 30)).save(pair[1])
     result = refusion("fuse", *pair, "-o", tmp_path / "fused.png", "--model", model)

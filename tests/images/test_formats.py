@@ -134,6 +134,49 @@ def test_what_the_camera_wrote_goes_with_the_colour(tmp_path):
             assert image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] == 0.5
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_letters_of_every_language_stay_in_exif(tmp_path, suffix):
+    written = {
+        ExifTags.Base.ImageDescription: "Straße".encode(),
+        ExifTags.Base.Artist: "José Müller".encode(),
+        ExifTags.Base.Copyright: "© 2024 Žižka".encode(),
+    }
+    exif = Image.Exif()
+    for tag, text in written.items():
+        exif[tag] = text
+    Image.fromarray(DEEP[..., 0] >> 8).convert("RGB").save(tmp_path / "in.jpg", exif=exif)
+    read_back = read_picture(tmp_path / "in.jpg")
+    save_picture(read_back, tmp_path / f"out{suffix}")
+    # A second time, since TIFF is read in another way.
+    save_picture(read_picture(tmp_path / f"out{suffix}"), tmp_path / f"again{suffix}")
+    for name in ("out", "again"):
+        with Image.open(tmp_path / f"{name}{suffix}") as image:
+            kept = {tag: image.getexif()[tag].encode("latin-1") for tag in written}
+        assert kept == written
+
+
+def test_a_jpeg_leaves_out_the_largest_exif_and_says_so(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Camera"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, ExifTags.Base.UserComment: bytes(8) + b"x" * 70_000}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    Image.fromarray(textured(1)).save(tmp_path / "in.png", exif=exif)
+    fused = MODEL.fuse(textured(1), tmp_path / "in.png", chroma="b")
+    note = fused.save(tmp_path / "out.jpg")
+    assert note is not None
+    assert "in out.jpg UserComment is left out" in note
+    assert fused.save(tmp_path / "out.png") is None
+    for suffix, length in ((".jpg", None), (".png", 70_008)):
+        with Image.open(tmp_path / f"out{suffix}") as image:
+            kept = image.getexif()
+        assert kept[ExifTags.Base.Model] == "Camera"
+        assert kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+        nested = kept.get_ifd(ExifTags.IFD.Exif)
+        assert nested[ExifTags.Base.ExposureTime] == 0.5
+        comment = nested.get(ExifTags.Base.UserComment)
+        assert (comment and len(comment)) == length
+
+
 def test_chroma_weighted_by_saturation():
     def pixel(blue: float, red: float) -> Picture:
         chroma = NEUTRAL + np.array([blue, red], np.float32).reshape(2, 1, 1) / 255
