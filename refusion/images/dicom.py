@@ -70,6 +70,9 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
     try:
         # Without force, pydicom rejects files that have no preamble.
         dataset = pydicom.dcmread(file, force=True)
+        # If the file ends within compressed pixels, pydicom returns no element at all.
+        if not len(dataset):
+            raise PictureError(f"{name} is a DICOM file that is truncated; copy or export it again.")
         if not {"Rows", "Columns"} <= set(dataset.dir()):
             raise PictureError(
                 f"{name} is a DICOM file without an image{_what_it_is(dataset)}; give one with an image."
@@ -84,6 +87,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         if "TransferSyntaxUID" not in dataset.file_meta:
             _guess_syntax(dataset)
         _lift_groups(dataset)
+        _fill_rescaling(dataset)
         _unpack(dataset)
         if int(dataset.SamplesPerPixel) > 1:
             stored = _colour(dataset, name)
@@ -123,6 +127,13 @@ def _lift_groups(dataset: Any) -> None:
             for functional in (dataset.get(group) or ())[:1]:
                 for item in (functional.get(inner) or ())[:1]:
                     dataset.update({element.tag: element for element in item})
+
+
+def _fill_rescaling(dataset: Any) -> None:
+    """Replace an empty slope or intercept, which pydicom would multiply with or add, by one that changes nothing."""
+    for name, neutral in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
+        if name in dataset and dataset.get(name) in (None, ""):
+            setattr(dataset, name, neutral)
 
 
 def _unpack(dataset: Any) -> None:

@@ -255,3 +255,26 @@ def test_a_report_is_no_image(tmp_path):
     dataset.save_as(path)
     with pytest.raises(PictureError, match=r"report\.dcm is a DICOM file without an image \(Basic Text SR Storage\)"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_compressed_file_that_was_cut_off_is_called_truncated(tmp_path, share):
+    from pydicom.uid import RLELossless
+
+    dataset = pydicom.dcmread(dicom(tmp_path / "a.dcm", LEVELS))
+    dataset.compress(RLELossless)
+    dataset.save_as(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(PictureError, match=r"a\.dcm is a DICOM file that is truncated"):
+        read_picture(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("empty", ["RescaleSlope", "RescaleIntercept"])
+def test_an_empty_rescaling_changes_nothing(tmp_path, empty):
+    given = {"RescaleSlope": 2, "RescaleIntercept": -10}
+    neutral = {"RescaleSlope": 1, "RescaleIntercept": 0}
+    stored = LEVELS.astype("<u2")
+    expected = read_picture(dicom(tmp_path / "a.dcm", stored, **given | {empty: neutral[empty]}), window=(0, 300))
+    found = read_picture(dicom(tmp_path / "b.dcm", stored, **given | {empty: None}), window=(0, 300))
+    np.testing.assert_array_equal(found.luminance, expected.luminance)
