@@ -123,7 +123,7 @@ def fuse_videos(
         with writing(target), replacing(target) as temporary:
             if encode(temporary, fused_frames(), lead.rate, coding, sound, notes) == 0:
                 raise PictureError(f"{paths[0].name} holds no frame that can be read.")
-    return notes
+    return notes + [_damage_note(video) for video in videos if video.damaged]
 
 
 def _fuse_frame(
@@ -156,6 +156,14 @@ def _notes_on(video: Video) -> list[str]:
     if width % 2 or height % 2:
         notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")
     return notes
+
+
+def _damage_note(video: Video) -> str:
+    frames = "1 frame" if video.damaged == 1 else f"{video.damaged} frames"
+    return (
+        f"{video.path.name} is damaged: {frames} could not be decoded without errors, and those that follow may be "
+        "wrong until the next key frame; copy or export it again."
+    )
 
 
 def _rate_note(videos: Sequence[Video]) -> list[str]:

@@ -146,6 +146,18 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, max_pixels=100)
 
 
+def test_damage_is_said(pair, tmp_path):
+    content = bytearray(pair[1].read_bytes())
+    with av.open(str(pair[1])) as container:
+        first = next(container.demux(video=0))
+        middle = first.pos + first.size // 2
+    content[middle : middle + 600] = bytes(600)
+    (tmp_path / "bad.mp4").write_bytes(content)
+    notes = fuse_videos([pair[0], tmp_path / "bad.mp4"], tmp_path / "f.mp4", model=MODEL)
+    assert "bad.mp4 is damaged: 1 frame could not be decoded without errors" in notes[-1]
+    assert not any("damaged" in note for note in fuse_videos(pair, tmp_path / "f.mp4", model=MODEL))
+
+
 def test_videos_on_the_command_line(pair, tmp_path):
     model = small_model(tmp_path / "model")
     assert refusion("fuse", *pair, "-o", tmp_path / "f.mkv", "--model", model).code == 0
