@@ -31,6 +31,7 @@ from refusion.images.profiles import DECLARATIONS, declared_note
 from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
+from refusion.images.zeros import refuse_zeros_at_end
 from refusion.system.advice import Advised
 
 PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | Picture
@@ -299,6 +300,8 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
     if not start:
         raise PictureError(f"{name} is empty; give an image ({READ_NAMES}).")
     refuse_by_name(start, name)
+    with decoding(name):
+        refuse_zeros_at_end(file, start, name)
     if start[:4] in MAGIC:
         with decoding(name):
             tiff = read_tiff(file, name, reading.max_pixels)

@@ -9,7 +9,7 @@ import zipfile
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from refusion.images import PictureError, read_picture
 from refusion.images.failures import READ_NAMES
@@ -123,3 +123,42 @@ def test_an_unusual_jpeg_is_called_by_its_name(tmp_path, encode, words):
     path.write_bytes(encode(np.arange(256, dtype=np.uint16).reshape(16, 16)))
     with pytest.raises(PictureError, match=f"scan.jpg is {words}, which is not supported; save it as PNG or TIFF"):
         read_picture(path)
+
+
+def of_noise(kind, side, **options):
+    """An image that hardly compresses, as a file."""
+    noise = Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    if kind == "HEIC":
+        pillow_heif = pytest.importorskip("pillow_heif")
+        try:
+            pillow_heif.from_pillow(noise).save(file, **options)
+        except (RuntimeError, OSError) as error:
+            pytest.skip(f"this pillow-heif writes no HEIC: {error}")
+    else:
+        if kind == "AVIF" and not features.check("avif"):
+            pytest.skip("this Pillow has no AVIF")
+        noise.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("side", [24, 160], ids=["half of it", "one block"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("WEBP", {"lossless": True}), ("WEBP", {}), ("AVIF", {}), ("HEIC", {}), ("JPEG", {"quality": 95}), ("PNG", {})],
+)
+def test_zeros_of_an_interrupted_copy_are_refused(kind, options, side):
+    content = of_noise(kind, side, **options)
+    count = min(4096, 2 * len(content) // 3)
+    with pytest.raises(PictureError, match=r"ends in zeros: it was not copied|damaged, truncated|header is damaged"):
+        read_picture(io.BytesIO(content[:-count] + bytes(count)))
+
+
+@pytest.mark.parametrize(("kind", "options"), [("WEBP", {"lossless": True}), ("AVIF", {}), ("PNG", {}), ("JPEG", {})])
+def test_zeros_after_the_end_and_black_images_are_read(kind, options):
+    content = of_noise(kind, 160, **options)
+    padded = read_picture(io.BytesIO(content + bytes(8192)))
+    np.testing.assert_array_equal(padded.luminance, read_picture(io.BytesIO(content)).luminance)
+    black = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(black, kind, **options)
+    assert not read_picture(black).luminance.any()
