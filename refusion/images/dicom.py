@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from refusion.images.failures import DECODING_ERRORS, check_size, one_line, reason
+from refusion.images.failures import DECODING_ERRORS, check_size, missing_package, one_line, reason
 from refusion.images.jpeg import frame_header
 from refusion.images.levels import Stored
 from refusion.images.picture import PictureError
@@ -100,6 +100,8 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         return stored
     except PictureError:
         raise
+    except ImportError as error:
+        raise missing_package(name, error) from error
     except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:
         raise PictureError(f"{name} cannot be decoded as DICOM ({reason(error)}).") from error
 

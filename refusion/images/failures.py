@@ -32,7 +32,6 @@ DECODING_ERRORS = (
     AssertionError,
     AttributeError,
     EOFError,
-    ImportError,
     LookupError,
     OSError,
     RuntimeError,
@@ -45,6 +44,9 @@ DECODING_ERRORS = (
 )
 """Exceptions that the libraries raise on damaged files."""
 
+
+_INSTALLED_AS = {"cv2": "opencv-python-headless"}
+"""Names of packages that are not those that are imported."""
 
 _MOST_NAMES = 100_000
 """Maximum number of names of a folder that are compared with that of a missing file."""
@@ -117,6 +119,15 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def missing_package(name: str, error: ImportError) -> PictureError:
+    """The error for a file whose reader is not installed, or cannot be imported."""
+    package = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not package:
+        return PictureError(f"{name} cannot be read, since a package cannot be imported ({reason(error)}).")
+    package = _INSTALLED_AS.get(package, package)
+    return PictureError(f"{name} needs {package}, which is not installed: pip install {package}.")
+
+
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
     """Turn the exceptions raised on a bad image into a `PictureError`."""
@@ -136,9 +147,15 @@ def decoding(name: str) -> Iterator[None]:
         raise PictureError(
             f"{name} is not an image that can be read, or its header is damaged; give {READ_NAMES}."
         ) from error
+    except ImportError as error:
+        raise missing_package(name, error) from error
     except DECODING_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:
             raise PictureError(f"{name} cannot be read: {error.strerror}.") from error
+        if "MAX_TEXT" in str(error):
+            raise PictureError(
+                f"{name} has more text in its metadata than Pillow reads (1 MB); save it again without the text."
+            ) from error
         raise PictureError(
             f"{name} cannot be decoded ({reason(error)}): it is damaged, truncated or of an unusual kind; "
             "save it again, preferably as PNG."

@@ -88,10 +88,14 @@ def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
 
     Raises:
         ValueError: they cannot be read.
+        Exception: any exception of Pillow on a damaged file.
     """
     import cv2
 
     turn = orientation(image)
+    # Checksums and length come first, since libpng prints its errors.
+    file.seek(0)
+    Image.open(file, formats=("PNG",)).verify()
     file.seek(0)
     try:
         values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)

@@ -6,12 +6,14 @@ import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import ExifTags, Image, features
+from PIL import ExifTags, Image, PngImagePlugin, features
 from support.networks import small_network
 from support.scenes import textured
+from support.without import without
 
 from refusion.images import NEUTRAL, Picture, PictureError, fuse_chroma, read_picture, save_picture, to_array
 
@@ -258,14 +260,48 @@ def test_what_needs_one_more_package_says_so(tmp_path, monkeypatch, package, sta
     (tmp_path / "a.bin").write_bytes(start + bytes(200))
     real = builtins.__import__
 
-    def without(name, *arguments, **options):
+    def import_others(name, *arguments, **options):
         if name.partition(".")[0] == package:
             raise ImportError(name)
         return real(name, *arguments, **options)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_others)
     with pytest.raises(PictureError, match="one more package; install it with pip install 'refusion"):
         read_picture(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize(("package", "suffix"), [("tifffile", ".tif"), ("cv2", ".png"), ("imagecodecs", ".avif")])
+def test_a_package_that_is_missing_is_named(tmp_path, package, suffix):
+    if suffix == ".avif":
+        if not features.check("avif"):
+            pytest.skip("this Pillow has no AVIF")
+        (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(DEEP >> 6, bitspersample=10))
+    else:
+        deep_file(tmp_path / f"a{suffix}", DEEP)
+    program = "import sys; from refusion.images.reading import read_picture; read_picture(sys.argv[1])"
+    result = without((package,), program, tmp_path / f"a{suffix}")
+    installed = "opencv-python-headless" if package == "cv2" else package
+    assert (
+        f"PictureError: a{suffix} needs {installed}, which is not installed: pip install {installed}." in result.stderr
+    )
+
+
+def test_a_damaged_png_of_sixteen_bits_prints_nothing(tmp_path, capfd):
+    content = deep_file(tmp_path / "a.png", DEEP).read_bytes()
+    middle = len(content) // 2
+    for damaged in (content[:middle], content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]):
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(PictureError, match=r"a\.png cannot be decoded"):
+            read_picture(tmp_path / "a.png")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_png_with_a_long_text_is_told_so(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("prompt", "x" * 5_000_000, zip=True)
+    Image.fromarray(textured(1)).save(tmp_path / "a.png", pnginfo=text)
+    with pytest.raises(PictureError, match=r"a\.png has more text in its metadata than Pillow reads \(1 MB\); save it"):
+        read_picture(tmp_path / "a.png")
 
 
 def dicom_file(path, values, **elements):
