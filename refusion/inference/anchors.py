@@ -65,7 +65,7 @@ def anchor_luminance(
         shares: `choice_shares`, if already computed.
 
     Returns:
-        The same shape.
+        The same shape, in [0, 1]; with ``detail`` and ``full-detail`` it may exceed 1, where the fit exceeds white.
     """
     if anchor in ("guided", *KEPT_EXCESS):
         fused = guided_by_sources(fused, a, b)

@@ -101,9 +101,9 @@ def fused_picture(
 ) -> Picture:
     """Combine the fused luminance with colour, alpha and metadata.
 
-    The luminance is unchanged in every pixel: a colour that is too saturated for it is desaturated (`fit_chroma`). The
-    ICC profile and EXIF data are those of the source that the colour comes from; so is the georeference, or else that
-    of the first source that has one. The image has 16 bits if a source has.
+    The luminance is clipped to [0, 1] and otherwise unchanged in every pixel: a colour that is too saturated for it is
+    desaturated (`fit_chroma`). The ICC profile and EXIF data are those of the source that the colour comes from; so is
+    the georeference, or else that of the first source that has one. The image has 16 bits if a source has.
 
     Args:
         luminance: fused luminance, (H, W).
@@ -114,6 +114,7 @@ def fused_picture(
     """
     sources = list(sources)
     owner = colour_source(sources, rule)
+    luminance = luminance.clip(0, 1)
     if colour is not None:
         colour = fit_chroma(luminance, colour)
     return Picture(

@@ -416,7 +416,8 @@ def _differences(graph: _Graph, chroma: str) -> str:
 
 
 def _coloured(graph: _Graph, luminance: str, differences: str) -> str:
-    """RGB with the saturation reduced to fit, as in `refusion.images.colour.fit_chroma`."""
+    """RGB of clipped luminance with the saturation reduced to fit, as in `refusion.images.colour.fit_chroma`."""
+    luminance = graph.clip(luminance)
     above = graph.op("Greater", differences, graph.constant(0.0))
     room = graph.op("Where", above, graph.subtract(1, luminance), luminance)
     share = graph.divide(room, graph.op("Max", graph.op("Abs", differences), CHROMA_EPSILON))

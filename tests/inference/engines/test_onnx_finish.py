@@ -61,3 +61,16 @@ def test_a_constant_image_stays_constant(session, output_range):
     np.testing.assert_allclose(
         finished(session, sources, luminance, options), wanted(sources, luminance, options), atol=1
     )
+
+
+def test_a_white_that_the_fit_exceeds_keeps_its_hue(session):
+    sources = [grey(1), coloured(2)]
+    luminance = np.clip((sources[0].astype(np.float32) + sources[1]).mean(axis=2) / 255, 0, 1)
+    options = FinishOptions("network", "full-detail", "b")
+    found, expected = finished(session, sources, luminance, options), wanted(sources, luminance, options)
+    white = expected.min(axis=2) == 255
+    assert white.any()
+    assert np.abs(found - expected)[white].max() <= 1
+    # Elsewhere, red, green and blue are in the order of the source.
+    order = np.argsort(sources[1][~white].astype(int), axis=1)
+    assert (np.diff(np.take_along_axis(expected[~white], order, axis=1), axis=1) >= -1).all()
