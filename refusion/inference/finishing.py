@@ -60,7 +60,13 @@ class Fused:
         return to_array(self.picture, bits or self.picture.bits)
 
     def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """Return `to_array` for `numpy.asarray`."""
+        """Return `to_array` for `numpy.asarray`.
+
+        Raises:
+            ValueError: a copy is forbidden (``copy=False``).
+        """
+        if copy is False:
+            raise ValueError("A fused image is not an array in memory, so one cannot be had without a copy.")
         return np.asarray(self.to_array(), dtype)
 
     def _repr_png_(self) -> bytes:

@@ -32,7 +32,7 @@ from refusion.metrics.fidelity import VIF_MIN_SIZE, vif, viff
 from refusion.metrics.gradients import ag, edge_intensity, qabf, sf
 from refusion.metrics.grey import to_rgb
 from refusion.metrics.information import cross_entropy, en, mi, nmi, qncie, te
-from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
+from refusion.metrics.inputs import GREY_LEVELS, ImageLike, plain_image, read_images
 from refusion.metrics.intensity import cc, psnr, rmse, scd, sd, variance
 from refusion.metrics.perception import qcb, qcv
 from refusion.metrics.phase import qp
@@ -122,7 +122,7 @@ def score(
     """Score one fused image against its two sources.
 
     Args:
-        a: source A, (H, W) or (1, 1, H, W), 0 to 255, or a Pillow image.
+        a: source A, (H, W) or (1, 1, H, W), 0 to 255, a Pillow image or a result of `refusion.fuse`.
         b: source B, like `a`.
         fused: fused image, like `a`.
         names: keys of `METRICS`; by default those that most papers report.
@@ -141,6 +141,7 @@ def score(
         raise ValueError(f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(METRICS)}.")
     if len(checked := read_images(conventions, data_range, a=a, b=b, fused=fused)[2]) > 1:
         raise ValueError(f"score() takes one pair, not {len(checked)}; call the metrics themselves for a batch.")
+    a, b, fused = (plain_image(image) for image in (a, b, fused))
     planes = _planes(a, b, fused, conventions)
     scores = {}
     for name in names:

@@ -1,17 +1,19 @@
 """Check and convert the input images of metrics."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from refusion.images.colour import LUMINANCE
+from refusion.images.sources import SupportsArray
 from refusion.metrics.conventions import Conventions
 from refusion.metrics.grey import GREY_LEVELS, grey_levels, range_problem
 
-ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image
-"""Arrays and tensors (H, W) or (N, 1, H, W), and Pillow images."""
+ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image | SupportsArray
+"""Arrays and tensors (H, W) or (N, 1, H, W), Pillow images, and what `plain_image` converts, such as a fused image."""
 
 _BITS = {"nearest": torch.round, "down": torch.floor}
 
@@ -24,7 +26,7 @@ def read_images(
     Args:
         conventions: how they are rounded.
         data_range: the value of white in arrays and tensors; 255, or 1 for values in 0 to 1. not used for
-            Pillow images of 8 bits.
+            Pillow and fused images of 8 bits.
         min_size: shortest side that the metric accepts, in pixels.
         given: the images by their name in messages.
 
@@ -32,8 +34,9 @@ def read_images(
         ValueError: the images differ in size or kind, are not images, too small, or not within 0 to `data_range`; or
             they are floats of 0 to 1 where grey levels are expected.
     """
-    arrays = {name: to_array(image, name) for name, image in given.items()}
-    text = "; ".join(_describe(name, image) for name, image in arrays.items())
+    plain = {name: plain_image(image) for name, image in given.items()}
+    arrays = {name: to_array(image, name) for name, image in plain.items()}
+    text = "; ".join(_describe(name, given[name], image) for name, image in arrays.items())
     if not all(_is_real(image) for image in arrays.values()):
         raise ValueError(f"{text}: images must be real NumPy arrays, torch tensors or Pillow images.")
     shapes = [tuple(image.shape) for image in arrays.values()]
@@ -50,7 +53,7 @@ def read_images(
         raise ValueError(f"{text}: this metric needs at least {min_size} x {min_size} pixels.")
     images = []
     for name, image in arrays.items():
-        range_here = GREY_LEVELS if isinstance(given[name], Image.Image) and image.dtype == np.uint8 else data_range
+        range_here = GREY_LEVELS if isinstance(plain[name], Image.Image) and image.dtype == np.uint8 else data_range
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(np.array(image, dtype=np.float64))
         if conventions.rounding != "none":
@@ -63,7 +66,24 @@ def read_images(
     return images
 
 
-def to_array(image: ImageLike, name: str) -> Tensor | np.ndarray:
+def plain_image(image: Any) -> Any:
+    """Convert another object with ``__array__``, such as a fused image; anything else is returned unchanged.
+
+    Returns:
+        A Pillow image for uint8 (H, W) or with channels last; the BT.601 luminance (H, W) for RGB of more bits; else an
+        array.
+    """
+    if isinstance(image, Tensor | np.ndarray | Image.Image | str) or not hasattr(image, "__array__"):
+        return image
+    array = np.asarray(image)
+    if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))):
+        return Image.fromarray(array)
+    if array.dtype.kind == "u" and array.ndim == 3 and array.shape[2] == 3:
+        return np.rint(array @ LUMINANCE).astype(array.dtype)
+    return array
+
+
+def to_array(image: Tensor | np.ndarray | Image.Image, name: str) -> Tensor | np.ndarray:
     """Convert a Pillow image to an array (H, W), as `grey_levels` does; anything else is returned unchanged.
 
     Raises:
@@ -79,10 +99,15 @@ def _check_range(text: str, name: str, image: Tensor, data_range: float) -> None
         raise ValueError(f"{text}: {name} {problem}")
 
 
-def _describe(name: str, image: object) -> str:
+def _describe(name: str, given: object, image: object) -> str:
     if not isinstance(image, Tensor | np.ndarray):
         return f"{name} is a {type(image).__name__}"
-    kind = f"{image.device} tensor" if isinstance(image, Tensor) else "numpy array"
+    if isinstance(image, Tensor):
+        kind = f"{image.device} tensor"
+    elif isinstance(given, np.ndarray):
+        kind = "numpy array"
+    else:
+        kind = "Pillow image" if isinstance(given, Image.Image) else type(given).__name__
     return f"{name} is a {image.dtype} {kind} of shape {tuple(image.shape)}"
 
 

@@ -142,6 +142,9 @@ def test_a_fused_image_is_an_array_and_shows_itself():
     assert array.shape == (*fused.size[::-1], 3)
     with Image.open(io.BytesIO(fused._repr_png_())) as shown:
         assert np.array_equal(np.asarray(shown), array)
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        with pytest.raises(ValueError, match="without a copy"):
+            np.array(fused, copy=False)
 
 
 def test_a_fused_array_with_alpha_is_a_source_again():

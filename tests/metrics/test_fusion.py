@@ -12,7 +12,11 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from support.scenes import SHARED
 
+from refusion.images import Picture
+from refusion.images.colour import fit_chroma
+from refusion.inference.finishing import Fused
 from refusion.metrics import fusion as metrics
+from refusion.metrics.conventions import REFUSION, VIFB
 from refusion.metrics.fusion import DEFAULT_METRICS, METRIC_SETS, METRICS, mef_ssim, score
 
 VECTORS = SHARED / "metric_vectors.json"
@@ -272,6 +276,32 @@ def test_types_that_differ(name, change):
 @pytest.mark.parametrize("fused", [None, [[1.0]], "image.png"])
 def test_not_an_image(fused):
     with pytest.raises(ValueError, match=rf"fused is a {type(fused).__name__}.* torch tensors or Pillow images"):
+        metrics.en(fused)
+
+
+def fused_image(bits: int, *, colour: bool) -> Fused:
+    a, b, fused = (image[0, 0].numpy().astype(np.float32) / 255 for image in triple())
+    chroma = np.stack([a, b]) if colour else None
+    return Fused(Picture(fused, None if chroma is None else fit_chroma(fused, chroma), "fused", bits=bits))
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_result_of_fuse_is_scored_like_its_image(colour):
+    a, b, _ = (Image.fromarray(image[0, 0].numpy().astype(np.uint8)) for image in triple())
+    fused = fused_image(8, colour=colour)
+    names = ["SSIM", "EN"]
+    for conventions in (REFUSION, VIFB):
+        assert score(a, b, fused, names, conventions) == score(a, b, fused.to_image(8), names, conventions)
+    assert metrics.en(fused, data_range=1) == metrics.en(fused.to_image(8))
+    deep = fused_image(16, colour=colour)
+    assert metrics.sd(deep, data_range=65535).item() == pytest.approx(metrics.sd(fused).item(), abs=0.05)
+
+
+def test_an_image_of_sixteen_bits_is_called_what_it_is():
+    fused = fused_image(16, colour=False)
+    with pytest.raises(ValueError, match=r"fused is a uint16 Pillow image of shape \(50, 61\).* pass data_range="):
+        metrics.en(fused.to_image())
+    with pytest.raises(ValueError, match=r"fused is a uint16 Fused of shape \(50, 61\)"):
         metrics.en(fused)
 
 
