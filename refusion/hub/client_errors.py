@@ -25,7 +25,7 @@ def hub_sentences(repo_id: str, revision: str | None = None) -> Iterator[None]:
     """Turn what the Hub client raises in the block into a `ModelError`.
 
     Raises:
-        UnknownModelError: there is no such repository or revision, or it may not be seen.
+        UnknownModelError: there is no such repository or revision, or no access to it.
         HubError: the Hub cannot be reached, answered with an error, or the connection broke off.
     """
     try:
@@ -66,8 +66,8 @@ def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
         return _bad_token(where)
     if isinstance(error, HTTPError):
         return (
-            f"The connection to the Hub failed or broke off ({type(error).__name__}) before {where} was through; "
-            "try again, what is complete is kept."
+            f"The connection to the Hub failed ({type(error).__name__}) during the transfer of {where}; try again. "
+            "Finished files are kept."
         )
     return f"{where}: {error}"
 
@@ -80,9 +80,12 @@ def _not_cached(error: BaseException, repo_id: str, revision: str | None, where:
     absent = f"There is no folder {repo_id} here, and {where} is not in the cache, or only a part of it"
     command = f"hf download {repo_id}" + (f" --revision {revision}" if revision else "")
     if isinstance(error.__cause__, OfflineModeIsEnabled):
-        return f"{absent}, and HF_HUB_OFFLINE forbids to download it; unset HF_HUB_OFFLINE, or run `{command}` before."
+        return (
+            f"{absent}, and it cannot be downloaded because HF_HUB_OFFLINE is set; unset HF_HUB_OFFLINE, or run "
+            f"`{command}` before."
+        )
     if error.__cause__ is None:
-        return f"{absent}, and local_files_only forbids to download it; run `{command}` before."
+        return f"{absent}, and it cannot be downloaded because of local_files_only; run `{command}` before."
     return f"{absent}, and it cannot be downloaded. {_sentence(error.__cause__, repo_id, revision)}"
 
 

@@ -138,7 +138,7 @@ def save_model(folder: Path, model: "torch.nn.Module", config: dict[str, Any]) -
 
 
 def save_checksums(folder: Path) -> None:
-    """Note the checksums of all files that the model is made from."""
+    """Write the checksums of all files that the model is made from."""
     write_checksums(folder, LOADED)
 
 

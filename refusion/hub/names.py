@@ -131,7 +131,7 @@ def local_folder(
         The folder. Where the Hub cannot be reached, what was cached of the revision before, as the client does it.
 
     Raises:
-        UnknownModelError: there is no such repository or revision, or it may not be seen.
+        UnknownModelError: there is no such repository or revision, or no access to it.
         HubError: it cannot be downloaded and is not in the cache.
         ModelError: a revision is given for a local folder.
     """

@@ -94,4 +94,4 @@ def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = Fals
 
 def _refuse_taken_tag(api: HfApi, repo_id: str, tag: str) -> None:
     if tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
-        raise ModelError(f"{repo_id} has a tag {tag} already, and tags do not move; choose another name.")
+        raise ModelError(f"{repo_id} already has the tag {tag}, and existing tags are not moved; choose another name.")

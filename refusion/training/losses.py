@@ -33,22 +33,22 @@ def proposed_fusion_loss(
     return intensity + alpha * gradient
 
 
-def reconstruction_loss(a: Tensor, b: Tensor, a_again: Tensor, b_again: Tensor) -> Tensor:
+def reconstruction_loss(a: Tensor, b: Tensor, a_reconstructed: Tensor, b_reconstructed: Tensor) -> Tensor:
     """L_r: the larger of both sources' errors at each pixel, squared, for intensity and gradient.
 
     Args:
         a: first sources, (N, 1, H, W), in [0, 1].
         b: second sources, the same shape.
-        a_again: reconstruction of a, the same shape.
-        b_again: reconstruction of b, the same shape.
+        a_reconstructed: reconstruction of a, the same shape.
+        b_reconstructed: reconstruction of b, the same shape.
 
     Returns:
         A scalar, the mean over pixels and batch.
     """
-    intensity = torch.maximum((a - a_again).abs(), (b - b_again).abs())
+    intensity = torch.maximum((a - a_reconstructed).abs(), (b - b_reconstructed).abs())
     gradient = torch.maximum(
-        (image_gradient(a) - image_gradient(a_again)).abs(),
-        (image_gradient(b) - image_gradient(b_again)).abs(),
+        (image_gradient(a) - image_gradient(a_reconstructed)).abs(),
+        (image_gradient(b) - image_gradient(b_reconstructed)).abs(),
     )
     return intensity.square().mean() + gradient.square().mean()
 

@@ -19,7 +19,9 @@ def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Hyperparameters; the defaults are the `paper` preset (paper, section 4.1, and METHOD of its follow-up).
+    """Hyperparameters; the defaults are the `paper` preset.
+
+    They are those of the paper (section 4.1) and the settings of the authors' published follow-up code.
 
     A round is `meta_updates` inner and outer updates, then `fusion_updates` fusion updates.
     """

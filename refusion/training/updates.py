@@ -43,17 +43,17 @@ class MetaOptions:
 
     Attributes:
         inner_lr: eta of the inner update.
-        noise: standard deviation of the noise on the fused picture before it is reconstructed. Without it the
-            reconstruction module amplifies a halved edge back, and nothing asks the loss to keep contrast.
+        noise: standard deviation of the noise on the fused image before it is reconstructed. Without it the
+            reconstruction module can undo a halved edge, so the loss has no reason to keep contrast.
         equivariant: average the scores over both orders of the sources (the second half of a batch is its
             first half exchanged).
-        image_space: the inner update moves the fused picture instead of the fusion module's parameters.
+        image_space: the inner update moves the fused image instead of the fusion module's parameters.
         generator: where the noise comes from; on the device of the batch.
         loss: ``learned`` or ``direct``: the loss proposal module weighs the sources; else one of
             `refusion.training.settings.FIXED_LOSSES`.
         inner_reconstruction: the inner update also moves the reconstruction module; without it theta_R' = theta_R.
         signed_gradient: the gradient term compares derivatives with their signs; see `proposed_fusion_loss`.
-        processes: those that share each batch. Losses are means over the batch and no module mixes its pictures, so the
+        processes: those that share each batch. Losses are means over the batch and no module mixes its images, so the
             mean over the processes of a loss or gradient of their equal parts is that of the whole batch.
     """
 
@@ -157,7 +157,7 @@ def outer_gradient(
     The inner update is theta_F' = theta_F - eta dL_f/dtheta_F. L_f depends on the loss proposal module only
     through the weights (w, v), so with g = dL_r/dtheta_F' the gradient is
     -eta d/dtheta_L [ (dL_f/dtheta_F) . g ], and the bracket is the derivative of L_f in the direction g: one
-    forward-mode product in place of a second backward pass. With `image_space` the fused picture F takes
+    forward-mode product in place of a second backward pass. With `image_space` the fused image F takes
     the place of theta_F, and the outer batch is the inner one.
 
     Where several processes share the batches, theta_F', theta_R' and g are those of the whole batches, and what is
@@ -188,7 +188,7 @@ def direct_gradient(
     """Gradient of the fusion loss itself with respect to the loss proposal module: no meta-learning.
 
     The paper's ablation without the outer update, for comparison: nothing asks for the reconstruction of the
-    sources, and the loss falls fastest where the weights go to the source that the fused picture is nearer to already.
+    sources, and the loss falls fastest where the weights go to the source that the fused image is nearer to already.
 
     Args:
         modules: the three modules; none is changed.
