@@ -20,7 +20,7 @@ def card(
 ) -> None:
     """Rewrite README.md and SHA256SUMS of a model folder from config.json, training.json, scores.json and history.
 
-    Without training.json, the settings of the run are used.
+    Without training.json, the card says that the training is not recorded.
     """
     from refusion.hub.names import bare_name, locate
 

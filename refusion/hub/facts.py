@@ -95,7 +95,7 @@ class Facts:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Read the facts in a model folder. Without training.json, the settings of the run tell how it was trained.
+    """Read the facts in a model folder; without training.json, how it was trained is not known.
 
     Raises:
         ModelError: a file is damaged; the message names it and the key.

@@ -129,6 +129,7 @@ def test_every_task_has_a_text():
 def test_a_model_without_facts_claims_nothing(folder):
     text = card_of(folder, "me/mine")
     assert "How these weights were trained is not recorded." in text
+    assert "Without training.json, the card says that the training is not recorded." in refusion("card", "--help")
     assert "Not scored yet" in text
     assert "terms of the training images are not recorded" in text
     assert 'from_pretrained("me/mine")' in text
