@@ -103,6 +103,15 @@ def test_train_is_train_py(tmp_path):
     assert help_text[1].split("options:")[1] == program.stdout.split("options:")[1]
 
 
+def test_a_refusal_after_torch_was_imported_is_one_sentence_too(pair_folder, tmp_path):
+    """Triton, which torch imports, lists its objects on stderr if they are not collected at exit."""
+    flags = ["--task", "ir-vis", "--data", pair_folder, "--out", tmp_path / "run", "--steps", "0"]
+    command = [sys.executable, "-m", "refusion", "train", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "refusion: --steps is 0; it must be at least 1.\n"
+
+
 def test_the_version():
     assert refusion("--version").out == f"refusion {__version__}\n"
 
