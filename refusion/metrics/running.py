@@ -86,8 +86,11 @@ class RunningMetric(nn.Module):
         self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
 
 
-class RunningMetrics(nn.ModuleDict):
-    """Several metrics at once, each a `RunningMetric`.
+class RunningMetrics(nn.Module):
+    """Several metrics at once, with the methods of `RunningMetric`; results are dictionaries by name.
+
+    Attributes:
+        metrics: the `RunningMetric` of each name.
 
     Args:
         names: keys of `METRICS`.
@@ -101,7 +104,12 @@ class RunningMetrics(nn.ModuleDict):
     def __init__(
         self, names: tuple[str, ...] = CHEAP, conventions: Conventions = REFUSION, data_range: float = GREY_LEVELS
     ) -> None:
-        super().__init__({name: RunningMetric(name, conventions, data_range) for name in names})
+        super().__init__()
+        self.metrics = nn.ModuleDict({name: RunningMetric(name, conventions, data_range) for name in names})
+
+    def update(self, a: Tensor, b: Tensor, fused: Tensor) -> None:
+        """Add the images of a batch to all metrics, see `RunningMetric.update`."""
+        self(a, b, fused)
 
     def forward(self, a: Tensor, b: Tensor, fused: Tensor) -> dict[str, Tensor]:
         """Add a batch to all metrics, and return the means of the batch by name."""
@@ -117,4 +125,4 @@ class RunningMetrics(nn.ModuleDict):
             metric.reset()
 
     def _metrics(self) -> Iterator[tuple[str, RunningMetric]]:
-        return ((name, cast(RunningMetric, metric)) for name, metric in self.items())
+        return ((name, cast(RunningMetric, metric)) for name, metric in self.metrics.items())

@@ -49,13 +49,14 @@ def test_equal_images_of_a_batch_do_not_make_the_mean_infinite():
 def test_several_at_once():
     metrics = RunningMetrics(("SD", "SSIM"), data_range=1)
     first = metrics(*batch(1))
-    second = metrics(*batch(2))
+    assert metrics.update(*batch(2)) is None
+    second = RunningMetrics(("SD", "SSIM"), data_range=1)(*batch(2))
     assert list(metrics.compute()) == ["SD", "SSIM"]
     for name, mean in metrics.compute().items():
         torch.testing.assert_close(mean, (first[name] + second[name]) / 2)
     metrics.reset()
     assert all(mean.isnan() for mean in metrics.compute().values())
-    assert set(RunningMetrics()) == set(CHEAP)
+    assert set(RunningMetrics().compute()) == set(CHEAP)
     with pytest.raises(ValueError, match="no metric LPIPS; the metrics are EN"):
         RunningMetrics(("LPIPS",))
 
