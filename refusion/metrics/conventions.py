@@ -11,7 +11,7 @@ class Conventions:
     """How metrics are computed where published code differs.
 
     Attributes:
-        name: name of this set in reports.
+        name: name of this set in reports, which refuse the name of a preset for other values.
         sources: whether MI, VIF and SSIM are the ``sum`` or the ``mean`` over the two sources.
         logarithm: unit of MI, ``nats`` or ``bits``. EN and CE are in bits everywhere.
         rounding: how values are rounded to whole grey levels: to the ``nearest``, ``down`` as by a cast to 8 bits, or
@@ -68,6 +68,19 @@ MEFB = Conventions("mefb", rounding="down", colour="channels", ssim_window="gaus
 
 PRESETS: dict[str, Conventions] = {preset.name: preset for preset in (REFUSION, VIFB, MEFB)}
 """All sets by name."""
+
+
+def check_name(conventions: Conventions) -> None:
+    """Check that conventions with the name of a preset are that preset, before a report calls them so.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if PRESETS.get(conventions.name, conventions) != conventions:
+        raise ValueError(
+            f"These conventions are not those of the preset {conventions.name}, so reports need another name for "
+            'them; give one, as in replace(REFUSION, name="mine", sources="mean").'
+        )
 
 
 def get_conventions(name: str) -> Conventions:

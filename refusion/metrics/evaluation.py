@@ -12,7 +12,7 @@ from PIL import Image
 
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.picture import by
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, check_name
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import FIGURES, CustomMetric, score_figures
 from refusion.metrics.fusion import METRICS
@@ -165,9 +165,10 @@ def evaluate(
         custom: user-defined metrics by name; called from several threads.
 
     Raises:
-        ValueError: there is no such figure.
+        ValueError: there is no such figure, or the conventions have the name of a preset and other values.
         OSError: reading the data set failed.
     """
+    check_name(conventions)
     known = (*METRICS, *DEFECTS, *(custom or ()))
     if unknown := [name for name in figures if name not in known]:
         raise ValueError(f"There is no figure {', '.join(unknown)}; the figures are {', '.join(known)}.")

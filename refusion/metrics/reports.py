@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refusion.metrics.comparison import CONFIDENCE, RESAMPLES, Comparison, Estimate, Standing, compare
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, check_name
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.figures import CustomMetric, higher_is_better
@@ -32,6 +32,9 @@ class Report:
         left_out: files of the data set without a pair, one sentence each.
         conventions: how the metrics were computed.
         custom: user-defined metrics by name.
+
+    Raises:
+        ValueError: the conventions have the name of a preset and other values.
     """
 
     figures: tuple[str, ...]
@@ -39,6 +42,9 @@ class Report:
     left_out: list[str] = field(default_factory=list)
     conventions: Conventions = REFUSION
     custom: dict[str, CustomMetric] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.conventions)
 
     @property
     def directions(self) -> dict[str, bool]:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -17,6 +18,7 @@ from support.scenes import textured
 from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.hub.folder import save_model
 from refusion.images import PictureError
+from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.evaluation import FusedFolder, evaluate
 from refusion.metrics.figures import FIGURES, figures_of, levels
@@ -142,6 +144,15 @@ def test_metrics_that_a_pair_is_too_small_for_are_left_out(tmp_path):
     assert evaluation.statistic("VIF").count == 2
     report = Report(evaluation.figures, {"average": evaluation})
     assert any("too small" in note for note in report.notes)
+
+
+def test_reports_do_not_call_other_conventions_by_the_name_of_a_preset(pairs):
+    unnamed, named = (replace(REFUSION, sources="mean", name=name) for name in ("refusion", "mine"))
+    for use in (lambda how: evaluate(pairs, average, ("MI",), conventions=how), lambda how: Report((), {}, [], how)):
+        with pytest.raises(ValueError, match=r"not those of the preset refusion.*name=\"mine\""):
+            use(unnamed)
+    evaluation = evaluate(pairs, average, ("MI",), conventions=named)
+    assert "conventions mine: MI" in Report(("MI",), {"average": evaluation}, [], named).definitions
 
 
 def test_an_unknown_figure_is_refused_at_once(pairs):
