@@ -4,7 +4,7 @@
 
 The frames are crops of real pairs that pan by one pixel per frame, with noise of 2 grey levels and a hot pixel in every
 fifth infrared frame. Flicker is the mean absolute change of the mean from one frame to the next, in grey levels. The
-first column is that of the network alone, caused by the pan and the noise.
+first column is that of network and anchor, without a range, caused by the pan and the noise.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
                     flicker([smooth(f, *s) for f, s in zip(fused, sources, strict=True)]),
                 )
             )
-    print("| output range | bare network | range of each frame | smoothed |")
+    print("| output range | without a range | range of each frame | smoothed |")
     print("| --- | --- | --- | --- |")
     for name, row in rows.items():
         figures = (statistics.mean(column) for column in zip(*row, strict=True))

@@ -43,8 +43,8 @@ def middles(data: Path, task: str, count: int, side: int) -> list[Pair]:
 
 def gains_alone(a: torch.Tensor, b: torch.Tensor, task: str) -> LossWeights:
     """The weights that the task's starting gains give without any network."""
-    gains = torch.tensor(preset_settings(DEFAULT_PRESET, task).gains)
-    return weights_from_logits(feature_scores(gains, a, b))
+    settings = preset_settings(DEFAULT_PRESET, task)
+    return weights_from_logits(feature_scores(torch.tensor(settings.gains), a, b, settings.relative))
 
 
 def optimum(
