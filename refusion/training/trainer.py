@@ -13,6 +13,7 @@ from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS, load_weights
 from refusion.modules.fusion import FusionModule
@@ -256,7 +257,7 @@ class MetaTrainer:
             figures[f"{name}_mean"] = weight[: len(weight) // 2, 0].mean()
             figures[f"{name}_spread"] = weight[:, 0].std()
         total, pull, figures = self._averaged(total, result.balance, figures)
-        self._check(update, figures[update], *total.values())
+        self._check(update, [figures[update]], [*total.values(), *pull.values()])
         self._step_proposal(total, pull, balance)
         self._record(**{name: figure.item() for name, figure in figures.items()})
 
@@ -292,7 +293,7 @@ class MetaTrainer:
         (losses[0] + losses[1]).backward()
         parameters = self.optimizer.param_groups[0]["params"]
         *gradients, fusion, reconstruction = self.processes.average([*(p.grad for p in parameters), *losses])
-        self._check("fusion", fusion, reconstruction)
+        self._check("fusion", [fusion, reconstruction], gradients)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
@@ -301,8 +302,9 @@ class MetaTrainer:
             self.ema.update(self.modules.fusion, step=self.step)
         self._record(fusion=fusion.item(), reconstruction=reconstruction.item())
 
-    def _check(self, update: str, *values: Tensor) -> None:
-        if not all(torch.isfinite(value).all() for value in values):
+    def _check(self, update: str, losses: list[Tensor], gradients: list[Tensor]) -> None:
+        """Stop before the gradients are applied if one of them or a loss is not finite."""
+        if not torch.stack([*losses, get_total_norm(gradients)]).isfinite().all():
             raise TrainingError(
                 f"The {update} update of step {self.step} is not finite, so training stops. The last checkpoint "
                 "is intact; resume it with a lower learning rate (--lr, --meta-lr)."

@@ -1,6 +1,7 @@
 """train.py as a user runs it: files, resume, stop, refusals. Settings are small so that a run takes seconds."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -153,6 +154,28 @@ def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_intact(pair_folder,
     assert main(arguments(pair_folder, out, "--steps", "3", "--resume")) == 1
     assert "not finite" in capsys.readouterr().err
     assert (out / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "factors"),
+    [
+        ("fusion", {"loss": "average"}, [math.nan]),
+        ("reconstruction", {"loss": "average"}, [math.inf]),
+        ("proposal", {}, [math.nan]),
+        # Of the two gradients of an outer update, that of the imbalance comes first.
+        ("proposal", {"balance": 0.5}, [math.nan, 1]),
+        ("proposal", {"balance": 0.5}, [1, math.nan]),
+    ],
+)
+def test_a_gradient_that_is_not_finite_is_not_applied(pair_folder, module, settings, factors):
+    broken = trainer(pair_folder, meta_batches=1, **settings)
+    trained = getattr(broken.modules, module)
+    before = {name: weight.clone() for name, weight in trained.state_dict().items()}
+    left = iter(factors)
+    next(trained.parameters()).register_hook(lambda gradient: gradient * next(left))
+    with pytest.raises(TrainingError, match="not finite"):
+        next(broken.train())
+    assert all(torch.equal(weight, before[name]) for name, weight in trained.state_dict().items())
 
 
 def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeypatch):
