@@ -31,7 +31,7 @@ from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import check_same_pairs, description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
 from refusion.training.settings import PRESET_MINUTES
-from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
+from refusion.training.trainer import MetaTrainer, TrainingError
 
 HISTORY_STEPS = 10
 PRINT_SECONDS = 30
@@ -132,8 +132,6 @@ def run(
     scored = None
     if args.start:
         pairs, scored = scored_apart(args, task, pairs, console if processes.first else None)
-    if args.steps is not None:
-        settings = with_steps(settings, args.steps, pairs)
     trainer = MetaTrainer(
         pairs,
         settings,

@@ -84,19 +84,24 @@ def fusion_updates_in_a_round(pairs: Pairs, settings: TrainingSettings) -> int:
     return math.ceil(len(pairs.dataset) / settings.batch_size)
 
 
-def with_steps(settings: TrainingSettings, steps: int, pairs: Pairs) -> TrainingSettings:
-    """Settings for a run of this many fusion updates; a run shorter than a round shrinks the round in proportion.
+def updates_in_a_round(pairs: Pairs, settings: TrainingSettings, steps: int | None = None) -> tuple[int, int]:
+    """Meta updates and fusion updates in a round of a new run.
+
+    Args:
+        pairs: the training pairs.
+        settings: the hyperparameters.
+        steps: fusion updates of the whole run, if it is to have this many; with fewer than in a round, the round
+            shrinks in proportion.
 
     Raises:
         ValueError: less than one step is requested.
     """
+    in_a_round = fusion_updates_in_a_round(pairs, settings)
+    if steps is None or steps >= in_a_round:
+        return settings.meta_updates, in_a_round
     if steps < 1:
         raise ValueError(f"--steps is {steps}; it must be at least 1.")
-    in_a_round = fusion_updates_in_a_round(pairs, settings)
-    if steps < in_a_round:
-        meta_updates = max(1, round(settings.meta_updates * steps / in_a_round))
-        return replace(settings, rounds=1, meta_updates=meta_updates, fusion_updates=steps)
-    return replace(settings, rounds=math.ceil(steps / in_a_round))
+    return max(1, round(settings.meta_updates * steps / in_a_round)), steps
 
 
 class MetaTrainer:
@@ -108,13 +113,14 @@ class MetaTrainer:
         seed: seed of weights, crops and noise.
         device: where to train.
         bf16: run the fusion update under bfloat16 autocast.
-        steps: fusion updates after which the run ends; see `with_steps`.
+        steps: fusion updates after which the run ends, in place of the rounds of the settings; see
+            `updates_in_a_round`.
         minutes: time budget; the schedules then follow the clock, and a resumed run is not repeatable to the bit.
         processes: those that train together, each with its part of every batch. All hold the same weights and the same
             state, which does not depend on how many they are.
 
     Raises:
-        ValueError: the batch cannot be split evenly over the processes.
+        ValueError: the batch cannot be split evenly over the processes, or less than one step is requested.
     """
 
     def __init__(
@@ -154,7 +160,7 @@ class MetaTrainer:
         self.reader = PairReader(pairs)
         self.fusion_batches = CropBatches(self.reader, transform, settings.batch_size, seed, processes)
         self.meta_batches = CropBatches(self.reader, transform, settings.batch_size, seed + 1, processes)
-        self.fusion_updates = fusion_updates_in_a_round(pairs, settings)
+        self.meta_updates, self.fusion_updates = updates_in_a_round(pairs, settings, steps)
         trained = [*self.modules.fusion.parameters(), *self.modules.reconstruction.parameters()]
         self.optimizer = create_optimizer_v2(trained, opt=settings.optimizer, lr=settings.lr, weight_decay=0.0)
         self.meta_optimizer = torch.optim.Adam(self.modules.proposal.parameters(), lr=settings.meta_lr, eps=META_EPS)
@@ -172,11 +178,12 @@ class MetaTrainer:
         """Progress of the run, in [0, 1]."""
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
-        return min(1.0, (self.round + self.position / self._updates_in_a_round) / self.settings.rounds)
+        rounds = self.settings.rounds if self.steps is None else math.ceil(self.steps / self.fusion_updates)
+        return min(1.0, (self.round + self.position / self._updates_in_a_round) / rounds)
 
     @property
     def _updates_in_a_round(self) -> int:
-        return self.settings.meta_updates + self.fusion_updates
+        return self.meta_updates + self.fusion_updates
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
         """Train to the end of the budget, or until `stop` says so; one `Progress` an update.
@@ -185,14 +192,14 @@ class MetaTrainer:
             TrainingError: a loss or gradient is not finite.
             LostProcessError: another process is gone.
         """
-        while self.step != self.steps and not self._over(stop):
+        while (self.steps is None or self.step < self.steps) and not self._over(stop):
             start = time.monotonic()
             self._set_crops()
             for scheduler in self.schedulers:
                 scheduler.step(round(self.share * SCHEDULE_STEPS))
             if self.share < self.settings.meta_after or self.settings.loss in FIXED_LOSSES:
-                self.position = max(self.position, self.settings.meta_updates)
-            if self.position < self.settings.meta_updates:
+                self.position = max(self.position, self.meta_updates)
+            if self.position < self.meta_updates:
                 self._outer_update()
             else:
                 self._fusion_update()
@@ -357,6 +364,7 @@ class MetaTrainer:
             "settings": asdict(self.settings),
             "seed": self.seed,
             "minutes": self.minutes,
+            "updates_in_a_round": (self.meta_updates, self.fusion_updates),
             "round": self.round,
             "position": self.position,
             "step": self.step,
@@ -373,7 +381,8 @@ class MetaTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; the schedules follow from the progress of the run.
 
-        The run may be longer or shorter than it was to be: other `rounds` or minutes are accepted.
+        The run may be longer or shorter than it was to be: other `rounds`, steps or minutes are accepted. Its rounds
+        stay as long as they were.
 
         A setting that the state does not have, because it is newer than the state, counts as having its default.
 
@@ -400,6 +409,10 @@ class MetaTrainer:
             batches.load_state_dict(saved)
         self.noise_generator.set_state(state["noise"])
         torch.set_rng_state(state["rng"])
+        # A state of an older version does not have them.
+        self.meta_updates, self.fusion_updates = state.get(
+            "updates_in_a_round", (self.meta_updates, self.fusion_updates)
+        )
         self.round, self.position = state["round"], state["position"]
         self.step, self.seconds = state["step"], state["seconds"]
         self.losses = dict(state["losses"])

@@ -14,7 +14,7 @@ from refusion.training.fixed_losses import FIXED_LOSSES, fixed_weights
 from refusion.training.losses import proposed_fusion_loss
 from refusion.training.run_folder import save_checkpoint
 from refusion.training.settings import TrainingSettings
-from refusion.training.trainer import MetaTrainer, with_steps
+from refusion.training.trainer import MetaTrainer
 from refusion.training.updates import direct_gradient, fusion_loss_and_reconstruction_loss, loss_weights, propose
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -173,7 +173,7 @@ def test_an_interrupted_variant_is_gone_on_with(ablation, command, tmp_path):
     asked = ablation.Asked("ir-vis", ablation.VARIANTS["average"], 2, 0, 64)
     arguments = ablation.make_parser().parse_args(ablation.train_arguments(args, run, asked))
     pairs = load_pairs(args.data, get_task("ir-vis"))
-    settings = with_steps(ablation.settings_from(arguments), 2, pairs)
+    settings = ablation.settings_from(arguments)
     stopped = MetaTrainer(pairs, settings, steps=2)
     assert next(stopped.train()).step == 1
     run.mkdir(parents=True)

@@ -26,7 +26,7 @@ from refusion.training.command import main
 from refusion.training.flags import make_parser, settings_from
 from refusion.training.run_folder import load_checkpoint, save_checkpoint
 from refusion.training.settings import DEFAULT_PRESET, PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
-from refusion.training.trainer import MetaTrainer, TrainingError, with_steps
+from refusion.training.trainer import MetaTrainer, TrainingError, updates_in_a_round
 
 TRAIN = ROOT / "train.py"
 FAST = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
@@ -54,7 +54,7 @@ def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
     assert model.task.name == "ir-vis"
     described = json.loads((out / "settings.json").read_text())
     assert described["pairs"] == 6
-    assert described["settings"]["rounds"] == 12
+    assert described["arguments"]["steps"] == 12
     steps = [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()]
     assert steps == [10]
     assert any((out / "tensorboard").iterdir())
@@ -90,6 +90,18 @@ def test_a_finished_run_is_lengthened(pair_folder, tmp_path):
     assert load_checkpoint(out)["step"] == 20
     assert [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()] == [10, 20]
     assert json.loads((out / "training.json").read_text())["updates"] == {"fusion": 20}
+
+
+def test_a_run_shorter_than_a_round_is_lengthened_by_such_rounds(pair_folder, tmp_path):
+    out, flags = tmp_path / "run", ["--meta-updates", "6", "--fusion-updates", "12", "--steps"]
+    assert main(arguments(pair_folder, out, *flags, "2")) == 0
+    state = load_checkpoint(out)
+    assert (state["step"], state["round"], state["updates_in_a_round"]) == (2, 1, (1, 2))
+    assert main(arguments(pair_folder, out, *flags, "5", "--resume")) == 0
+    state = load_checkpoint(out)
+    assert (state["step"], state["round"], state["updates_in_a_round"]) == (5, 2, (1, 2))
+    assert main(arguments(pair_folder, out, *flags, "3", "--resume")) == 0
+    assert load_checkpoint(out)["step"] == 5
 
 
 def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_path):
@@ -254,9 +266,8 @@ def test_foreign_checkpoints_are_refused(tmp_path, content):
 
 def test_steps_are_counted_exactly_and_short_runs_shrink_the_round(pair_folder, tmp_path):
     pairs = load_pairs(pair_folder, get_task("ir-vis"))
-    assert with_steps(TrainingSettings(fusion_updates=2, meta_updates=1), 5, pairs).rounds == 3
-    short = with_steps(TrainingSettings(fusion_updates=60), 3, pairs)
-    assert (short.rounds, short.meta_updates, short.fusion_updates) == (1, 30, 3)
+    assert updates_in_a_round(pairs, TrainingSettings(fusion_updates=60), 60) == (600, 60)
+    assert updates_in_a_round(pairs, TrainingSettings(fusion_updates=60), 3) == (30, 3)
     flags = ["--fusion-updates", "2", "--steps", "5"]
     assert main(arguments(pair_folder, tmp_path / "run", *flags)) == 0
     assert load_checkpoint(tmp_path / "run")["step"] == 5
