@@ -6,6 +6,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def check_source(source: str | Path, task: Task) -> None:
             f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, an "
             "imagefolder, a list, Parquet, or OWNER/NAME of a data set on the Hub."
         )
+
+
+@contextmanager
+def reading_pairs(source: str | Path) -> Iterator[None]:
+    """Name the data set in a system error of the block, in which it is read.
+
+    Raises:
+        DataError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        raise DataError(f"The pairs in {source} cannot be read: {error.strerror or error}{where}.") from error
 
 
 @dataclass(frozen=True)

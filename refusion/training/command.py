@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from refusion.hub.names import locate
-from refusion.pairs.files import check_source
+from refusion.pairs.files import check_source, reading_pairs
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
@@ -52,4 +52,5 @@ def check(args: argparse.Namespace) -> None:
     settings_from(args)
     for source in (args.data, args.val):
         if source is not None:
-            check_source(source, get_task(args.task))
+            with reading_pairs(source):
+                check_source(source, get_task(args.task))

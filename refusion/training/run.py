@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from refusion.hub.folder import read_config
 from refusion.hub.names import local_folder, locate
 from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
-from refusion.pairs.files import DataError
+from refusion.pairs.files import DataError, reading_pairs
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
@@ -111,16 +111,17 @@ def run(
         for sentence in announce(processes):
             console.print(sentence, markup=False, highlight=False)
     task = get_task(args.task)
-    pairs = load_pairs(
-        args.data,
-        task,
-        split=args.split,
-        skip_bad=args.skip_bad,
-        streaming=args.streaming,
-        processes=processes,
-        reading=reading_from(args, task),
-    )
-    found = fingerprint(pairs, processes)
+    with reading_pairs(args.data):
+        pairs = load_pairs(
+            args.data,
+            task,
+            split=args.split,
+            skip_bad=args.skip_bad,
+            streaming=args.streaming,
+            processes=processes,
+            reading=reading_from(args, task),
+        )
+        found = fingerprint(pairs, processes)
     if args.expected_data is not None and found != args.expected_data:
         raise DataError(
             f"The pairs in {args.data} differ from those of the run: their fingerprint begins with "
@@ -183,7 +184,10 @@ def scored_apart(
     """Split into pairs to train on and pairs to score, and print which."""
     from refusion.training.fine_tuning import hold_out
 
-    scored = load_pairs(args.val, task, skip_bad=args.skip_bad, reading=pairs.reading) if args.val else None
+    scored = None
+    if args.val:
+        with reading_pairs(args.val):
+            scored = load_pairs(args.val, task, skip_bad=args.skip_bad, reading=pairs.reading)
     if pairs.streaming:
         told = "No scores before and after: a streamed data set has none to hold out. Give some with --val."
         train_on, held = pairs, None
