@@ -17,7 +17,7 @@ from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.provenance import git_revision, versions
-from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
+from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
 """Flags that say how the pairs are read."""
@@ -140,36 +140,47 @@ def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) 
 
 
 def _command(settings: Mapping[str, Any]) -> str:
+    """The command that starts the run again; local paths are replaced by names."""
     task, hyper = settings.get("task", "TASK"), settings.get("settings", {})
+    # Records of older versions have no arguments, but some of them beside the settings.
+    given = {**settings, **settings.get("arguments", {})}
+    preset, differing = _preset(given.get("preset"), task, hyper)
+    if given.get("steps") or given.get("minutes"):
+        differing.pop("rounds", None)
+    elif "arguments" in settings and preset in PRESET_MINUTES:
+        differing["rounds"] = hyper["rounds"]
     words = ["python train.py", f"--task {task}", "--data PAIRS", f"--out runs/{task}"]
-    preset, differing = _nearest_preset(task, hyper)
     if preset != DEFAULT_PRESET:
         words.append(f"--preset {preset}")
     if base := _base(settings.get("from")):
         words.append(f"--from {base}")
-    words += [f"--{key} {settings[key]:g}" for key in ("minutes", "steps", "seed") if settings.get(key)]
-    given = settings.get("arguments", {})
-    words += [_flag(name, given[name]) for name in READING_ARGUMENTS if given.get(name) not in (None, False)]
+    if given.get("new_proposal"):
+        words.append("--new-proposal")
+    if val := given.get("val"):
+        words.append(f"--val {val if _base(val) == val else 'VAL'}")
+    words += [_flag(name, given[name]) for name in ("minutes", "steps", "seed") if given.get(name)]
+    if given.get("split", "train") != "train":
+        words.append(f"--split {given['split']}")
+    others = ("hold_out", "streaming", "skip_bad", "bf16", "deterministic", *READING_ARGUMENTS)
+    words += [_flag(name, given[name]) for name in others if given.get(name) is not None and given[name] is not False]
     for key, value in differing.items():
-        flag = key.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words.append(f"--{flag} {value}")
+        words.append(f"--no-{key.replace('_', '-')}" if value is False else _flag(key, value))
     return " ".join(words)
 
 
 def _flag(name: str, value: Any) -> str:
-    parts = [] if value is True else [f"{x:g}" for x in (value if isinstance(value, list | tuple) else [value])]
-    return " ".join([f"--{name.replace('_', '-')}", *parts])
+    """A flag with its values; of ``True``, the flag alone."""
+    values = [] if value is True else value if isinstance(value, list | tuple) else [value]
+    whole = [int(x) if isinstance(x, float) and x.is_integer() else x for x in values]
+    return " ".join([f"--{name.replace('_', '-')}", *map(str, whole)])
 
 
-def _nearest_preset(task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The preset that agrees with most hyperparameters, and those that differ from it."""
+def _preset(given: str | None, task: str, hyper: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The given preset, or else that which agrees with most hyperparameters, and those that differ from it."""
     # A run of before a setting was there had its default.
     hyper = {**asdict(TrainingSettings()), **hyper}
     differing = {}
-    for preset in PRESETS:
+    for preset in [given] if given in PRESETS else PRESETS:
         values = asdict(preset_settings(preset, task)) if task in TASKS else {}
         differing[preset] = {key: value for key, value in hyper.items() if values.get(key, value) != value}
     nearest = min(differing, key=lambda preset: len(differing[preset]))

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,11 @@ from refusion.hub.errors import ModelError
 from refusion.hub.folder import save_checksums, save_model
 from refusion.hub.names import bundled_folder, has_weights
 from refusion.models.model import ReFusion
-from refusion.tasks import TASKS
-from refusion.training.record import save_record, training_of_run
-from refusion.training.settings import DEFAULT_PRESET, preset_settings
+from refusion.pairs.dataset import load_pairs
+from refusion.system.processes import ALONE
+from refusion.tasks import TASKS, get_task
+from refusion.training.flags import make_parser, settings_from
+from refusion.training.record import description, save_record, training_of_run
 
 BUNDLED = [task.model for task in TASKS.values() if has_weights(task.model)]
 
@@ -137,23 +138,14 @@ def test_a_model_without_facts_claims_nothing(folder):
     assert "# refusion-multi-focus" in str(ReFusion("multi-focus").generate_model_card())
 
 
-def test_a_run_is_told_from_its_settings(folder):
-    settings = {
-        "task": "multi-focus",
-        "from": "/home/otto/runs/before",
-        "seed": 3,
-        "minutes": 90.0,
-        "pairs": 1234,
-        "device": "cpu",
-        "threads": 2,
-        "versions": {"torch": "2.15.0"},
-        "settings": {
-            **asdict(preset_settings(DEFAULT_PRESET, "multi-focus")),
-            "meta_lr": 0.0123,
-            "equivariant": False,
-            "of_old": 7,
-        },
-    }
+def test_a_run_is_told_from_its_settings(folder, pair_folder):
+    flags = ["--task", "multi-focus", "--data", str(pair_folder), "--out", "runs/x", "--from", "/home/otto/runs/before"]
+    flags += ["--val", str(pair_folder), "--new-proposal", "--minutes", "90", "--seed", "3", "--bf16"]
+    args = make_parser().parse_args([*flags, "--device", "cpu", "--meta-lr", "0.0123", "--no-equivariant"])
+    pairs = load_pairs(pair_folder, get_task("ir-vis"))
+    settings = description(args, settings_from(args), pairs, ALONE, None, None)
+    settings |= {"pairs": 1234, "threads": 2, "versions": {"torch": "2.15.0"}}
+    settings["settings"]["of_old"] = 7
     rows = [{"step": 10 * i, "seconds": 60.0 * i, "fusion": 0.5 / i, "reconstruction": 0.4 / i} for i in range(1, 91)]
     history = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "history.jsonl").write_text(history + '{"step": 910, "half wri')
@@ -161,11 +153,13 @@ def test_a_run_is_told_from_its_settings(folder):
     text = card_of(folder)
     assert "1,234 registered pairs" in text
     command = "python train.py --task multi-focus --data PAIRS --out runs/multi-focus"
-    assert f"    {command} --from before --minutes 90 --seed 3 --meta-lr 0.0123 --no-equivariant\n" in text
+    command += " --from before --new-proposal --val VAL --minutes 90 --seed 3 --bf16 --meta-lr 0.0123 --no-equivariant"
+    assert f"    {command}\n" in text
     assert "90 minutes on device cpu, 2 threads, 900 fusion updates, torch 2.15.0." in text
     assert ModelCard(text).data.base_model == "before"
     assert "from the weights of before" in " ".join(text.split())
     assert "otto" not in text
+    assert str(pair_folder) not in text
     curve = text[text.index("| step |") :].split("\n\n")[0].splitlines()[2:]
     assert len(curve) == 6
     assert curve[0].startswith("| 10 | 1 | 0.5 |")

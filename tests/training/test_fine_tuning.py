@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,35 @@ def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
     assert result.code == 2
     assert "differ from those of the run" in result.err
     assert not (tmp_path / "fourth").exists()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--steps", "5", "--fusion-updates", "4", "--seed", "3", "--window-a", "0", "70000.5"],
+        ["--rounds", "2", "--meta-updates", "1", "--no-equivariant", "--lr", "1e-5"],
+        ["--preset", "paper", "--rounds", "2", "--meta-updates", "1", "--nodata", "0"],
+        ["--from", "FIRST", "--new-proposal", "--hold-out", "1", "--steps", "1", "--skip-bad", "--bf16"],
+        ["--from", "FIRST", "--val", "PAIRS", "--steps", "1"],
+    ],
+)
+def test_the_recorded_command_is_that_of_the_run(pair_folder, tmp_path, extra):
+    places = {"PAIRS": str(pair_folder), "VAL": str(pair_folder), "FIRST": str(tmp_path / "first")}
+    first = ["--task", "ir-vis", "--steps", "1"]
+    if "FIRST" in extra:
+        assert train(pair_folder, tmp_path / "first", *first) == 0
+    extra = [places.get(word, word) for word in extra]
+    assert train(pair_folder, tmp_path / "run", "--task", "ir-vis", *extra) == 0
+    (command,) = json.loads((tmp_path / "run" / "training.json").read_text())["commands"]
+    assert str(tmp_path) not in command
+    program, script, *words = shlex.split(command)
+    assert (program, script) == ("python", "train.py")
+    places |= {"first": str(tmp_path / "first"), "runs/ir-vis": str(tmp_path / "again")}
+    assert main([places.get(word, word) for word in words]) == 0
+    one, other = (json.loads((tmp_path / run / "settings.json").read_text()) for run in ("run", "again"))
+    assert one["settings"] == other["settings"]
+    assert one["arguments"] == other["arguments"]
+    assert load_checkpoint(tmp_path / "run")["step"] == load_checkpoint(tmp_path / "again")["step"]
 
 
 def test_what_is_no_run_is_not_reproduced(tmp_path):
