@@ -12,7 +12,7 @@ from refusion.inference.options import Options
 from refusion.metrics.evaluation import Evaluation, Fused, evaluate
 from refusion.metrics.figures import figures_of, higher_is_better
 from refusion.metrics.reports import NOTHING, Report, to_json
-from refusion.models.model import ReFusion
+from refusion.models.loading import load_module
 from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError
 from refusion.system.files import write_text
@@ -54,7 +54,9 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
     return trained, held_out
 
 
-def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Callable[[], None]) -> Report:
+def score_both(
+    before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Callable[[], None], device: str = "cpu"
+) -> Report:
     """Score two model folders over the same pairs, fused with the defaults of the task, and save the scores in `after`.
 
     Args:
@@ -63,15 +65,17 @@ def score_both(before: Path, after: Path, pairs: Pairs, task: Task, on_pair: Cal
         pairs: the pairs to score.
         task: the task.
         on_pair: called after every fused pair.
+        device: where to fuse, see `refusion.system.devices.choose_device`.
 
     Raises:
         ModelError: a folder holds no whole model.
+        ValueError: there is no such device.
         OSError: the figures cannot be written.
     """
     figures = figures_of(task)
 
     def fuse_of(folder: Path) -> Fused:
-        model = ReFusion.from_pretrained(folder)
+        model = load_module(folder, device)
         options = replace(
             Options(task.output_range, task.anchor, task.chroma),
             window=pairs.reading.window,

@@ -174,7 +174,7 @@ def run(
         done = f"Done after {trainer.step} steps. Written to {args.out}; fuse with --model {path}."
         console.print(done, markup=False, highlight=False, soft_wrap=True)
     if scored is not None and base is not None and processes.first:
-        show_scores(base, args.out, scored, task)
+        show_scores(base, args.out, scored, task, args.device)
     return 0
 
 

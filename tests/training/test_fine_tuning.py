@@ -8,16 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support.command import refusion
+from support.command import refusion, small_model
 from support.scenes import ROOT, textured
 
 from refusion.pairs.dataset import load_pairs
 from refusion.pairs.files import DataError
 from refusion.tasks import get_task
 from refusion.training.command import main
-from refusion.training.fine_tuning import hold_out
+from refusion.training.fine_tuning import hold_out, score_both
 from refusion.training.run_folder import load_checkpoint
 
 FLAGS = ["--crop", "16", "--batch-size", "1", "--fusion-updates", "1", "--meta-after", "0", "--threads", "1"]
@@ -52,6 +53,21 @@ def test_scores_are_of_the_pairs_that_val_names(pair_folder, tmp_path):
     scores = json.loads((out / "fine-tuning.json").read_text())["models"]["before"]["per_pair"]
     assert [row["name"] for row in scores] == ["mine"]
     assert json.loads((out / "settings.json").read_text())["pairs"] == 6
+
+
+@pytest.mark.parametrize("device", ["abacus", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_scores_are_computed_on_the_device_of_the_run(pair_folder, tmp_path, device):
+    out = small_model(tmp_path / "model")
+    pairs = load_pairs(pair_folder, get_task("ir-vis"))
+
+    def watch() -> None:
+        assert torch.cuda.max_memory_allocated() > 0
+
+    if device == "cuda":
+        score_both(out, out, pairs, get_task("ir-vis"), watch, device)
+    else:
+        with pytest.raises(ValueError, match="no device 'abacus'"):
+            score_both(out, out, pairs, get_task("ir-vis"), watch, device)
 
 
 @pytest.mark.parametrize(
