@@ -20,6 +20,7 @@ import numpy as np
 
 from refusion.images import read_picture
 from refusion.inference.alignment import Motion, estimate_alignment
+from refusion.inference.edges import View
 from refusion.tasks import TASKS
 
 RIGHT = 0.01
@@ -50,10 +51,10 @@ def judge(paths: list[Path], motion: Motion, rng: np.random.Generator) -> str:
     known = displacement(motion, width, height, rng)
     options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
     displaced = np.clip(cv2.warpPerspective(b, known, (width, height), **options), 0, 1)
-    found = estimate_alignment(a, displaced, motion)
+    found = estimate_alignment(View(a), View(displaced), motion)
     if not found.sure:
         return "refused"
-    before = estimate_alignment(a, b, motion)
+    before = estimate_alignment(View(a), View(b), motion)
     wanted = known @ before.matrix if before.sure else known
     places = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1], [width / 2, height / 2, 1]]).T
     there, right = found.matrix @ places, wanted @ places

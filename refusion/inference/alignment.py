@@ -4,21 +4,20 @@ The grey levels of infrared and visible images, or of two exposures, differ, but
 turned into maps of edge strength relative to the surroundings (gradients of the logarithm), which are matched by ECC
 (Evangelidis and Psarakis, TPAMI 2008) from coarse to fine. An estimate is trusted if estimating from B to A gives its
 inverse, if the edges match better than at small offsets from it, and if they match well. An image is moved only if
-that makes its edges agree clearly better with those of the other image.
+that makes its edges agree clearly better with those of the other image. Pixels without content (transparent, no-data)
+do not count.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from refusion.images.picture import MIN_SIDE, NEUTRAL, Picture, PictureError
+from refusion.inference.edges import View, opencv
 from refusion.system.advice import Advised
 from refusion.tasks import check_choice
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 """Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;
@@ -93,12 +92,12 @@ class Alignment:
         return f"{self.motion}, up to {self.shift:.1f} pixels ({x:+.1f}, {y:+.1f}), confidence {self.confidence:.2f}"
 
 
-def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean", longest: int = 768) -> Alignment:
+def estimate_alignment(a: View, b: View, motion: Motion = "euclidean", longest: int = 768) -> Alignment:
     """Estimate the alignment of B to A.
 
     Args:
-        a: luminance of the first source, float32 (H, W) in [0, 1].
-        b: luminance of the second source, the same shape.
+        a: view of the first source.
+        b: view of the second source, of the same shape.
         motion: the motion model.
         longest: long side, in pixels, of the finest pyramid level used.
 
@@ -112,12 +111,12 @@ def estimate_alignment(a: np.ndarray, b: np.ndarray, motion: Motion = "euclidean
     there, back = _estimate(a, b, motion, longest), _estimate(b, a, motion, longest)
     if there is None or back is None:
         return Alignment(np.eye(3), motion, 0, 0)
-    size = max(a.shape)
+    shape = a.luminance.shape
     # Both estimates combined should be the identity; the error is in pixels of the finest level.
-    error = shift_of(there @ back, a.shape) * min(1, longest / size)
+    error = shift_of(there @ back, shape) * min(1, longest / max(shape))
     match, peak = _match(a, b, there)
     confidence = min(1, max(0, match) / _MATCH) * max(0, 1 - error) if peak else 0
-    return Alignment(there, motion, shift_of(there, a.shape), float(confidence))
+    return Alignment(there, motion, shift_of(there, shape), float(confidence))
 
 
 def align(
@@ -166,13 +165,14 @@ def helpful_alignment(
         PictureError: the confidence is below `SURE`.
         ValueError: there is no such motion.
     """
-    found = estimate_alignment(a.luminance, b.luminance, motion)
+    view_a, view_b = View.of(a), View.of(b)
+    found = estimate_alignment(view_a, view_b, motion)
     if not found.sure:
         raise PictureError(
             f"{b.name} cannot be aligned to {a.name} (confidence {found.confidence:.2f}, needed {SURE}), so "
             "it is not moved; register them by hand, try another motion, or fuse them without aligning."
         )
-    before, after = agreements(a.luminance, b.luminance, found.matrix, alike=alike)
+    before, after = agreements(view_a, view_b, found.matrix, alike=alike)
     gain = (after - before) / max(1 - before, 1e-6)
     if least_gain is None:
         least_gain = LEAST_GAIN if found.shift >= SMALL_SHIFT * max(a.size) else LEAST_SMALL_GAIN
@@ -181,36 +181,37 @@ def helpful_alignment(
     return replace(found, gain=gain)
 
 
-def agreements(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, *, alike: bool = False) -> tuple[float, float]:
+def agreements(a: View, b: View, matrix: np.ndarray, *, alike: bool = False) -> tuple[float, float]:
     """Correlation of the edges of A with those of B before and after moving B, over the area that both then cover.
 
     Args:
-        a: luminance of the first source, float32 (H, W) in [0, 1].
-        b: luminance of the second source, the same shape.
+        a: view of the first source.
+        b: view of the second source, of the same shape.
         matrix: see `Alignment`.
         alike: correlate blurred grey levels instead.
     """
-    cv2 = _cv2()
-    scale = min(1, _LEVELS[-1] / max(a.shape))
-    small_a, small_b = _small(a, scale), _small(b, scale)
-    flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, small_a.shape[::-1]
+    cv2 = opencv()
+    scale = min(1, _LEVELS[-1] / max(a.luminance.shape))
+    a, b = a.scaled(scale), b.scaled(scale)
     here = _rescaled(matrix, scale)
-    moved, shown = (cv2.warpPerspective(values, here, size, flags=flags) for values in (small_b, np.ones_like(small_b)))
-    inside = cv2.erode((shown > 0.99).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    kept, blur = (lambda x: x, 2) if alike else (_edges, 1)
-    edges, still, gone = (cv2.GaussianBlur(kept(x), (0, 0), blur)[inside] for x in (small_a, small_b, moved))
+    moved = b.warped(here)
+    covered = cv2.erode(_covered(here, a.luminance.shape).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    inside = covered & a.inside & b.inside & moved.inside
+    edges, still, gone = (
+        (x.blurred(2) if alike else cv2.GaussianBlur(x.edges(), (0, 0), 1))[inside] for x in (a, b, moved)
+    )
     if min(len(edges), edges.std(), still.std(), gone.std()) == 0:
         return 0, 0
     return float(np.corrcoef(edges, still)[0, 1]), float(np.corrcoef(edges, gone)[0, 1])
 
 
 def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndarray]:
-    """Warp B by an alignment; pixels that B does not cover get A's luminance, without colour.
+    """Warp B by an alignment; pixels that B does not cover get A's luminance and alpha, without colour.
 
     Returns:
         B aligned to A, and a bool mask (H, W) of the pixels that B covers.
     """
-    cv2 = _cv2()
+    cv2 = opencv()
     width, height = a.size
 
     def warp(values: np.ndarray, interpolation: int, fill: float = 0) -> np.ndarray:
@@ -223,17 +224,21 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
     if b.chroma is not None:
         chroma = np.stack([warp(channel, cv2.INTER_LINEAR, NEUTRAL) for channel in b.chroma])
         chroma[:, ~shown] = NEUTRAL
-    alpha = None if b.alpha is None else np.where(shown, np.clip(warp(b.alpha, cv2.INTER_LINEAR), 0, 1), 1)
+    alpha = None
+    if b.alpha is not None:
+        filled = np.ones_like(b.alpha) if a.alpha is None else a.alpha
+        alpha = np.where(shown, np.clip(warp(b.alpha, cv2.INTER_LINEAR), 0, 1), filled)
     return replace(b, luminance=luminance, chroma=chroma, alpha=alpha), shown
 
 
 def offset_note(a: Picture, b: Picture) -> str | None:
     """A note if two sources are clearly not registered, from a quick estimate on a small copy; else None."""
-    there = _estimate(a.luminance, b.luminance, "translation", _LEVELS[1])
+    view_a, view_b = View.of(a), View.of(b)
+    there = _estimate(view_a, view_b, "translation", _LEVELS[1])
     # Most pairs are registered: this estimate is enough for them.
     if there is None or shift_of(there, a.luminance.shape) < CLEAR_SHIFT * max(a.size):
         return None
-    found = estimate_alignment(a.luminance, b.luminance, "translation", longest=_LEVELS[1])
+    found = estimate_alignment(view_a, view_b, "translation", longest=_LEVELS[1])
     if not found.sure:
         return None
     return Advised(
@@ -243,43 +248,28 @@ def offset_note(a: Picture, b: Picture) -> str | None:
     )
 
 
-def _cv2() -> "ModuleType":
-    import cv2
-
-    return cv2
-
-
-def _edges(luminance: np.ndarray) -> np.ndarray:
-    """Edge strength relative to the surroundings, from 0 to 4."""
-    cv2 = _cv2()
-    logarithm = np.log(cv2.GaussianBlur(luminance, (0, 0), 1) + 0.04)
-    gradient = np.hypot(cv2.Sobel(logarithm, cv2.CV_32F, 1, 0), cv2.Sobel(logarithm, cv2.CV_32F, 0, 1))
-    around = cv2.GaussianBlur(gradient, (0, 0), max(8, min(luminance.shape) / 16))
-    return np.minimum(gradient / (around + 0.05), 4).astype(np.float32)
-
-
-def _estimate(a: np.ndarray, b: np.ndarray, motion: Motion, longest: int) -> np.ndarray | None:
+def _estimate(a: View, b: View, motion: Motion, longest: int) -> np.ndarray | None:
     """The matrix, or None if ECC does not converge."""
-    cv2 = _cv2()
     matrix = np.eye(3)
     for step, level in enumerate(side for side in _LEVELS if side <= longest):
-        scale = _scale_to(level, a.shape)
-        edges_a, edges_b = (_edges(_small(x, scale)) for x in (a, b))
+        scale = _scale_to(level, a.luminance.shape)
+        small_a, small_b = a.scaled(scale), b.scaled(scale)
+        insides = small_a.inside, small_b.inside
+        edges_a, edges_b = small_a.edges(), small_b.edges()
         here = _rescaled(matrix, scale)
         if step < 2:
             starts = _different([here, np.eye(3), _phase_shift(edges_a, edges_b)])
-            found = [_ecc(edges_a, edges_b, start, "translation", 7) for start in starts]
+            found = [_ecc(edges_a, edges_b, insides, start, "translation", 7) for start in starts]
             here = max(found, key=lambda estimate: estimate[0])[1]
         if step > 0 or scale == 1:
             # Perspective needs a good initial estimate.
             coarse = "affine" if motion == "homography" and step < 2 and scale < 1 else motion
-            correlation, here = _ecc(edges_a, edges_b, here, coarse, 5)
+            correlation, here = _ecc(edges_a, edges_b, insides, here, coarse, 5)
             if correlation < 0:
                 return None
         if motion == "similarity" and (scale == 1 or 2 * level > longest):
             # Sources of one camera agree in grey levels too, while edges seem to move as they become blurred.
-            greys = [cv2.GaussianBlur(_small(x, scale), (0, 0), 2) for x in (a, b)]
-            refined = _ecc(greys[0], greys[1], here, motion, 5, (100, 1e-7))
+            refined = _ecc(small_a.blurred(2), small_b.blurred(2), insides, here, motion, 5, (100, 1e-7))
             here = refined[1] if refined[0] > 0 else here
         matrix = _rescaled(here, 1 / scale)
         if scale == 1:
@@ -299,16 +289,17 @@ def _different(starts: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _ecc(
     a: np.ndarray,
     b: np.ndarray,
+    insides: tuple[np.ndarray, np.ndarray],
     start: np.ndarray,
     motion: Motion,
     blur: int,
     until: tuple[int, float] = (60, 1e-5),
 ) -> tuple[float, np.ndarray]:
-    """Correlation and matrix found by ECC from an initial matrix; correlation -1 if ECC fails."""
+    """Correlation and matrix found by ECC from an initial matrix, over what is inside both; -1 if ECC fails."""
     if motion == "similarity":
-        correlation, matrix = _ecc(a, b, start, "affine", blur, until)
+        correlation, matrix = _ecc(a, b, insides, start, "affine", blur, until)
         return correlation, _nearest_similarity(matrix, a.shape)
-    cv2 = _cv2()
+    cv2 = opencv()
     rows = 3 if motion == "homography" else 2
     kind = {
         "translation": cv2.MOTION_TRANSLATION,
@@ -319,13 +310,23 @@ def _ecc(
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, *until)
     initial = (start / start[2, 2])[:rows].astype(np.float32)
     try:
-        correlation, found = cv2.findTransformECC(a, b, initial, kind[motion], criteria, None, blur)
+        correlation, found = cv2.findTransformECC(a, b, initial, kind[motion], criteria, _mask(*insides, start), blur)
     except cv2.error:
         # ECC raises if the images have nothing in common.
         return -1, start
     matrix = np.eye(3)
     matrix[:rows] = found
     return float(correlation), matrix
+
+
+def _mask(inside_a: np.ndarray, inside_b: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
+    """The pixels of B inside both images, as ECC takes no mask of the first; None if all are."""
+    if inside_a.all() and inside_b.all():
+        return None
+    cv2 = opencv()
+    # What the first image does not cover yet may still come to lie on it.
+    options = {"flags": cv2.INTER_NEAREST, "borderValue": 1}
+    return cv2.warpPerspective(inside_a.astype(np.uint8), matrix, inside_a.shape[::-1], **options) & inside_b
 
 
 def _nearest_similarity(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -339,7 +340,7 @@ def _nearest_similarity(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    cv2 = _cv2()
+    cv2 = opencv()
     window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(a, b, window)
     matrix = np.eye(3)
@@ -347,48 +348,44 @@ def _phase_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _match(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, bool]:
+def _match(a: View, b: View, matrix: np.ndarray) -> tuple[float, bool]:
     """Correlation of the edges of A and the moved B, and whether it is higher than at small offsets."""
-    cv2 = _cv2()
-    scale = _scale_to(256, a.shape)
-    small_a, small_b = _small(a, scale), _small(b, scale)
+    cv2 = opencv()
+    scale = _scale_to(256, a.luminance.shape)
+    a, b = a.scaled(scale), b.scaled(scale)
     here = _rescaled(matrix, scale)
-    size = max(small_a.shape)
-    edges = cv2.GaussianBlur(_edges(small_a), (0, 0), 1)
+    shape = a.luminance.shape
+    edges = cv2.GaussianBlur(a.edges(), (0, 0), 1)
 
     def correlation(x: float, y: float) -> float:
-        off = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved, shown = (
-            cv2.warpPerspective(v, here @ off, small_a.shape[::-1], flags=flags)
-            for v in (small_b, np.ones_like(small_b))
-        )
-        inside = shown > 0.99
-        if inside.mean() < 0.3:
+        off = here @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+        moved = b.warped(off)
+        inside = _covered(off, shape) & a.inside & moved.inside
+        if inside.sum() < 0.3 * a.inside.sum():
             return -1
-        others = cv2.GaussianBlur(_edges(moved), (0, 0), 1)[inside]
+        others = cv2.GaussianBlur(moved.edges(), (0, 0), 1)[inside]
         mine = edges[inside]
-        if mine.std() == 0 or others.std() == 0:
+        if min(len(mine), mine.std(), others.std()) == 0:
             return -1
         return float(np.corrcoef(mine, others)[0, 1])
 
     middle = correlation(0, 0)
     around = [
-        correlation(radius * size * np.cos(angle), radius * size * np.sin(angle))
+        correlation(radius * max(shape) * np.cos(angle), radius * max(shape) * np.sin(angle))
         for radius in (0.015, 0.04)
         for angle in np.arange(8) * np.pi / 4
     ]
     return middle, bool(np.mean([middle > other for other in around]) > 0.9)
 
 
+def _covered(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bool (H, W): the pixels that a matrix maps into the image."""
+    return View(np.ones(shape, np.float32)).warped(matrix).luminance > 0.99
+
+
 def _scale_to(longest: int, shape: tuple[int, ...]) -> float:
     """The scale to this longest side, but of a narrow image only as far as its short side can be seen."""
     return min(1, max(longest / max(shape), MIN_SIDE / min(shape)))
-
-
-def _small(luminance: np.ndarray, scale: float) -> np.ndarray:
-    cv2 = _cv2()
-    return luminance if scale == 1 else cv2.resize(luminance, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _rescaled(matrix: np.ndarray, scale: float) -> np.ndarray:

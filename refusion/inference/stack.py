@@ -130,7 +130,7 @@ class _Looks:
     def at(self, picture: Picture) -> None:
         if self.motion is not None:
             return
-        small = replace(picture, chroma=None, alpha=None)
+        small = replace(picture, chroma=None)
         if self._last is not None and (note := offset_note(self._last, small)):
             self._found.append(note)
         self._last = small
@@ -210,7 +210,7 @@ class _StackReader:
         assert self._first is not None
         assert self._last is not None
         link = helpful_alignment(self._last, picture, motion, LEAST_LINK_GAIN, alike=motion == "similarity")
-        self._last = replace(picture, chroma=None, alpha=None)
+        self._last = replace(picture, chroma=None)
         before = self._moves.get(index - 1)
         if before is None or not before.moves:
             return link

@@ -10,6 +10,7 @@ from support.scenes import textured
 from refusion import fuse
 from refusion.images import Picture, PictureError, read_picture
 from refusion.inference.alignment import agreements, align, estimate_alignment, offset_note
+from refusion.inference.edges import View
 from refusion.models.model import ReFusion
 
 KNOWN = {
@@ -28,14 +29,14 @@ def displaced(picture: Picture, matrix: np.ndarray) -> np.ndarray:
     return np.clip(cv2.warpPerspective(picture.luminance, matrix, picture.size, **options), 0, 1)
 
 
-def inner(luminance: np.ndarray) -> np.ndarray:
+def inner(luminance: np.ndarray) -> View:
     """Without the border, so that both images show real content all over."""
-    return np.ascontiguousarray(luminance[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    return View(np.ascontiguousarray(luminance[MARGIN:-MARGIN, MARGIN:-MARGIN]))
 
 
 def largest_error(a: Picture, b: Picture, found: np.ndarray, motion: str) -> float:
     """Of all corners and the middle, in pixels. Real pairs are off each other a little before they are displaced."""
-    height, width = inner(a.luminance).shape
+    height, width = inner(a.luminance).luminance.shape
     offset = np.array([[1, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
     before = estimate_alignment(inner(a.luminance), inner(b.luminance), motion)
     assert before.sure
@@ -190,10 +191,10 @@ def test_a_move_that_does_not_help_is_not_made_and_said():
 def test_a_move_that_is_made_brings_the_edges_nearer():
     a, b = blocks(1), blocks(1, 5)
     _, moved, found = align(a, b, "translation")
-    before, after = agreements(a.luminance, b.luminance, found.matrix)
+    before, after = agreements(View.of(a), View.of(b), found.matrix)
     assert found.moves
     assert after > before + 0.1
-    assert agreements(a.luminance, moved.luminance, np.eye(3))[0] > before + 0.1
+    assert agreements(View.of(a), View.of(moved), np.eye(3))[0] > before + 0.1
 
 
 def breathing_stack(count: int, growth: float) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
@@ -248,5 +249,5 @@ def test_frames_that_lie_on_each_other_are_not_moved():
 def test_a_narrow_pair_is_looked_at_too(shape):
     scene = textured(1, *shape)
     assert offset_note(read_picture(scene), read_picture(scene)) is None
-    found = estimate_alignment(*(read_picture(x).luminance for x in (scene, scene)), "translation")
+    found = estimate_alignment(*(View.of(read_picture(x)) for x in (scene, scene)), "translation")
     assert found.shift < 1
