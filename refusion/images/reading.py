@@ -170,7 +170,7 @@ def read_picture(
             window or else by their own range, instead of the image that it shows. Other sources are not affected.
         nodata: no-data value of images of more than 8 bits and of floats, in addition to what the file itself
             declares; nan for NaN and infinite values. Such pixels are transparent.
-        name: name of a file in messages; by default its file name.
+        name: name in messages, except of an open file; by default its file name, or its type.
 
     Raises:
         PictureError: the source is missing, damaged, of an unsupported kind, has several frames, more than `max_pixels`
@@ -183,12 +183,15 @@ def read_picture(
         check_size(source.name, source.size, max_pixels)
         return source
     if isinstance(source, np.ndarray):
-        return to_picture(_of_array(source, "array", max_pixels, window), "array", window, nodata)
+        what = name or "array"
+        return to_picture(_of_array(source, what, max_pixels, window), what, window, nodata)
     if isinstance(source, Image.Image):
-        check_size("PIL image", source.size, max_pixels)
-        return _from_image(source, "PIL image", window, nodata)
+        what = name or "PIL image"
+        check_size(what, source.size, max_pixels)
+        return _from_image(source, what, window, nodata)
     if hasattr(source, "__array__"):
-        return to_picture(_of_array(as_array(source), "array", max_pixels, window), "array", window, nodata)
+        what = name or "array"
+        return to_picture(_of_array(as_array(source), what, max_pixels, window), what, window, nodata)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fsdecode(source))
