@@ -31,7 +31,7 @@ def refuse_zeros_at_end(file: BinaryIO, start: bytes, name: str) -> None:
     if start[:2] == b"\xff\xd8":
         zeros = _ends_in_zeros(file, 0, size) and not _has_end_of_image(file)
     elif start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        zeros = _ends_in_zeros(file, 12, min(size, 8 + int.from_bytes(start[4:8], "little")))
+        zeros = _ends_in_zeros(file, *_webp_data(file, size))
     else:
         zeros = start[4:8] == b"ftyp" and _ends_in_zeros(file, *_media_data(file, size))
     file.seek(0)
@@ -52,6 +52,19 @@ def _has_end_of_image(file: BinaryIO) -> bool:
     file.seek(0)
     frame_header(file)
     return b"\xff\xd9" in file.read()
+
+
+def _webp_data(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Begin and end of the chunk with the pixels of a WebP file (RFC 9649); metadata after it may end in zeros."""
+    at = 12
+    while at + 8 <= size:
+        file.seek(at)
+        kind, length = struct.unpack("<4sI", file.read(8))
+        end = at + 8 + length + length % 2
+        if kind in (b"VP8 ", b"VP8L"):
+            return at + 8, min(size, end)
+        at = end
+    return 0, 0
 
 
 def _media_data(file: BinaryIO, size: int) -> tuple[int, int]:

@@ -162,3 +162,10 @@ def test_zeros_after_the_end_and_black_images_are_read(kind, options):
     black = io.BytesIO()
     Image.new("RGB", (2000, 2000)).save(black, kind, **options)
     assert not read_picture(black).luminance.any()
+
+
+def test_zeros_at_the_end_of_metadata_are_read():
+    exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + bytes(20_000)
+    content = of_noise("WEBP", 160, exif=exif)
+    assert content.endswith(bytes(8192))
+    assert read_picture(io.BytesIO(content)).size == (160, 160)
