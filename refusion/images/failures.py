@@ -125,7 +125,13 @@ def missing_package(name: str, error: ImportError) -> PictureError:
     if not isinstance(error, ModuleNotFoundError) or not package:
         return PictureError(f"{name} cannot be read, since a package cannot be imported ({reason(error)}).")
     package = _INSTALLED_AS.get(package, package)
-    return PictureError(f"{name} needs {package}, which is not installed: pip install {package}.")
+    return PictureError(
+        Advised(
+            f"{name} needs {package}, which is not installed",
+            f"install it with pip install {package}",
+            "save it in another format",
+        )
+    )
 
 
 @contextmanager
