@@ -10,6 +10,9 @@ from refusion.images import Reading, Windows
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
 
+GAINS = ("intensity_brightness", "intensity_contrast", "gradient_contrast")
+"""Flags of the starting gains."""
+
 
 def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     """The argument parser: data, budget, and a flag for each hyperparameter.
@@ -114,8 +117,7 @@ def reading_from(args: argparse.Namespace, task: Task) -> Reading:
 
 def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
     """Whether the gains of the model to start from are kept: it has the same task, and no gains are given."""
-    given = [args.intensity_brightness, args.intensity_contrast, args.gradient_contrast]
-    return given == [None] * 3 and read_config(start)["task"] == args.task
+    return all(getattr(args, name) is None for name in GAINS) and read_config(start)["task"] == args.task
 
 
 def check_start(args: argparse.Namespace, base: Path | None) -> None:

@@ -16,6 +16,7 @@ from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
+from refusion.training.flags import GAINS, keeps_gains
 from refusion.training.provenance import git_revision, versions
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
@@ -46,6 +47,7 @@ def description(
         "task": args.task,
         "from": args.start,
         "new_proposal": args.new_proposal,
+        "gains_kept": base is not None and keeps_gains(args, base),
         "seed": args.seed,
         "minutes": args.minutes,
         "pairs": None if pairs.streaming else len(pairs.dataset),
@@ -149,6 +151,8 @@ def _command(settings: Mapping[str, Any]) -> str:
         differing.pop("rounds", None)
     elif "arguments" in settings and preset in PRESET_MINUTES:
         differing["rounds"] = hyper["rounds"]
+    if settings.get("from") and settings.get("gains_kept") is False and not given.get("new_proposal"):
+        differing |= {name: hyper[name] for name in GAINS if name in hyper}
     words = ["python train.py", f"--task {task}", "--data PAIRS", f"--out runs/{task}"]
     if preset != DEFAULT_PRESET:
         words.append(f"--preset {preset}")

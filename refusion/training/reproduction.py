@@ -7,6 +7,7 @@ from typing import Any
 
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
 from refusion.pairs.files import DataError
+from refusion.training.flags import GAINS
 from refusion.training.provenance import git_revision, versions
 
 
@@ -42,7 +43,8 @@ def arguments_of(run: dict[str, Any]) -> Namespace:
         run: as from `read_run`.
     """
     expected = {"expected_data": run["data"]["fingerprint"], "expected_start": run["from_sha256"]}
-    return Namespace(**run["arguments"], **run["settings"], **expected, threads=run["threads"])
+    settings = run["settings"] | (dict.fromkeys(GAINS) if run.get("gains_kept") else {})
+    return Namespace(**run["arguments"], **settings, **expected, threads=run["threads"])
 
 
 def differences(run: dict[str, Any], processes: int) -> list[str]:

@@ -167,6 +167,20 @@ def test_the_recorded_command_is_that_of_the_run(pair_folder, tmp_path, extra):
     assert load_checkpoint(tmp_path / "run")["step"] == load_checkpoint(tmp_path / "again")["step"]
 
 
+@pytest.mark.parametrize("given", [[], ["--intensity-brightness", "6"]])
+def test_a_fine_tuning_is_reproduced_with_the_same_gains(pair_folder, tmp_path, given):
+    """Gains that are not given are those of the model, and the preset's if they are given as the preset has them."""
+    first = ["--task", "ir-vis", "--steps", "1", "--intensity-brightness", "5"]
+    assert train(pair_folder, tmp_path / "first", *first) == 0
+    extra = ["--from", str(tmp_path / "first"), "--steps", "2", "--val", str(pair_folder), *given]
+    assert train(pair_folder, tmp_path / "run", *extra) == 0
+    result = refusion("reproduce", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert "bit for bit" in result.out
+    (command,) = json.loads((tmp_path / "run" / "training.json").read_text())["commands"]
+    assert ("--intensity-brightness 6" in command) == bool(given)
+
+
 def test_what_is_no_run_is_not_reproduced(tmp_path):
     assert "not the folder of a run" in refusion("reproduce", tmp_path).err
     (tmp_path / "settings.json").write_text('{"task": "ir-vis"}')
