@@ -72,8 +72,8 @@ def check_window(window: Window | None) -> None:
 
 
 def is_one_window(window: Windows | None) -> bool:
-    """Whether this is one window for all sources, or None, and not a sequence with one for each."""
-    return window is None or isinstance(window, str) or _are_numbers(window)
+    """Whether this is one window for all sources, valid or not, or None, and not a sequence with one for each."""
+    return window is None or isinstance(window, str) or not hasattr(window, "__len__") or _are_numbers(window)
 
 
 def windows_of(window: Windows | None, count: int) -> list[Window | None]:
@@ -86,7 +86,7 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     Raises:
         PictureError: a window is invalid, or there are more or fewer windows than sources.
     """
-    if is_one_window(window) or not hasattr(window, "__len__"):
+    if is_one_window(window):
         check_window(cast("Window | None", window))
         return [cast("Window | None", window)] * count
     each = list(cast("Sequence[Window | None]", window))

@@ -82,7 +82,7 @@ class Options:
         if isinstance(self.window, np.ndarray):
             object.__setattr__(self, "window", self.window.tolist())
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int | np.integer):
-            raise ValueError(f"max_pixels is {self.max_pixels!r}; give a whole number.")
+            raise ValueError(f"The maximum number of pixels is {self.max_pixels!r}; it must be a whole number.")
         for what, name, choices in (
             ("output range", self.output_range, OutputRange),
             ("anchor", self.anchor, Anchor),

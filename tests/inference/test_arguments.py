@@ -34,7 +34,7 @@ def test_a_window_of_another_shape_is_refused_in_a_sentence(window):
 
 
 def test_the_largest_size_is_a_whole_number():
-    with pytest.raises(ValueError, match="max_pixels is 'a'; give a whole number"):
+    with pytest.raises(ValueError, match="is 'a'; it must be a whole number"):
         refusion.fuse(A, B, max_pixels="a")
 
 
