@@ -36,9 +36,10 @@ def main() -> None:
     parser.add_argument("--task", required=True, choices=list(TASKS))
     parser.add_argument("--data", required=True, help="pairs, as for train.py")
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair only")
+    parser.add_argument("--model", help="name, folder or OWNER/NAME; by default that of the task")
     args = parser.parse_args()
     task = get_task(args.task)
-    model = ReFusion.from_pretrained(task.model)
+    model = ReFusion.from_pretrained(args.model or task.model)
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     pairs = load_pairs(args.data, task).dataset
     for row in pairs.select(range(0, len(pairs), args.every)):
