@@ -8,6 +8,7 @@ from typing import cast
 from refusion.hub.folder import read_config
 from refusion.images import Reading, Windows
 from refusion.tasks import TASKS, Task, get_task
+from refusion.training.provenance import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
 
 GAINS = ("intensity_brightness", "intensity_contrast", "gradient_contrast")
@@ -140,8 +141,6 @@ def check_start(args: argparse.Namespace, base: Path | None) -> None:
         args.task = get_task(read_config(base)["task"]).name
     if args.expected_start is None:
         return
-    from refusion.training.record import start_digest
-
     if (found := start_digest(base)) != args.expected_start:
         raise ValueError(
             f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "

@@ -1,11 +1,20 @@
-"""Provenance of a run: versions of its dependencies and the revision of the source code."""
+"""Provenance of a run: versions of its dependencies, revision of the source code, and the model it started from."""
 
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
 from refusion.system.resources import PACKAGE
 from refusion.version import __version__
+
+
+def start_digest(base: Path) -> str:
+    """SHA-256 over the files of the three modules that exist."""
+    files = (base / name for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS))
+    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file())).hexdigest()
 
 
 def versions() -> dict[str, str]:

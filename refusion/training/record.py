@@ -1,7 +1,6 @@
 """Records of a run: settings.json to start it again, training.json for its card."""
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 
 from refusion.hub.facts import Training, TrainingData, read_history, save_training
-from refusion.hub.folder import HISTORY, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.hub.folder import HISTORY
 from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.flags import GAINS, keeps_gains
-from refusion.training.provenance import git_revision, versions
+from refusion.training.provenance import git_revision, start_digest, versions
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
@@ -95,12 +94,6 @@ def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
                 f"{args.out.name} was started with other values for --{name.replace('_', '-')}; resume with the same, "
                 "or choose another --out."
             )
-
-
-def start_digest(base: Path) -> str:
-    """SHA-256 over the files of the three modules that exist."""
-    files = (base / name for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS))
-    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files if f.is_file())).hexdigest()
 
 
 def is_name(flag: str, given: str) -> bool:
