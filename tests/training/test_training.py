@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from itertools import product
 from pathlib import Path
@@ -236,28 +235,24 @@ def test_bad_data_is_a_sentence_and_skip_bad_goes_on(pair_folder, tmp_path, caps
     assert "1 left out" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 @pytest.mark.parametrize("locked", ["parent", "ir"])
-def test_data_that_may_not_be_read_is_named(pair_folder, tmp_path, capsys, locked):
-    with tempfile.TemporaryDirectory() as folder:
-        # pytest's own folders are closed to all but their owner.
-        Path(folder).chmod(0o755)
-        data = shutil.copytree(pair_folder, Path(folder) / "outer" / "pairs")
-        closed = data / "ir" if locked == "ir" else data.parent
-        closed.chmod(0)
-        root = os.geteuid() == 0
-        if root:
-            # Permissions do not bind root, so root becomes nobody for a moment.
-            os.seteuid(65534)
-        try:
-            assert main(arguments(data, tmp_path / "run", "--steps", "1")) == 2
-        finally:
-            if root:
-                os.seteuid(0)
-            closed.chmod(0o755)
-        error = " ".join(capsys.readouterr().err.split())
-        assert f"The pairs in {data} cannot be read: Permission denied" in error
-        assert "run folder" not in error
+def test_data_that_may_not_be_read_is_named(pair_folder, tmp_path, locked):
+    data = shutil.copytree(pair_folder, tmp_path / "outer" / "data")
+    closed = data / "ir" if locked == "ir" else data.parent
+    command = [sys.executable, str(TRAIN), *arguments(data, tmp_path / "run", "--steps", "1")]
+    if os.geteuid() == 0:
+        # Permissions bind root only without its capabilities.
+        command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *command]
+    closed.chmod(0)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        closed.chmod(0o755)
+    error = " ".join(run.stderr.split())
+    assert run.returncode == 2
+    assert f"The pairs in {data} cannot be read: Permission denied" in error
+    assert "run folder" not in error
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(pair_folder, tmp_path, capsys):
