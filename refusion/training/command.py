@@ -11,7 +11,7 @@ from refusion.system.extras import MissingExtraError, need
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
 from refusion.system.processes import error_line
 from refusion.tasks import get_task
-from refusion.training.flags import check_start, make_parser, settings_from
+from refusion.training.flags import make_parser, settings_from, settled
 
 
 def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
@@ -47,7 +47,7 @@ def check(args: argparse.Namespace) -> None:
     base = locate(args.start) if args.start else None
     if base is not None and not Path(base).is_absolute():
         return
-    check_start(args, Path(base) if base else None)
+    args = settled(args, Path(base) if base else None)
     check_device(args.device)
     settings_from(args)
     for source in (args.data, args.val):

@@ -9,7 +9,7 @@ from refusion.hub.folder import read_config
 from refusion.images import Reading, Windows
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
-from refusion.training.settings import DEFAULT_PRESET, PRESETS, TrainingSettings, preset_settings
+from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 GAINS = ("intensity_brightness", "intensity_contrast", "gradient_contrast")
 """Flags of the starting gains."""
@@ -121,14 +121,25 @@ def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
     return all(getattr(args, name) is None for name in GAINS) and read_config(start)["task"] == args.task
 
 
-def check_start(args: argparse.Namespace, base: Path | None) -> None:
-    """Take the task from the model to start from if none is given, and refuse conflicting flags.
+def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
+    """A copy with the task of the model to start from and the budget of the preset where none is given.
+
+    Args:
+        args: as from `make_parser`.
+        base: folder of the model to start from.
 
     Raises:
-        ValueError: what does not fit.
+        ValueError: a value is out of range, or flags conflict.
     """
+    args = argparse.Namespace(**vars(args))
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
+    if not 0 <= args.seed < 2**63:
+        raise ValueError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
+    if args.minutes is None and args.steps is None and args.rounds is None:
+        args.minutes = PRESET_MINUTES.get(args.preset)
     if base is None:
         if args.new_proposal:
             raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
@@ -136,13 +147,12 @@ def check_start(args: argparse.Namespace, base: Path | None) -> None:
             raise ValueError("--val and --hold-out belong to --from; without it there is no model to compare with.")
         if args.task is None:
             raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
-        return
+        return args
     if args.task is None:
         args.task = get_task(read_config(base)["task"]).name
-    if args.expected_start is None:
-        return
-    if (found := start_digest(base)) != args.expected_start:
+    if args.expected_start is not None and (found := start_digest(base)) != args.expected_start:
         raise ValueError(
             f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "
             f"{found[:12]}, not {args.expected_start[:12]}."
         )
+    return args

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,15 +23,15 @@ from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
 from refusion.pairs.files import DataError, reading_pairs
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
+from refusion.system.errors import sentence_of
 from refusion.system.files import write_text
 from refusion.system.processes import LostProcessError, Processes, error_line, join_processes
 from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
-from refusion.training.flags import check_start, keeps_gains, reading_from, settings_from
+from refusion.training.flags import keeps_gains, reading_from, settings_from, settled
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import check_same_pairs, description, save_record
 from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
-from refusion.training.settings import PRESET_MINUTES
 from refusion.training.trainer import MetaTrainer, TrainingError
 
 HISTORY_STEPS = 10
@@ -61,14 +62,23 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
         except ValueError as error:
             return fail(str(error), 2)
         except OSError as error:
-            safe = " The last checkpoint is intact: make room, then continue with --resume."
-            kept = safe if (args.out / CHECKPOINT).is_file() else ""
-            return fail(f"The run folder cannot be written: {error}.{kept}", 1)
+            return fail(sentence_of(error), 1)
         except (TrainingError, LostProcessError) as error:
             return fail(str(error), 1)
         except KeyboardInterrupt:
             console.print("Stopped before the first update; nothing was written.")
             return 130
+
+
+@contextmanager
+def written_to(out: Path) -> Iterator[None]:
+    """Turn system errors into sentences about the run folder."""
+    try:
+        yield
+    except OSError as error:
+        safe = " The last checkpoint is intact: make room, then continue with --resume."
+        kept = safe if (out / CHECKPOINT).is_file() else ""
+        raise TrainingError(f"The run folder cannot be written: {error}.{kept}") from error
 
 
 @contextmanager
@@ -91,12 +101,10 @@ def run(
 ) -> int:
     """Train with the given flags; returns the exit code."""
     base = local_folder(locate(args.start)) if args.start else None
-    check_start(args, base)
+    args = settled(args, base)
     settings = settings_from(args)
     if base is not None and args.window is None:
         settings = replace(settings, window=read_config(base).get("window") or 0)
-    if args.minutes is None and args.steps is None and args.rounds is None:
-        args.minutes = PRESET_MINUTES.get(args.preset)
     device = choose_device(args.device)
     if args.device == "auto":
         args.device = device.type
@@ -111,25 +119,7 @@ def run(
         for sentence in announce(processes):
             console.print(sentence, markup=False, highlight=False)
     task = get_task(args.task)
-    with reading_pairs(args.data):
-        pairs = load_pairs(
-            args.data,
-            task,
-            split=args.split,
-            skip_bad=args.skip_bad,
-            streaming=args.streaming,
-            processes=processes,
-            reading=reading_from(args, task),
-        )
-        found = fingerprint(pairs, processes)
-    if args.expected_data is not None and found != args.expected_data:
-        raise DataError(
-            f"The pairs in {args.data} differ from those of the run: their fingerprint begins with "
-            f"{str(found)[:12]}, not {args.expected_data[:12]}. Restore the pairs, or give their place with --data."
-        )
-    if processes.first:
-        report_skipped(pairs.skipped, console)
-        report_notes(pairs.notes, console)
+    pairs, found = pairs_of(args, task, processes, console)
     scored = None
     if args.start:
         pairs, scored = scored_apart(args, task, pairs, console if processes.first else None)
@@ -151,13 +141,15 @@ def run(
     elif (args.out / CHECKPOINT).exists():
         raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")
     if processes.first:
-        args.out.mkdir(parents=True, exist_ok=True)
-        tidy(args.out, trainer.step)
         described = description(args, settings, pairs, processes, found, base)
-        write_text(args.out / "settings.json", json.dumps(described, indent=2) + "\n")
+        with written_to(args.out):
+            args.out.mkdir(parents=True, exist_ok=True)
+            tidy(args.out, trainer.step)
+            write_text(args.out / "settings.json", json.dumps(described, indent=2) + "\n")
     stop.listen()
     if processes.first:
-        train(trainer, args, stop, console, described)
+        with written_to(args.out):
+            train(trainer, args, stop, console, described)
     else:
         for _ in trainer.train(stop):
             pass
@@ -169,13 +161,42 @@ def run(
         if processes.first:
             console.print(f"Stopped by {stop.received} and saved; add --resume to continue.", highlight=False)
         return 130
-    if processes.first:
+    if not processes.first:
+        return 0
+    try:
         path = args.out if args.out.is_absolute() else f"./{args.out}"
         done = f"Done after {trainer.step} steps. Written to {args.out}; fuse with --model {path}."
         console.print(done, markup=False, highlight=False, soft_wrap=True)
-    if scored is not None and base is not None and processes.first:
-        show_scores(base, args.out, scored, task, args.device)
+        if scored is not None and base is not None:
+            show_scores(base, args.out, scored, task, args.device)
+    except KeyboardInterrupt:
+        console.print("Stopped before the scores were complete; the run is.")
+        return 130
     return 0
+
+
+def pairs_of(args: argparse.Namespace, task: Task, processes: Processes, console: Console) -> tuple[Pairs, str | None]:
+    """Load the pairs to train on, report what is noteworthy about them, and return them with their fingerprint."""
+    with reading_pairs(args.data):
+        pairs = load_pairs(
+            args.data,
+            task,
+            split=args.split,
+            skip_bad=args.skip_bad,
+            streaming=args.streaming,
+            processes=processes,
+            reading=reading_from(args, task),
+        )
+        found = fingerprint(pairs, processes)
+    if args.expected_data is not None and found != args.expected_data:
+        raise DataError(
+            f"The pairs in {args.data} differ from those of the run: their fingerprint begins with "
+            f"{str(found)[:12]}, not {args.expected_data[:12]}. Restore the pairs, or give their place with --data."
+        )
+    if processes.first:
+        report_skipped(pairs.skipped, console)
+        report_notes(pairs.notes, console)
+    return pairs, found
 
 
 def scored_apart(

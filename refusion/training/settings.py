@@ -102,10 +102,11 @@ class TrainingSettings:
         if self.zoom < 0 or 2**-self.zoom * self.crop < 8:
             raise ValueError(f"zoom is {self.zoom}; it must be at least 0, and leave crops of 8 pixels and more.")
         cell_of(self.window or None)
-        for name in ("tone", "sensor_noise", "blur", "batch_size_last"):
+        rates = ("lr", "meta_lr", "inner_lr")
+        for name in (*rates, "noise", "balance", "tone", "sensor_noise", "blur", "batch_size_last"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
-        shares = ("crop_last_after", "gain", "jpeg", "invert", "shift", "augment")
+        shares = ("crop_last_after", "ema", "gain", "jpeg", "invert", "shift", "augment")
         for name in ("warmup", "meta_after", "inner_image_until", "balance_until", *shares):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")

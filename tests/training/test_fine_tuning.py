@@ -3,6 +3,7 @@
 import itertools
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,22 @@ def test_scores_are_of_the_pairs_that_val_names(pair_folder, tmp_path):
     scores = json.loads((out / "fine-tuning.json").read_text())["models"]["before"]["per_pair"]
     assert [row["name"] for row in scores] == ["mine"]
     assert json.loads((out / "settings.json").read_text())["pairs"] == 6
+
+
+def test_stopped_while_it_is_scored_the_run_is_complete(pair_folder, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train.py"), "--data", str(pair_folder), "--out", str(out), *FLAGS]
+    with subprocess.Popen(
+        [*command, "--from", "refusion-ir-vis", "--steps", "1"], stderr=subprocess.PIPE, text=True
+    ) as run:
+        said = "".join(itertools.takewhile(lambda line: not line.startswith("Done after"), run.stderr))
+        run.send_signal(signal.SIGINT)
+        said += run.stderr.read()
+    assert run.returncode == 130, said
+    assert "Stopped before the scores were complete" in said
+    assert "Stopped before the first update" not in said
+    assert not (out / "fine-tuning.json").exists()
+    assert load_checkpoint(out)["step"] == 1
 
 
 @pytest.mark.parametrize("device", ["abacus", pytest.param("cuda", marks=pytest.mark.gpu)])

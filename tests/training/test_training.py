@@ -218,6 +218,11 @@ def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeyp
         (["--minutes", "0"], "--minutes is 0.0"),
         (["--streaming", "--fusion-updates", "0"], "give --fusion-updates"),
         (["--device", "nowhere"], "nowhere"),
+        (["--threads", "-1"], "--threads is -1"),
+        (["--seed", str(2**64)], "--seed is 18446744073709551616"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--lr", "-1"], "lr is -1.0"),
+        (["--ema", "2"], "ema is 2.0"),
     ],
 )
 def test_bad_flags_are_sentences(pair_folder, tmp_path, capsys, extra, message):
