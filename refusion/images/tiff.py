@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files in both byte orders."""
 
-_GEO_KEYS, _GEO_TEXT = 34735, 34737
+GEO_KEYS, _GEO_TEXT = 34735, 34737
 
-GEO_TAGS = (33550, 33922, 34264, _GEO_KEYS, 34736, _GEO_TEXT)
+GEO_TAGS = (33550, 33922, 34264, GEO_KEYS, 34736, _GEO_TEXT)
 """GeoTIFF tags: scale, tie points, transformation and keys."""
 
 _PHOTOMETRIC = 262
@@ -388,7 +388,7 @@ def _is_geo(tag: int, value: Any) -> bool:
         return isinstance(value, str)
     if not isinstance(value, tuple) or not value:
         return False
-    if tag == _GEO_KEYS:
+    if tag == GEO_KEYS:
         return all(isinstance(number, int) and 0 <= number <= 0xFFFF for number in value)
     return all(isinstance(number, (int, float)) for number in value)
 

@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from refusion.images.colour import join_colour
 from refusion.images.exif import loaded_tags, shortened_exif
 from refusion.images.picture import Picture, PictureError, by
+from refusion.images.tiff import GEO_KEYS
 from refusion.system.files import replacing
 
 PNG_LEVEL = 4
@@ -294,16 +295,16 @@ def _save_channels(picture: Picture, path: Path, bits: int) -> None:
     """Write what Pillow cannot: 16-bit colour or alpha in PNG and TIFF, and GeoTIFF tags."""
     array = to_array(picture, bits)
     profile = picture.icc_profile if picture.chroma is not None else None
-    if path.suffix.lower() in _TIFF_SUFFIXES:
-        content = _tiff(array, profile, picture.exif, picture.geo)
-    else:
-        content = _png(array, profile, picture.exif)
     target = Path(os.path.realpath(path))
     try:
+        if path.suffix.lower() in _TIFF_SUFFIXES:
+            content = _tiff(array, profile, picture.exif, picture.geo)
+        else:
+            content = _png(array, profile, picture.exif)
         with replacing(target) as temporary:
             temporary.write_bytes(content)
-    except OSError as error:
-        raise _save_error(error, path, target, "") from error
+    except (OSError, struct.error) as error:
+        raise _save_error(error, path, target, "its metadata may not fit into such a file.") from error
 
 
 def _png(array: np.ndarray, profile: bytes | None, exif: bytes | None) -> bytes:
@@ -348,7 +349,7 @@ def _tiff(array: np.ndarray, profile: bytes | None, exif: bytes | None, geo: tup
     if profile is not None:
         tags[TiffImagePlugin.ICCPROFILE] = profile
     for tag, value in geo:
-        whole = np.asarray(value).dtype.kind in "iu"
-        tags.tagtype[tag] = TiffTags.ASCII if isinstance(value, str) else TiffTags.SHORT if whole else TiffTags.DOUBLE
+        kind = TiffTags.SHORT if tag == GEO_KEYS else TiffTags.DOUBLE
+        tags.tagtype[tag] = TiffTags.ASCII if isinstance(value, str) else kind
         tags[tag] = value
     return b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + data

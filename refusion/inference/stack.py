@@ -43,6 +43,9 @@ STACK_TASKS = ("multi-focus", "multi-exposure")
 Progress = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
 
+_FEW_ODD = 3
+"""Number of images named in a note on odd ones."""
+
 
 def fuse_stack(
     network: Network,
@@ -164,7 +167,14 @@ def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
     odd = [frame.facts.name for frame, colour in zip(frames, coloured, strict=True) if colour == few]
     if odd and len(frames) > 2 and any(coloured):
         kinds = ("in colour", "grey") if few else ("grey", "in colour")
-        notes.append(f"{odd[0]} is {kinds[0]} and the others are {kinds[1]}; look whether it belongs to the stack.")
+        if len(odd) == 1:
+            notes.append(f"{odd[0]} is {kinds[0]} and the others are {kinds[1]}; look whether it belongs to the stack.")
+        else:
+            shown = f"{', '.join(odd[:_FEW_ODD])}{', ...' if len(odd) > _FEW_ODD else ''}"
+            notes.append(
+                f"{len(odd)} of the {len(frames)} images are {kinds[0]} ({shown}) and the others are {kinds[1]}; look "
+                "whether all belong to the stack."
+            )
     return notes
 
 

@@ -404,6 +404,14 @@ def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
     assert read_picture(tmp_path / "b.tif").geo == picture.geo
 
 
+def test_geotiff_tags_of_another_integer_type_are_written(tmp_path):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    tags = [(33550, "I", 3, (100_000, 100_000, 0), True), *GEO[1:]]
+    tifffile.imwrite(tmp_path / "a.tif", stored, extratags=tags)
+    save_picture(read_picture(tmp_path / "a.tif"), tmp_path / "b.tif")
+    assert dict(read_picture(tmp_path / "b.tif").geo)[33550] == (100_000, 100_000, 0)
+
+
 def test_a_size_that_is_there_twice_is_checked(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16), bool), photometric="minisblack", metadata=None)
     content = bytearray((tmp_path / "a.tif").read_bytes())

@@ -144,6 +144,8 @@ def test_what_a_pair_is_told_a_stack_is_told():
     red = np.stack([near, near // 2, near // 3], axis=-1)
     odd = FOCUS.fuse_stack([red, cv2.GaussianBlur(red, (0, 0), 1), far]).notes
     assert any("is grey and the others are in colour" in note for note in odd)
+    half = FOCUS.fuse_stack([red, cv2.GaussianBlur(red, (0, 0), 1), near, far]).notes
+    assert any("2 of the 4 images are grey (Image 3, Image 4) and the others are in colour" in note for note in half)
 
 
 def test_slabs_as_the_sentence_says_add_no_contrast():
