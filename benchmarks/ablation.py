@@ -172,7 +172,7 @@ def new_modules_with(proposal: Path, folder: Path, task: str, seed: int) -> Path
     model = ReFusion(task=task, window=window)
     save_model(folder, model, model.config)
     save_weights(ReconstructionModule(window=window), folder / RECONSTRUCTION_WEIGHTS)
-    module = LossProposalModule()
+    module = LossProposalModule(window=window)
     load_weights(module, proposal / PROPOSAL_WEIGHTS)
     save_weights(module, folder / PROPOSAL_WEIGHTS)
     return folder
@@ -269,7 +269,7 @@ def scores_of(folder: Path, pairs: Pairs, task: str) -> dict[str, dict[str, floa
 @torch.no_grad()
 def weights_of(folder: Path, settings: TrainingSettings, pairs: Pairs) -> dict[str, float]:
     """Mean and standard deviation over pixels of the first source's weights, named as in `Result`."""
-    module = LossProposalModule()
+    module = LossProposalModule(window=settings.window or None)
     if settings.loss not in FIXED_LOSSES:
         load_weights(module, folder / PROPOSAL_WEIGHTS)
     pixels: dict[str, list[torch.Tensor]] = {"w": [], "v": []}

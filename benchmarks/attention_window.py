@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from machine import describe
 
-from refusion.images import read_pair
 from refusion.inference.engines.dispatch import as_arrays
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
-from refusion.inference.finishing import finish
+from refusion.inference.finishing import finish_pair
+from refusion.inference.options import Options
+from refusion.inference.preparation import prepare
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import levels
 from refusion.metrics.fusion import score
@@ -42,23 +43,23 @@ def main() -> None:
     model = ReFusion.from_pretrained(args.model or task.model)
     dataset = load_pairs(args.data, task).dataset
     places = np.unique(np.linspace(0, len(dataset) - 1, args.pairs).astype(int))
-    pairs = [read_pair(*picture_files(dataset[int(place)])) for place in places]
+    options = Options()
+    pairs = [prepare(picture_files(dataset[int(place)]), options, task) for place in places]
     print(describe())
     print(f"| {len(pairs)} pairs, window | image | CPU s | " + " | ".join(METRICS) + " | sharp |")
     print("| --- |" + " --- |" * (len(METRICS) + 3))
     for window in (None, *args.windows):
         network = OnnxNetwork(*as_arrays(model), window)
         start = time.process_time()
-        fused = [network.fuse(*(np.ascontiguousarray(x.luminance) for x in pair), threads=1) for pair in pairs]
+        fused = [network.fuse(pair.a.luminance, pair.b.luminance, threads=1) for pair in pairs]
         seconds = time.process_time() - start
         used = [
-            finish(x, *pair, output_range=task.output_range, anchor=task.anchor, chroma=task.chroma).luminance
-            for x, pair in zip(fused, pairs, strict=True)
+            finish_pair(x, pair, options.for_task(task)).picture.luminance for x, pair in zip(fused, pairs, strict=True)
         ]
         for name, results in (("bare", fused), ("as used", used)):
             rows = []
-            for (a, b), result in zip(pairs, results, strict=True):
-                pictures = levels(a.luminance), levels(b.luminance), levels(result)
+            for pair, result in zip(pairs, results, strict=True):
+                pictures = levels(pair.a.luminance), levels(pair.b.luminance), levels(result)
                 rows.append([*score(*pictures, METRICS).values(), DEFECTS["sharp"].function(*pictures)])
             columns = ([value for value in column if not math.isnan(value)] for column in zip(*rows, strict=True))
             means = " | ".join(f"{statistics.fmean(column):.3f}" for column in columns)

@@ -1,6 +1,7 @@
-"""The floor plan: which package may import which, and what the package shows to completion."""
+"""The floor plan: which package may import which, what benchmarks import, and what the package shows to completion."""
 
 import ast
+import importlib
 from pathlib import Path
 
 from support.scenes import ROOT
@@ -35,6 +36,17 @@ def test_imports_run_downwards_only():
             below = FLOORS[: FLOORS.index(room) + 1]
             upwards += [f"{path.relative_to(ROOT)}: {name}" for name in imports(path) - set(below)]
     assert upwards == []
+
+
+def test_what_benchmarks_import_is_there():
+    gone = []
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "refusion":
+                module = importlib.import_module(node.module)
+                missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+                gone += [f"{path.name}: {node.module}.{name}" for name in missing]
+    assert gone == []
 
 
 def test_the_public_names_are_these():
