@@ -1,5 +1,6 @@
 """refusion reproduce"""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,10 @@ def reproduce(
     args = make_parser().parse_args(flags, reproduction.arguments_of(run))
     from refusion.training.run import start
 
-    code = start(args, announce=lambda processes: reproduction.differences(run, processes.count))
+    first, *lengthened = (Namespace(**{**vars(args), **stage}) for stage in reproduction.stages_of(run))
+    code = start(first, announce=lambda processes: reproduction.differences(run, processes.count))
+    for stage in lengthened:
+        code = code or start(stage)
     if code == 0 and rank_here() == 0:
         typer.echo(reproduction.comparison(folder, out))
     raise typer.Exit(code)

@@ -34,7 +34,7 @@ def status_line(progress: TrainingProgress) -> str:
     for name in ("w", "v"):
         if f"{name}_mean" in progress.losses:
             mean, spread = progress.losses[f"{name}_mean"], progress.losses[f"{name}_spread"]
-            parts.append(f"{name} {mean:.2f}±{spread:.2f}")
+            parts.append(f"{name} {mean:.2f} ({spread:.2f})")
     return "  ".join(parts)
 
 
@@ -63,7 +63,7 @@ def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) ->
         report = score_both(base, out, pairs, task, lambda: bar.advance(row), device)
     console = Console()
     console.print(change_table(report))
-    notes = "Means over the held-out pairs; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
+    notes = "Means over the pairs scored; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
     console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
     for problem in report.problems:
         console.print(f"Not scored: {problem}", markup=False, highlight=False)

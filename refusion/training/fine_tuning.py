@@ -1,7 +1,8 @@
 """Fine-tuning: hold out pairs, and score the model before and after."""
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from refusion.metrics.evaluation import Evaluation, Fused, evaluate
 from refusion.metrics.figures import figures_of, higher_is_better
 from refusion.metrics.reports import NOTHING, Report, to_json
 from refusion.models.loading import load_module
-from refusion.pairs.dataset import Pairs
+from refusion.pairs.dataset import Pairs, picture_files
 from refusion.pairs.files import DataError
 from refusion.system.files import write_text
 from refusion.tasks import Task
@@ -52,6 +53,23 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
     chosen = (index for index in range(total) if index not in scored), sorted(scored)
     trained, held_out = (replace(pairs, dataset=pairs.dataset.select(list(part))) for part in chosen)
     return trained, held_out
+
+
+def also_trained_on(scored: Pairs, trained: Pairs) -> list[str]:
+    """Names of the pairs to score whose two images are also a pair to train on.
+
+    Args:
+        scored: the pairs to score.
+        trained: the pairs to train on, not a streamed data set.
+    """
+    known = {digest for _, digest in _digests(trained)}
+    return [name for name, digest in _digests(scored) if digest in known]
+
+
+def _digests(pairs: Pairs) -> Iterator[tuple[str, bytes]]:
+    for row in pairs.dataset:
+        contents = (f.read_bytes() if isinstance(f, Path) else f.getvalue() for f in picture_files(row))
+        yield str(row["name"]), b"".join(hashlib.sha256(content).digest() for content in contents)
 
 
 def score_both(

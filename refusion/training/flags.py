@@ -14,6 +14,9 @@ from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, 
 GAINS = ("intensity_brightness", "intensity_contrast", "gradient_contrast")
 """Flags of the starting gains."""
 
+BUDGETS = ("steps", "minutes")
+"""Flags that a resumed run may have other values of."""
+
 
 def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     """The argument parser: data, budget, and a flag for each hyperparameter.

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,8 +15,9 @@ from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
-from refusion.training.flags import GAINS, keeps_gains
+from refusion.training.flags import BUDGETS, GAINS, keeps_gains
 from refusion.training.provenance import git_revision, start_digest, versions
+from refusion.training.run_folder import SETTINGS
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
@@ -36,8 +37,19 @@ def description(
     processes: Processes,
     found: str | None,
     base: Path | None,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Everything that is needed to start the run again, the content of settings.json."""
+    """Everything that is needed to start the run again, the content of settings.json.
+
+    Args:
+        args: the flags.
+        settings: the hyperparameters.
+        pairs: the pairs to train on.
+        processes: the processes of the run.
+        found: fingerprint of the pairs; None of a streamed set.
+        base: folder of the model to start from.
+        earlier: budgets that the run had before, see `earlier_budgets`.
+    """
     arguments = {name: getattr(args, name) for name in ARGUMENTS}
     for name in ("data", "val", "start"):
         if arguments[name] is not None and not is_name(name, arguments[name]):
@@ -58,29 +70,41 @@ def description(
         "data": {"fingerprint": found},
         "from_sha256": None if base is None else start_digest(base),
         "arguments": arguments,
+        "earlier_budgets": list(earlier),
         "settings": asdict(settings),
     }
 
 
-def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
+def begun_with(folder: Path) -> dict[str, Any]:
+    """The settings.json that a run folder has; empty if there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return {}
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(begun.get("data", {}), dict) and isinstance(begun.get("arguments", {}), dict):
+            return begun
+    except (ValueError, AttributeError):
+        pass
+    raise DataError(f"{SETTINGS} in {folder.name} is damaged; choose another --out.")
+
+
+def check_same_pairs(args: argparse.Namespace, begun: Mapping[str, Any], found: str | None) -> None:
     """Refuse to resume a run with other pairs, or with the same pairs read differently.
 
     Args:
         args: the flags.
+        begun: as from `begun_with`.
         found: fingerprint of the pairs; None of a streamed set, of which nothing is known.
 
     Raises:
         DataError: they differ.
     """
-    path = args.out / "settings.json"
-    if not path.is_file():
-        return
-    try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        before = begun.get("data", {}).get("fingerprint")
-        arguments = begun.get("arguments", {})
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"settings.json in {args.out.name} is damaged; choose another --out.") from error
+    before, arguments = begun.get("data", {}).get("fingerprint"), begun.get("arguments", {})
     if None not in (found, before) and found != before:
         raise DataError(
             f"The pairs in {args.data} are not those that {args.out.name} was started with: their fingerprint begins "
@@ -94,6 +118,21 @@ def check_same_pairs(args: argparse.Namespace, found: str | None) -> None:
                 f"{args.out.name} was started with other values for --{name.replace('_', '-')}; resume with the same, "
                 "or choose another --out."
             )
+
+
+def earlier_budgets(args: argparse.Namespace, begun: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
+    """The budgets that a run had before, in order, each with the step at which the next one took its place.
+
+    Args:
+        args: the flags that it is resumed with.
+        begun: as from `begun_with`.
+        step: fusion updates done.
+    """
+    earlier = list(begun.get("earlier_budgets", []))
+    before = {name: begun.get("arguments", {}).get(name) for name in BUDGETS}
+    if any(before.values()) and before != {name: getattr(args, name) for name in BUDGETS}:
+        earlier.append({**before, "until": step})
+    return earlier
 
 
 def is_name(flag: str, given: str) -> bool:
@@ -125,7 +164,7 @@ def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) 
     )
     return Training(
         data=TrainingData(pairs=settings.get("pairs")),
-        commands=[_command(settings)],
+        commands=_commands(settings),
         machine=machine,
         minutes=round(last["seconds"] / 60, 1) if "seconds" in last else None,
         updates={"fusion": last["step"]} if "step" in last else {},
@@ -134,8 +173,16 @@ def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) 
     )
 
 
+def _commands(settings: Mapping[str, Any]) -> list[str]:
+    """The commands that repeat the run: one, and one more for each time that it was given another budget."""
+    now = settings.get("arguments", {})
+    budgets = [*({name: old[name] for name in BUDGETS} for old in settings.get("earlier_budgets", [])), {}]
+    commands = [_command({**settings, "arguments": {**now, **budget}} if budget else settings) for budget in budgets]
+    return [commands[0], *(f"{command} --resume" for command in commands[1:])]
+
+
 def _command(settings: Mapping[str, Any]) -> str:
-    """The command that starts the run again; local paths are replaced by names."""
+    """The command that starts the run; local paths are replaced by names."""
     task, hyper = settings.get("task", "TASK"), settings.get("settings", {})
     # Records of older versions have no arguments, but some of them beside the settings.
     given = {**settings, **settings.get("arguments", {})}

@@ -7,7 +7,7 @@ from typing import Any
 
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
 from refusion.pairs.files import DataError
-from refusion.training.flags import GAINS
+from refusion.training.flags import BUDGETS, GAINS
 from refusion.training.provenance import git_revision, versions
 
 
@@ -47,6 +47,17 @@ def arguments_of(run: dict[str, Any]) -> Namespace:
     return Namespace(**run["arguments"], **settings, **expected, threads=run["threads"])
 
 
+def stages_of(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The budgets of the run, in order: flags of train.py that differ from one stage to the next.
+
+    Args:
+        run: as from `read_run`.
+    """
+    earlier = [{name: old[name] for name in BUDGETS} for old in run.get("earlier_budgets", [])]
+    budgets = [*earlier, {name: run["arguments"][name] for name in BUDGETS}]
+    return [budget | {"resume": number > 0} for number, budget in enumerate(budgets)]
+
+
 def differences(run: dict[str, Any], processes: int) -> list[str]:
     """Differences from the original run, a sentence each; any of them may change the weights."""
     found = []
@@ -61,8 +72,11 @@ def differences(run: dict[str, Any], processes: int) -> list[str]:
         found.append(f"The source code was changed after {revision.removesuffix('-dirty')}, then and perhaps since.")
     if run["processes"] != processes:
         found.append(f"It ran in {run['processes']} process(es), now in {processes}: sums are rounded otherwise.")
-    if run["arguments"]["minutes"] is not None:
+    if any(stage["minutes"] is not None for stage in stages_of(run)):
         found.append("Its budget was a time, so the clock decides over schedules and number of steps.")
+    for old in run.get("earlier_budgets", []):
+        if old["until"] != old["steps"]:
+            found.append(f"Its budget was changed at step {old['until']}, which is not where the one before ended.")
     if run["data"]["fingerprint"] is None:
         found.append("Its data set was streamed, so nothing tells whether it is still the same.")
     return found

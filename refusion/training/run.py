@@ -30,9 +30,17 @@ from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
 from refusion.training.flags import keeps_gains, reading_from, settings_from, settled
 from refusion.training.preview import preview_pairs, save_step_preview
-from refusion.training.record import check_same_pairs, description, save_record
-from refusion.training.run_folder import CHECKPOINT, append_history, resume, save_checkpoint, save_models, tidy
-from refusion.training.trainer import MetaTrainer, TrainingError
+from refusion.training.record import begun_with, check_same_pairs, description, earlier_budgets, save_record
+from refusion.training.run_folder import (
+    CHECKPOINT,
+    SETTINGS,
+    append_history,
+    resume,
+    save_checkpoint,
+    save_models,
+    tidy,
+)
+from refusion.training.trainer import MetaTrainer, Progress, TrainingError
 
 HISTORY_STEPS = 10
 PRINT_SECONDS = 30
@@ -135,17 +143,22 @@ def run(
     )
     if base is not None:
         trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=not args.new_proposal)
+    begun = begun_with(args.out) if args.resume else {}
     if args.resume:
-        check_same_pairs(args, found)
+        check_same_pairs(args, begun, found)
         resume(args.out, trainer)
     elif (args.out / CHECKPOINT).exists():
         raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")
+    complete = args.resume and trainer.complete
     if processes.first:
-        described = description(args, settings, pairs, processes, found, base)
+        earlier = earlier_budgets(args, begun, trainer.step)
+        described = description(args, settings, pairs, processes, found, base, earlier)
+        if complete:
+            described = begun or described
         with written_to(args.out):
             args.out.mkdir(parents=True, exist_ok=True)
             tidy(args.out, trainer.step)
-            write_text(args.out / "settings.json", json.dumps(described, indent=2) + "\n")
+            write_text(args.out / SETTINGS, json.dumps(described, indent=2) + "\n")
     stop.listen()
     if processes.first:
         with written_to(args.out):
@@ -166,6 +179,8 @@ def run(
     try:
         path = args.out if args.out.is_absolute() else f"./{args.out}"
         done = f"Done after {trainer.step} steps. Written to {args.out}; fuse with --model {path}."
+        if complete:
+            done = f"{args.out.name} was complete after {trainer.step} steps; more --steps or --minutes lengthen it."
         console.print(done, markup=False, highlight=False, soft_wrap=True)
         if scored is not None and base is not None:
             show_scores(base, args.out, scored, task, args.device)
@@ -203,7 +218,7 @@ def scored_apart(
     args: argparse.Namespace, task: Task, pairs: Pairs, console: Console | None
 ) -> tuple[Pairs, Pairs | None]:
     """Split into pairs to train on and pairs to score, and print which."""
-    from refusion.training.fine_tuning import hold_out
+    from refusion.training.fine_tuning import also_trained_on, hold_out
 
     scored = None
     if args.val:
@@ -220,6 +235,9 @@ def scored_apart(
     if scored is not None:
         if held is not None and len(held.dataset):
             raise ValueError("Give --val or --hold-out, not both.")
+        if console is not None and not pairs.streaming and (both := also_trained_on(scored, train_on)):
+            seen = f"Note: {len(both)} of the {len(scored.dataset)} pairs of --val are among the pairs to train on"
+            console.print(f"{seen}, so their scores say little about others.", markup=False, highlight=False)
         return train_on, scored
     if held is not None and not len(held.dataset):
         return train_on, None
@@ -266,8 +284,15 @@ def train(
     (args.out / "previews").mkdir(exist_ok=True)
     saved = previewed = printed = time.monotonic()
     noted = trainer.step
+
+    def note(progress: Progress) -> None:
+        append_history(args.out, progress)
+        for name, value in {**progress.losses, "lr": progress.lr}.items():
+            writer.add_scalar(name, value, progress.step)
+
+    progress = None
     with (
-        SummaryWriter(args.out / "tensorboard", purge_step=trainer.step) as writer,
+        SummaryWriter(args.out / "tensorboard", purge_step=trainer.step + 1) as writer,
         StatusProgress(*columns, console=console, speed_estimate_period=600) as bar,
     ):
         row = bar.add_task("", total=1.0)
@@ -279,11 +304,9 @@ def train(
             if not console.is_terminal and now - printed >= PRINT_SECONDS:
                 console.print(f"{progress.share:.1%} {status_line(progress)}", highlight=False)
                 printed = now
-            if progress.step >= noted + HISTORY_STEPS:
+            if progress.step // HISTORY_STEPS > noted // HISTORY_STEPS:
                 noted = progress.step
-                append_history(args.out, progress)
-                for name, value in {**progress.losses, "lr": progress.lr}.items():
-                    writer.add_scalar(name, value, progress.step)
+                note(progress)
             if preview is not None and now - previewed >= args.preview_every:
                 save_step_preview(trainer, args.out, preview)
                 previewed = now
@@ -292,6 +315,8 @@ def train(
                 save_models(args.out, trainer, args.task)
                 save_record(args.out, described)
                 saved = now
+        if progress is not None and progress.step > noted:
+            note(progress)
         if not stop.received:
             bar.update(row, completed=1.0)
     save_checkpoint(args.out, trainer)

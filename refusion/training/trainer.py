@@ -182,6 +182,11 @@ class MetaTrainer:
         return min(1.0, (self.round + self.position / self._updates_in_a_round) / rounds)
 
     @property
+    def complete(self) -> bool:
+        """Whether the budget is used up."""
+        return self.share >= 1 or (self.steps is not None and self.step >= self.steps)
+
+    @property
     def _updates_in_a_round(self) -> int:
         return self.meta_updates + self.fusion_updates
 

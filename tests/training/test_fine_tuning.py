@@ -155,6 +155,39 @@ def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
     assert not (tmp_path / "fourth").exists()
 
 
+def test_a_lengthened_run_is_recorded_and_reproduced(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = ["--task", "ir-vis", "--meta-updates", "1"]
+    assert train(pair_folder, out, *flags, "--steps", "3") == 0
+    assert train(pair_folder, out, *flags, "--steps", "14", "--resume") == 0
+    first, second = json.loads((out / "training.json").read_text())["commands"]
+    assert "--steps 3 " in first
+    assert "--resume" not in first
+    assert "--steps 14 " in second
+    assert second.endswith(" --resume")
+    recorded = {name: (out / name).read_bytes() for name in ("settings.json", "training.json", "history.jsonl")}
+    capsys.readouterr()
+    assert train(pair_folder, out, *flags, "--steps", "5", "--resume") == 0
+    assert "run was complete after 14 steps" in " ".join(capsys.readouterr().err.split())
+    assert {name: (out / name).read_bytes() for name in recorded} == recorded
+    result = refusion("reproduce", out)
+    assert result.code == 0, result.err
+    assert "bit for bit" in result.out
+
+
+def test_pairs_that_are_scored_and_trained_on_are_noted(pair_folder, tmp_path, capsys):
+    val = tmp_path / "val"
+    for folder in ("ir", "vis"):
+        (val / folder).mkdir(parents=True)
+        for name in ("scene1", "scene4"):
+            (val / folder / f"{name}-copy.png").write_bytes((pair_folder / folder / f"{name}.png").read_bytes())
+        Image.fromarray(textured(9)).save(val / folder / "mine.png")
+    extra = ["--from", "refusion-ir-vis", "--val", str(val), "--steps", "1"]
+    assert train(pair_folder, tmp_path / "run", *extra) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Note: 2 of the 3 pairs of --val are among the pairs to train on" in told
+
+
 @pytest.mark.parametrize(
     "extra",
     [

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.modules import trainer
 from support.scenes import ROOT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs
@@ -56,10 +57,13 @@ def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
     described = json.loads((out / "settings.json").read_text())
     assert described["pairs"] == 6
     assert described["arguments"]["steps"] == 12
+    assert json.loads((out / "training.json").read_text())["updates"] == {"fusion": 12}
+    assert main(arguments(pair_folder, out, "--steps", "25", "--resume")) == 0
     steps = [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()]
-    assert steps == [10]
-    assert any((out / "tensorboard").iterdir())
-    (preview,) = (out / "previews").iterdir()
+    assert steps == [10, 12, 20, 25]
+    curves = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert [point.step for point in curves.Scalars("fusion")] == steps
+    preview, _ = (out / "previews").iterdir()
     with Image.open(preview) as picture:
         assert picture.width == 5 * (64 + 4)
         assert picture.height == 3 * (48 + 4)
