@@ -15,12 +15,12 @@ from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.finishing import fused_picture
 from refusion.inference.network import Network, fuse_luminance
-from refusion.inference.options import FinishOptions, Options, Resize
+from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture, same_picture
 from refusion.system.advice import without_options
 from refusion.system.files import replacing
-from refusion.tasks import OutputRange, Task
+from refusion.tasks import OutputRange, Resize, Task
 
 SMOOTHING_SECONDS = 1.0
 """Time constant of the output range: the time in which it follows 63 % of a change."""
