@@ -19,7 +19,7 @@ from refusion.cli.options import (
     WindowAOption,
     WindowBOption,
     WindowOption,
-    asked_for,
+    asked_finish,
     asked_windows,
     check_model,
     check_there,
@@ -136,7 +136,7 @@ def evaluate(
     custom = {own.name: own for own in map(load_metric, metric or [])}
     figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
-    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
+    wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
     sources = _sources(chosen, model or [], revision, device, fused or [], options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import has_magic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,8 +23,8 @@ from refusion.cli.options import (
     WindowAOption,
     WindowBOption,
     WindowOption,
-    asked_for,
-    asked_placement,
+    asked_finish,
+    asked_motion,
     asked_windows,
     check_model,
     print_notes,
@@ -112,33 +112,9 @@ def fuse_dataset(
     Finished work is kept: the same command resumes after a crash. Pairs that fail are listed in failures.jsonl, with
     exit code 1.
     """
-    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
-    wanted: dict[str, Any] = {
-        "task": task,
-        "model": model,
-        "model_revision": model_revision,
-        "output_range": wanted_range,
-        "anchor": wanted_anchor,
-        "chroma": chroma,
-        "window": asked_windows(window, window_a, window_b, own_range),
-        "temperatures": temperatures,
-        "nodata": nodata,
-        **asked_placement(resize, align, motion, crop),
-        "bits": bits,
-        "columns": columns,
-        "id_column": id_column,
-        "split": split,
-        "revision": revision,
-        "streaming": streaming,
-        "images": images,
-        "scores": scores,
-        "rows_per_shard": rows_per_shard,
-        "device": device,
-        "batch_size": batch_size,
-        "workers": workers,
-        "ray": ray,
-        "retry_failed": retry_failed,
-    }
+    wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
+    windows = asked_windows(window, window_a, window_b, own_range)
+    wanted_motion = asked_motion(align, motion, crop)
     if "://" not in str(source) and not has_magic(str(source)):
         from refusion.pairs.files import check_source
 
@@ -153,7 +129,37 @@ def fuse_dataset(
     try:
         # Ray shows its own.
         with _progress_bar(show=ray is None) as report:
-            summary = fuse_dataset(source, out, **wanted, progress=report)
+            summary = fuse_dataset(
+                source,
+                out,
+                task=task,
+                model=model,
+                model_revision=model_revision,
+                columns=columns,
+                id_column=id_column,
+                split=split,
+                revision=revision,
+                streaming=streaming,
+                images=images,
+                scores=scores,
+                rows_per_shard=rows_per_shard,
+                bits=bits,
+                device=device,
+                batch_size=batch_size,
+                workers=workers,
+                ray=ray,
+                retry_failed=retry_failed,
+                progress=report,
+                output_range=wanted_range,
+                anchor=wanted_anchor,
+                chroma=chroma,
+                window=windows,
+                resize=resize,
+                align=wanted_motion,
+                align_border="crop" if crop else "fill",
+                temperatures=temperatures,
+                nodata=nodata,
+            )
     except ChildProcessError as error:
         typer.echo(f"refusion: {error}", err=True)
         raise typer.Exit(1) from error

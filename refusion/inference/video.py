@@ -28,6 +28,14 @@ SMOOTHING_SECONDS = 1.0
 SAME_RATE = 0.001
 """Frame rates whose relative difference is at most this are treated as equal."""
 
+_FOR_IMAGES = {
+    "align": "--align",
+    "window": "--window, --window-a, --window-b, --own-range",
+    "temperatures": "--temperatures",
+    "nodata": "--nodata",
+}
+"""Options for images only, and how a command names them."""
+
 
 class RangeSmoother:
     """Smooths the output range over the frames of a video, so that it does not flicker.
@@ -49,6 +57,19 @@ class RangeSmoother:
         if found is not None:
             self._range = found if self._range is None else _between(found, self._range, self._keep)
         return luminance if self._range is None else self._range.apply(luminance)
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that are for images only.
+
+    Raises:
+        ValueError: one of them is given.
+    """
+    for name, flags in _FOR_IMAGES.items():
+        given = getattr(options, name)
+        # A no-data value of 0 is given, too.
+        if given is not None and given is not False:
+            raise ValueError(f"Videos do not take {name} ({flags}); leave it out.")
 
 
 def fuse_videos(
@@ -88,10 +109,7 @@ def fuse_videos(
     target = Path(os.path.realpath(output))
     if len(paths) not in (1, 2):
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
-    for name in ("align", "window", "temperatures", "nodata"):
-        given = getattr(options, name)
-        if given is not None and given is not False:
-            raise ValueError(f"Videos do not take {name}; leave it out.")
+    check_options(options)
     if not is_written(target):
         raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
     finish = options.for_task(task)
