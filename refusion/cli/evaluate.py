@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ from refusion.cli.options import (
     refuse_overwriting,
     refuse_same_names,
 )
+from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.tasks import TASKS, Task, get_task
@@ -236,23 +238,17 @@ def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
 def _evaluate_all(
     pairs: "Pairs", sources: "dict[str, Fused]", score: "Callable[..., Evaluation]"
 ) -> "dict[str, Evaluation]":
-    """Score the sources of fused images in turn, with progress on stderr if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Score the sources of fused images in turn, with progress."""
     from refusion.metrics.evaluation import pair_names
 
     total = len(pair_names(pairs))
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
     evaluations = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        for name, source in sources.items():
-            bar = progress.add_task(name, total=total)
-            evaluations[name] = score(pairs, source, on_pair=partial(progress.advance, bar))
+    for name, source in sources.items():
+        with progress_bar(f"Scoring {name}") as report:
+            evaluations[name] = score(pairs, source, on_pair=_counter(report, total))
     return evaluations
+
+
+def _counter(report: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    done = count(1)
+    return lambda: report(next(done), total)

@@ -37,6 +37,7 @@ from refusion.cli.options import (
     check_writable,
     expanded,
     make_folder,
+    print_listed,
     refuse_overwriting,
 )
 from refusion.cli.progress import progress_bar, working
@@ -303,20 +304,10 @@ def _fuse_pairs(
     if not quiet:
         fused = len(to_do) - len(failed)
         typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
-    _list("Failed", failed)
-    _list("Left out", jobs.unmatched)
+    print_listed("Failed", failed, _FEW_LISTED)
+    print_listed("Left out", jobs.unmatched, _FEW_LISTED)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
-
-
-def _list(title: str, lines: list[str]) -> None:
-    if not lines:
-        return
-    typer.echo(f"{title}:", err=True)
-    for line in lines[:_FEW_LISTED]:
-        typer.echo(f"  {line}", err=True)
-    if len(lines) > _FEW_LISTED:
-        typer.echo(f"  and {len(lines) - _FEW_LISTED} more", err=True)
 
 
 def _fuse_videos(

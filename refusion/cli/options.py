@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from glob import has_magic
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -11,11 +11,10 @@ import typer
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
 from refusion.system.files import is_there
+from refusion.system.lists import listed
 from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, check_choice, get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from refusion.images.levels import Window, Windows
 
 _FEW_NOTES = 10
@@ -259,12 +258,15 @@ def refuse_same_names(outputs: Iterable[Path]) -> None:
             seen.add(place)
 
 
-def print_notes(notes: "Sequence[str]") -> None:
+def print_listed(title: str, lines: Sequence[str], most: int) -> None:
+    """Print a list to standard error, see `refusion.system.lists.listed`."""
+    for line in listed(title, lines, most):
+        typer.echo(line, err=True)
+
+
+def print_notes(notes: Sequence[str]) -> None:
     """Print the first notes to standard error, and how many more there are."""
-    for note in notes[:_FEW_NOTES]:
-        typer.echo(f"Note: {note}", err=True)
-    if len(notes) > _FEW_NOTES:
-        typer.echo(f"Note: There are {len(notes) - _FEW_NOTES} more notes of this kind on other pairs.", err=True)
+    print_listed("Notes", notes, _FEW_NOTES)
 
 
 def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | bool:
