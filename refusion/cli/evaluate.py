@@ -22,9 +22,11 @@ from refusion.cli.options import (
     WindowOption,
     asked_finish,
     asked_windows,
+    check_folder,
     check_model,
     check_there,
     check_writable,
+    make_folder,
     print_notes,
     refuse_overwriting,
     refuse_same_names,
@@ -110,14 +112,19 @@ def evaluate(
         raise ValueError(f"--revision belongs to one --model, but {len(model or [])} are given; give one.")
     for name in model or []:
         check_model(name, revision=revision)
-    chosen = _task(task, model or [], revision, data)
+    known = _task(task, model or [], revision, data)
+    chosen = known or get_task("ir-vis")
     from refusion.pairs.files import check_source
 
     check_source(data, chosen)
+    if known is None:
+        typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
     outputs = [path for path in (json_path, csv_path, markdown_path, latex_path, ranks_path) if path is not None]
     for output in outputs:
         check_writable(output)
     refuse_same_names(outputs)
+    if sheets is not None:
+        check_folder(sheets)
     need("evaluate", "refusion evaluate")
 
     from rich.console import Console
@@ -133,7 +140,7 @@ def evaluate(
     if ranks_path is not None:
         pictures.check_plot(ranks_path)
     if sheets is not None:
-        _make_folder(sheets)
+        make_folder(sheets)
     how = get_conventions(conventions)
     custom = {own.name: own for own in map(load_metric, metric or [])}
     figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
@@ -177,8 +184,8 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task:
-    """The task to score for.
+def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task | None:
+    """The task to score for; None if nothing tells.
 
     Raises:
         ModelError: a model cannot be found.
@@ -196,15 +203,7 @@ def _task(task: str | None, models: list[str], revision: str | None, data: Path)
             )
         return get_task(of_models.pop())
     of_folders = [one for one in TASKS.values() if all((data / folder).is_dir() for folder in one.folders)]
-    return of_folders[0] if len(of_folders) == 1 else get_task("ir-vis")
-
-
-def _make_folder(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path.name} is a file; give a folder for the sheets.")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.name} cannot be created: there is no folder {path.parent.name}; create it first.")
-    path.mkdir(exist_ok=True)
+    return of_folders[0] if len(of_folders) == 1 else None
 
 
 def _sources(

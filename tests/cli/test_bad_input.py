@@ -248,6 +248,14 @@ def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
         assert words in result.err
 
 
+def test_a_card_is_not_written_into_a_file(model, tmp_path):
+    (tmp_path / "afile").write_bytes(b"kept")
+    result = refusion("card", model, "-o", tmp_path / "afile")
+    assert result.code == 2
+    assert result.err == "refusion: The output afile is a file, but a folder is needed; choose another."
+    assert (tmp_path / "afile").read_bytes() == b"kept"
+
+
 def test_errors_of_the_system_are_sentences(tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "a.png")
     long = tmp_path / f"{'n' * 300}.png"
