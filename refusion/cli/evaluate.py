@@ -39,7 +39,6 @@ from refusion.tasks import TASKS, Task, get_task
 if TYPE_CHECKING:
     from refusion.inference.options import Options
     from refusion.metrics.evaluation import Evaluation, Fused
-    from refusion.models.model import ReFusion
     from refusion.pairs.dataset import Pairs
 
 
@@ -210,22 +209,17 @@ def _sources(
     task: Task, models: list[str], revision: str | None, device: str, folders: list[Path], options: "Options"
 ) -> "dict[str, Fused]":
     """Open the sources of fused images, by their name in the tables."""
+    from refusion.inference.fuse import fuse_function
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.loading import load_module
 
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
-        sources[_free_name(sources, name)] = _fuse_with(load_module(name, device, revision), options, task)
+        sources[_free_name(sources, name)] = fuse_function(load_module(name, device, revision), options, task)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened
     return sources
-
-
-def _fuse_with(model: "ReFusion", options: "Options", task: Task) -> "Fused":
-    from refusion.inference.fuse import fuse_sources
-
-    return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
 
 
 def _free_name(taken: "dict[str, Fused]", *names: str) -> str:

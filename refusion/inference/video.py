@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refusion.images.colour import fuse_chroma
 from refusion.images.picture import Picture, PictureError, range_note
 from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
-from refusion.inference.anchors import anchor_luminance, choice_shares
-from refusion.inference.finishing import fused_picture
+from refusion.inference.finishing import anchored, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
@@ -148,10 +146,7 @@ def _fuse_frame(
     network: Network, a: Picture, b: Picture, options: Options, finish: FinishOptions, smooth: RangeSmoother
 ) -> Picture:
     luminance = fuse_luminance(network, a.luminance, b.luminance, engine=options.engine)
-    chooses = "choice" in (finish.anchor, finish.chroma)
-    shares = choice_shares(luminance, a.luminance, b.luminance) if chooses else None
-    luminance = anchor_luminance(luminance, a.luminance, b.luminance, finish.anchor, shares)
-    colour = fuse_chroma(a, b, finish.chroma, shares)
+    luminance, colour = anchored(luminance, a, b, finish)
     luminance = smooth(luminance, a.luminance, b.luminance, chroma=colour)
     return fused_picture(luminance, colour, None, (a, b), finish.chroma)
 
