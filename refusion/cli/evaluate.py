@@ -116,8 +116,6 @@ def evaluate(
     from refusion.pairs.files import check_source
 
     check_source(data, chosen)
-    if known is None:
-        typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
     outputs = [path for path in (json_path, csv_path, markdown_path, latex_path, ranks_path) if path is not None]
     for output in outputs:
         check_writable(output)
@@ -125,6 +123,8 @@ def evaluate(
     if sheets is not None:
         check_folder(sheets)
     need("evaluate", "refusion evaluate")
+    if known is None:
+        typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
 
     from rich.console import Console
 
