@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from refusion.images import read_picture
-from refusion.inference.alignment import Motion, estimate_alignment
+from refusion.inference.alignment import estimate_alignment
 from refusion.inference.edges import View
-from refusion.tasks import TASKS
+from refusion.tasks import TASKS, Motion
 
 RIGHT = 0.01
 

@@ -1,4 +1,4 @@
-"""The table of the four fusion tasks, used by all other modules."""
+"""The table of the four fusion tasks, and the choices of the options, used by all other modules."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -16,6 +16,13 @@ Anchor = Literal["guided", "choice", "bounds", "none", "detail", "full-detail"]
 pixel, between the two; ``detail``: the same, but half of the detail on a bright surface that exceeds both is kept;
 ``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at
 each pixel; ``none``."""
+
+Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
+"""Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;
+perspective."""
+
+Resize = Literal["smaller", "larger", "a", "b"]
+"""The source whose size both get: the one with fewer or more pixels, A or B."""
 
 CONTRAST = 1.10
 """Factor of the output range ``contrast`` for differences from a middle grey."""

@@ -139,8 +139,8 @@ def fuse_dataset(
         raise ValueError(f"An image is written with 8 or 16 bits, but {bits} were asked for.")
     if device not in (None, "cpu", "cuda"):
         raise ValueError(f"There is no device {device!r}; choose cpu or cuda.")
-    network, chosen, digest = load_for_workers(task, model, model_revision)
     wanted = Options(**options)
+    network, chosen, digest = load_for_workers(task, model, model_revision)
     wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
     opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)
     store = Store.at(out)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from refusion.cli.options import check_folder
 from refusion.system.extras import need
 
 
@@ -25,6 +26,8 @@ def card(
     from refusion.hub.names import bare_name, locate
 
     located = Path(locate(folder))
+    if output is not None:
+        check_folder(output)
     need("torch", "refusion card")
 
     from refusion.hub.folder import CARD, save_checksums

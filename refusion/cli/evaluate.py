@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +20,18 @@ from refusion.cli.options import (
     WindowAOption,
     WindowBOption,
     WindowOption,
-    asked_for,
+    asked_finish,
     asked_windows,
+    check_folder,
     check_model,
     check_there,
     check_writable,
+    make_folder,
     print_notes,
     refuse_overwriting,
     refuse_same_names,
 )
+from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.tasks import TASKS, Task, get_task
@@ -35,7 +39,6 @@ from refusion.tasks import TASKS, Task, get_task
 if TYPE_CHECKING:
     from refusion.inference.options import Options
     from refusion.metrics.evaluation import Evaluation, Fused
-    from refusion.models.model import ReFusion
     from refusion.pairs.dataset import Pairs
 
 
@@ -108,7 +111,8 @@ def evaluate(
         raise ValueError(f"--revision belongs to one --model, but {len(model or [])} are given; give one.")
     for name in model or []:
         check_model(name, revision=revision)
-    chosen = _task(task, model or [], revision, data)
+    known = _task(task, model or [], revision, data)
+    chosen = known or get_task("ir-vis")
     from refusion.pairs.files import check_source
 
     check_source(data, chosen)
@@ -116,7 +120,11 @@ def evaluate(
     for output in outputs:
         check_writable(output)
     refuse_same_names(outputs)
+    if sheets is not None:
+        check_folder(sheets)
     need("evaluate", "refusion evaluate")
+    if known is None:
+        typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
 
     from rich.console import Console
 
@@ -131,12 +139,12 @@ def evaluate(
     if ranks_path is not None:
         pictures.check_plot(ranks_path)
     if sheets is not None:
-        _make_folder(sheets)
+        make_folder(sheets)
     how = get_conventions(conventions)
     custom = {own.name: own for own in map(load_metric, metric or [])}
     figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
-    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
+    wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
     sources = _sources(chosen, model or [], revision, device, fused or [], options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
@@ -175,8 +183,8 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task:
-    """The task to score for.
+def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task | None:
+    """The task to score for; None if nothing tells.
 
     Raises:
         ModelError: a model cannot be found.
@@ -194,37 +202,24 @@ def _task(task: str | None, models: list[str], revision: str | None, data: Path)
             )
         return get_task(of_models.pop())
     of_folders = [one for one in TASKS.values() if all((data / folder).is_dir() for folder in one.folders)]
-    return of_folders[0] if len(of_folders) == 1 else get_task("ir-vis")
-
-
-def _make_folder(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path.name} is a file; give a folder for the sheets.")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.name} cannot be created: there is no folder {path.parent.name}; create it first.")
-    path.mkdir(exist_ok=True)
+    return of_folders[0] if len(of_folders) == 1 else None
 
 
 def _sources(
     task: Task, models: list[str], revision: str | None, device: str, folders: list[Path], options: "Options"
 ) -> "dict[str, Fused]":
     """Open the sources of fused images, by their name in the tables."""
+    from refusion.inference.fuse import fuse_function
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.loading import load_module
 
     sources: dict[str, Fused] = {}
     for name in models or ([] if folders else [task.model]):
-        sources[_free_name(sources, name)] = _fuse_with(load_module(name, device, revision), options, task)
+        sources[_free_name(sources, name)] = fuse_function(load_module(name, device, revision), options, task)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened
     return sources
-
-
-def _fuse_with(model: "ReFusion", options: "Options", task: Task) -> "Fused":
-    from refusion.inference.fuse import fuse_sources
-
-    return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
 
 
 def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
@@ -236,23 +231,17 @@ def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
 def _evaluate_all(
     pairs: "Pairs", sources: "dict[str, Fused]", score: "Callable[..., Evaluation]"
 ) -> "dict[str, Evaluation]":
-    """Score the sources of fused images in turn, with progress on stderr if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Score the sources of fused images in turn, with progress."""
     from refusion.metrics.evaluation import pair_names
 
     total = len(pair_names(pairs))
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
     evaluations = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        for name, source in sources.items():
-            bar = progress.add_task(name, total=total)
-            evaluations[name] = score(pairs, source, on_pair=partial(progress.advance, bar))
+    for name, source in sources.items():
+        with progress_bar(f"Scoring {name}") as report:
+            evaluations[name] = score(pairs, source, on_pair=_counter(report, total))
     return evaluations
+
+
+def _counter(report: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    done = count(1)
+    return lambda: report(next(done), total)

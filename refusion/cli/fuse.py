@@ -1,9 +1,11 @@
 """refusion fuse"""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,8 +28,8 @@ from refusion.cli.options import (
     WindowAOption,
     WindowBOption,
     WindowOption,
-    asked_for,
-    asked_placement,
+    asked_finish,
+    asked_motion,
     asked_windows,
     check_folder,
     check_model,
@@ -35,14 +37,20 @@ from refusion.cli.options import (
     check_writable,
     expanded,
     make_folder,
+    print_listed,
     refuse_overwriting,
 )
 from refusion.cli.progress import progress_bar, working
 from refusion.system.devices import check_device
-from refusion.tasks import TASKS, ChromaRule, Engine, check_choice, get_task
+from refusion.tasks import TASKS, Engine, Task, get_task
 
 if TYPE_CHECKING:
+    from refusion.inference.network import Network
+    from refusion.inference.options import Options
     from refusion.pairs.files import Jobs
+
+Mode = Literal["pairs", "videos", "pictures"]
+"""Two folders or a list; one or two videos; a pair or a stack."""
 
 _FEW_LISTED = 20
 
@@ -70,9 +78,11 @@ def fuse(
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
     engine: Annotated[
-        str | None,
+        Engine | None,
         typer.Option(
-            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given."
+            parser=str,
+            metavar="NAME",
+            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given.",
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -110,60 +120,67 @@ def fuse(
     """Fuse a pair, a stack, folders or a list of pairs, or videos."""
     sources = expanded(sources)
     check_there(*sources)
-    if task is not None:
-        get_task(task)
+    chosen = None if task is None else get_task(task)
     check_model(model, quiet, revision=revision, task=task)
     check_device(device)
-    if engine is not None:
-        check_choice("engine", engine, Engine)
-    if chroma is not None:
-        check_choice("chroma rule", chroma, ChromaRule)
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
-    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
-    wanted: dict[str, Any] = {
-        "task": task,
-        "model": model,
-        "revision": revision,
-        "output_range": wanted_range,
-        "anchor": wanted_anchor,
-        "chroma": chroma,
-        "window": asked_windows(window, window_a, window_b, own_range),
-        "temperatures": temperatures,
-        "nodata": nodata,
-        "engine": engine,
-        "device": device,
-        **asked_placement(resize, align, motion, crop),
-    }
-    kinds = {_kind(source) for source in sources}
-    of_folders = {"--match": match is not None, "--suffix": suffix != ".png", "--overwrite": overwrite}
-    idle = [] if kinds & {"folder", "list"} else [option for option, given in of_folders.items() if given]
-    if side_by_side and kinds != {"video"}:
-        idle.append("--side-by-side")
-    if bits is not None and kinds == {"video"}:
-        idle.append("--bits")
-    if idle:
-        change = "change" if len(idle) > 1 else "changes"
-        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)
-    if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
-        wanted["batch_size"] = batch_size
-        _fuse_pairs(_jobs(sources, output, suffix, match), output, wanted, bits, overwrite=overwrite, quiet=quiet)
-    elif batch_size > 1:
+
+    from refusion.inference.options import Options
+    from refusion.models.loading import load
+
+    wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
+    options = Options(
+        wanted_range,
+        wanted_anchor,
+        chroma,
+        asked_windows(window, window_a, window_b, own_range),
+        resize,
+        asked_motion(align, motion, crop),
+        "crop" if crop else "fill",
+        engine=engine,
+        temperatures=temperatures,
+        nodata=nodata,
+    )
+    opened = partial(load, task, model, device, engine, revision)
+    mode = _mode(sources)
+    if mode != "pairs" and batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
-    elif "folder" in kinds or "list" in kinds:
-        odd = next(source for source in sources if _kind(source) in ("folder", "list"))
+    given = {
+        "--match": match is not None,
+        "--suffix": suffix != ".png",
+        "--overwrite": overwrite,
+        "--side-by-side": side_by_side,
+        "--bits": bits is not None,
+    }
+    _note_idle(mode, [option for option, is_given in given.items() if is_given])
+    if mode == "pairs":
+        jobs = _jobs(sources, output, suffix, match)
+        _fuse_pairs(jobs, output, opened, options, chosen, bits, batch_size, overwrite=overwrite, quiet=quiet)
+    elif mode == "videos":
+        _fuse_videos(sources, output, opened, options, chosen, side_by_side=side_by_side, quiet=quiet)
+    else:
+        _fuse_pictures(sources, output, opened, options, chosen, bits, quiet=quiet)
+
+
+def _mode(sources: list[Path]) -> Mode:
+    """What the sources are fused as.
+
+    Raises:
+        ValueError: they do not belong together.
+    """
+    kinds = {_kind(source) for source in sources}
+    if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
+        return "pairs"
+    odd = next((source for source in sources if _kind(source) in ("folder", "list")), None)
+    if odd is not None:
         other = next((source for source in sources if _kind(source) != _kind(odd)), None)
         what = f"{odd} is a {_kind(odd)}" + (f", and {other} is not" if other else "")
         raise ValueError(f"{what}: give two folders, one list of pairs, or images.")
-    elif kinds == {"video", "picture"}:
-        image, video = (next(str(one) for one in sources if _kind(one) == kind) for kind in ("picture", "video"))
+    if len(kinds) > 1:
+        image, video = (next(source for source in sources if _kind(source) == kind) for kind in ("picture", "video"))
         raise ValueError(f"{video} is a video, and {image} is not: give two videos, or two images.")
-    elif kinds == {"video"}:
-        if own_range or window_a or window_b:
-            raise ValueError("Videos do not take --own-range, --window-a and --window-b; leave them out.")
-        _fuse_videos(sources, output, wanted, side_by_side=side_by_side, quiet=quiet)
-    else:
-        _fuse_pictures(sources, output, wanted, bits, quiet=quiet)
+    return "videos" if kinds == {"video"} else "pictures"
 
 
 def _kind(source: Path) -> str:
@@ -176,7 +193,25 @@ def _kind(source: Path) -> str:
     return "list" if suffix in LISTS else "video" if suffix in VIDEO_SUFFIXES else "picture"
 
 
-def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bits: int | None, *, quiet: bool) -> None:
+def _note_idle(mode: Mode, given: list[str]) -> None:
+    """Say which of the given options change nothing in this mode."""
+    useful = {"--side-by-side": mode == "videos", "--bits": mode != "videos"}
+    idle = [option for option in given if not useful.get(option, mode == "pairs")]
+    if idle:
+        change = "change" if len(idle) > 1 else "changes"
+        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)
+
+
+def _fuse_pictures(
+    sources: list[Path],
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    bits: int | None,
+    *,
+    quiet: bool,
+) -> None:
     from refusion.images.writing import check_output
 
     check_output(output, bits)
@@ -193,16 +228,14 @@ def _fuse_pictures(sources: list[Path], output: Path, wanted: dict[str, Any], bi
             f"rest of its stack with --task {' or --task '.join(STACK_TASKS)}."
         )
 
-    from refusion.api import fuse
+    from refusion.inference.fuse import fuse_sources
 
-    if len(sources) == 2:
-        with working("Fusing", quiet=quiet):
-            fused = fuse(sources, **wanted)
-            note = fused.save(output, bits)
-    else:
-        with progress_bar("Fusing", quiet=quiet) as report:
-            fused = fuse(sources, **wanted, progress=report)
-            note = fused.save(output, bits)
+    shown: AbstractContextManager[Callable[[int, int], None] | None]
+    shown = (working if len(sources) == 2 else progress_bar)("Fusing", quiet=quiet)
+    with shown as report:
+        network = opened()
+        fused = fuse_sources(network, sources, None, options, task or network.task, report)
+        note = fused.save(output, bits)
     if not quiet:
         for said in (*fused.notes, *([note] if note else [])):
             typer.echo(f"Note: {said}", err=True)
@@ -232,12 +265,20 @@ def _jobs(sources: list[Path], output: Path, suffix: str, match: tuple[str, str]
 
 
 def _fuse_pairs(
-    jobs: "Jobs", output: Path, wanted: dict[str, Any], bits: int | None, *, overwrite: bool, quiet: bool
+    jobs: "Jobs",
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    bits: int | None,
+    batch_size: int,
+    *,
+    overwrite: bool,
+    quiet: bool,
 ) -> None:
-    from refusion.api import fuse_many
     from refusion.images.writing import check_output
     from refusion.inference.folders import fuse_jobs, left_to_do
-    from refusion.models.loading import load
+    from refusion.inference.many import fuse_pairs
 
     for job in jobs.pairs:
         check_output(job.output, bits)
@@ -248,13 +289,12 @@ def _fuse_pairs(
     for note in jobs.notes:
         typer.echo(f"Note: {note}", err=True)
     if to_do:
-        wanted["model"] = load(
-            wanted["task"], wanted["model"], wanted.pop("device"), wanted["engine"], wanted.pop("revision")
-        )
+        network = opened()
+        fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
         make_folder(output)
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
-            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, partial(fuse_many, **wanted), bits=bits), 1):
+            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, fuse, bits=bits), 1):
                 if error is not None:
                     failed.append(f"{job.name}: {error}")
                 for note in () if quiet else notes:
@@ -264,38 +304,32 @@ def _fuse_pairs(
     if not quiet:
         fused = len(to_do) - len(failed)
         typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
-    _list("Failed", failed)
-    _list("Left out", jobs.unmatched)
+    print_listed("Failed", failed, _FEW_LISTED)
+    print_listed("Left out", jobs.unmatched, _FEW_LISTED)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
 
 
-def _list(title: str, lines: list[str]) -> None:
-    if not lines:
-        return
-    typer.echo(f"{title}:", err=True)
-    for line in lines[:_FEW_LISTED]:
-        typer.echo(f"  {line}", err=True)
-    if len(lines) > _FEW_LISTED:
-        typer.echo(f"  and {len(lines) - _FEW_LISTED} more", err=True)
+def _fuse_videos(
+    sources: list[Path],
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    *,
+    side_by_side: bool,
+    quiet: bool,
+) -> None:
+    from refusion.inference.video import check_options, fuse_videos
 
-
-def _fuse_videos(sources: list[Path], output: Path, wanted: dict[str, Any], *, side_by_side: bool, quiet: bool) -> None:
     if (len(sources) == 1) != side_by_side or len(sources) > 2:
         raise ValueError("Give two videos, or one with --side-by-side.")
-    for option in ("align", "window", "temperatures", "nodata"):
-        given = wanted.pop(option)
-        # A no-data value of 0 is given, too.
-        if given is not None and given is not False:
-            raise ValueError(f"Videos do not take --{option}; leave it out.")
-    del wanted["align_border"]
+    check_options(options)
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
-
-    from refusion.api import fuse_videos
-
+    network = opened()
     with progress_bar("Fusing frames", quiet=quiet) as report:
-        notes = fuse_videos(sources, output, **wanted, progress=report)
+        notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
     if not quiet:
         for note in notes:
             typer.echo(f"Note: {note}", err=True)

@@ -1,9 +1,7 @@
 """refusion fuse-dataset"""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from glob import has_magic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,12 +21,14 @@ from refusion.cli.options import (
     WindowAOption,
     WindowBOption,
     WindowOption,
-    asked_for,
-    asked_placement,
+    asked_finish,
+    asked_motion,
     asked_windows,
     check_model,
+    print_listed,
     print_notes,
 )
+from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.tasks import TASKS, get_task
@@ -112,33 +112,9 @@ def fuse_dataset(
     Finished work is kept: the same command resumes after a crash. Pairs that fail are listed in failures.jsonl, with
     exit code 1.
     """
-    wanted_range, wanted_anchor = asked_for(output_range, anchor, stretch)
-    wanted: dict[str, Any] = {
-        "task": task,
-        "model": model,
-        "model_revision": model_revision,
-        "output_range": wanted_range,
-        "anchor": wanted_anchor,
-        "chroma": chroma,
-        "window": asked_windows(window, window_a, window_b, own_range),
-        "temperatures": temperatures,
-        "nodata": nodata,
-        **asked_placement(resize, align, motion, crop),
-        "bits": bits,
-        "columns": columns,
-        "id_column": id_column,
-        "split": split,
-        "revision": revision,
-        "streaming": streaming,
-        "images": images,
-        "scores": scores,
-        "rows_per_shard": rows_per_shard,
-        "device": device,
-        "batch_size": batch_size,
-        "workers": workers,
-        "ray": ray,
-        "retry_failed": retry_failed,
-    }
+    wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
+    windows = asked_windows(window, window_a, window_b, own_range)
+    wanted_motion = asked_motion(align, motion, crop)
     if "://" not in str(source) and not has_magic(str(source)):
         from refusion.pairs.files import check_source
 
@@ -152,8 +128,38 @@ def fuse_dataset(
 
     try:
         # Ray shows its own.
-        with _progress_bar(show=ray is None) as report:
-            summary = fuse_dataset(source, out, **wanted, progress=report)
+        with progress_bar("Fusing", unit="pairs", quiet=ray is not None) as report:
+            summary = fuse_dataset(
+                source,
+                out,
+                task=task,
+                model=model,
+                model_revision=model_revision,
+                columns=columns,
+                id_column=id_column,
+                split=split,
+                revision=revision,
+                streaming=streaming,
+                images=images,
+                scores=scores,
+                rows_per_shard=rows_per_shard,
+                bits=bits,
+                device=device,
+                batch_size=batch_size,
+                workers=workers,
+                ray=ray,
+                retry_failed=retry_failed,
+                progress=report,
+                output_range=wanted_range,
+                anchor=wanted_anchor,
+                chroma=chroma,
+                window=windows,
+                resize=resize,
+                align=wanted_motion,
+                align_border="crop" if crop else "fill",
+                temperatures=temperatures,
+                nodata=nodata,
+            )
     except ChildProcessError as error:
         typer.echo(f"refusion: {error}", err=True)
         raise typer.Exit(1) from error
@@ -172,33 +178,5 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
         processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
         rate = f"{summary.pairs_per_second:.2f} pairs/s"
         typer.echo(f"{summary.tried} rows in {summary.seconds:.1f} s with {processes}, {rate}.")
-    if not summary.failures:
-        return
-    typer.echo(f"Failed, all in {without_secrets(out)}/{FAILURES}:", err=True)
-    for failure in summary.failures[:_FEW_LISTED]:
-        typer.echo(f"  {'' if failure.id is None else f'{failure.id}: '}{failure.error}", err=True)
-    if len(summary.failures) > _FEW_LISTED:
-        typer.echo(f"  and {len(summary.failures) - _FEW_LISTED} more", err=True)
-
-
-@contextmanager
-def _progress_bar(show: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, if it is a terminal; yields a function of done and total."""
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    start = time.monotonic()
-    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
-        task = None
-
-        def report(done: int, total: int) -> None:
-            nonlocal task
-            task = bar.add_task("", total=total) if task is None else task
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, total=total, description=f"{rate:.2f} pairs/s")
-
-        yield report
+    failed = [f"{'' if failure.id is None else f'{failure.id}: '}{failure.error}" for failure in summary.failures]
+    print_listed(f"Failed, all in {without_secrets(out)}/{FAILURES}", failed, _FEW_LISTED)

@@ -1,22 +1,21 @@
 """Options that several commands share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from glob import has_magic
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
 from refusion.system.files import is_there
-from refusion.tasks import CONTRAST, Anchor, OutputRange, check_choice, get_task
+from refusion.system.lists import listed
+from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, check_choice, get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from refusion.images.levels import Windows
+    from refusion.images.levels import Window, Windows
 
 _FEW_NOTES = 10
 
@@ -24,26 +23,34 @@ ModelOption = Annotated[
     str | None,
     typer.Option(help="Name of a bundled model, folder or OWNER/NAME on the Hub. If not given, that of the task."),
 ]
+# `refusion.inference.options.Options` checks the choices below, with a message of its own.
 RangeOption = Annotated[
-    str | None,
+    OutputRange | None,
     typer.Option(
+        parser=str,
+        metavar="NAME",
         help=f"sources: the range that both sources span; contrast: {CONTRAST} times the contrast; robust: the full "
-        "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. If not given, that of the task."
+        "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. If not given, that of the "
+        "task.",
     ),
 ]
 AnchorOption = Annotated[
-    str | None,
+    Anchor | None,
     typer.Option(
+        parser=str,
+        metavar="NAME",
         help="guided: built from both sources around every pixel; detail: the same, but half of the detail on a bright "
         "surface that is brighter than both is kept; full-detail: all of it; choice: nearly every pixel is that of one "
-        "source; bounds: clipped to lie between the sources; none. If not given, that of the task."
+        "source; bounds: clipped to lie between the sources; none. If not given, that of the task.",
     ),
 ]
 ChromaOption = Annotated[
-    str | None,
+    ChromaRule | None,
     typer.Option(
+        parser=str,
+        metavar="NAME",
         help="Source of the colour: a, b, release (both, as in the authors' release), saturation (both) or choice (as "
-        "the luminance). If not given, that of the task."
+        "the luminance). If not given, that of the task.",
     ),
 ]
 DeviceOption = Annotated[
@@ -89,19 +96,22 @@ NodataOption = Annotated[
         help="Stored value that means no data, besides those that the file declares; nan for NaN and infinite values.",
     ),
 ]
-
-
 ResizeOption = Annotated[
-    str | None,
+    Resize | None,
     typer.Option(
-        "--resize", help="Resize both to the same size: smaller, larger, a or b. If not given, sizes must match."
+        "--resize",
+        parser=str,
+        metavar="NAME",
+        help="Resize both to the same size: smaller, larger, a or b. If not given, sizes must match.",
     ),
 ]
 AlignOption = Annotated[bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")]
 MotionOption = Annotated[
-    str | None,
+    Motion | None,
     typer.Option(
         "--motion",
+        parser=str,
+        metavar="NAME",
         help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
         "not given, similarity for focus stacks of three or more, otherwise euclidean.",
     ),
@@ -248,32 +258,30 @@ def refuse_same_names(outputs: Iterable[Path]) -> None:
             seen.add(place)
 
 
-def print_notes(notes: "Sequence[str]") -> None:
+def print_listed(title: str, lines: Sequence[str], most: int) -> None:
+    """Print a list to standard error, see `refusion.system.lists.listed`."""
+    for line in listed(title, lines, most):
+        typer.echo(line, err=True)
+
+
+def print_notes(notes: Sequence[str]) -> None:
     """Print the first notes to standard error, and how many more there are."""
-    for note in notes[:_FEW_NOTES]:
-        typer.echo(f"Note: {note}", err=True)
-    if len(notes) > _FEW_NOTES:
-        typer.echo(f"Note: There are {len(notes) - _FEW_NOTES} more notes of this kind on other pairs.", err=True)
+    print_listed("Notes", notes, _FEW_NOTES)
 
 
-def asked_placement(resize: str | None, align: bool, motion: str | None, crop: bool) -> dict[str, Any]:
-    """Combine --resize, --align, --motion and --crop into fusion options.
+def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | bool:
+    """Combine --align and --motion; without --align, print a note if --motion or --crop is given.
 
     Raises:
-        ValueError: there is no such motion or rule for resizing.
+        ValueError: there is no such motion, and no --align with which `Options` would check it.
     """
+    if align:
+        return motion or True
     if motion is not None:
-        from refusion.inference.alignment import Motion
-
         check_choice("motion", motion, Motion)
-    if resize is not None:
-        from refusion.inference.options import Resize
-
-        check_choice("resize rule", resize, Resize)
-    if not align and (crop or motion is not None):
+    if crop or motion is not None:
         typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
-    wanted = (motion or True) if align else False
-    return {"resize": resize, "align": wanted, "align_border": "crop" if crop else "fill"}
+    return False
 
 
 def asked_windows(
@@ -289,22 +297,14 @@ def asked_windows(
     """
     if window is not None and own_range:
         raise ValueError("Give either --window or --own-range.")
-    for_all = "own" if own_range else window
+    for_all: Window | None = "own" if own_range else window
     if window_a is None and window_b is None:
-        return cast("Windows | None", for_all)
-    return cast("Windows", [window_a or for_all, window_b or for_all])
+        return for_all
+    return [window_a or for_all, window_b or for_all]
 
 
-def asked_for(output_range: str | None, anchor: str | None, stretch: bool) -> tuple[OutputRange | None, Anchor | None]:
-    """Combine --output-range, --anchor and --stretch; None means the task's default.
-
-    Raises:
-        ValueError: there is no such output range or anchor.
-    """
-    if stretch:
-        output_range, anchor = "stretch", anchor or "none"
-    if output_range is not None:
-        check_choice("output range", output_range, OutputRange)
-    if anchor is not None:
-        check_choice("anchor", anchor, Anchor)
-    return cast(OutputRange | None, output_range), cast(Anchor | None, anchor)
+def asked_finish(
+    output_range: OutputRange | None, anchor: Anchor | None, stretch: bool
+) -> tuple[OutputRange | None, Anchor | None]:
+    """Combine --output-range, --anchor and --stretch; None means the task's default."""
+    return ("stretch", anchor or "none") if stretch else (output_range, anchor)

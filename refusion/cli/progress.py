@@ -11,11 +11,12 @@ LINE_SECONDS = 30
 
 
 @contextmanager
-def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str, *, unit: str | None = None, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar that is full at the end if the block succeeds.
 
     Args:
         what: description of the work.
+        unit: what is counted, such as ``pairs``; if given, the number per second is shown, too.
         quiet: show nothing.
 
     Yields:
@@ -34,26 +35,40 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
         TimeRemainingColumn,
     )
 
+    rate = _rate(unit)
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(what)
+        yield _lines(what, rate)
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}", markup=False), *columns, console=console) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None, rate="")
+        yield lambda done, total: bar.update(task, completed=done, total=total or None, rate=rate(done))
         done = bar.tasks[task].completed
         bar.update(task, total=max(done, 1), completed=max(done, 1))
 
 
-def _lines(what: str) -> Callable[[int, int], None]:
+def _rate(unit: str | None) -> Callable[[int], str]:
+    start = time.monotonic()
+    return lambda done: f"{done / max(time.monotonic() - start, 1e-9):.2f} {unit}/s" if unit else ""
+
+
+def _lines(what: str, rate: Callable[[int], str]) -> Callable[[int, int], None]:
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            typer.echo(f"{what}: {done}{f' of {total}' if total else ''} done", err=True)
+            speed = f", {said}" if (said := rate(done)) else ""
+            typer.echo(f"{what}: {done}{f' of {total}' if total else ''} done{speed}", err=True)
 
     return report
 

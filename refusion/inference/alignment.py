@@ -17,11 +17,7 @@ import numpy as np
 from refusion.images.picture import MIN_SIDE, NEUTRAL, Picture, PictureError
 from refusion.inference.edges import View, opencv
 from refusion.system.advice import Advised
-from refusion.tasks import check_choice
-
-Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
-"""Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;
-perspective."""
+from refusion.tasks import Motion, check_choice
 
 Border = Literal["fill", "crop"]
 """How to treat pixels that only the first source covers: fill them from it, or crop them."""

@@ -89,13 +89,30 @@ def finish_pair(luminance: np.ndarray, pair: Prepared, options: FinishOptions) -
         options: anchor, output range and chroma rule.
     """
     a, b = pair.a, pair.b
-    uses_shares = "choice" in (options.anchor, options.chroma)
-    shares = choice_shares(luminance, a.luminance, b.luminance) if uses_shares else None
-    luminance = anchor_luminance(luminance, a.luminance, b.luminance, options.anchor, shares)
-    colour = fuse_chroma(a, b, options.chroma, shares)
+    luminance, colour = anchored(luminance, a, b, options)
     luminance = bring_to_range(luminance, (ends_of(x.luminance) for x in (a, b)), options.output_range, colour)
     alpha = np.maximum(a.alpha, b.alpha) if a.alpha is not None and b.alpha is not None else None
     return Fused(fused_picture(luminance, colour, alpha, (a, b), options.chroma), pair.notes, pair.alignment)
+
+
+def anchored(
+    luminance: np.ndarray, a: Picture, b: Picture, options: FinishOptions
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Anchor the fused luminance to its sources, and fuse their colour.
+
+    Args:
+        luminance: fused luminance, (H, W).
+        a: first source.
+        b: second source, of the same size.
+        options: anchor and chroma rule.
+
+    Returns:
+        Luminance, (H, W), before it is brought to the output range; and chroma, (2, H, W), or None.
+    """
+    uses_shares = "choice" in (options.anchor, options.chroma)
+    shares = choice_shares(luminance, a.luminance, b.luminance) if uses_shares else None
+    luminance = anchor_luminance(luminance, a.luminance, b.luminance, options.anchor, shares)
+    return luminance, fuse_chroma(a, b, options.chroma, shares)
 
 
 def fused_picture(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
+from PIL import Image
+
 from refusion.images.reading import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network, fuse_luminance
@@ -45,3 +47,16 @@ def fuse_sources(
     pair = prepare(given, options, task)
     luminance = fuse_luminance(network, pair.a.luminance, pair.b.luminance, engine=options.engine)
     return finish_pair(luminance, pair, options.for_task(task))
+
+
+def fuse_function(
+    network: Network, options: Options, task: Task
+) -> Callable[[PictureSource, PictureSource], Image.Image]:
+    """Return a function of two sources that returns the fused image, as `refusion.metrics.evaluation.evaluate` takes.
+
+    Args:
+        network: a loaded model.
+        options: options of fusing.
+        task: the task whose defaults apply.
+    """
+    return lambda a, b: fuse_sources(network, a, b, options, task).to_image()

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from refusion.images.levels import Windows
 from refusion.images.reading import MAX_PIXELS, PictureSource, Reading
 from refusion.images.sources import plain_source
-from refusion.inference.alignment import Border, Motion
-from refusion.tasks import Anchor, ChromaRule, Engine, OutputRange, Task, check_choice
-
-Resize = Literal["smaller", "larger", "a", "b"]
-"""The source whose size both get: the one with fewer or more pixels, A or B."""
+from refusion.inference.alignment import Border
+from refusion.tasks import Anchor, ChromaRule, Engine, Motion, OutputRange, Resize, Task, check_choice
 
 
 class OptionValues(TypedDict, total=False):

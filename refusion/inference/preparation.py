@@ -10,9 +10,9 @@ from refusion.images.picture import Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, check_same_size
 from refusion.images.roles import role_notes
-from refusion.inference.alignment import Alignment, Border, Motion, align, offset_note
-from refusion.inference.options import Options, Resize
-from refusion.tasks import Task, check_choice
+from refusion.inference.alignment import Alignment, Border, align, offset_note
+from refusion.inference.options import Options
+from refusion.tasks import Motion, Resize, Task, check_choice
 
 _SAME_SHAPE = 0.02
 """Largest relative difference of aspect ratios that resizing accepts."""

@@ -19,7 +19,6 @@ from refusion.images.reading import PictureSource, Reading, told_apart
 from refusion.inference.alignment import (
     LEAST_LINK_GAIN,
     Alignment,
-    Motion,
     helpful_alignment,
     move,
     offset_note,
@@ -32,7 +31,7 @@ from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.inference.preparation import resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.system.advice import Advised
-from refusion.tasks import ChromaRule, Task
+from refusion.tasks import ChromaRule, Motion, Task
 
 MAX_FRAMES = 50
 """Maximum number of images in a stack."""

@@ -9,24 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from refusion.images.colour import fuse_chroma
 from refusion.images.picture import Picture, PictureError, range_note
 from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
-from refusion.inference.anchors import anchor_luminance, choice_shares
-from refusion.inference.finishing import fused_picture
+from refusion.inference.finishing import anchored, fused_picture
 from refusion.inference.network import Network, fuse_luminance
-from refusion.inference.options import FinishOptions, Options, Resize
+from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture, same_picture
 from refusion.system.advice import without_options
 from refusion.system.files import replacing
-from refusion.tasks import OutputRange, Task
+from refusion.tasks import OutputRange, Resize, Task
 
 SMOOTHING_SECONDS = 1.0
 """Time constant of the output range: the time in which it follows 63 % of a change."""
 
 SAME_RATE = 0.001
 """Frame rates whose relative difference is at most this are treated as equal."""
+
+_FOR_IMAGES = {
+    "align": "--align",
+    "window": "--window, --window-a, --window-b, --own-range",
+    "temperatures": "--temperatures",
+    "nodata": "--nodata",
+}
+"""Options for images only, and how a command names them."""
 
 
 class RangeSmoother:
@@ -49,6 +55,19 @@ class RangeSmoother:
         if found is not None:
             self._range = found if self._range is None else _between(found, self._range, self._keep)
         return luminance if self._range is None else self._range.apply(luminance)
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that are for images only.
+
+    Raises:
+        ValueError: one of them is given.
+    """
+    for name, flags in _FOR_IMAGES.items():
+        given = getattr(options, name)
+        # A no-data value of 0 is given, too.
+        if given is not None and given is not False:
+            raise ValueError(f"Videos do not take {name} ({flags}); leave it out.")
 
 
 def fuse_videos(
@@ -88,10 +107,7 @@ def fuse_videos(
     target = Path(os.path.realpath(output))
     if len(paths) not in (1, 2):
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
-    for name in ("align", "window", "temperatures", "nodata"):
-        given = getattr(options, name)
-        if given is not None and given is not False:
-            raise ValueError(f"Videos do not take {name}; leave it out.")
+    check_options(options)
     if not is_written(target):
         raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
     finish = options.for_task(task)
@@ -130,10 +146,7 @@ def _fuse_frame(
     network: Network, a: Picture, b: Picture, options: Options, finish: FinishOptions, smooth: RangeSmoother
 ) -> Picture:
     luminance = fuse_luminance(network, a.luminance, b.luminance, engine=options.engine)
-    chooses = "choice" in (finish.anchor, finish.chroma)
-    shares = choice_shares(luminance, a.luminance, b.luminance) if chooses else None
-    luminance = anchor_luminance(luminance, a.luminance, b.luminance, finish.anchor, shares)
-    colour = fuse_chroma(a, b, finish.chroma, shares)
+    luminance, colour = anchored(luminance, a, b, finish)
     luminance = smooth(luminance, a.luminance, b.luminance, chroma=colour)
     return fused_picture(luminance, colour, None, (a, b), finish.chroma)
 

@@ -8,6 +8,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from refusion.pairs.dataset import Pairs
+from refusion.system.lists import listed
 from refusion.tasks import Task
 from refusion.training.trainer import Progress as TrainingProgress
 
@@ -48,10 +49,8 @@ def report_skipped(skipped: list[str], console: Console) -> None:
 
 def report_notes(notes: list[str], console: Console) -> None:
     """Print the first notes on the pairs, and how many more there are."""
-    for note in notes[:FEW_NOTES]:
-        console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
-    if len(notes) > FEW_NOTES:
-        console.print(f"Note: There are {len(notes) - FEW_NOTES} more notes of this kind on other pairs.")
+    for line in listed("Notes", notes, FEW_NOTES):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:

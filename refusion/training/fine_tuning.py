@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from refusion.inference.fuse import fuse_sources
+from refusion.inference.fuse import fuse_function
 from refusion.inference.options import Options
-from refusion.metrics.evaluation import Evaluation, Fused, evaluate
+from refusion.metrics.evaluation import Evaluation, evaluate
 from refusion.metrics.figures import figures_of, higher_is_better
 from refusion.metrics.reports import NOTHING, Report, to_json
 from refusion.models.loading import load_module
@@ -91,19 +91,10 @@ def score_both(
         OSError: the figures cannot be written.
     """
     figures = figures_of(task)
-
-    def fuse_of(folder: Path) -> Fused:
-        model = load_module(folder, device)
-        options = replace(
-            Options(task.output_range, task.anchor, task.chroma),
-            window=pairs.reading.window,
-            temperatures=pairs.reading.temperatures,
-            nodata=pairs.reading.nodata,
-        )
-        return lambda a, b: fuse_sources(model, a, b, options, task).to_image()
-
+    reading = pairs.reading
+    options = Options(window=reading.window, temperatures=reading.temperatures, nodata=reading.nodata)
     evaluations = {
-        name: evaluate(pairs, fuse_of(folder), figures, on_pair)
+        name: evaluate(pairs, fuse_function(load_module(folder, device), options, task), figures, on_pair)
         for name, folder in (("before", before), ("after", after))
     }
     report = Report(figures, evaluations, pairs.skipped)

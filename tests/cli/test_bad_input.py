@@ -223,6 +223,21 @@ def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("option", ["output-range", "anchor", "chroma", "resize", "motion"])
+def test_a_wrong_choice_is_refused_before_the_model_is_loaded(pair_folder, tmp_path, option):
+    broken = small_model(tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"")
+    pair = [pair_folder / folder / "scene0.png" for folder in ("ir", "vis")]
+    for command in (
+        ["fuse", *pair, "-o", tmp_path / "f.png"],
+        ["fuse-dataset", pair_folder, tmp_path / "out", "--workers", 1],
+    ):
+        for align in ([], ["--align"]):
+            result = refusion(*command, "--model", broken, f"--{option}", "steam", *align)
+            assert result.code == 2
+            assert "'steam'; choose " in result.err
+
+
 def test_one_folder_is_told_what_to_do_even_if_the_output_is_there(tmp_path):
     (tmp_path / "stack").mkdir()
     (tmp_path / "o.png").write_bytes(b"")
@@ -246,6 +261,14 @@ def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
         result = refusion("fuse", source, "-o", tmp_path / "fused.png", "--model", model)
         assert result.code == 2
         assert words in result.err
+
+
+def test_a_card_is_not_written_into_a_file(model, tmp_path):
+    (tmp_path / "afile").write_bytes(b"kept")
+    result = refusion("card", model, "-o", tmp_path / "afile")
+    assert result.code == 2
+    assert result.err == "refusion: The output afile is a file, but a folder is needed; choose another."
+    assert (tmp_path / "afile").read_bytes() == b"kept"
 
 
 def test_errors_of_the_system_are_sentences(tmp_path):

@@ -35,6 +35,15 @@ def test_a_medical_folder_needs_no_task(tmp_path):
     assert "background" in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
 
 
+def test_a_task_that_nothing_tells_is_said(pair_folder, tmp_path):
+    listed = tmp_path / "pairs.csv"
+    listed.write_text(f"a,b\n{pair_folder}/ir/scene0.png,{pair_folder}/vis/scene0.png\n")
+    command = ["evaluate", "--data", listed, "--device", "cpu", "--metrics", "EN"]
+    note = f"Note: {listed} is scored as pairs for ir-vis; --task names another task."
+    assert note in refusion(*command).err
+    assert note not in refusion(*command, "--task", "ir-vis").err
+
+
 def test_models_for_several_tasks_need_a_task(pair_folder):
     models = ["--model", "refusion-medical", "--model", "refusion-ir-vis"]
     done = refusion("evaluate", "--data", pair_folder, *models)

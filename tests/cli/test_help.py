@@ -5,9 +5,7 @@ from typing import get_args
 import pytest
 from support.command import refusion
 
-from refusion.inference.alignment import Motion
-from refusion.inference.options import Resize
-from refusion.tasks import TASKS, Anchor, ChromaRule, Engine, OutputRange
+from refusion.tasks import TASKS, Anchor, ChromaRule, Engine, Motion, OutputRange, Resize
 
 
 @pytest.mark.parametrize(

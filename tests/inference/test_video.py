@@ -142,6 +142,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
         with pytest.raises(PictureError, match=words):
             fuse_videos(sources, tmp_path / "f.mp4", model=MODEL)
         assert sorted(path.name for path in tmp_path.iterdir()) == before
+    with pytest.raises(ValueError, match=r"Videos do not take align \(--align\); leave it out"):
+        fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, align=True)
     with pytest.raises(PictureError, match="at most 100 are accepted"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, max_pixels=100)
 
@@ -169,6 +171,7 @@ def test_videos_on_the_command_line(pair, tmp_path):
         ([*pair, "-o", tmp_path / "g.mp4", "--align"], "--align"),
         ([*pair, "-o", tmp_path / "g.mp4", "--own-range"], "--own-range"),
         ([*pair, "-o", tmp_path / "g.mp4", "--nodata", "0"], "--nodata"),
+        ([*pair, "-o", tmp_path / "g.mp4", "--window-a", "0", "9"], "--window-a"),
         ([EXAMPLES / "ir-vis_ir.png", pair[1], "-o", tmp_path / "g.mp4"], f"{pair[1]} is a video, and"),
     ]:
         result = refusion("fuse", *arguments, "--model", model)

@@ -272,7 +272,7 @@ def test_options_are_checked_before_anything_is_scored(pair_folder, contenders, 
     for options, words in (
         ({"metrics": ["lpips"]}, "no metric 'lpips'"),
         ({"conventions": "matlab"}, "no conventions 'matlab'"),
-        ({"sheets": tmp_path / "no" / "sheets"}, "there is no folder no"),
+        ({"sheets": contenders["mean"] / "scene0.png"}, "scene0.png is a file, but a folder is needed"),
         ({"latex_path": tmp_path}, "is a folder; give the name of a file"),
     ):
         with pytest.raises(ValueError, match=words):
