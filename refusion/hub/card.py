@@ -69,7 +69,7 @@ def card_text(model: Model, facts: Facts) -> str:
         f"# {_title(model)}",
         *_introduction(model, facts.training, text),
         *_training(model, facts),
-        *_scores(model, facts.scores, facts.training),
+        *_scores(model, facts),
         "## Intended use and limits",
         _fill(f"{text.use} {COMMON_LIMITS} {text.limits}"),
         *_given(facts.training.limits if facts.training else None),
@@ -159,7 +159,8 @@ def _effort(training: Training) -> str:
     """Time, machine, updates and versions, as far as known."""
     parts = []
     if training.minutes is not None:
-        parts.append(f"{training.minutes:g} minutes" + (f" on {training.machine}" if training.machine else ""))
+        unit = "minute" if training.minutes == 1 else "minutes"
+        parts.append(f"{training.minutes:g} {unit}" + (f" on {training.machine}" if training.machine else ""))
     elif training.machine:
         parts.append(training.machine)
     parts += [f"{count:,} {kind} updates" for kind, count in training.updates.items()]
@@ -178,15 +179,17 @@ def _curve(history: list[dict[str, Any]]) -> str:
     return table(["step", "minutes", *_CURVE], rows)
 
 
-def _scores(model: Model, scores: Scores | None, training: Training | None) -> list[str]:
+def _scores(model: Model, facts: Facts) -> list[str]:
+    scores, training = facts.scores, facts.training
     command = f"    refusion evaluate --task {model.task.name} --data VAL --model {model.name} --json scores.json"
+    if scores is None and facts.tuning is not None:
+        return ["## Scores", *_tuning(facts.tuning), "Scores over other pairs, for this card:", command]
     if scores is None:
         return ["## Scores", "Not scored yet. Run this command and put the file next to this card:", command]
     first = scores.rows[0]
     counts = {row.pairs for row in scores.rows}
     heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
     figures = list(first.mean)
-    arrows = [f"{figure} {'↑' if scores.higher_is_better.get(figure) else '↓'}" for figure in figures]
     rows = []
     for row in scores.rows:
         name = _title(model) if row is first else row.name
@@ -196,7 +199,7 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
         "## Scores",
         _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows show whether higher is better:"),
         command,
-        table([*heading, *arrows], rows),
+        table([*heading, *_headings(scores)], rows),
     ]
     release = next((row for row in scores.rows if row.name.startswith(RELEASE)), None)
     if release is not None and release.pairs == first.pairs:
@@ -204,6 +207,18 @@ def _scores(model: Model, scores: Scores | None, training: Training | None) -> l
     if scores.definitions:
         parts.append(_fill(f"Metrics: {scores.definitions}."))
     return [*parts, *_given(training.score_notes if training else None)]
+
+
+def _tuning(scores: Scores) -> list[str]:
+    """The table of a model before and after its fine-tuning."""
+    counts = {row.pairs for row in scores.rows}
+    about = f"Means over {' or '.join(map(str, counts))} pairs, before and after the fine-tuning; arrows show whether "
+    rows = [[row.name, *(_value(value) for value in row.mean.values())] for row in scores.rows]
+    return [_fill(f"{about}higher is better:"), table(["", *_headings(scores)], rows)]
+
+
+def _headings(scores: Scores) -> list[str]:
+    return [f"{figure} {'↑' if scores.higher_is_better.get(figure) else '↓'}" for figure in scores.rows[0].mean]
 
 
 def _comparison(ours: ScoreRow, theirs: ScoreRow, higher_is_better: Mapping[str, bool]) -> str:

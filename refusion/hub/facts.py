@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refusion.hub.errors import ModelError
-from refusion.hub.folder import HISTORY, SCORES, TRAINING
+from refusion.hub.folder import HISTORY, SCORES, TRAINING, TUNING_SCORES
 from refusion.system.files import write_text
 
 
@@ -87,11 +87,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts about a model; None, or no history, where a file is missing."""
+    """All facts about a model; None, or no history, where a file is missing.
+
+    Attributes:
+        training: how it was trained.
+        scores: its scores, and those of others.
+        history: figures during the training.
+        tuning: of a fine-tuned model, its scores as "after" and those of the model that it started from as "before".
+    """
 
     training: Training | None = None
     scores: Scores | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    tuning: Scores | None = None
 
 
 def read_facts(folder: Path) -> Facts:
@@ -100,7 +108,8 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         ModelError: a file is damaged; the message names it and the key.
     """
-    return Facts(_read_training(folder), _read_scores(folder / SCORES), read_history(folder / HISTORY))
+    scores, tuning = (_read_scores(folder / name) for name in (SCORES, TUNING_SCORES))
+    return Facts(_read_training(folder), scores, read_history(folder / HISTORY), tuning)
 
 
 def save_training(folder: Path, training: Training) -> None:

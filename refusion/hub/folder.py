@@ -19,6 +19,8 @@ PROPOSAL_WEIGHTS = "loss_proposal.safetensors"
 RECONSTRUCTION_WEIGHTS = "reconstruction.safetensors"
 TRAINING = "training.json"
 SCORES = "scores.json"
+TUNING_SCORES = "fine-tuning.json"
+"""Scores of a fine-tuned model and of the one that it started from."""
 HISTORY = "history.jsonl"
 
 LOADED = (CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS)

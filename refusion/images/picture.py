@@ -7,7 +7,7 @@ passed on to the fused image, see `Picture`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,12 +72,12 @@ class Picture:
         used: the options of reading that had an effect, among "window", "temperatures" and "nodata".
     """
 
-    luminance: np.ndarray
-    chroma: np.ndarray | None
+    luminance: np.ndarray = field(repr=False)
+    chroma: np.ndarray | None = field(repr=False)
     name: str
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    alpha: np.ndarray | None = field(default=None, repr=False)
     bits: int = 8
     notes: tuple[str, ...] = ()
     levels: Levels | None = None

@@ -38,6 +38,13 @@ class Fused:
         """Width and height in pixels."""
         return self.picture.size
 
+    def __repr__(self) -> str:
+        width, height = self.size
+        kind = "grey" if self.picture.chroma is None else "colour"
+        about = f"{width} x {height}, {kind}, {self.picture.bits} bits"
+        more = [f"{name}={value!r}" for name, value in (("notes", self.notes), ("alignment", self.alignment)) if value]
+        return f"Fused({', '.join([about, *more])})"
+
     def to_image(self, bits: int | None = None) -> Image.Image:
         """Return a Pillow image: RGB or L, I;16 with 16 bits, RGBA or LA if both sources have alpha.
 

@@ -14,6 +14,9 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 """Confidence level of the percentile intervals."""
 
+_EXACT = 14
+"""Most pairs for which the randomisation test goes through all signs."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -33,6 +36,7 @@ class Standing:
         ranks: rank of each mean, 1 is best; ties share the mean of their ranks; nan if the mean is nan.
         mean_rank: mean of the ranks.
         differences: mean paired difference of each figure from the first contender, with its interval.
+        p_values: p value of each of these differences, see `sign_flip_p`; nan without pairs.
         better: number of pairs for which each figure is better than that of the first contender.
     """
 
@@ -40,6 +44,7 @@ class Standing:
     ranks: dict[str, float]
     mean_rank: float
     differences: dict[str, Estimate]
+    p_values: dict[str, float]
     better: dict[str, int]
 
 
@@ -69,6 +74,7 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
     means: list[dict[str, Estimate]] = [{} for _ in evaluations]
     differences: list[dict[str, Estimate]] = [{} for _ in evaluations]
     ranks: list[dict[str, float]] = [{} for _ in evaluations]
+    p_values: list[dict[str, float]] = [{} for _ in evaluations]
     better: list[dict[str, int]] = [{} for _ in evaluations]
     counts = {}
     for figure, more in higher_is_better.items():
@@ -80,10 +86,13 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
         for index, row in enumerate(values):
             means[index][figure], differences[index][figure] = estimates[index], gaps[index]
             ranks[index][figure] = placed[index]
+            p_values[index][figure] = sign_flip_p(row - values[0])
             better[index][figure] = int((row > values[0] if more else row < values[0]).sum())
     standings = {
-        name: Standing(means[index], ranks[index], _mean(ranks[index].values()), differences[index], better[index])
-        for index, name in enumerate(evaluations)
+        name: Standing(mean, rank, _mean(rank.values()), difference, p_value, more)
+        for name, mean, rank, difference, p_value, more in zip(
+            evaluations, means, ranks, differences, p_values, better, strict=True
+        )
     }
     return Comparison(names, counts, standings)
 
@@ -104,6 +113,28 @@ def best_first(
         lead = values[place] - values.mean(axis=0) if len(values) > 1 else values[place]
         ranks.append(_ranks(lead.tolist(), more))
     return [name for _, name in sorted(zip([_mean(row) for row in zip(*ranks, strict=True)], names, strict=True))]
+
+
+def sign_flip_p(differences: np.ndarray) -> float:
+    """Two-sided p value of a mean paired difference, by Fisher's randomisation test (The Design of Experiments, 1935).
+
+    The share of all assignments of signs to the differences whose mean is at least as far from 0, or of 10,000 random
+    ones for many pairs. With n pairs it is at least 2 / 2^n.
+
+    Args:
+        differences: (n,), finite.
+    """
+    pairs = len(differences)
+    if pairs == 0:
+        return math.nan
+    if pairs <= _EXACT:
+        signs = 1 - 2 * (np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1, 1], (10_000, pairs))
+        signs[0] = 1
+    # Sums that are equal but for rounding count as equal.
+    least = abs(differences.sum()) * (1 - 1e-9)
+    return float(np.mean(np.abs(signs @ differences) >= least))
 
 
 def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:

@@ -16,7 +16,13 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.figures import CustomMetric, higher_is_better
 from refusion.metrics.fusion import METRICS
+from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING
+
+P_NOTE = (
+    "p is that of a two-sided randomisation test (signs of the differences), not corrected for the number of figures "
+    "and models; with 5 pairs or fewer it cannot be below 0.05."
+)
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
 """Width in characters of a table outside a terminal: for the figures, and per model."""
@@ -73,7 +79,7 @@ class Report:
         evaluations = self.evaluations.values()
         counts = {len(evaluation.scored) for evaluation in evaluations}
         complete = len(counts) == 1 and not any(evaluation.failed for evaluation in evaluations)
-        pairs = f"{max(counts)} pairs" if complete else "the pairs that could be scored"
+        pairs = counted(max(counts), "pair") if complete else "the pairs that could be scored"
         notes = [
             f"Values are means over {pairs} ± population standard deviation; ↑ higher is better, ↓ lower is better."
         ]
@@ -83,8 +89,9 @@ class Report:
             )
         if len(self.evaluations) > 1:
             notes.append(
-                f"Ranks are those of the means over the {len(self.comparison.pairs)} pairs that all of them have (1 is "
-                "best); the mean rank counts every figure once."
+                f"Ranks are those of the means over the {counted(len(self.comparison.pairs), 'pair')} that all of them "
+                "have (1 is best); the mean rank counts every figure once. Markdown and JSON also have intervals and "
+                "differences."
             )
         return [*notes, f"Definitions: {self.definitions}."]
 
@@ -93,7 +100,7 @@ class Report:
         """Explanation of the intervals, in one sentence."""
         return (
             f"Intervals are {CONFIDENCE:.0%} percentile intervals of {RESAMPLES} bootstrap samples of the "
-            f"{len(self.comparison.pairs)} pairs that all of them have."
+            f"{counted(len(self.comparison.pairs), 'pair')} that all of them have; with few pairs they are too narrow."
         )
 
     @property
@@ -164,7 +171,7 @@ def to_json(report: Report) -> str:
     if len(report.evaluations) > 1:
         standings = report.comparison.standings.items()
         content["comparison"] = {
-            "note": report.interval_note,
+            "note": f"{report.interval_note} {P_NOTE}",
             "pairs": report.comparison.pairs,
             "models": {name: _standing(standing) for name, standing in standings},
         }
@@ -223,6 +230,7 @@ def _standing(standing: Standing) -> dict[str, object]:
             "rank": _number(rank),
             "mean": _estimate(standing.means[figure]),
             "difference": _estimate(standing.differences[figure]),
+            "p": _number(standing.p_values[figure]),
             "better": standing.better[figure],
         }
         for figure, rank in standing.ranks.items()

@@ -2,8 +2,9 @@
 
 import math
 
-from refusion.metrics.comparison import Estimate
-from refusion.metrics.reports import Report, mean_text, pairs_text, value_text
+from refusion.metrics.comparison import Estimate, Standing
+from refusion.metrics.reports import P_NOTE, Report, mean_text, pairs_text, value_text
+from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING, escape, table
 
 _LATEX = {
@@ -60,11 +61,14 @@ def to_latex(report: Report) -> str:
             rank = standing.ranks[figure] if several else math.nan
             cells.append("--" if text == NOTHING else _latex_mark(text, rank))
         rows.append([_escape_latex(name), *cells, *([value_text(standing.mean_rank, 2)] if several else [])])
+    total = len(report.comparison.pairs)
+    fewer = {figure: count for figure, count in report.comparison.counts.items() if count < total}
     if several:
         header.append(r"mean rank $\downarrow$")
     comments = [
         "Needs \\usepackage{booktabs}.",
-        f"Means over the {len(report.comparison.pairs)} pairs that all of them have.",
+        f"Means over the {counted(total, 'pair')} that all of them have.",
+        *(f"{figure}: over {counted(count, 'pair')}." for figure, count in fewer.items()),
         f"Definitions: {report.definitions}.",
     ]
     lines = [
@@ -86,7 +90,7 @@ def _compared(report: Report, headings: list[str]) -> list[str]:
     ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.figures)] for name, s in standings.items()]
     intervals = [[name, *(_interval(s.means[f]) for f in report.figures)] for name, s in standings.items()]
     differences = [
-        [name, *(_difference(s.differences[f], s.better[f], report.comparison.counts[f]) for f in report.figures)]
+        [name, *(_difference(s, f, report.comparison.counts[f]) for f in report.figures)]
         for name, s in standings.items()
         if name != first
     ]
@@ -99,7 +103,7 @@ def _compared(report: Report, headings: list[str]) -> list[str]:
         f"## Differences from {escape(first)}",
         table(["model", *headings], differences),
         "Means of the differences per pair, their intervals, and the number of pairs in which a model is better than "
-        f"{escape(first)}; a difference whose interval excludes 0 is unlikely to be chance.",
+        f"{escape(first)}. {P_NOTE}",
     ]
 
 
@@ -109,11 +113,13 @@ def _interval(estimate: Estimate) -> str:
     return f"{value_text(estimate.mean)} [{value_text(estimate.low)}, {value_text(estimate.high)}]"
 
 
-def _difference(estimate: Estimate, better: int, count: int) -> str:
+def _difference(standing: Standing, figure: str, count: int) -> str:
+    estimate = standing.differences[figure]
     if math.isnan(estimate.mean):
         return NOTHING
     low, high = (NOTHING if math.isnan(x) else f"{x:+.3f}" for x in (estimate.low, estimate.high))
-    return f"{estimate.mean:+.3f} [{low}, {high}] better in {better} of {count}"
+    p_value = value_text(standing.p_values[figure])
+    return f"{estimate.mean:+.3f} [{low}, {high}] p = {p_value}, better in {standing.better[figure]} of {count}"
 
 
 def _mark(report: Report, name: str, figure: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Lists for the console."""
+"""Lists and counts in texts."""
 
 from collections.abc import Sequence
 
@@ -15,3 +15,8 @@ def listed(title: str, lines: Sequence[str], most: int) -> list[str]:
         return []
     more = [f"  and {len(lines) - most} more"] if len(lines) > most else []
     return [f"{title}:", *(f"  {line}" for line in lines[:most]), *more]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, as in "1 pair" and "2 pairs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -55,14 +55,14 @@ def report_notes(notes: list[str], console: Console) -> None:
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:
     """Score the model before and after, keep the figures in the run folder, and print them as a table."""
-    from refusion.training.fine_tuning import SCORES, change_table, score_both
+    from refusion.training.fine_tuning import TUNING_SCORES, change_table, score_both
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task("scores before and after", total=2 * len(pairs.dataset))
         report = score_both(base, out, pairs, task, lambda: bar.advance(row), device)
     console = Console()
     console.print(change_table(report))
-    notes = "Means over the pairs scored; ↑ higher is better, ↓ lower is better.", f"All of it is in {SCORES}."
+    notes = "Means over the pairs scored; ↑ higher is better, ↓ lower is better.", f"All of it is in {TUNING_SCORES}."
     console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
     for problem in report.problems:
         console.print(f"Not scored: {problem}", markup=False, highlight=False)

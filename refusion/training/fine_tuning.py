@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from refusion.hub.folder import TUNING_SCORES
 from refusion.inference.fuse import fuse_function
 from refusion.inference.options import Options
 from refusion.metrics.evaluation import Evaluation, evaluate
@@ -23,7 +24,6 @@ MIN_PAIRS = 5
 """Fewest training pairs; with less, a model memorises them."""
 
 MOST_HELD_OUT = 20
-SCORES = "fine-tuning.json"
 
 
 def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs]:
@@ -79,7 +79,7 @@ def score_both(
 
     Args:
         before: the model that the run started from.
-        after: the folder of the run, into which `SCORES` is written.
+        after: the folder of the run, into which `TUNING_SCORES` is written.
         pairs: the pairs to score.
         task: the task.
         on_pair: called after every fused pair.
@@ -98,7 +98,7 @@ def score_both(
         for name, folder in (("before", before), ("after", after))
     }
     report = Report(figures, evaluations, pairs.skipped)
-    write_text(after / SCORES, to_json(report))
+    write_text(after / TUNING_SCORES, to_json(report))
     return report
 
 

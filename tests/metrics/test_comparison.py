@@ -13,7 +13,7 @@ from support.program import check_refused, refusion
 from support.scenes import textured
 
 from refusion.cli.evaluate import evaluate as evaluate_command
-from refusion.metrics.comparison import best_first, compare
+from refusion.metrics.comparison import best_first, compare, sign_flip_p
 from refusion.metrics.evaluation import Evaluation, PairScores
 from refusion.metrics.figures import choose_metrics, figures_of, load_metric
 from refusion.metrics.fusion import METRIC_SETS, METRICS
@@ -65,6 +65,19 @@ def test_differences_are_pair_by_pair(evaluations):
     assert (first.mean, first.low, first.high) == (0, 0, 0)
 
 
+def test_p_values_are_those_of_all_signs():
+    # Of the 8 assignments of signs, only these signs and their opposites give a sum as far from 0.
+    assert sign_flip_p(np.array([1.0, 2.0, 3.0])) == 2 / 8
+    assert sign_flip_p(np.array([1.0, -1.0])) == 1
+    assert sign_flip_p(np.zeros(4)) == 1
+    assert math.isnan(sign_flip_p(np.array([])))
+    rng = np.random.default_rng(1)
+    assert 0.02 < np.mean([sign_flip_p(rng.normal(size=6)) < 0.05 for _ in range(1000)]) < 0.06
+    differences = rng.normal(0.4, 1, 14)
+    more = np.append(differences, 0)
+    assert sign_flip_p(more) == pytest.approx(sign_flip_p(differences), abs=0.02)
+
+
 def test_intervals_are_those_of_the_mean():
     values = np.random.default_rng(3).normal(5, 2, 400)
     estimate = compare({"one": scored(EN=values.tolist())}, {"EN": True}).standings["one"].means["EN"]
@@ -99,7 +112,7 @@ def test_the_best_is_bold_and_the_second_underlined(evaluations):
     assert "**1.000 ± 0.000 (3)**" in first
     assert third.count("**") == 4
     assert "## Differences from first" in markdown
-    assert "better in 4 of 4" in markdown
+    assert "p = 0.125, better in 4 of 4" in markdown
     assert "Ranks are those of the means over the 4 pairs that all of them have" in markdown
 
 
