@@ -22,8 +22,11 @@ from support.scenes import ROOT, textured
 import refusion as package
 from refusion.bulk.run import fuse_dataset
 from refusion.images.reading import read_picture
+from refusion.inference.options import Options
+from refusion.inference.preparation import prepare
 from refusion.metrics.figures import levels
 from refusion.metrics.fusion import DEFAULT_METRICS, score
+from refusion.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,30 @@ def test_pairs_are_aligned_and_resized_as_by_fuse(model, tmp_path):
         sources = [io.BytesIO(rows[index][name]["bytes"]) for name in ("ir", "vis")]
         expected = package.fuse(sources, model=model, align="translation", resize="smaller")
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected.to_array())
+
+
+@pytest.mark.parametrize("options", [{"align": "translation"}, {"align": "translation", "align_border": "crop"}])
+def test_what_was_fused_is_scored(model, tmp_path, options):
+    """Moved, cropped and resized sources, not those of the data set."""
+    large = textured(1, 120, 150)
+    half = Image.fromarray(large[:100, :120]).resize((60, 50), Image.Resampling.LANCZOS)
+    rows = [
+        {"ir": {"bytes": png(large[4:104, 12:132])}, "vis": {"bytes": png(large[:100, :120])}},
+        {"ir": {"bytes": png(large[:100, :120])}, "vis": {"bytes": png(np.asarray(half))}},
+    ]
+    out = tmp_path / "out"
+    asked = {"resize": "larger", **options}
+    source = write(tmp_path / "pairs.parquet", rows)
+    fuse_dataset(source, out, model=model, scores=True, rows_per_shard=2, workers=1, **asked)
+    (shard,) = (out / "data").iterdir()
+    scored = pq.read_table(shard).to_pylist()
+    assert len(scored) == 2
+    for row, result in zip(rows, scored, strict=True):
+        sources = [io.BytesIO(row[name]["bytes"]) for name in ("ir", "vis")]
+        pair = prepare(sources, Options(**asked), TASKS["ir-vis"])
+        pictures = pair.a, pair.b, read_picture(io.BytesIO(result["fused"]["bytes"]))
+        wanted = score(*(levels(picture.luminance) for picture in pictures))
+        assert {name: result[name] for name in DEFAULT_METRICS} == pytest.approx(wanted)
 
 
 def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
