@@ -195,23 +195,24 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
             raise PictureError(f"{where}: the output {row['output']!r} is not the name of a file.")
         named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
         target = output / named
-        if not target.resolve().is_relative_to(output.resolve()):
+        resolved = target.resolve()
+        if not resolved.is_relative_to(output.resolve()):
             raise PictureError(f"{where}: the output {named} lies outside of the output folder; name one inside.")
         try:
             check_output(target)
         except PictureError as error:
             raise PictureError(f"{where}: {error}") from error
-        if target in seen:
-            raise PictureError(f"{where}: line {seen[target]} has the output {named} too; give another name.")
-        seen[target] = line
+        if resolved in seen:
+            raise PictureError(f"{where}: line {seen[resolved]} has the output {named} too; give another name.")
+        seen[resolved] = line
         pairs.append(Job(named, a, b, target))
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
-    lost = _replaced_source(seen, (source for job in pairs for source in (job.a, job.b)))
+    lost = _replaced_source((job.output for job in pairs), (source for job in pairs for source in (job.a, job.b)))
     if lost is not None:
         raise PictureError(
-            f"{path.name}, line {seen[lost]}: the output {lost.relative_to(output)} is one of the sources; give "
-            "another name in the column output, or choose another folder."
+            f"{path.name}, line {seen[lost.resolve()]}: the output {lost.relative_to(output)} is one of the sources; "
+            "give another name in the column output, or choose another folder."
         )
     return Jobs(pairs, unmatched)
 
