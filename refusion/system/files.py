@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Paths and atomic file writes."""
 
 import errno
 import glob
@@ -87,6 +87,11 @@ def is_there(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def expand_home(path: str | Path) -> Path:
+    """Replace ``~`` or ``~user`` at the start by the home folder; the path is unchanged if there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises without such a user
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -107,6 +107,8 @@ def test_unknown_names_list_the_known_ones(tmp_path, monkeypatch):
         ReFusion.from_pretrained("refusion-nothing")
     with pytest.raises(UnknownModelError, match="no folder"):
         ReFusion.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(UnknownModelError, match="There is no folder '~nobody-here/x' to load a model from"):
+        ReFusion.from_pretrained("~nobody-here/x")
 
 
 def test_a_configuration_is_exactly_the_constructor_arguments(saved):

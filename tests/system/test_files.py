@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refusion.system.files import remove_leftovers, replacing, write_bytes, write_text
+from refusion.system.files import expand_home, remove_leftovers, replacing, write_bytes, write_text
 
 
 def refuse(*_, **__):
@@ -85,6 +85,12 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(tmp_path):
     assert refused.value.errno == errno.ENAMETOOLONG
     assert not worked
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_folder_is_filled_in_where_there_is_such_a_user(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/x") == Path("/home/me/x")
+    assert expand_home("~nobody-here/x") == Path("~nobody-here/x")
 
 
 def test_leftovers_of_killed_processes_go(tmp_path):
