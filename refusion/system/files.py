@@ -113,6 +113,5 @@ def remove_leftovers(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write a UTF-8 text file as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
