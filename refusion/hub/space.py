@@ -96,7 +96,7 @@ def upload_space(
     if not HUB_ID.fullmatch(repo_id):
         raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
     api = HfApi(token=token, **LIBRARY)
-    with hub_sentences(repo_id):
+    with hub_sentences(repo_id, what="Space"):
         sdk = "static" if static else "gradio"
         api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
         commit = api.upload_folder(

@@ -131,7 +131,7 @@ def _from_hub(name: str, split: str, streaming: bool) -> Any:
     from refusion.hub.client_errors import hub_sentences
 
     # A single request, since `datasets` would retry many times.
-    with hub_sentences(name):
+    with hub_sentences(name, what="data set"):
         HfApi().dataset_info(name, timeout=HUB_SECONDS)
     return _load(name, name, split=split, streaming=streaming)
 

@@ -425,7 +425,7 @@ def _on_hub(
 
     from refusion.hub.client_errors import hub_sentences
 
-    with hub_sentences(name, revision):
+    with hub_sentences(name, revision, what="data set"):
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
         try:
             if streaming:

@@ -239,7 +239,9 @@ from support.command import refusion
 for out, extra in (("kept", ["--workers", 1]), ("streamed", ["--workers", 1, "--streaming"])):
     result = refusion("fuse-dataset", "me/pairs", out, "--id-column", "name", "--model", sys.argv[2], *extra)
     assert result.code == 0, result.err
-assert "There is no repository me/nothing on the Hub" in refusion("fuse-dataset", "me/nothing", "x").err
+error = refusion("fuse-dataset", "me/nothing", "x").err
+assert "There is no data set me/nothing on the Hub" in error
+assert "folder" not in error
 """
 
 
