@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from refusion.pairs.files import DataError
 from refusion.system.stores import Store
 
@@ -51,19 +53,29 @@ def agree(store: Store, settings: dict[str, Any], size: int, *, mended: bool) ->
         DataError: the folder was started with other settings, or its manifest is damaged.
     """
     if not store.exists(MANIFEST):
-        store.write(MANIFEST, json.dumps({**settings, SIZE: size}, indent=1) + "\n")
+        store.write(MANIFEST, _to_json({**settings, SIZE: size}))
     try:
         begun = json.loads(store.read(MANIFEST))
         # The round trip turns tuples into lists, as in the manifest.
-        wanted = json.loads(json.dumps({**settings, SIZE: settings[SIZE] or begun[SIZE]}))
-        differing = [key for key in wanted if begun[key] != wanted[key]]
+        wanted = json.loads(_to_json({**settings, SIZE: settings[SIZE] or begun[SIZE]}))
+        differing = [_difference(key, begun, wanted) for key in wanted if key not in begun or begun[key] != wanted[key]]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{MANIFEST} in {store.name} was not written by refusion; give another folder.") from error
-    if differing == [CONTENT] and mended:
-        store.write(MANIFEST, json.dumps(wanted, indent=1) + "\n")
+    if differing == [_SAID[CONTENT]] and mended:
+        store.write(MANIFEST, _to_json(wanted))
     elif differing:
-        said = "; ".join(_SAID.get(key, f"{key} was {begun[key]}, now it is {wanted[key]}") for key in differing)
         raise DataError(
-            f"{store.name} was started with other settings: {said}. Use the same settings, or give another folder."
+            f"{store.name} was started with other settings: {'; '.join(differing)}. Use the same settings, or give "
+            "another folder."
         )
     return int(begun[SIZE])
+
+
+def _difference(key: str, begun: dict[str, Any], wanted: dict[str, Any]) -> str:
+    if key not in begun:
+        return f"refusion {begun['refusion']} had no {key}"
+    return _SAID.get(key, f"{key} was {begun[key]}, now it is {wanted[key]}")
+
+
+def _to_json(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, indent=1, default=np.generic.item) + "\n"

@@ -104,7 +104,8 @@ def fuse_dataset(
         revision: revision of a data set on the Hub.
         streaming: read a data set on the Hub without storing it; always on with `ray`.
         images: write PNG files to ``images``; the column ``file_name`` replaces ``fused``.
-        scores: add a column for each fusion metric of the task; empty where an image is too small for it.
+        scores: add a column for each fusion metric of the task, with the sources as they were fused (resized, aligned);
+            empty where an image is too small for it.
         rows_per_shard: rows of a Parquet file. If not given, the number that `out` was started with, or else 256, or
             fewer where that would leave workers idle.
         bits: 8 or 16; the depth of the sources if not given.

@@ -15,9 +15,10 @@ from refusion.bulk.shards import IMAGES, Failure, open_shard, shard_name, shard_
 from refusion.images.reading import read_picture
 from refusion.images.writing import to_png
 from refusion.inference.finishing import Fused
-from refusion.inference.many import fuse_pairs
+from refusion.inference.many import fuse_with_sources
 from refusion.inference.network import Network
 from refusion.inference.options import Options
+from refusion.inference.preparation import Prepared
 from refusion.models.loading import load
 from refusion.pairs.rows import Part, Row
 from refusion.system.stores import Store
@@ -100,21 +101,22 @@ class Worker:
                 taken.append(row)
                 yield row.sources
 
-        for outcome in fuse_pairs(self.network, pairs(), self.options, self.task, self.batch_size):
+        fused = fuse_with_sources(self.network, pairs(), self.options, self.task, self.batch_size)
+        for outcome, pair in fused:
             row = taken.popleft()
-            if outcome.fused is None:
+            if outcome.fused is None or pair is None:
                 yield Failure(row.index, row.id, outcome.reason)
                 continue
             try:
-                yield self._result(row, outcome.fused)
+                yield self._result(row, pair, outcome.fused)
             except ValueError as error:
                 yield Failure(row.index, row.id, str(error))
 
-    def _result(self, row: Row, fused: Fused) -> dict[str, Any]:
+    def _result(self, row: Row, pair: Prepared, fused: Fused) -> dict[str, Any]:
         png = to_png(fused.picture, self.bits)
         result = {"row": row.index, "id": row.id, "note": " ".join(fused.notes) or None}
         if self.figures:
-            result |= self._scores(row, png)
+            result |= self._scores(pair, png)
         if not self.images:
             return result | {"fused": {"bytes": png, "path": f"{row.index:09d}.png"}}
         name = f"{IMAGES}/{row.index // _IMAGES_PER_FOLDER:06d}/{row.index:09d}.png"
@@ -122,8 +124,8 @@ class Worker:
             unfinished.write_bytes(png)
         return result | {"file_name": name}
 
-    def _scores(self, row: Row, png: bytes) -> dict[str, float]:
+    def _scores(self, pair: Prepared, png: bytes) -> dict[str, float]:
         from refusion.metrics.figures import large_enough, score_figures
 
-        a, b = self.options.reading(self.task).all(row.sources)
-        return score_figures(a, b, read_picture(io.BytesIO(png)), large_enough(self.figures, a.size))
+        figures = large_enough(self.figures, pair.a.size)
+        return score_figures(pair.a, pair.b, read_picture(io.BytesIO(png)), figures)

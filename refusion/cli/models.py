@@ -1,6 +1,6 @@
 """refusion models"""
 
-import json
+import math
 import os
 from pathlib import Path
 
@@ -44,20 +44,16 @@ def _parameters(path: Path) -> int:
     Raises:
         ModelError: the file is damaged.
     """
+    from safetensors import SafetensorError, safe_open
+
     from refusion.hub.errors import ModelError
 
-    content = path.read_bytes()
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except ValueError as error:
+        with safe_open(path, "np") as file:
+            names = file.keys()
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except SafetensorError as error:
         raise ModelError(f"{path.parent.name}/{path.name} is damaged or not a safetensors file.") from error
-    total = 0
-    for key, tensor in header.items():
-        count = 0 if key == "__metadata__" else 1
-        for length in tensor.get("shape", ()) if count else ():
-            count *= length
-        total += count
-    return total
 
 
 def _megabytes(path: Path) -> str:

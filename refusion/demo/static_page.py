@@ -11,7 +11,7 @@ from refusion.demo.examples import Example, example_pairs
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.hub.errors import ModelError
 from refusion.hub.names import bundled_folder
-from refusion.hub.space import check_empty
+from refusion.hub.space import check_empty, filling
 from refusion.inference.engines.onnx_finish import CHOICES
 from refusion.inference.engines.onnx_page import write_finish, write_graphs
 from refusion.models.bundled import bundled_weights
@@ -46,18 +46,19 @@ def assemble_static_page(folder: Path) -> list[str]:
     tasks = [task for task in TASKS.values() if bundled_folder(task.model) is not None]
     if not tasks:
         raise ModelError("This version comes without weights, and the page cannot fuse without them.")
-    shutil.copytree(built, folder, dirs_exist_ok=True)
-    for task in tasks:
-        (folder / "models" / task.model).mkdir(parents=True)
-        config, weights = bundled_weights(task.model)
-        write_graphs(folder / "models" / task.model, weights, config["padding_mode"], config["window"])
-    write_finish(folder / "models")
-    (folder / "examples").mkdir()
-    for path in (path for task in tasks for pair in _rendered(task) for path in pair.paths):
-        shutil.copyfile(path, folder / "examples" / path.name)
-        shutil.copyfile(path.with_name("README.md"), folder / "examples" / "README.md")
-    (folder / "page.json").write_text(json.dumps(_page(tasks)), encoding="utf-8")
-    _list_files(folder)
+    with filling(folder) as made:
+        shutil.copytree(built, made, dirs_exist_ok=True)
+        for task in tasks:
+            (made / "models" / task.model).mkdir(parents=True)
+            config, weights = bundled_weights(task.model)
+            write_graphs(made / "models" / task.model, weights, config["padding_mode"], config["window"])
+        write_finish(made / "models")
+        (made / "examples").mkdir()
+        for path in (path for task in tasks for pair in _rendered(task) for path in pair.paths):
+            shutil.copyfile(path, made / "examples" / path.name)
+            shutil.copyfile(path.with_name("README.md"), made / "examples" / "README.md")
+        (made / "page.json").write_text(json.dumps(_page(tasks)), encoding="utf-8")
+        _list_files(made)
     return [task.model for task in tasks]
 
 

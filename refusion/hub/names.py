@@ -8,6 +8,7 @@ from typing import Any
 from refusion.hub.checksums import CHECKSUMS
 from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
 from refusion.hub.folder import CONFIG, FACTS, LOADED, WEIGHTS
+from refusion.system.files import expand_home
 from refusion.system.resources import resource_folders
 from refusion.tasks import TASKS
 from refusion.version import __version__
@@ -65,7 +66,7 @@ def locate(name: str | Path) -> str:
         NoWeightsError: the bare name is known, but no weights came along.
     """
     if isinstance(name, Path) or name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name:
-        folder = Path(name).expanduser()
+        folder = expand_home(name)
         if not folder.is_dir():
             raise UnknownModelError(f"There is no folder {str(name)!r} to load a model from.")
         return str(folder.resolve())

@@ -51,7 +51,7 @@ def push_folder(
     if tag and create_pr:
         raise ModelError("A pull request cannot be tagged; leave tag or create_pr out.")
     api = HfApi(token=token, **LIBRARY)
-    with hub_sentences(repo_id, branch):
+    with hub_sentences(repo_id, branch, what="repository"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if tag:
             _refuse_taken_tag(api, repo_id, tag)
@@ -85,9 +85,10 @@ def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = Fals
         ModelError: the Hub refuses or cannot be reached.
     """
     api = HfApi(token=token, **LIBRARY)
-    with hub_sentences(f"the collection of {owner}"):
+    with hub_sentences(owner, what="collection of"):
         collection = api.create_collection(COLLECTION, namespace=owner, private=private, exists_ok=True)
-        for repo_id in repo_ids:
+    for repo_id in repo_ids:
+        with hub_sentences(repo_id, what="repository"):
             api.add_collection_item(collection.slug, repo_id, "model", exists_ok=True)
     return collection.url
 

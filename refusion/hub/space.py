@@ -1,6 +1,9 @@
 """A Hugging Face Space assembled from this installation: package, bundled weights, examples."""
 
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCard
@@ -51,17 +54,17 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
     bundled = {name: path for name, path in models.items() if path is not None}
     if not bundled:
         raise ModelError("This version comes without weights, and a Space cannot fuse without them.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(source / name, folder / name)
-    _add_models(folder / "README.md", [f"{owner}/{name}" for name in bundled] if owner else [], preload)
-    shutil.copytree(PACKAGE, folder / "refusion", ignore=shutil.ignore_patterns(*_NOT_PACKAGE))
-    shutil.copytree(source / "examples", folder / "examples", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    for name, path in bundled.items():
-        (folder / "hub_configs" / name).mkdir(parents=True)
-        for file in PUBLISHED:
-            if (path / file).is_file():
-                shutil.copyfile(path / file, folder / "hub_configs" / name / file)
+    with filling(folder) as made:
+        for name in FILES:
+            shutil.copyfile(source / name, made / name)
+        _add_models(made / "README.md", [f"{owner}/{name}" for name in bundled] if owner else [], preload)
+        shutil.copytree(PACKAGE, made / "refusion", ignore=shutil.ignore_patterns(*_NOT_PACKAGE))
+        shutil.copytree(source / "examples", made / "examples", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        for name, path in bundled.items():
+            (made / "hub_configs" / name).mkdir(parents=True)
+            for file in PUBLISHED:
+                if (path / file).is_file():
+                    shutil.copyfile(path / file, made / "hub_configs" / name / file)
     return list(bundled)
 
 
@@ -73,6 +76,20 @@ def check_empty(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose content is moved to an empty folder when the block succeeds; created if missing.
+
+    If the block fails, the folder stays empty.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Inside it: a folder that exists may be the working directory or a mount, which nothing can replace.
+    with tempfile.TemporaryDirectory(prefix=".refusion-", dir=folder) as temporary:
+        yield Path(temporary)
+        for path in list(Path(temporary).iterdir()):
+            path.rename(folder / path.name)
 
 
 def upload_space(
@@ -96,7 +113,7 @@ def upload_space(
     if not HUB_ID.fullmatch(repo_id):
         raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
     api = HfApi(token=token, **LIBRARY)
-    with hub_sentences(repo_id):
+    with hub_sentences(repo_id, what="Space"):
         sdk = "static" if static else "gradio"
         api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
         commit = api.upload_folder(

@@ -78,18 +78,20 @@ def fuse_pairs(
     """
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
-    return _fuse_all(network, pairs, options, task, batch_size)
+    return (outcome for outcome, _ in fuse_with_sources(network, pairs, options, task, batch_size))
 
 
-def _fuse_all(
+def fuse_with_sources(
     network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int
-) -> Iterator[Outcome]:
+) -> Iterator[tuple[Outcome, Prepared | None]]:
+    """Yield what `fuse_pairs` does, each with the sources as they were fused; None if they could not be prepared."""
     ahead = AHEAD * batch_size
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
         reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead)
         try:
             for batch in _batches(reading, batch_size):
-                yield from _fuse_batch(pool, network, batch, options, task)
+                outcomes = _fuse_batch(pool, network, batch, options, task)
+                yield from zip(outcomes, [read.pair for read in batch], strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

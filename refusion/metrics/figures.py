@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def load_metric(reference: str) -> CustomMetric:
     """Import a user-defined metric.
 
     Args:
-        reference: ``module:function``; the module is found on the Python path or in the working directory.
+        reference: ``module:function`` or ``module:Class.function``; the module is found on the Python path or in the
+            working directory.
 
     Raises:
         ValueError: `reference` is not of this form, there is no such module or function, or it has the name of a
@@ -112,7 +114,10 @@ def load_metric(reference: str) -> CustomMetric:
             f"The metric {reference} cannot be imported: there is no module {error.name}; install it, or run the "
             "command in the folder that holds it."
         ) from error
-    function = getattr(module, function_name, None)
+    try:
+        function = operator.attrgetter(function_name)(module)
+    except AttributeError:
+        function = None
     if not callable(function):
         raise ValueError(f"The module {module_name} has no function {function_name}.")
     name = function_name.rpartition(".")[2]

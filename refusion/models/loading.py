@@ -134,8 +134,11 @@ def load_for_workers(
         assert folder is not None
         config, weights = (read_verified(folder / name) for name in (CONFIG, WEIGHTS))
         return wanted, get_task(task or json.loads(config)["task"]), hashlib.sha256(config + weights).hexdigest()
+    import torch
+
     loaded = load_module(wanted, "cpu" if isinstance(wanted, str | Path) else None, revision)
     digest = hashlib.sha256(json.dumps(loaded.config, sort_keys=True).encode())
     for name, value in sorted(loaded.state_dict().items()):
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
+        # As bytes, because NumPy has no bfloat16.
+        digest.update(name.encode() + value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return loaded, get_task(task) if task else loaded.task, digest.hexdigest()

@@ -16,16 +16,22 @@ from datasets.distributed import split_dataset_by_node
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
-from refusion.pairs.files import LISTS, DataError, check_source, list_rows, listed_file, names_file, refuse_doubles
+from refusion.pairs.files import (
+    METADATA,
+    DataError,
+    list_rows,
+    listed_file,
+    names_file,
+    parquet_files,
+    refuse_doubles,
+    source_kind,
+)
 from refusion.pairs.matching import files_of, match
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
 
 AS_STORED = Reading()
 """Default options: values are scaled by the range of their type."""
-
-METADATA = "metadata.jsonl"
-"""Name of the list in an imagefolder."""
 
 HUB_SECONDS = 20
 """Timeout for asking the Hub whether a data set exists."""
@@ -85,24 +91,19 @@ def load_pairs(
         DataError: there is no usable pair, a file has no partner, sizes differ, or a file cannot be read.
     """
     path = Path(source)
-    check_source(source, task)
-    if not path.exists():
+    kind = source_kind(source, task)
+    if kind == "hub":
         pairs = Pairs(_with_names(_from_hub(str(source), split, streaming)))
-    elif path.suffix.lower() in LISTS and path.is_file():
+    elif kind == "list":
         pairs = _listed(path, ("a", "b"))
-    elif all((path / folder).is_dir() for folder in task.folders):
+    elif kind == "folders":
         pairs = _two_folders(path, task, skip_bad)
-    elif (path / METADATA).is_file():
+    elif kind == "imagefolder":
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
-    elif parquet := sorted(path.glob("**/*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
-        # `datasets` treats file names as patterns.
-        files = [glob.escape(str(file)) for file in parquet]
-        pairs = Pairs(_with_names(_load("parquet", data_files=files, split="train", streaming=streaming)))
     else:
-        raise DataError(
-            f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, "
-            f"and is not a list ({' or '.join(sorted(LISTS))})."
-        )
+        # `datasets` treats file names as patterns.
+        files = [glob.escape(str(file)) for file in parquet_files(path)]
+        pairs = Pairs(_with_names(_load("parquet", path.name, data_files=files, split="train", streaming=streaming)))
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad = skip_bad
@@ -117,11 +118,10 @@ def load_pairs(
     return pairs
 
 
-def _load(kind: str, **options: Any) -> Any:
+def _load(kind: str, what: str, **options: Any) -> Any:
     try:
         return datasets.load_dataset(kind, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        what = options.get("data_dir") or options.get("data_files") or kind
         raise DataError(f"{what} cannot be loaded: {error}") from error
 
 
@@ -131,9 +131,9 @@ def _from_hub(name: str, split: str, streaming: bool) -> Any:
     from refusion.hub.client_errors import hub_sentences
 
     # A single request, since `datasets` would retry many times.
-    with hub_sentences(name):
+    with hub_sentences(name, what="data set"):
         HfApi().dataset_info(name, timeout=HUB_SECONDS)
-    return _load(name, split=split, streaming=streaming)
+    return _load(name, name, split=split, streaming=streaming)
 
 
 def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
@@ -268,7 +268,7 @@ def source_files(source: Path, pairs: Pairs) -> Iterator[Path]:
     """
     if not source.exists():
         return
-    yield from (source, source / METADATA, *source.glob("**/*.parquet"))
+    yield from (source, source / METADATA, *parquet_files(source))
     for row in pairs.dataset:
         images = [image for image in (row["a"], row["b"]) if image]
         if any(image["bytes"] is not None for image in images):

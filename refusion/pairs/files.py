@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from refusion.hub.names import is_path
 from refusion.images.picture import PictureError
@@ -19,6 +20,12 @@ from refusion.tasks import Task
 
 LISTS = frozenset({".csv", ".jsonl"})
 """Suffixes of lists of pairs."""
+
+METADATA = "metadata.jsonl"
+"""Name of the list in an imagefolder."""
+
+SourceKind: TypeAlias = Literal["hub", "list", "folders", "imagefolder", "parquet"]
+"""What a data set is: on the Hub, a list, the two folders of a task, an imagefolder, or Parquet files."""
 
 
 class DataError(ValueError):
@@ -41,6 +48,40 @@ def check_source(source: str | Path, task: Task) -> None:
             f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, an "
             "imagefolder, a list, Parquet, or OWNER/NAME of a data set on the Hub."
         )
+
+
+def source_kind(source: str | Path, task: Task) -> SourceKind:
+    """What a data set on this machine or on the Hub is.
+
+    Args:
+        source: see `check_source`.
+        task: see `check_source`.
+
+    Raises:
+        DataError: there is no such folder or file, or it is none of these.
+    """
+    check_source(source, task)
+    path = Path(source)
+    if not path.exists():
+        return "hub"
+    if path.is_file() and path.suffix.lower() in LISTS:
+        return "list"
+    if all((path / folder).is_dir() for folder in task.folders):
+        return "folders"
+    if (path / METADATA).is_file():
+        return "imagefolder"
+    if parquet_files(path):
+        return "parquet"
+    raise DataError(
+        f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, and "
+        f"is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))})."
+    )
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """A Parquet file alone, or all of those in a folder and its subfolders, sorted."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sorted(file for file in files if file.suffix.lower() == ".parquet" and file.is_file())
 
 
 @contextmanager
@@ -195,23 +236,24 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
             raise PictureError(f"{where}: the output {row['output']!r} is not the name of a file.")
         named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
         target = output / named
-        if not target.resolve().is_relative_to(output.resolve()):
+        resolved = target.resolve()
+        if not resolved.is_relative_to(output.resolve()):
             raise PictureError(f"{where}: the output {named} lies outside of the output folder; name one inside.")
         try:
             check_output(target)
         except PictureError as error:
             raise PictureError(f"{where}: {error}") from error
-        if target in seen:
-            raise PictureError(f"{where}: line {seen[target]} has the output {named} too; give another name.")
-        seen[target] = line
+        if resolved in seen:
+            raise PictureError(f"{where}: line {seen[resolved]} has the output {named} too; give another name.")
+        seen[resolved] = line
         pairs.append(Job(named, a, b, target))
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
-    lost = _replaced_source(seen, (source for job in pairs for source in (job.a, job.b)))
+    lost = _replaced_source((job.output for job in pairs), (source for job in pairs for source in (job.a, job.b)))
     if lost is not None:
         raise PictureError(
-            f"{path.name}, line {seen[lost]}: the output {lost.relative_to(output)} is one of the sources; give "
-            "another name in the column output, or choose another folder."
+            f"{path.name}, line {seen[lost.resolve()]}: the output {lost.relative_to(output)} is one of the sources; "
+            "give another name in the column output, or choose another folder."
         )
     return Jobs(pairs, unmatched)
 

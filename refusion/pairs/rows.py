@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -15,7 +16,16 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from refusion.images.picture import PictureError
-from refusion.pairs.files import LISTS, DataError, list_rows, listed_file, match_folders, names_file
+from refusion.pairs.files import (
+    METADATA,
+    DataError,
+    list_rows,
+    listed_file,
+    match_folders,
+    names_file,
+    parquet_files,
+    source_kind,
+)
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there
 from refusion.system.stores import Store, without_secrets
@@ -27,12 +37,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 16
 """Number of rows of a Parquet file in memory at a time."""
 
-METADATA = "metadata.jsonl"
-
 _CONNECTIONS = 16
 """Number of Parquet footers that are read concurrently."""
-
-_MAGIC = frozenset("*?[")
 
 Columns: TypeAlias = tuple[str, str] | None
 """The names of the two image columns, or None for the default."""
@@ -240,37 +246,24 @@ def open_source(
     path, here = Path(source), fs.LocalFileSystem()
     if "://" in str(source):
         return _in_store(str(source), task, columns, id_column)
-    if not path.exists():
-        if _MAGIC & set(str(source)):
-            files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-            return _parquet(here, [str(file) for file in files], str(source), task, columns, id_column)
-        known = path.suffix.lower() in (".parquet", *LISTS)
-        if path.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1 or known:
-            raise DataError(
-                f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, "
-                "Parquet files, a CSV or JSONL list of pairs, or OWNER/NAME of a data set on the Hub."
-            )
+    if has_magic(str(source)) and not path.exists():
+        files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        return _parquet(here, [str(file) for file in files], str(source), task, columns, id_column)
+    kind = source_kind(source, task)
+    if kind == "hub":
         return _on_hub(str(source), task, columns, id_column, split, revision, streaming)
-    in_folders = all((path / folder).is_dir() for folder in task.folders)
-    has_files = in_folders or (path / METADATA).is_file() or path.suffix.lower() in LISTS
-    if not has_files:
-        files = [path] if path.suffix.lower() == ".parquet" else sorted(path.glob("**/*.parquet"))
-        if files:
-            return _parquet(here, [str(file) for file in files], path.name, task, columns, id_column)
-        raise DataError(
-            f"{path.name} is neither a Parquet file nor a list ({', '.join(sorted(LISTS))}) nor a folder that holds "
-            f"{' and '.join(task.folders)}, {METADATA}, or Parquet files."
-        )
+    if kind == "parquet":
+        return _parquet(here, [str(file) for file in parquet_files(path)], path.name, task, columns, id_column)
     if columns or id_column:
         raise DataError(
             f"{path.name} has no columns to choose from: its pairs are named after their files; leave out --columns "
             "and --id-column."
         )
-    if in_folders:
+    if kind == "folders":
         jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
         pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
         return _pairs_of_files(pairs, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
-    if path.is_dir():
+    if kind == "imagefolder":
         return _listed(path / METADATA, ("a_file_name", "b_file_name"), partial(_read_files, folder=path))
     return _listed(path, ("a", "b"), _read_files)
 
@@ -309,7 +302,7 @@ def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) 
     shown = without_secrets(source)
     place, mark, query = source.partition("?")
     parts = place.split("/")
-    end = next((i for i, part in enumerate(parts) if _MAGIC & set(part)), len(parts))
+    end = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
     store = Store.at("/".join(parts[:end]) + mark + query)
     if end == len(parts) and store.root.lower().endswith(".parquet"):
         return _parquet(store.filesystem, [store.root], shown, task, columns, id_column)
@@ -432,7 +425,7 @@ def _on_hub(
 
     from refusion.hub.client_errors import hub_sentences
 
-    with hub_sentences(name, revision):
+    with hub_sentences(name, revision, what="data set"):
         commit = str(HfApi().dataset_info(name, revision=revision).sha)
         try:
             if streaming:

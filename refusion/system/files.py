@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Paths and atomic file writes."""
 
 import errno
 import glob
@@ -89,6 +89,11 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def expand_home(path: str | Path) -> Path:
+    """Replace ``~`` or ``~user`` at the start by the home folder; the path is unchanged if there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises without such a user
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically and flush it to disk, so that not even a power failure leaves half of it."""
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -108,6 +113,5 @@ def remove_leftovers(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write a UTF-8 text file as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))

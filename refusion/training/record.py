@@ -13,6 +13,7 @@ from refusion.hub.facts import Training, TrainingData, read_history, save_traini
 from refusion.hub.folder import HISTORY
 from refusion.pairs.dataset import Pairs
 from refusion.pairs.files import DataError
+from refusion.system.files import expand_home
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.flags import BUDGETS, GAINS, keeps_gains
@@ -53,7 +54,7 @@ def description(
     arguments = {name: getattr(args, name) for name in ARGUMENTS}
     for name in ("data", "val", "start"):
         if arguments[name] is not None and not is_name(name, arguments[name]):
-            arguments[name] = str(Path(arguments[name]).expanduser().resolve())
+            arguments[name] = str(expand_home(arguments[name]).resolve())
     return {
         "task": args.task,
         "from": args.start,
@@ -137,7 +138,7 @@ def earlier_budgets(args: argparse.Namespace, begun: Mapping[str, Any], step: in
 
 def is_name(flag: str, given: str) -> bool:
     """Whether a flag names a Hub repository or a bundled model rather than a local file or folder."""
-    return not Path(given).expanduser().exists() or (flag == "start" and "/" not in given and "\\" not in given)
+    return not expand_home(given).exists() or (flag == "start" and "/" not in given and "\\" not in given)
 
 
 def save_record(folder: Path, described: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from support.bulk import pairs, png, results, shards, spoil, write
 from support.command import Result, refusion, small_model
@@ -22,8 +23,11 @@ from support.scenes import ROOT, textured
 import refusion as package
 from refusion.bulk.run import fuse_dataset
 from refusion.images.reading import read_picture
+from refusion.inference.options import Options
+from refusion.inference.preparation import prepare
 from refusion.metrics.figures import levels
 from refusion.metrics.fusion import DEFAULT_METRICS, score
+from refusion.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,30 @@ def test_pairs_are_aligned_and_resized_as_by_fuse(model, tmp_path):
         sources = [io.BytesIO(rows[index][name]["bytes"]) for name in ("ir", "vis")]
         expected = package.fuse(sources, model=model, align="translation", resize="smaller")
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected.to_array())
+
+
+@pytest.mark.parametrize("options", [{"align": "translation"}, {"align": "translation", "align_border": "crop"}])
+def test_what_was_fused_is_scored(model, tmp_path, options):
+    """Moved, cropped and resized sources, not those of the data set."""
+    large = textured(1, 120, 150)
+    half = Image.fromarray(large[:100, :120]).resize((60, 50), Image.Resampling.LANCZOS)
+    rows = [
+        {"ir": {"bytes": png(large[4:104, 12:132])}, "vis": {"bytes": png(large[:100, :120])}},
+        {"ir": {"bytes": png(large[:100, :120])}, "vis": {"bytes": png(np.asarray(half))}},
+    ]
+    out = tmp_path / "out"
+    asked = {"resize": "larger", **options}
+    source = write(tmp_path / "pairs.parquet", rows)
+    fuse_dataset(source, out, model=model, scores=True, rows_per_shard=2, workers=1, **asked)
+    (shard,) = (out / "data").iterdir()
+    scored = pq.read_table(shard).to_pylist()
+    assert len(scored) == 2
+    for row, result in zip(rows, scored, strict=True):
+        sources = [io.BytesIO(row[name]["bytes"]) for name in ("ir", "vis")]
+        pair = prepare(sources, Options(**asked), TASKS["ir-vis"])
+        pictures = pair.a, pair.b, read_picture(io.BytesIO(result["fused"]["bytes"]))
+        wanted = score(*(levels(picture.luminance) for picture in pictures))
+        assert {name: result[name] for name in DEFAULT_METRICS} == pytest.approx(wanted)
 
 
 def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
@@ -211,7 +239,9 @@ from support.command import refusion
 for out, extra in (("kept", ["--workers", 1]), ("streamed", ["--workers", 1, "--streaming"])):
     result = refusion("fuse-dataset", "me/pairs", out, "--id-column", "name", "--model", sys.argv[2], *extra)
     assert result.code == 0, result.err
-assert "There is no repository me/nothing on the Hub" in refusion("fuse-dataset", "me/nothing", "x").err
+error = refusion("fuse-dataset", "me/nothing", "x").err
+assert "There is no data set me/nothing on the Hub" in error
+assert "folder" not in error
 """
 
 
@@ -325,6 +355,44 @@ def test_a_folder_of_results_is_of_one_source_model_and_settings(model, tmp_path
     shard.unlink()
     assert fused(source, out, "--model", model).code == 0
     assert results(out) == before
+
+
+def test_a_folder_of_an_older_version_is_told_by_what_it_did_not_know(model, tmp_path):
+    source, out = write(tmp_path / "pairs.parquet", pairs(1)), tmp_path / "out"
+    assert fused(source, out, "--model", model).code == 0
+    manifest = out / "manifest.json"
+    begun = json.loads(manifest.read_text())
+    older = {key: value for key, value in begun.items() if key not in ("nodata", "weights")} | {"refusion": "0.0.1"}
+    manifest.write_text(json.dumps(older))
+    error = refused(source, out, "--model", model)
+    assert "refusion 0.0.1 had no nodata; refusion 0.0.1 had no weights; refusion was 0.0.1, now it is" in error
+    for content in ("{}", "[]", "1", '"refusion"', json.dumps({**older, "refusion": None, "rows_per_shard": []})):
+        manifest.write_text(content)
+        refused(source, out, "--model", model, "--rows-per-shard", 2)
+    manifest.write_text("{}")
+    assert "was not written by refusion; give another folder" in refused(source, out, "--model", model)
+    manifest.write_text(json.dumps(begun))
+    assert "1 of these rows done before" in fused(source, out, "--model", model).out
+
+
+def test_numbers_of_numpy_are_settings_like_others(model, tmp_path):
+    source, out = write(tmp_path / "pairs.parquet", pairs(2)), tmp_path / "out"
+    arguments = {"model": model, "window": (np.uint8(3), np.uint8(250)), "workers": 1}
+    summary = fuse_dataset(
+        source, out, max_pixels=np.int64(1000), bits=np.int64(8), rows_per_shard=np.int64(1), **arguments
+    )
+    assert (summary.fused, summary.before) == (2, 0)
+    again = fuse_dataset(source, out, max_pixels=1000, bits=8, rows_per_shard=1, **arguments)
+    assert (again.fused, again.before) == (2, 2)
+
+
+def test_a_model_in_bfloat16_fuses_as_elsewhere(model, tmp_path):
+    loaded = package.ReFusion.from_pretrained(model, torch_dtype=torch.bfloat16)
+    rows = pairs(1)
+    assert fuse_dataset(write(tmp_path / "pairs.parquet", rows), tmp_path / "out", model=loaded, workers=1).fused == 1
+    expected = package.fuse([io.BytesIO(rows[0][name]["bytes"]) for name in ("ir", "vis")], model=loaded)
+    _, content = results(tmp_path / "out")[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected.to_array())
 
 
 def test_a_launcher_of_processes_is_refused(model, tmp_path, monkeypatch):

@@ -107,6 +107,8 @@ def test_unknown_names_list_the_known_ones(tmp_path, monkeypatch):
         ReFusion.from_pretrained("refusion-nothing")
     with pytest.raises(UnknownModelError, match="no folder"):
         ReFusion.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(UnknownModelError, match="There is no folder '~nobody-here/x' to load a model from"):
+        ReFusion.from_pretrained("~nobody-here/x")
 
 
 def test_a_configuration_is_exactly_the_constructor_arguments(saved):
@@ -223,12 +225,17 @@ def test_bundled_folders_hold_exactly_what_is_published(name):
     assert [line.split("  ")[1] for line in before.splitlines()] == sorted(LOADED)
 
 
-def test_an_installed_package_serves_the_bare_names(tmp_path):
-    root = ROOT
-    assert 'hub_configs = "refusion/hub_configs"' in (root / "pyproject.toml").read_text()
+@pytest.fixture
+def installed(tmp_path) -> Path:
+    """A copy of the package as a wheel holds it; its folder ``site`` belongs on the path."""
+    assert 'hub_configs = "refusion/hub_configs"' in (ROOT / "pyproject.toml").read_text()
     installed = tmp_path / "site" / "refusion"
-    shutil.copytree(root / "refusion", installed, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(root / "hub_configs", installed / "hub_configs")
+    shutil.copytree(ROOT / "refusion", installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "hub_configs", installed / "hub_configs")
+    return installed
+
+
+def test_an_installed_package_serves_the_bare_names(installed, tmp_path):
     (tmp_path / "empty").mkdir()
     code = (
         "import socket, sys\n"
@@ -248,6 +255,23 @@ def test_an_installed_package_serves_the_bare_names(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str((installed / "hub_configs" / name).resolve()) for name in BUNDLED]
+
+
+@pytest.mark.skipif(not BUNDLED, reason="no weights are bundled")
+def test_the_list_of_models_has_their_parameters_or_says_what_is_damaged(installed, tmp_path):
+    command = [sys.executable, "-m", "refusion", "models"]
+    environment = {**os.environ, "PYTHONPATH": str(installed.parent)}
+
+    def listed() -> subprocess.CompletedProcess:
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    assert listed().stdout.count("59,856") == len(BUNDLED)
+    weights = installed / "hub_configs" / BUNDLED[0] / "model.safetensors"
+    for content in (b"", b"\2" + bytes(7) + b"[]", weights.read_bytes()[:1000]):
+        weights.write_bytes(content)
+        done = listed()
+        assert done.returncode == 2
+        assert done.stderr == f"refusion: {BUNDLED[0]}/model.safetensors is damaged or not a safetensors file.\n"
 
 
 @pytest.fixture

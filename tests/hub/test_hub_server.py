@@ -291,13 +291,31 @@ def test_a_token_is_never_shown(client):
 
 
 def test_what_is_missing_is_named(server, client, bundled):
-    client.fails("ReFusion.from_pretrained('lab/nothing')", "There is no repository lab/nothing on the Hub")
+    client.fails(
+        "ReFusion.from_pretrained('lab/nothing')",
+        "There is no model lab/nothing on the Hub",
+        "Nor is there a folder lab/nothing here.",
+    )
     client.fails("ReFusion.from_pretrained('lab/nothing/more')", "OWNER/NAME")
     server.add("lab/no-config", without(bundled, "config.json"))
     client.fails("ReFusion.from_pretrained('lab/no-config')", "lab/no-config has no config.json")
     server.add("lab/no-weights", {**without(bundled, "model.safetensors"), "pytorch_model.bin": b"a pickle"})
     client.fails("ReFusion.from_pretrained('lab/no-weights')", "There is no lab/no-weights/model.safetensors")
     assert not any("pytorch_model.bin" in line for line, _ in server.requests)
+
+
+def test_only_a_model_that_is_missing_is_said_to_be_no_folder_either(server, client):
+    imports = (
+        "from refusion.hub.push import push_collection\n"
+        "from refusion.pairs.dataset import load_pairs\n"
+        "from refusion.tasks import get_task\n"
+    )
+    for code, words in (
+        ("load_pairs('lab/pairs', get_task('ir-vis'))", "There is no data set lab/pairs on the Hub"),
+        (f"push_collection('lab', ['lab/nothing'], token={TOKEN!r})", "There is no repository lab/nothing on the Hub"),
+        ("push_collection('lab', [], token='hf_wrong')", "The Hub refuses the collection of lab (401"),
+    ):
+        assert "folder" not in client.fails(imports + code, words)["message"]
 
 
 def test_a_checksum_that_does_not_match_is_named(server, client, bundled):
@@ -433,7 +451,7 @@ def test_the_push_command_publishes_all_four_and_a_collection(server, client):
 
 def test_a_push_that_may_not_be_is_refused_before_anything_is_there(server, client, run_folder):
     push = f"ReFusion.from_pretrained(Path({str(run_folder)!r})).push_to_hub"
-    client.fails(f"{push}('lab/new')", "The Hub refuses lab/new (401", "hf auth login")
+    client.fails(f"{push}('lab/new')", "The Hub refuses the repository lab/new (401", "hf auth login")
     client.fails(f"{push}('new', token={TOKEN!r})", "OWNER/NAME")
     client.fails(f"{push}('lab/new', token={TOKEN!r}, config={{'task': 'medical'}})", "leave config out")
     (run_folder / "reconstruction.safetensors").write_bytes(b"\x08" * 100)

@@ -15,6 +15,7 @@ from support.demo_server import ROOT, Server
 from support.environment import fresh_environment
 from support.hub_server import TOKEN, HubServer
 
+from refusion.demo.static_page import assemble_static_page
 from refusion.hub.names import has_weights
 from refusion.hub.space import assemble_space
 from refusion.models.model import ReFusion
@@ -102,6 +103,25 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
     assert done.returncode == 2
     assert "is not an empty folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_after_a_disk_that_fills_up_the_folder_is_empty(tmp_path, static):
+    if static and not (ROOT / "space/static/dist/index.html").is_file():
+        pytest.skip("the page is not built: npm ci && npm run build in space/static")
+    resource = pytest.importorskip("resource")
+    assemble = assemble_static_page if static else assemble_space
+    folder = tmp_path / "new" / "space"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            assemble(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(folder.iterdir()) == []
+    assert assemble(folder) == BUNDLED
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_without_a_name_or_folder_it_says_what_to_give():

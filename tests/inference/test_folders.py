@@ -160,6 +160,7 @@ def test_lists(model, pair_folder, tmp_path):
         ("a,b,output\n1.png,2.png,o.gif\n", "pairs.csv, line 2: o.gif ends in .gif"),
         ("a,b,output\n1.png,2.png,o\n", "pairs.csv, line 2: o has no suffix"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: line 2 has the output o.png too"),
+        ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,x/../o.png\n", "line 3: line 2 has the output x/../o.png too"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):

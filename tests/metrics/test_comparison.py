@@ -235,6 +235,11 @@ def distance(a, b, fused):
 
 distance.higher_is_better = False
 
+class Scores:
+    @staticmethod
+    def contrast(a, b, fused):
+        return np.asarray(fused).std()
+
 def everything(a, b, fused):
     return np.asarray(fused)
 
@@ -256,10 +261,10 @@ def own_module(tmp_path, monkeypatch):
 
 def test_metrics_of_ones_own_stand_beside_the_others(own_module, pair_folder, contenders, tmp_path):
     out = tmp_path / "out.json"
-    own = ["own_metrics:brightness", "own_metrics:distance"]
+    own = ["own_metrics:brightness", "own_metrics:distance", "own_metrics:Scores.contrast"]
     evaluate_command(pair_folder, fused=[contenders["mean"]], metric=own, metrics=["SD"], json_path=out)
     written = json.loads(out.read_text())
-    assert list(written["figures"]) == ["SD", "border", "heat", "bright", "brightness", "distance"]
+    assert list(written["figures"]) == ["SD", "border", "heat", "bright", "brightness", "distance", "contrast"]
     assert written["figures"]["brightness"] == {"higher_is_better": True, "definition": "own_metrics:brightness"}
     assert not written["figures"]["distance"]["higher_is_better"]
     mean = np.mean([np.asarray(Image.open(file)).mean() for file in contenders["mean"].iterdir()])
@@ -271,6 +276,7 @@ def test_metrics_of_ones_own_that_do_not_work_are_sentences(own_module, pair_fol
         ("own_metrics", "write module:function"),
         ("no_such_module:f", "there is no module no_such_module"),
         ("own_metrics:missing", "has no function missing"),
+        ("own_metrics:Scores.missing", r"has no function Scores\.missing"),
         ("own_metrics:EN", "EN is already a figure of this package"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -5,13 +5,17 @@ import shutil
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from support.bulk import png
 from support.scenes import textured
 
 from refusion.pairs.dataset import load_pairs, read_row
 from refusion.pairs.files import DataError
+from refusion.pairs.rows import open_source
 from refusion.tasks import TASKS, get_task
 from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
 
@@ -121,9 +125,28 @@ def test_parquet_without_the_columns_is_refused(tmp_path):
         load_pairs(tmp_path / "wrong.parquet", IR_VIS)
 
 
+def test_parquet_is_known_by_its_suffix_in_capitals_and_in_folders_of_that_name(tmp_path):
+    """To the training as to the bulk fusion."""
+    row = {
+        "name": "scene",
+        "a": {"bytes": png(textured(1)), "path": None},
+        "b": {"bytes": png(textured(2)), "path": None},
+    }
+    folder = tmp_path / "set.parquet"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist([row]), folder / "PART-0.PARQUET")
+    for source in (folder, folder / "PART-0.PARQUET"):
+        assert load_pairs(source, IR_VIS).dataset["name"][:] == ["scene"]
+        assert open_source(source, IR_VIS).total == 1
+    (folder / "PART-0.PARQUET").unlink()
+    for read in (load_pairs, open_source):
+        with pytest.raises(DataError, match=r"^set\.parquet holds neither the folders ir and vis.*nor Parquet files"):
+            read(folder, IR_VIS)
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path):
     (tmp_path / "pairs.parquet").write_bytes(b"no table")
-    with pytest.raises(DataError, match=r"pairs\.parquet.* cannot be loaded"):
+    with pytest.raises(DataError, match=r"^pairs\.parquet cannot be loaded"):
         load_pairs(tmp_path / "pairs.parquet", IR_VIS)
 
 

@@ -19,6 +19,7 @@ from refusion.images.reading import told_apart
 from refusion.metrics.evaluation import FusedFolder
 from refusion.pairs.dataset import load_pairs, read_row
 from refusion.pairs.files import DataError, match_folders, read_list
+from refusion.pairs.rows import open_source
 from refusion.tasks import get_task
 
 TASK = get_task("ir-vis")
@@ -355,5 +356,6 @@ def test_an_imagefolder_opens_no_file_outside_of_it(both):
 def test_a_mistyped_path_is_not_looked_for_on_the_hub(tmp_path, monkeypatch, name):
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="There is no folder or file"):
-        load_pairs(name, TASK)
+    for read in (load_pairs, open_source):
+        with pytest.raises(DataError, match="There is no folder or file"):
+            read(name, TASK)

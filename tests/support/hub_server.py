@@ -330,6 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusalError(404)
         if self.command == "POST" and rest[:1] == ["items"]:
             item = json.loads(self.body)["item"]
+            self._visible(item["id"])
             if item["id"] in {i["id"] for i in collection["items"]}:
                 raise RefusalError(409, message="Item already in collection")
             entry = {"_id": item["id"], "id": item["id"], "type": item["type"], "position": len(collection["items"])}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refusion.system.files import remove_leftovers, replacing, write_bytes, write_text
+from refusion.system.files import expand_home, remove_leftovers, replacing, write_bytes, write_text
 
 
 def refuse(*_, **__):
@@ -85,6 +85,26 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(tmp_path):
     assert refused.value.errno == errno.ENAMETOOLONG
     assert not worked
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc")
+def test_bytes_and_text_are_flushed_to_disk(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(file):
+        flushed.append(Path(f"/proc/self/fd/{file}").read_bytes())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(tmp_path / "bytes", b"some bytes")
+    write_text(tmp_path / "text", "ein Wörtchen")
+    assert flushed == [b"some bytes", "ein Wörtchen".encode()]
+    assert (tmp_path / "text").read_text(encoding="utf-8") == "ein Wörtchen"
+
+
+def test_a_home_folder_is_filled_in_where_there_is_such_a_user(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/x") == Path("/home/me/x")
+    assert expand_home("~nobody-here/x") == Path("~nobody-here/x")
 
 
 def test_leftovers_of_killed_processes_go(tmp_path):
