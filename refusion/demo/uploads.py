@@ -62,10 +62,14 @@ def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
     if not upload:
         raise SourceError(f"The {label} image is missing; a pair needs two images, so add it and fuse again.", side)
     given = upload.get("path") if isinstance(upload, dict) else None
-    if not isinstance(given, str) or "\0" in given:
+    if not isinstance(given, str):
         raise SourceError(f"The {label} image did not arrive as an uploaded file; upload it again.", side)
-    path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
-    if not (path.is_relative_to(folder) and path.is_file()):
+    try:
+        path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
+        uploaded = path.is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):
+        uploaded = False  # No file can have such a name: it is too long, or cannot be encoded.
+    if not uploaded:
         raise SourceError(
             f"The {label} image is not among the files that were uploaded here (they are kept for an hour); "
             "upload it again.",
