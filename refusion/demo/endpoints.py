@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo.events import computing, heading, session
-from refusion.demo.inputs import formats, picture_input
+from refusion.demo.inputs import picture_input
 from refusion.demo.link import endpoint
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
@@ -14,6 +14,7 @@ from refusion.demo.service import Fusing, Settings
 from refusion.demo.task_tab import TaskInputs
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
+from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS, Task, get_task
 
 
@@ -70,7 +71,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     `refusion fuse --task {task.name}` does.
 
     Args:
-        a: {heading(first)} image; formats: {formats()}.
+        a: {heading(first)} image; formats: {READ_LIST}.
         b: {heading(second)} image of the same width and height.
         output_range: Range of the fused grey levels: sources, contrast, robust, stretch or network.
         anchor: How the fused grey levels are kept consistent with the sources: guided, detail, full-detail, choice,

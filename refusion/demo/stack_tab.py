@@ -7,7 +7,7 @@ import gradio as gr
 from refusion.demo.address import OPENED_WITH, keep_address
 from refusion.demo.events import PRIVATE, READING, changes, computing, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_stacks, poster, strip_html
-from refusion.demo.inputs import formats, pictures_input
+from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
@@ -15,6 +15,7 @@ from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.stack_events import StackEvents
 from refusion.demo.thumbnails import thumbnails_input
+from refusion.images.failures import READ_LIST
 from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS
 
@@ -43,7 +44,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
             panel = settings_panel(None, fusing.models)
             gr.HTML(
                 '<p class="credit">The result is named after the first image; otherwise the order does not matter. All '
-                f"images must match pixel for pixel. Formats: {formats()}.</p>",
+                f"images must match pixel for pixel. Formats: {READ_LIST}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-stack"):

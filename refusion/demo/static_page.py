@@ -11,10 +11,10 @@ from refusion.demo.examples import Example, example_pairs
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.hub.errors import ModelError
 from refusion.hub.names import bundled_folder
-from refusion.hub.space import check_empty
 from refusion.inference.engines.onnx_finish import CHOICES
 from refusion.inference.engines.onnx_page import write_finish, write_graphs
 from refusion.models.bundled import bundled_weights
+from refusion.system.files import check_empty
 from refusion.system.resources import resource_folders
 from refusion.tasks import TASKS, Task
 from refusion.version import __version__

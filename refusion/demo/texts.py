@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from refusion.demo.inputs import formats
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
+from refusion.images.failures import READ_LIST
 from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
 
@@ -95,7 +95,7 @@ def lead(task: Task) -> str:
 def advice(task: Task) -> str:
     """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
-    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {formats()}.</p>'
+    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.</p>'
 
 
 def meaning(figure: str) -> str:

@@ -9,7 +9,7 @@ from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
 from refusion.hub.names import HUB_ID, LIBRARY, bundled_folder
-from refusion.system.files import write_text
+from refusion.system.files import check_empty, write_text
 from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS
 
@@ -63,16 +63,6 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
             if (path / file).is_file():
                 shutil.copyfile(path / file, folder / "hub_configs" / name / file)
     return list(bundled)
-
-
-def check_empty(folder: Path) -> None:
-    """Check that a folder is empty or does not exist.
-
-    Raises:
-        ValueError: it is not empty, or not a folder.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
 
 
 def upload_space(

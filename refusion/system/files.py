@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Atomic file writes, and checks of where they go."""
 
 import errno
 import glob
@@ -87,6 +87,16 @@ def is_there(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_empty(folder: Path) -> None:
+    """Check that a folder is empty or does not exist.
+
+    Raises:
+        ValueError: it is not empty, or not a folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
