@@ -17,6 +17,13 @@ pixel, between the two; ``detail``: the same, but half of the detail on a bright
 ``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at
 each pixel; ``none``."""
 
+CHOICES: dict[str, tuple[str, ...]] = {
+    "output_range": get_args(OutputRange),
+    "anchor": get_args(Anchor),
+    "chroma": get_args(ChromaRule),
+}
+"""The output ranges, anchors and colour rules, by the name of their option."""
+
 CONTRAST = 1.10
 """Factor of the output range ``contrast`` for differences from a middle grey."""
 

@@ -18,7 +18,7 @@ from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import moved, thumbnails_html
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
-from refusion.tasks import get_task
+from refusion.tasks import Task, get_task
 
 _CANCELLED = "Cancelled before all pairs were fused."
 
@@ -35,10 +35,7 @@ class BatchEvents:
             chosen = get_task(str(task))
         except ValueError as error:
             return [notes.bad(str(error)), *[gr.skip()] * 5]
-        labels = [
-            gr.File(label=f"{ordinal} of each pair: {label}")
-            for ordinal, label in zip(("First", "Second"), chosen.labels, strict=True)
-        ]
+        labels = [gr.File(label=label) for label in list_labels(chosen)]
         status: Any = gr.skip()
         if done:
             status = notes.stale("These results are from before your last change. Press Fuse all for new ones.")
@@ -136,6 +133,12 @@ class BatchEvents:
             others = f" (and {len(batch.failed) - 1} more)" if len(batch.failed) > 1 else ""
             said.append(notes.bad(f"{name}: {why}{others}"))
         return "".join(said)
+
+
+def list_labels(task: Task) -> tuple[str, str]:
+    """Labels of the two lists of files."""
+    first, second = task.labels
+    return f"First of each pair: {first}", f"Second of each pair: {second}"
 
 
 def _stored(uploads: Any, label: str) -> list[Path]:

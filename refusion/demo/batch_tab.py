@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo.batch import MAX_PAIRS
-from refusion.demo.batch_events import BatchEvents
+from refusion.demo.batch_events import BatchEvents, list_labels
 from refusion.demo.events import PRIVATE, READING, changes, to_result
 from refusion.demo.examples import example_pairs, poster
 from refusion.demo.inputs import pictures_input
@@ -36,14 +36,14 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
                 label="A pair is two images",
             )
             lists, thumbnails = [], []
-            for side, ordinal in enumerate(("First", "Second")):
-                lists.append(pictures_input(label=_label(ordinal, ready[0].labels[side]), height=150))
+            for label in list_labels(ready[0]):
+                lists.append(pictures_input(label=label, height=150))
                 thumbnails.append(thumbnails_input())
             note = gr.HTML(elem_classes="note-box")
             with gr.Row(elem_classes="actions"):
                 start = gr.Button("Fuse all", variant="primary", scale=3, min_width=120)
                 fill = gr.Button("Use example pairs", scale=2, min_width=120)
-            panel = settings_panel(None, fusing.models)
+            settings = settings_panel(None, fusing.models)
             gr.HTML(
                 '<p class="credit">File names may end in the kind of image: <code>street_ir.png</code> and '
                 "<code>street_vis.png</code>, or <code>street.png</code> twice. A pair that cannot be fused is listed "
@@ -77,7 +77,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
 
     inputs = [task, by, *lists]
     gr.on(
-        changes([*inputs, *panel.inputs]),
+        changes([*inputs, *settings]),
         events.check,
         [*inputs, done],
         [note, *thumbnails, status, *lists],
@@ -89,7 +89,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
     fill.click(events.examples, task, [by, *lists], **READING)
     running: Any = start.click(
         events.run,
-        [*inputs, *panel.inputs],
+        [*inputs, *settings],
         [note, status, table, gallery, download, command, done],
         preprocess=False,
         show_progress_on=status,
@@ -99,7 +99,3 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         **PRIVATE,
     )
     cancel.click(events.cancel, None, status, cancels=[running], queue=False, show_progress="hidden", **PRIVATE)
-
-
-def _label(ordinal: str, label: str) -> str:
-    return f"{ordinal} of each pair: {label}"

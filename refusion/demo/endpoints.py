@@ -23,7 +23,7 @@ def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultF
     fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
     gr.Button("Fuse", visible=False).click(
         _fuse(task, fusing, files),
-        [inputs.a, inputs.b, *inputs.settings.inputs],
+        [inputs.a, inputs.b, *inputs.settings],
         fused,
         api_name=endpoint(task),
         **_on_device(fusing),
@@ -44,6 +44,8 @@ def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
 
 
 def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
+    first, second = task.labels
+
     def fuse(
         a: Any,
         b: Any,
@@ -55,17 +57,13 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         request: gr.Request | None = None,
     ) -> str:
         try:
-            paths = tuple(
-                stored_path(upload, label, side)
-                for side, (upload, label) in enumerate(zip((a, b), task.labels, strict=True))
-            )
+            paths = stored_path(a, first), stored_path(b, second)
             settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision)
             result = fusing.fuse(session(request), paths, settings, lambda *_: None)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
-    first, second = task.labels
     fuse.__name__ = endpoint(task)  # The name of the tool of the Model Context Protocol.
     fuse.__doc__ = f"""Fuse two registered images of one scene ({first} and {second}) into one, pixel for pixel as
     `refusion fuse --task {task.name}` does.
@@ -106,7 +104,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         own = None
         try:
             chosen = get_task(task if isinstance(task, str) else "")
-            sources = stored_path(a, "first", 0), stored_path(b, "second", 1)
+            sources = stored_path(a, "first"), stored_path(b, "second")
             if fused:
                 result = stored_path(fused, "fused")
             else:

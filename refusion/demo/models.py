@@ -17,7 +17,7 @@ from refusion.hub.checksums import CHECKSUMS
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError, UnknownModelError
 from refusion.hub.folder import LOADED
-from refusion.hub.names import HUB_ID, has_weights, local_folder
+from refusion.hub.names import HUB_ID, list_models, local_folder
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task
 
@@ -80,8 +80,7 @@ class Models:
     @property
     def names(self) -> list[str]:
         """Models that need no download, by name."""
-        bundled = [task.model for task in TASKS.values() if has_weights(task.model)]
-        return [*self._options.models, *(name for name in bundled if name not in self._options.models)]
+        return list(dict.fromkeys([*self._options.models, *list_models()]))
 
     def own(self, task: Task) -> str:
         """Name of the model that a task uses by default."""

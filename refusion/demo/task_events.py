@@ -86,12 +86,12 @@ class TaskEvents:
             if not upload:
                 continue
             try:
-                path = stored_path(upload, label, side)
+                path = stored_path(upload, label)
                 said.append(self._about(path, side))
             except SourceError as error:
                 said.append(notes.bad(str(error)))
                 continue
-            found.append((path, self._fusing.uploads.facts(path, side)))
+            found.append((path, self._fusing.uploads.facts(path)))
         if len(found) < 2:
             return ["".join(said), self._stale(result, BEFORE), gr.skip()]
         (path_a, facts_a), (path_b, facts_b) = found
@@ -114,7 +114,7 @@ class TaskEvents:
     def _about(self, path: Path, side: int) -> str:
         """The note on an upload as HTML, with a preview if the browser cannot show it."""
         uploads = self._fusing.uploads
-        return notes.good(describe(path, uploads.facts(path, side))) + preview_html(side, path, uploads)
+        return notes.good(describe(path, uploads.facts(path))) + preview_html(side, path, uploads)
 
     def _stale(self, result: Result | None, why: str) -> str:
         return notes.good("Nothing is fused yet.") if result is None else notes.stale(why)
@@ -137,7 +137,7 @@ class TaskEvents:
         """Fuse the pair and show it; returns the note and the panel."""
         try:
             first, second = self._task.labels
-            paths = stored_path(a, first, 0), stored_path(b, second, 1)
+            paths = stored_path(a, first), stored_path(b, second)
             settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
             progress(0, desc="Reading the images")
             fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
@@ -180,7 +180,7 @@ class TaskEvents:
         """Fuse automatically, unless the result already matches the inputs; returns the note and the panel."""
         settings = (output_range, anchor, chroma, model, revision)
         try:
-            paths = stored_path(a, self._task.labels[0], 0), stored_path(b, self._task.labels[1], 1)
+            paths = stored_path(a, self._task.labels[0]), stored_path(b, self._task.labels[1])
             key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key())
         except (SourceError, ValueError):
             return [gr.skip(), *self._panel.keep()]  # `check` has written the note.

@@ -13,7 +13,7 @@ from refusion.demo.inputs import picture_input
 from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
-from refusion.demo.settings_panel import SettingsPanel, settings_panel
+from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.task_events import TaskEvents
 from refusion.tasks import Task
@@ -27,7 +27,7 @@ class TaskInputs:
 
     a: gr.Image
     b: gr.Image
-    settings: SettingsPanel
+    settings: list[gr.components.Component]
 
 
 def task_tab(
@@ -59,14 +59,14 @@ def task_tab(
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id=f"examples-{task.name}")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")
-            panel = settings_panel(task, fusing.models)
+            settings = settings_panel(task, fusing.models)
             gr.HTML(texts.advice(task), elem_classes="advice")
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id=f"result-{task.name}"):
             shown = result_panel(task.name, {"scores": "Scores", "loss": "Learned loss"}, poster(examples))
     wanted = gr.State("")
     events = TaskEvents(task, fusing, files, showcase, shown)
 
-    inputs = [*images, *panel.inputs]
+    inputs = [*images, *settings]
     checking: dict[str, Any] = {
         "fn": events.check,
         "inputs": [*inputs, shown.result],
@@ -87,7 +87,7 @@ def task_tab(
         events.fuse_wanted, [*inputs, shown.open_tab, shown.result], js=to_result(task.name), **fusing_event
     )
 
-    example_outputs = [*images, *panel.inputs, note, credit, *shown.outputs, wanted]
+    example_outputs = [*images, *settings, note, credit, *shown.outputs, wanted]
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
@@ -105,4 +105,4 @@ def task_tab(
         show_progress="hidden",
         **PRIVATE,
     )
-    return TaskInputs(images[0], images[1], panel)
+    return TaskInputs(images[0], images[1], settings)
