@@ -69,13 +69,9 @@ class BatchEvents:
         by: Any,
         a: Any,
         b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
+        *settings: Any,
     ) -> Iterator[list[Any]]:
         """Fuse all pairs; after each, yield note, status, table, gallery, archive, command and whether it is done."""
         batch = None
@@ -83,14 +79,14 @@ class BatchEvents:
             chosen = get_task(str(task))
             first, second = chosen.labels
             batch = match(_stored(a, first), _stored(b, second), chosen, by_place=by == "place")
-            settings = Settings.checked(self._fusing.models, chosen, output_range, anchor, chroma, model, revision)
+            checked = Settings.checked(self._fusing.models, chosen, *settings)
             count = len(batch.pairs)
 
             def tell(index: int) -> Any:
                 return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
             yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", False]
-            states = fuse_batch(batch, session(request), settings, self._fusing, self._files, tell)
+            states = fuse_batch(batch, session(request), checked, self._fusing, self._files, tell)
             for number, state in enumerate(states, 1):
                 said = notes.good(f"{number} of {count} pairs done.")
                 yield [self._said(state), said, _table(state), _gallery(state), *[gr.skip()] * 3]
@@ -116,7 +112,7 @@ class BatchEvents:
             _table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(path), visible=True),
-            _command(batch, settings),
+            _command(batch, checked),
             True,
         ]
 

@@ -108,7 +108,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
             if fused:
                 result = stored_path(fused, "fused")
             else:
-                settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
+                settings = Settings.checked(fusing.models, chosen)
                 made = fusing.fuse(session(request), sources, settings, lambda *_: None)
                 result = own = files.save_fused(made, "fused.png")
             return fusing.scores(session(request), chosen, sources, result)

@@ -59,7 +59,14 @@ class Settings:
 
     @classmethod
     def checked(
-        cls, models: Models, task: Task, output_range: Any, anchor: Any, chroma: Any, model: Any, revision: Any
+        cls,
+        models: Models,
+        task: Task,
+        output_range: Any = None,
+        anchor: Any = None,
+        chroma: Any = None,
+        model: Any = None,
+        revision: Any = None,
     ) -> "Settings":
         """Check the settings that a client sent; empty ones become the defaults of the task.
 

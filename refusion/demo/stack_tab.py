@@ -56,7 +56,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     gr.on(
         changes(inputs),
         events.check,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         [note, thumbnails, shown.status],
         trigger_mode="always_last",
         **READING,
@@ -64,7 +64,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     thumbnails.move(events.move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
         "fn": events.fuse,
-        "inputs": [*inputs, shown.open_tab],
+        "inputs": [shown.open_tab, *inputs],
         "outputs": [note, *shown.outputs],
         "js": to_result("stack"),
         "show_progress_on": shown.status,
@@ -81,7 +81,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(
         events.cancel,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         shown.status,
         cancels=[asked, by_itself, chosen, *below],
         preprocess=False,

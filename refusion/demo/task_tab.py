@@ -69,7 +69,7 @@ def task_tab(
     inputs = [*images, *settings]
     checking: dict[str, Any] = {
         "fn": events.check,
-        "inputs": [*inputs, shown.result],
+        "inputs": [shown.result, *inputs],
         "outputs": [note, shown.status, wanted],
         "trigger_mode": "always_last",
         **READING,
@@ -82,9 +82,9 @@ def task_tab(
         "show_progress_on": shown.status,
         **computing(fusing.options),
     }
-    asked = fuse.click(events.fuse, [*inputs, shown.open_tab], js=to_result(task.name), **fusing_event)
+    asked = fuse.click(events.fuse, [shown.open_tab, *inputs], js=to_result(task.name), **fusing_event)
     by_itself = wanted.change(
-        events.fuse_wanted, [*inputs, shown.open_tab, shown.result], js=to_result(task.name), **fusing_event
+        events.fuse_wanted, [shown.result, shown.open_tab, *inputs], js=to_result(task.name), **fusing_event
     )
 
     example_outputs = [*images, *settings, note, credit, *shown.outputs, wanted]
@@ -97,7 +97,7 @@ def task_tab(
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(
         events.cancel,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         shown.status,
         cancels=running,
         preprocess=False,
