@@ -9,13 +9,13 @@ import gradio as gr
 
 from refusion.demo import link, notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.events import session, tell_progress, told
+from refusion.demo.events import session, tell_progress
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.tasks import Task, get_task
@@ -55,13 +55,6 @@ class BatchEvents:
         """Return the example pairs of a task: how they are matched, and both lists."""
         pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
         return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
-
-    def move(self, uploads: Any, event: gr.EventData) -> Any:
-        """Return a list in the order that the visitor gave it."""
-        try:
-            return moved(uploads, told(event, "order"), told(event, "removed"))
-        except SourceError:
-            return gr.skip()  # The note says which file is missing.
 
     def run(
         self,

@@ -14,7 +14,7 @@ from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import thumbnails_input
+from refusion.demo.thumbnails import move, thumbnails_input
 from refusion.demo.viewer import empty_viewer
 from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS
@@ -85,7 +85,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         **READING,
     )
     for files_input, row in zip(lists, thumbnails, strict=True):
-        row.move(events.move, files_input, files_input, **READING)
+        row.move(move, files_input, files_input, **READING)
     fill.click(events.examples, task, [by, *lists], **READING)
     running: Any = start.click(
         events.run,

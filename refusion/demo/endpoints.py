@@ -1,6 +1,6 @@
 """Endpoints for programs: one for each task, and one for scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,19 +11,18 @@ from refusion.demo.link import endpoint
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
-from refusion.demo.task_tab import TaskInputs
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS, Task, get_task
 
 
-def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
-    """Add the endpoint of a task, such as ``/fuse_ir_vis``: both files, and every setting of the tab as an option."""
+def fuse_endpoint(task: Task, inputs: Sequence[gr.components.Component], fusing: Fusing, files: ResultFiles) -> None:
+    """Add the endpoint of a task, such as ``/fuse_ir_vis``, with the inputs of its tab: every setting is an option."""
     fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
     gr.Button("Fuse", visible=False).click(
         _fuse(task, fusing, files),
-        [inputs.a, inputs.b, *inputs.settings],
+        inputs,
         fused,
         api_name=endpoint(task),
         **_on_device(fusing),

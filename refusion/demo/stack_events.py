@@ -1,7 +1,6 @@
 """Event handlers of the tab for stacks."""
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,14 @@ from refusion.demo.examples import Example, credit_html, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.queue import CancelledError
 from refusion.demo.result_panel import ResultPanel, Shown
-from refusion.demo.results import SHOWN, ResultFiles, comparison
+from refusion.demo.results import SHOWN, Result, ResultFiles, comparison
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import Facts, SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.inference.stack import MAX_FRAMES
 from refusion.tasks import get_task
-
-
-@dataclass(frozen=True)
-class StackResult:
-    """Inputs and outputs of a visitor's last fusion of a stack."""
-
-    paths: tuple[Path, ...]
-    fused: Path
-    settings: Settings
-    token: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key(len(self.paths)))
 
 
 class StackEvents:
@@ -46,7 +29,7 @@ class StackEvents:
         self._fusing, self._files, self._showcase, self._panel = fusing, files, showcase, panel
         self._examples = {example.name: example for example in example_stacks()}
 
-    def check(self, result: StackResult | None, task: Any, stack: Any, *settings: Any) -> list[Any]:
+    def check(self, result: Result | None, task: Any, stack: Any, *settings: Any) -> list[Any]:
         """Check the stack, and whether the result still matches it; returns the note, thumbnails and status."""
         try:
             paths = [stored_path(upload, "uploaded") for upload in stack or []]
@@ -67,13 +50,6 @@ class StackEvents:
         expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(frames) - 1))
         status = notes.stale(STALE) if result is not None else gr.skip()
         return [_about(frames, facts, f" Fusing takes {notes.seconds(expected)}."), shown, status]
-
-    def move(self, stack: Any, event: gr.EventData) -> Any:
-        """Return the stack in the order that the visitor gave it."""
-        try:
-            return moved(stack, told(event, "order"), told(event, "removed"))
-        except SourceError:
-            return gr.skip()  # The note says which file is missing.
 
     def fuse(
         self,
@@ -98,13 +74,13 @@ class StackEvents:
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
         viewer = comparison("compare-stack", labelled, fused, saved, self._files)
-        result = StackResult(paths, saved, chosen, secrets.token_hex(8), fused.notes)
+        result = Result(paths, saved, chosen, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         details = self._details(result, fused.size, example)
         shown = Shown(_status(result), viewer, saved, details, result, self._address(result, example))
         return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
-    def cancel(self, result: StackResult | None, task: Any, stack: Any, request: gr.Request, *settings: Any) -> str:
+    def cancel(self, result: Result | None, task: Any, stack: Any, request: gr.Request, *settings: Any) -> str:
         """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
         status = self.check(result, task, stack, *settings)[2]
@@ -114,7 +90,7 @@ class StackEvents:
         """Show the selected example with its result."""
         return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)
 
-    def opened(self, result: StackResult | None, open_tab: str, address: str) -> list[Any]:
+    def opened(self, result: Result | None, open_tab: str, address: str) -> list[Any]:
         """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
 
         `address` is the query string that the page was opened with.
@@ -127,7 +103,7 @@ class StackEvents:
         example, changed = link.example_on_arrival("stack", self._examples, dict(request.query_params))
         return self._example(example, changed, open_tab)
 
-    def scores(self, result: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+    def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""
         if result is None:
             return notes.good("Fuse a stack first.")
@@ -147,7 +123,7 @@ class StackEvents:
             settings = self._settings(example.task)
         except (ModelError, ValueError) as error:
             return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
-        result = StackResult(finished.paths, finished.fused, settings, secrets.token_hex(8))
+        result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
             finished.viewer,
@@ -169,14 +145,14 @@ class StackEvents:
     def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
-    def _address(self, result: StackResult, example: Example | None) -> str:
+    def _address(self, result: Result, example: Example | None) -> str:
         """Address of the result of an example; that of a stack of the visitor's only names the tab."""
         if example is None:
             return "?task=stack"
         own = self._fusing.models.own(result.settings.task)
         return link.query("stack", example, result.settings, own, len(result.paths))
 
-    def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
+    def _details(self, result: Result, size: tuple[int, int], example: Example | None) -> str:
         own = self._fusing.models.own(result.settings.task)
         changed = link.changed_settings(result.settings, own, len(result.paths))
         settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
@@ -204,5 +180,5 @@ def _about(frames: tuple[Path, ...], facts: Facts, more: str = "") -> str:
     return notes.good(f"{len(frames)} images of {width} x {height} pixels.{more}")
 
 
-def _status(result: StackResult) -> str:
+def _status(result: Result) -> str:
     return notes.good(" ".join([f"Result of {len(result.paths)} images, {result.paths[0].name} first.", *result.notes]))

@@ -14,7 +14,7 @@ from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.stack_events import StackEvents
-from refusion.demo.thumbnails import thumbnails_input
+from refusion.demo.thumbnails import move, thumbnails_input
 from refusion.images.failures import READ_LIST
 from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS
@@ -61,7 +61,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         trigger_mode="always_last",
         **READING,
     )
-    thumbnails.move(events.move, stack, stack, **READING)
+    thumbnails.move(move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
         "fn": events.fuse,
         "inputs": [shown.open_tab, *inputs],

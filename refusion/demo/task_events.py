@@ -1,7 +1,6 @@
 """Event handlers of the tab of one task."""
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from refusion.demo.examples import Example, credit_html, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.queue import CancelledError
 from refusion.demo.result_panel import ResultPanel, Shown
-from refusion.demo.results import ResultFiles, comparison, file_address
+from refusion.demo.results import Result, ResultFiles, comparison, file_address
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import preview_html
@@ -28,30 +27,6 @@ AGAIN = "Fusing again, because the inputs have changed …"
 
 LONG = 5.0
 """Expected seconds from which the time is shown before fusing."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """Inputs and outputs of a visitor's last fusion.
-
-    Attributes:
-        paths: the sources.
-        fused: the file of the fused image.
-        settings: how it was fused.
-        token: unique token of this result.
-        notes: remarks on the result, as sentences.
-    """
-
-    paths: tuple[Path, Path]
-    fused: Path
-    settings: Settings
-    token: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key())
 
 
 class TaskEvents:
@@ -209,7 +184,7 @@ class TaskEvents:
             said = [self._about(path, side) for side, path in enumerate(finished.paths)]
         except (ModelError, ValueError) as error:
             return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
-        result = Result((finished.paths[0], finished.paths[1]), finished.fused, settings, secrets.token_hex(8))
+        result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
             finished.viewer,
@@ -253,7 +228,9 @@ class TaskEvents:
             return notes.good("Fuse a pair first.")
 
         def compute(tell: OnTick) -> str:
-            return scores_table(self._fusing.scores(session(request), self._task, result.paths, result.fused, tell))
+            first, second = result.paths
+            scores = self._fusing.scores(session(request), self._task, (first, second), result.fused, tell)
+            return scores_table(scores)
 
         return filled(compute, "Scoring", progress)
 
@@ -263,7 +240,9 @@ class TaskEvents:
             return notes.good("Fuse a pair first.")
 
         def compute(tell: OnTick) -> str:
-            explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths, tell)
+            first, second = result.paths
+            model = result.settings.model
+            explanation, shrunk = self._fusing.explanation(session(request), model, (first, second), tell)
             return explained_html(
                 explanation, self._task.labels, shrunk, lambda image, name: file_address(self._files.save(image, name))
             )

@@ -1,6 +1,5 @@
 """The tab of one task: two images on the left, the fused image on the right."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -21,22 +20,13 @@ from refusion.tasks import Task
 ORDER = ("First", "Second")
 
 
-@dataclass(frozen=True)
-class TaskInputs:
-    """Inputs of a tab, shared with the endpoint of the task."""
-
-    a: gr.Image
-    b: gr.Image
-    settings: list[gr.components.Component]
-
-
 def task_tab(
     task: Task, fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.Blocks, tab: gr.Tab
-) -> TaskInputs | None:
+) -> list[gr.components.Component] | None:
     """Fill the tab of a task.
 
     Returns:
-        The inputs, or None if there are no weights for the task.
+        Both images and the settings, or None if there are no weights for the task.
     """
     gr.Markdown(texts.lead(task), elem_classes="lead")
     if not fusing.models.ready(task):
@@ -105,4 +95,4 @@ def task_tab(
         show_progress="hidden",
         **PRIVATE,
     )
-    return TaskInputs(images[0], images[1], settings)
+    return inputs
