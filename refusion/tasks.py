@@ -24,6 +24,13 @@ perspective."""
 Resize = Literal["smaller", "larger", "a", "b"]
 """The source whose size both get: the one with fewer or more pixels, A or B."""
 
+CHOICES: dict[str, tuple[str, ...]] = {
+    "output_range": get_args(OutputRange),
+    "anchor": get_args(Anchor),
+    "chroma": get_args(ChromaRule),
+}
+"""The output ranges, anchors and colour rules, by the name of their option."""
+
 CONTRAST = 1.10
 """Factor of the output range ``contrast`` for differences from a middle grey."""
 

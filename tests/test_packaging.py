@@ -78,10 +78,25 @@ def test_explaining_imports_nothing_of_the_extras(tmp_path):
     assert (tmp_path / "explained" / "overview.png").is_file()
 
 
+def test_the_static_page_is_assembled_without_the_extras(tmp_path):
+    # A checkout in which the page has been built, but for its content.
+    built = tmp_path / "checkout/space/static/dist"
+    built.mkdir(parents=True)
+    (built / "index.html").touch()
+    for name in ("refusion", "hub_configs", "space/examples"):
+        (tmp_path / "checkout" / name).symlink_to(ROOT / name)
+    program = f"sys.path.insert(0, sys.argv.pop(1)); {COMMAND}"
+    done = without(HEAVY, program, tmp_path / "checkout", "space", "--static", "--to", tmp_path / "page")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page/models/refusion-ir-vis/finished.onnx").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
         (["explain", *PAIR, "--model", BUNDLED / "refusion-ir-vis"], "torch"),
+        (["space", "--to", "space"], "torch"),
+        (["space", "acme/page", "--static"], "torch"),
         (["export", "refusion-ir-vis", "-o", "model.onnx"], "torch"),
         (["evaluate", "--data", EXAMPLES], "evaluate"),
         (["fuse-dataset", EXAMPLES, "out"], "bulk"),

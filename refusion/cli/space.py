@@ -26,15 +26,14 @@ def space(
 
     Log in before with `hf auth login`, or set HF_TOKEN.
     """
+    if static:
+        _static(repository, to, preload=preload, private=private)
+        return
     need("torch", "refusion space")
 
     import tempfile
 
     from refusion.hub.space import assemble_space, upload_space
-
-    if static:
-        _static(repository, to, preload=preload, private=private)
-        return
 
     owner = repository.partition("/")[0] if repository else None
     if to is not None:
@@ -54,7 +53,6 @@ def _static(repository: str | None, to: Path | None, *, preload: bool, private: 
     import tempfile
 
     from refusion.demo.static_page import assemble_static_page
-    from refusion.hub.space import upload_space
 
     if preload:
         raise ValueError("A static Space holds its models itself; leave --preload out.")
@@ -64,6 +62,10 @@ def _static(repository: str | None, to: Path | None, *, preload: bool, private: 
         return
     if repository is None:
         raise ValueError(_NO_PLACE)
+    need("torch", "Uploading a Space")
+
+    from refusion.hub.space import upload_space
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "space"
         assemble_static_page(folder)

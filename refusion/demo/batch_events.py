@@ -9,16 +9,16 @@ import gradio as gr
 
 from refusion.demo import link, notes
 from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
-from refusion.demo.events import session, tell_progress, told
+from refusion.demo.events import session, tell_progress
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
-from refusion.tasks import get_task
+from refusion.tasks import Task, get_task
 
 _CANCELLED = "Cancelled before all pairs were fused."
 
@@ -35,10 +35,7 @@ class BatchEvents:
             chosen = get_task(str(task))
         except ValueError as error:
             return [notes.bad(str(error)), *[gr.skip()] * 5]
-        labels = [
-            gr.File(label=f"{ordinal} of each pair: {label}")
-            for ordinal, label in zip(("First", "Second"), chosen.labels, strict=True)
-        ]
+        labels = [gr.File(label=label) for label in list_labels(chosen)]
         status: Any = gr.skip()
         if done:
             status = notes.stale("These results are from before your last change. Press Fuse all for new ones.")
@@ -59,26 +56,15 @@ class BatchEvents:
         pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
         return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
 
-    def move(self, uploads: Any, event: gr.EventData) -> Any:
-        """Return a list in the order that the visitor gave it."""
-        try:
-            return moved(uploads, told(event, "order"), told(event, "removed"))
-        except SourceError:
-            return gr.skip()  # The note says which file is missing.
-
     def run(
         self,
         task: Any,
         by: Any,
         a: Any,
         b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
+        *settings: Any,
     ) -> Iterator[list[Any]]:
         """Fuse all pairs; after each, yield note, status, table, gallery, archive, command and whether it is done."""
         batch = None
@@ -86,14 +72,14 @@ class BatchEvents:
             chosen = get_task(str(task))
             first, second = chosen.labels
             batch = match(_stored(a, first), _stored(b, second), chosen, by_place=by == "place")
-            settings = Settings.checked(self._fusing.models, chosen, output_range, anchor, chroma, model, revision)
+            checked = Settings.checked(self._fusing.models, chosen, *settings)
             count = len(batch.pairs)
 
             def tell(index: int) -> Any:
                 return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
             yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", False]
-            states = fuse_batch(batch, session(request), settings, self._fusing, self._files, tell)
+            states = fuse_batch(batch, session(request), checked, self._fusing, self._files, tell)
             for number, state in enumerate(states, 1):
                 said = notes.good(f"{number} of {count} pairs done.")
                 yield [self._said(state), said, _table(state), _gallery(state), *[gr.skip()] * 3]
@@ -119,7 +105,7 @@ class BatchEvents:
             _table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(path), visible=True),
-            _command(batch, settings),
+            _command(batch, checked),
             True,
         ]
 
@@ -136,6 +122,12 @@ class BatchEvents:
             others = f" (and {len(batch.failed) - 1} more)" if len(batch.failed) > 1 else ""
             said.append(notes.bad(f"{name}: {why}{others}"))
         return "".join(said)
+
+
+def list_labels(task: Task) -> tuple[str, str]:
+    """Labels of the two lists of files."""
+    first, second = task.labels
+    return f"First of each pair: {first}", f"Second of each pair: {second}"
 
 
 def _stored(uploads: Any, label: str) -> list[Path]:

@@ -5,17 +5,18 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo.batch import MAX_PAIRS
-from refusion.demo.batch_events import BatchEvents
+from refusion.demo.batch_events import BatchEvents, list_labels
 from refusion.demo.events import PRIVATE, READING, changes, to_result
 from refusion.demo.examples import example_pairs, poster
-from refusion.demo.inputs import formats, pictures_input
+from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import status_row
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import thumbnails_input
+from refusion.demo.thumbnails import move, thumbnails_input
 from refusion.demo.viewer import empty_viewer
+from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS
 
 
@@ -35,18 +36,18 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
                 label="A pair is two images",
             )
             lists, thumbnails = [], []
-            for side, ordinal in enumerate(("First", "Second")):
-                lists.append(pictures_input(label=_label(ordinal, ready[0].labels[side]), height=150))
+            for label in list_labels(ready[0]):
+                lists.append(pictures_input(label=label, height=150))
                 thumbnails.append(thumbnails_input())
             note = gr.HTML(elem_classes="note-box")
             with gr.Row(elem_classes="actions"):
                 start = gr.Button("Fuse all", variant="primary", scale=3, min_width=120)
                 fill = gr.Button("Use example pairs", scale=2, min_width=120)
-            panel = settings_panel(None, fusing.models)
+            settings = settings_panel(None, fusing.models)
             gr.HTML(
                 '<p class="credit">File names may end in the kind of image: <code>street_ir.png</code> and '
                 "<code>street_vis.png</code>, or <code>street.png</code> twice. A pair that cannot be fused is listed "
-                f"with the reason, and the others are fused all the same. Formats: {formats()}.</p>",
+                f"with the reason, and the others are fused all the same. Formats: {READ_LIST}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-batch"):
@@ -76,7 +77,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
 
     inputs = [task, by, *lists]
     gr.on(
-        changes([*inputs, *panel.inputs]),
+        changes([*inputs, *settings]),
         events.check,
         [*inputs, done],
         [note, *thumbnails, status, *lists],
@@ -84,11 +85,11 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         **READING,
     )
     for files_input, row in zip(lists, thumbnails, strict=True):
-        row.move(events.move, files_input, files_input, **READING)
+        row.move(move, files_input, files_input, **READING)
     fill.click(events.examples, task, [by, *lists], **READING)
     running: Any = start.click(
         events.run,
-        [*inputs, *panel.inputs],
+        [*inputs, *settings],
         [note, status, table, gallery, download, command, done],
         preprocess=False,
         show_progress_on=status,
@@ -98,7 +99,3 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         **PRIVATE,
     )
     cancel.click(events.cancel, None, status, cancels=[running], queue=False, show_progress="hidden", **PRIVATE)
-
-
-def _label(ordinal: str, label: str) -> str:
-    return f"{ordinal} of each pair: {label}"

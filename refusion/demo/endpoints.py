@@ -1,28 +1,28 @@
 """Endpoints for programs: one for each task, and one for scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
 from refusion.demo.events import computing, heading, session
-from refusion.demo.inputs import formats, picture_input
+from refusion.demo.inputs import picture_input
 from refusion.demo.link import endpoint
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
-from refusion.demo.task_tab import TaskInputs
 from refusion.demo.uploads import SourceError, stored_path
 from refusion.hub.errors import ModelError
+from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS, Task, get_task
 
 
-def fuse_endpoint(task: Task, inputs: TaskInputs, fusing: Fusing, files: ResultFiles) -> None:
-    """Add the endpoint of a task, such as ``/fuse_ir_vis``: both files, and every setting of the tab as an option."""
+def fuse_endpoint(task: Task, inputs: Sequence[gr.components.Component], fusing: Fusing, files: ResultFiles) -> None:
+    """Add the endpoint of a task, such as ``/fuse_ir_vis``, with the inputs of its tab: every setting is an option."""
     fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
     gr.Button("Fuse", visible=False).click(
         _fuse(task, fusing, files),
-        [inputs.a, inputs.b, *inputs.settings.inputs],
+        inputs,
         fused,
         api_name=endpoint(task),
         **_on_device(fusing),
@@ -43,6 +43,8 @@ def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
 
 
 def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
+    first, second = task.labels
+
     def fuse(
         a: Any,
         b: Any,
@@ -54,23 +56,19 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         request: gr.Request | None = None,
     ) -> str:
         try:
-            paths = tuple(
-                stored_path(upload, label, side)
-                for side, (upload, label) in enumerate(zip((a, b), task.labels, strict=True))
-            )
+            paths = stored_path(a, first), stored_path(b, second)
             settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision)
             result = fusing.fuse(session(request), paths, settings, lambda *_: None)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
 
-    first, second = task.labels
     fuse.__name__ = endpoint(task)  # The name of the tool of the Model Context Protocol.
     fuse.__doc__ = f"""Fuse two registered images of one scene ({first} and {second}) into one, pixel for pixel as
     `refusion fuse --task {task.name}` does.
 
     Args:
-        a: {heading(first)} image; formats: {formats()}.
+        a: {heading(first)} image; formats: {READ_LIST}.
         b: {heading(second)} image of the same width and height.
         output_range: Range of the fused grey levels: sources, contrast, robust, stretch or network.
         anchor: How the fused grey levels are kept consistent with the sources: guided, detail, full-detail, choice,
@@ -105,11 +103,11 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         own = None
         try:
             chosen = get_task(task if isinstance(task, str) else "")
-            sources = stored_path(a, "first", 0), stored_path(b, "second", 1)
+            sources = stored_path(a, "first"), stored_path(b, "second")
             if fused:
                 result = stored_path(fused, "fused")
             else:
-                settings = Settings.checked(fusing.models, chosen, None, None, None, None, None)
+                settings = Settings.checked(fusing.models, chosen)
                 made = fusing.fuse(session(request), sources, settings, lambda *_: None)
                 result = own = files.save_fused(made, "fused.png")
             return fusing.scores(session(request), chosen, sources, result)

@@ -1,4 +1,8 @@
-"""Texts, options and helpers shared by the event handlers of all tabs."""
+"""Texts, options and helpers shared by the event handlers of all tabs.
+
+Handlers take the settings of a tab last, as ``*settings``: gradio passes a request and a progress only in the places of
+named parameters before them.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +11,7 @@ import gradio as gr
 
 from refusion.demo import notes
 from refusion.demo.options import DemoOptions
-from refusion.demo.queue import Tick
+from refusion.demo.queue import CancelledError, Tick
 
 CANCELLED = "Cancelled; nothing was fused."
 
@@ -101,8 +105,20 @@ def tell_progress(progress: Callable[..., Any], what: str, *, index: int = 0, co
     return tell
 
 
-def expired(error: Exception) -> str:
-    """Message of an error; a missing file means that the result has expired."""
-    if isinstance(error, FileNotFoundError):
-        return "This result is more than an hour old and was removed; fuse again."
-    return str(error)
+def filled(compute: Callable[[Callable[[Tick], None]], str], what: str, progress: Callable[..., Any]) -> str:
+    """Fill a tab below a result: return the HTML that `compute` returns, or the reason why there is none.
+
+    Args:
+        compute: the computation; it takes a callback for the progress of its job.
+        what: what the job does.
+        progress: the progress bar.
+    """
+    progress(0, desc=what)
+    try:
+        return compute(tell_progress(progress, what))
+    except CancelledError:
+        return notes.good("Cancelled.")
+    except FileNotFoundError:
+        return notes.bad("This result is more than an hour old and was removed; fuse again.")
+    except ValueError as error:
+        return notes.bad(str(error))

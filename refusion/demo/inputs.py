@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
-from refusion.images.failures import READ_FORMATS
 from refusion.pairs.matching import SUFFIXES
 
 _HEIC = {".heic", ".heif", ".hif"}
@@ -26,11 +25,6 @@ def suffixes() -> list[str]:
     first = [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
     known = [*first, *sorted(SUFFIXES - set(first) - _NO_IMAGES)]
     return [suffix for suffix in known if suffix not in _HEIC or find_spec("pillow_heif")]
-
-
-def formats() -> str:
-    """Names of the formats that can be read here: ``PNG, JPEG, TIFF, ... and WebP``."""
-    return f"{', '.join(READ_FORMATS[:-1])} and {READ_FORMATS[-1]}"
 
 
 def picture_input(**options: Any) -> gr.Image:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from refusion.demo.examples import Example, all_examples
 from refusion.demo.service import Settings
@@ -62,6 +63,41 @@ def read_query(parameters: Mapping[str, str]) -> Link:
         tab = next(iter(TASKS))
     settings = {name: parameters[key][:200] for key, name in SETTINGS.items() if parameters.get(key)}
     return Link(tab, example, settings)
+
+
+def example_on_arrival(
+    tab: str, examples: Mapping[str, Example], parameters: Mapping[str, str]
+) -> tuple[Example | None, dict[str, str]]:
+    """The example and settings that a tab shows when the page is opened.
+
+    Args:
+        tab: name of the tab.
+        examples: its examples by name; the first is shown if the address names none of them.
+        parameters: the query of the address.
+
+    Returns:
+        The example, or None if the page opens with another tab; and the settings in the address.
+    """
+    asked = read_query(parameters)
+    if asked.tab != tab:
+        return None, {}
+    named = examples.get(asked.example.name) if asked.example else None
+    return named or next(iter(examples.values()), None), asked.settings
+
+
+def example_on_opening(tab: str, examples: Mapping[str, Example], opened_with: Any) -> Example | None:
+    """The example that a tab without a result shows when it is opened.
+
+    Args:
+        tab: name of the tab.
+        examples: its examples by name.
+        opened_with: the query string that the page was opened with.
+
+    Returns:
+        The first example, or None if the page opened with this tab: that is `example_on_arrival`.
+    """
+    asked = read_query(dict(parse_qsl(str(opened_with or "").removeprefix("?"))))
+    return None if asked.tab == tab else next(iter(examples.values()), None)
 
 
 def program(url: str, names: tuple[str, str], settings: Settings, own_model: str) -> str:

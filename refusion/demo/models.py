@@ -13,10 +13,11 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from refusion.demo.options import DemoOptions
 from refusion.explanation.trained import TrainedModel, load_trained
+from refusion.hub.checksums import CHECKSUMS
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError, UnknownModelError
 from refusion.hub.folder import LOADED
-from refusion.hub.names import HUB_ID, has_weights, local_folder
+from refusion.hub.names import HUB_ID, list_models, local_folder
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, Task
 
@@ -25,6 +26,9 @@ MAX_HUB_BYTES = 64_000_000
 
 MAX_HUB_MODELS = 8
 """How many of them are kept; the least recently used is removed first."""
+
+_FILES = (*LOADED, CHECKSUMS)
+"""The files of such a model that are downloaded; those that only its card is made from are not."""
 
 Loaded = TypeVar("Loaded")
 
@@ -76,8 +80,7 @@ class Models:
     @property
     def names(self) -> list[str]:
         """Models that need no download, by name."""
-        bundled = [task.model for task in TASKS.values() if has_weights(task.model)]
-        return [*self._options.models, *(name for name in bundled if name not in self._options.models)]
+        return list(dict.fromkeys([*self._options.models, *list_models()]))
 
     def own(self, task: Task) -> str:
         """Name of the model that a task uses by default."""
@@ -176,15 +179,15 @@ def _download(choice: ModelChoice) -> tuple[tempfile.TemporaryDirectory, Path]:
         raise UnknownModelError(
             f"There is no public model {choice.name} on the Hub; check OWNER/NAME, or choose a bundled model."
         ) from error
-    size = sum(file.size or 0 for file in info.siblings or () if file.rfilename in LOADED)
+    size = sum(file.size or 0 for file in info.siblings or () if file.rfilename in _FILES)
     if size > MAX_HUB_BYTES:
         raise ModelError(
-            f"{choice.name} has {size / 1e6:.0f} MB of weights, but this demo downloads at most "
+            f"{choice.name} has {size / 1e6:.0f} MB to download, but this demo downloads at most "
             f"{MAX_HUB_BYTES / 1e6:.0f} MB; it is probably not a model of this library."
         )
     temporary = tempfile.TemporaryDirectory(prefix="refusion-hub-", ignore_cleanup_errors=True)
     try:
-        folder = local_folder(choice.name, revision=info.sha, token=False, cache_dir=temporary.name)
+        folder = local_folder(choice.name, revision=info.sha, token=False, cache_dir=temporary.name, files=_FILES)
     except BaseException:
         shutil.rmtree(temporary.name, ignore_errors=True)
         raise

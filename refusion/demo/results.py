@@ -1,14 +1,16 @@
-"""Result files that a demo writes for its visitors, and their removal."""
+"""Results of visitors, the files that a demo writes for them, and their removal."""
 
 import secrets
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from refusion.demo.service import shown_image
+from refusion.demo.service import Settings, shown_image
 from refusion.demo.viewer import viewer_html
 from refusion.images import Picture, save_image
 from refusion.inference.finishing import Fused
@@ -18,6 +20,30 @@ PREVIEW_SIDE = 1600
 
 SHOWN = 6
 """How many sources of a stack can be compared with the result."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Inputs and outputs of a visitor's last fusion in a tab.
+
+    Attributes:
+        paths: the sources, a pair or a stack.
+        fused: the file of the fused image.
+        settings: how it was fused.
+        token: unique token of this result.
+        notes: remarks on the result, as sentences.
+    """
+
+    paths: tuple[Path, ...]
+    fused: Path
+    settings: Settings
+    token: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for results with the same sources and settings."""
+        return (self.paths, self.settings.key(len(self.paths)))
 
 
 class ResultFiles:

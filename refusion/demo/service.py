@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,7 @@ from refusion import api
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
 from refusion.demo.queue import JobQueue, Tick
-from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads
+from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
 from refusion.metrics.figures import figures_of, large_enough, levels, score_figures
@@ -59,7 +59,14 @@ class Settings:
 
     @classmethod
     def checked(
-        cls, models: Models, task: Task, output_range: Any, anchor: Any, chroma: Any, model: Any, revision: Any
+        cls,
+        models: Models,
+        task: Task,
+        output_range: Any = None,
+        anchor: Any = None,
+        chroma: Any = None,
+        model: Any = None,
+        revision: Any = None,
     ) -> "Settings":
         """Check the settings that a client sent; empty ones become the defaults of the task.
 
@@ -195,25 +202,10 @@ class Fusing:
         pictures = self.uploads.read_pair(sources)
         trained = self.models.trained(model)
         arrays = [picture.luminance for picture in pictures]
-        factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / _megapixels(pictures[0]))
+        factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / facts_of(pictures[0]).megapixels)
         if factor < 1:
             arrays = [_shrunk(array, factor) for array in arrays]
         return self.jobs.run(session, explain, trained, *arrays, on_tick=on_tick), factor < 1
-
-
-def output_ranges() -> tuple[str, ...]:
-    """Names of the output ranges."""
-    return get_args(OutputRange)
-
-
-def anchors() -> tuple[str, ...]:
-    """Names of the anchors."""
-    return get_args(Anchor)
-
-
-def chroma_rules() -> tuple[str, ...]:
-    """Names of the colour rules."""
-    return get_args(ChromaRule)
 
 
 def shown_image(picture: Picture) -> Image.Image:
@@ -230,15 +222,12 @@ def _numbers(scores: dict[str, float]) -> dict[str, float | None]:
 
 
 def _check_scored(picture: Picture) -> None:
-    if _megapixels(picture) > MAX_SCORED_MEGAPIXELS:
+    megapixels = facts_of(picture).megapixels
+    if megapixels > MAX_SCORED_MEGAPIXELS:
         raise SourceError(
-            f"The image has {_megapixels(picture):.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
+            f"The image has {megapixels:.3g} megapixels, but at most {MAX_SCORED_MEGAPIXELS:g} are scored "
             "here, because scores take much memory; use `refusion evaluate` on a machine of your own."
         )
-
-
-def _megapixels(picture: Picture) -> float:
-    return picture.size[0] * picture.size[1] / 1e6
 
 
 def _shrunk(luminance: np.ndarray, factor: float) -> np.ndarray:

@@ -1,43 +1,25 @@
 """Event handlers of the tab for stacks."""
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, session, tell_progress, told
+from refusion.demo.events import BEFORE, CANCELLED, STALE, filled, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.queue import CancelledError
 from refusion.demo.result_panel import ResultPanel, Shown
-from refusion.demo.results import SHOWN, ResultFiles, comparison
-from refusion.demo.service import Fusing, Settings
+from refusion.demo.results import SHOWN, Result, ResultFiles, comparison
+from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import moved, thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import Facts, SourceError, stored_path
 from refusion.hub.errors import ModelError
 from refusion.inference.stack import MAX_FRAMES
 from refusion.tasks import get_task
-
-
-@dataclass(frozen=True)
-class StackResult:
-    """Inputs and outputs of a visitor's last fusion of a stack."""
-
-    paths: tuple[Path, ...]
-    fused: Path
-    settings: Settings
-    token: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key(len(self.paths)))
 
 
 class StackEvents:
@@ -47,9 +29,8 @@ class StackEvents:
         self._fusing, self._files, self._showcase, self._panel = fusing, files, showcase, panel
         self._examples = {example.name: example for example in example_stacks()}
 
-    def check(self, task: Any, stack: Any, *settings_and_result: Any) -> list[Any]:
+    def check(self, result: Result | None, task: Any, stack: Any, *settings: Any) -> list[Any]:
         """Check the stack, and whether the result still matches it; returns the note, thumbnails and status."""
-        *settings, result = settings_and_result
         try:
             paths = [stored_path(upload, "uploaded") for upload in stack or []]
         except SourceError as error:
@@ -61,7 +42,7 @@ class StackEvents:
         try:
             frames = _checked(tuple(paths))
             facts = self._fusing.uploads.check_stack(frames)
-            chosen = self._settings(task, settings)
+            chosen = self._settings(task, *settings)
         except (SourceError, ValueError) as error:
             return [notes.bad(str(error)), shown, status]
         if result is not None and result.key == (frames, chosen.key(len(frames))):
@@ -70,32 +51,21 @@ class StackEvents:
         status = notes.stale(STALE) if result is not None else gr.skip()
         return [_about(frames, facts, f" Fusing takes {notes.seconds(expected)}."), shown, status]
 
-    def move(self, stack: Any, event: gr.EventData) -> Any:
-        """Return the stack in the order that the visitor gave it."""
-        try:
-            return moved(stack, told(event, "order"), told(event, "removed"))
-        except SourceError:
-            return gr.skip()  # The note says which file is missing.
-
     def fuse(
         self,
+        open_tab: str,
         task: Any,
         stack: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        open_tab: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
+        *settings: Any,
     ) -> list[Any]:
         """Fuse the stack and show it; returns the note and the panel."""
         try:
             paths = _checked(tuple(stored_path(upload, "uploaded") for upload in stack or []))
-            settings = self._settings(task, [output_range, anchor, chroma, model, revision])
+            chosen = self._settings(task, *settings)
             progress(0, desc="Reading the images")
-            fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
+            fused = self._fusing.fuse(session(request), paths, chosen, tell_progress(progress, "Fusing"))
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
         except (SourceError, ModelError, ValueError) as error:
@@ -104,63 +74,45 @@ class StackEvents:
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
         viewer = comparison("compare-stack", labelled, fused, saved, self._files)
-        result = StackResult(paths, saved, settings, secrets.token_hex(8), fused.notes)
+        result = Result(paths, saved, chosen, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         details = self._details(result, fused.size, example)
         shown = Shown(_status(result), viewer, saved, details, result, self._address(result, example))
         return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
-    def cancel(
-        self,
-        task: Any,
-        stack: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        result: StackResult | None,
-        request: gr.Request,
-    ) -> str:
+    def cancel(self, result: Result | None, task: Any, stack: Any, request: gr.Request, *settings: Any) -> str:
         """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
-        status = self.check(task, stack, output_range, anchor, chroma, model, revision, result)[2]
+        status = self.check(result, task, stack, *settings)[2]
         return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
     def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
         """Show the selected example with its result."""
         return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)
 
-    def opened(self, result: StackResult | None, open_tab: str, address: str) -> list[Any]:
+    def opened(self, result: Result | None, open_tab: str, address: str) -> list[Any]:
         """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
 
         `address` is the query string that the page was opened with.
         """
-        asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
-        first = None if asked.tab == "stack" or result is not None else next(iter(self._examples.values()), None)
+        first = link.example_on_opening("stack", self._examples, address) if result is None else None
         return self._example(first, {}, open_tab)
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
         """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
-        asked = link.read_query(dict(request.query_params))
-        if asked.tab != "stack":
-            return self._example(None, {}, open_tab)
-        example = self._examples.get(asked.example.name) if asked.example else None
-        return self._example(example or next(iter(self._examples.values()), None), asked.settings, open_tab)
+        example, changed = link.example_on_arrival("stack", self._examples, dict(request.query_params))
+        return self._example(example, changed, open_tab)
 
-    def scores(self, result: StackResult | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
+    def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""
         if result is None:
             return notes.good("Fuse a stack first.")
-        progress(0, desc="Scoring")
-        try:
-            tell = tell_progress(progress, "Scoring")
+
+        def compute(tell: OnTick) -> str:
             scores = self._fusing.stack_scores(session(request), result.paths, result.fused, tell)
             return scores_table(scores, STACK_NOTE)
-        except CancelledError:
-            return notes.good("Cancelled.")
-        except (SourceError, ValueError, FileNotFoundError) as error:
-            return notes.bad(expired(error))
+
+        return filled(compute, "Scoring", progress)
 
     def _example(self, example: Example | None, changed: dict[str, str], open_tab: str) -> list[Any]:
         """Inputs, note, credit, panel and the key to fuse for an example; no change if it is None."""
@@ -168,10 +120,10 @@ class StackEvents:
             return [gr.skip()] * (10 + len(self._panel.outputs))
         try:
             finished = self._showcase.finished(example)
-            settings = self._settings(example.task, [None] * 5)
+            settings = self._settings(example.task)
         except (ModelError, ValueError) as error:
             return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
-        result = StackResult(finished.paths, finished.fused, settings, secrets.token_hex(8))
+        result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
             finished.viewer,
@@ -190,17 +142,17 @@ class StackEvents:
             f"link {result.token}" if changed else gr.skip(),
         ]
 
-    def _settings(self, task: Any, settings: list[Any]) -> Settings:
+    def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
-    def _address(self, result: StackResult, example: Example | None) -> str:
+    def _address(self, result: Result, example: Example | None) -> str:
         """Address of the result of an example; that of a stack of the visitor's only names the tab."""
         if example is None:
             return "?task=stack"
         own = self._fusing.models.own(result.settings.task)
         return link.query("stack", example, result.settings, own, len(result.paths))
 
-    def _details(self, result: StackResult, size: tuple[int, int], example: Example | None) -> str:
+    def _details(self, result: Result, size: tuple[int, int], example: Example | None) -> str:
         own = self._fusing.models.own(result.settings.task)
         changed = link.changed_settings(result.settings, own, len(result.paths))
         settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
@@ -228,5 +180,5 @@ def _about(frames: tuple[Path, ...], facts: Facts, more: str = "") -> str:
     return notes.good(f"{len(frames)} images of {width} x {height} pixels.{more}")
 
 
-def _status(result: StackResult) -> str:
+def _status(result: Result) -> str:
     return notes.good(" ".join([f"Result of {len(result.paths)} images, {result.paths[0].name} first.", *result.notes]))

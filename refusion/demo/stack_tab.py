@@ -7,14 +7,15 @@ import gradio as gr
 from refusion.demo.address import OPENED_WITH, keep_address
 from refusion.demo.events import PRIVATE, READING, changes, computing, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_stacks, poster, strip_html
-from refusion.demo.inputs import formats, pictures_input
+from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.stack_events import StackEvents
-from refusion.demo.thumbnails import thumbnails_input
+from refusion.demo.thumbnails import move, thumbnails_input
+from refusion.images.failures import READ_LIST
 from refusion.inference.stack import MAX_FRAMES, STACK_TASKS
 from refusion.tasks import TASKS
 
@@ -40,10 +41,10 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id="examples-stack")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")
-            panel = settings_panel(None, fusing.models)
+            settings = settings_panel(None, fusing.models)
             gr.HTML(
                 '<p class="credit">The result is named after the first image; otherwise the order does not matter. All '
-                f"images must match pixel for pixel. Formats: {formats()}.</p>",
+                f"images must match pixel for pixel. Formats: {READ_LIST}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-stack"):
@@ -51,19 +52,19 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     wanted = gr.State("")
     events = StackEvents(fusing, files, showcase, shown)
 
-    inputs = [task, stack, *panel.inputs]
+    inputs = [task, stack, *settings]
     gr.on(
         changes(inputs),
         events.check,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         [note, thumbnails, shown.status],
         trigger_mode="always_last",
         **READING,
     )
-    thumbnails.move(events.move, stack, stack, **READING)
+    thumbnails.move(move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
         "fn": events.fuse,
-        "inputs": [*inputs, shown.open_tab],
+        "inputs": [shown.open_tab, *inputs],
         "outputs": [note, *shown.outputs],
         "js": to_result("stack"),
         "show_progress_on": shown.status,
@@ -80,7 +81,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(
         events.cancel,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         shown.status,
         cancels=[asked, by_itself, chosen, *below],
         preprocess=False,

@@ -11,12 +11,11 @@ from refusion.demo.examples import Example, example_pairs
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.hub.errors import ModelError
 from refusion.hub.names import bundled_folder
-from refusion.hub.space import check_empty, filling
-from refusion.inference.engines.onnx_finish import CHOICES
 from refusion.inference.engines.onnx_page import write_finish, write_graphs
 from refusion.models.bundled import bundled_weights
+from refusion.system.files import check_empty, filling
 from refusion.system.resources import resource_folders
-from refusion.tasks import TASKS, Task
+from refusion.tasks import CHOICES, TASKS, Task
 from refusion.version import __version__
 
 _NOT_KEPT = ("README.md", "sw.js", "ort.webgpu", "asyncify")
@@ -82,8 +81,7 @@ def _page(tasks: list[Task]) -> dict[str, Any]:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    words = {"output_range": texts.RANGES, "anchor": texts.ANCHORS}
-    rules = texts.colour_rules(task.labels)
+    words = texts.choices(task.labels)
     pair = next(iter(_rendered(task)), None)
     return {
         "name": task.name,
@@ -98,7 +96,7 @@ def _task(task: Task) -> dict[str, Any]:
                 "name": name,
                 "label": texts.SETTINGS[name][0],
                 "info": texts.SETTINGS[name][1],
-                "options": [rules[x] if name == "chroma" else words[name][x] for x in names],
+                "options": [words[name][x] for x in names],
                 "chosen": names.index(getattr(task, name)),
             }
             for name, names in CHOICES.items()

@@ -1,21 +1,19 @@
 """Event handlers of the tab of one task."""
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, CANCELLED, STALE, expired, heading, session, tell_progress, told
+from refusion.demo.events import BEFORE, CANCELLED, STALE, filled, heading, session, tell_progress, told
 from refusion.demo.examples import Example, credit_html, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.queue import CancelledError
 from refusion.demo.result_panel import ResultPanel, Shown
-from refusion.demo.results import ResultFiles, comparison, file_address
-from refusion.demo.service import Fusing, Settings
+from refusion.demo.results import Result, ResultFiles, comparison, file_address
+from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import preview_html
 from refusion.demo.uploads import SourceError, check_together, describe, stored_path
@@ -31,30 +29,6 @@ LONG = 5.0
 """Expected seconds from which the time is shown before fusing."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """Inputs and outputs of a visitor's last fusion.
-
-    Attributes:
-        paths: the sources.
-        fused: the file of the fused image.
-        settings: how it was fused.
-        token: unique token of this result.
-        notes: remarks on the result, as sentences.
-    """
-
-    paths: tuple[Path, Path]
-    fused: Path
-    settings: Settings
-    token: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for results with the same sources and settings."""
-        return (self.paths, self.settings.key())
-
-
 class TaskEvents:
     """The handlers of the tab of one task."""
 
@@ -65,17 +39,7 @@ class TaskEvents:
 
     # ------------------------------------------------------------------------------------------------ checking
 
-    def check(
-        self,
-        a: Any,
-        b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        result: Result | None,
-    ) -> list[Any]:
+    def check(self, result: Result | None, a: Any, b: Any, *settings: Any) -> list[Any]:
         """Check the inputs, and whether the result on the page still matches them.
 
         Returns:
@@ -86,25 +50,25 @@ class TaskEvents:
             if not upload:
                 continue
             try:
-                path = stored_path(upload, label, side)
+                path = stored_path(upload, label)
                 said.append(self._about(path, side))
             except SourceError as error:
                 said.append(notes.bad(str(error)))
                 continue
-            found.append((path, self._fusing.uploads.facts(path, side)))
+            found.append((path, self._fusing.uploads.facts(path)))
         if len(found) < 2:
             return ["".join(said), self._stale(result, BEFORE), gr.skip()]
         (path_a, facts_a), (path_b, facts_b) = found
         try:
             check_together((path_a, path_b), (facts_a.size, facts_b.size))
-            settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
+            checked = Settings.checked(self._fusing.models, self._task, *settings)
         except (SourceError, ValueError) as error:
             return ["".join([*said, notes.bad(str(error))]), self._stale(result, BEFORE), gr.skip()]
-        key = ((path_a, path_b), settings.key())
+        key = ((path_a, path_b), checked.key())
         if result is not None and result.key == key:
             return ["".join(said), _status(result), gr.skip()]
         expected = self._fusing.jobs.estimate_with_line(facts_a.megapixels)
-        if expected < QUICK and settings.model.name in self._fusing.models.names:
+        if expected < QUICK and checked.model.name in self._fusing.models.names:
             token = result.token if result else ""
             return ["".join(said), self._stale(result, AGAIN), f"{hash(key)} {token}"]
         if expected >= LONG:
@@ -114,7 +78,7 @@ class TaskEvents:
     def _about(self, path: Path, side: int) -> str:
         """The note on an upload as HTML, with a preview if the browser cannot show it."""
         uploads = self._fusing.uploads
-        return notes.good(describe(path, uploads.facts(path, side))) + preview_html(side, path, uploads)
+        return notes.good(describe(path, uploads.facts(path))) + preview_html(side, path, uploads)
 
     def _stale(self, result: Result | None, why: str) -> str:
         return notes.good("Nothing is fused yet.") if result is None else notes.stale(why)
@@ -123,24 +87,20 @@ class TaskEvents:
 
     def fuse(
         self,
+        open_tab: str,
         a: Any,
         b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        open_tab: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
+        *settings: Any,
     ) -> list[Any]:
         """Fuse the pair and show it; returns the note and the panel."""
         try:
             first, second = self._task.labels
-            paths = stored_path(a, first, 0), stored_path(b, second, 1)
-            settings = Settings.checked(self._fusing.models, self._task, output_range, anchor, chroma, model, revision)
+            paths = stored_path(a, first), stored_path(b, second)
+            checked = Settings.checked(self._fusing.models, self._task, *settings)
             progress(0, desc="Reading the images")
-            fused = self._fusing.fuse(session(request), paths, settings, tell_progress(progress, "Fusing"))
+            fused = self._fusing.fuse(session(request), paths, checked, tell_progress(progress, "Fusing"))
             pictures = self._fusing.uploads.read_pair(paths)
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
@@ -150,7 +110,7 @@ class TaskEvents:
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         labelled = [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]
         viewer = comparison(f"compare-{self._task.name}", labelled, fused, saved, self._files)
-        result = Result(paths, saved, settings, secrets.token_hex(8), fused.notes)
+        result = Result(paths, saved, checked, secrets.token_hex(8), fused.notes)
         example = self._showcase.example_of(paths)
         shown = Shown(
             _status(result),
@@ -158,51 +118,35 @@ class TaskEvents:
             saved,
             self._details(result, fused.size, example, request),
             result,
-            link.query(self._task.name, example, settings, self._own),
+            link.query(self._task.name, example, checked, self._own),
         )
         about = "".join(self._about(path, side) for side, path in enumerate(paths))
         return [about, *self._panel.show(shown, open_tab)]
 
     def fuse_wanted(
         self,
+        result: Result | None,
+        open_tab: str,
         a: Any,
         b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        open_tab: str,
-        result: Result | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),
+        *settings: Any,
     ) -> list[Any]:
         """Fuse automatically, unless the result already matches the inputs; returns the note and the panel."""
-        settings = (output_range, anchor, chroma, model, revision)
         try:
-            paths = stored_path(a, self._task.labels[0], 0), stored_path(b, self._task.labels[1], 1)
+            paths = stored_path(a, self._task.labels[0]), stored_path(b, self._task.labels[1])
             key = (paths, Settings.checked(self._fusing.models, self._task, *settings).key())
         except (SourceError, ValueError):
             return [gr.skip(), *self._panel.keep()]  # `check` has written the note.
         if result is not None and result.key == key:
             return [gr.skip(), *self._panel.keep()]
-        return self.fuse(a, b, *settings, open_tab, request, progress)
+        return self.fuse(open_tab, a, b, request, progress, *settings)
 
-    def cancel(
-        self,
-        a: Any,
-        b: Any,
-        output_range: Any,
-        anchor: Any,
-        chroma: Any,
-        model: Any,
-        revision: Any,
-        result: Result | None,
-        request: gr.Request,
-    ) -> str:
+    def cancel(self, result: Result | None, a: Any, b: Any, request: gr.Request, *settings: Any) -> str:
         """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))
-        status = self.check(a, b, output_range, anchor, chroma, model, revision, result)[1]
+        status = self.check(result, a, b, *settings)[1]
         return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
     # ------------------------------------------------------------------------------------------------ examples
@@ -217,20 +161,13 @@ class TaskEvents:
 
         `address` is the query string that the page was opened with.
         """
-        asked = link.read_query(dict(parse_qsl((address or "").removeprefix("?"))))
-        first = (
-            None if asked.tab == self._task.name or result is not None else next(iter(self._examples.values()), None)
-        )
+        first = link.example_on_opening(self._task.name, self._examples, address) if result is None else None
         return self._example(first, {}, open_tab, request)
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
         """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
-        asked = link.read_query(dict(request.query_params))
-        if asked.tab != self._task.name:
-            return self._example(None, {}, open_tab, request)
-        example = self._examples.get(asked.example.name) if asked.example else None
-        example = example or next(iter(self._examples.values()), None)
-        return self._example(example, asked.settings, open_tab, request)
+        example, changed = link.example_on_arrival(self._task.name, self._examples, dict(request.query_params))
+        return self._example(example, changed, open_tab, request)
 
     def _example(
         self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request
@@ -247,7 +184,7 @@ class TaskEvents:
             said = [self._about(path, side) for side, path in enumerate(finished.paths)]
         except (ModelError, ValueError) as error:
             return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
-        result = Result((finished.paths[0], finished.paths[1]), finished.fused, settings, secrets.token_hex(8))
+        result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
             finished.viewer,
@@ -289,30 +226,28 @@ class TaskEvents:
         """Return the scores of the last result as an HTML table."""
         if result is None:
             return notes.good("Fuse a pair first.")
-        progress(0, desc="Scoring")
-        try:
-            tell = tell_progress(progress, "Scoring")
-            return scores_table(self._fusing.scores(session(request), self._task, result.paths, result.fused, tell))
-        except CancelledError:
-            return notes.good("Cancelled.")
-        except (SourceError, ValueError, FileNotFoundError) as error:
-            return notes.bad(expired(error))
+
+        def compute(tell: OnTick) -> str:
+            first, second = result.paths
+            scores = self._fusing.scores(session(request), self._task, (first, second), result.fused, tell)
+            return scores_table(scores)
+
+        return filled(compute, "Scoring", progress)
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the weights of the learned loss for the last result as HTML."""
         if result is None:
             return notes.good("Fuse a pair first.")
-        progress(0, desc="Computing the weights of the loss")
-        try:
-            tell = tell_progress(progress, "Asking the learned loss")
-            explanation, shrunk = self._fusing.explanation(session(request), result.settings.model, result.paths, tell)
-        except CancelledError:
-            return notes.good("Cancelled.")
-        except (SourceError, ModelError, ValueError, FileNotFoundError) as error:
-            return notes.bad(expired(error))
-        return explained_html(
-            explanation, self._task.labels, shrunk, lambda image, name: file_address(self._files.save(image, name))
-        )
+
+        def compute(tell: OnTick) -> str:
+            first, second = result.paths
+            model = result.settings.model
+            explanation, shrunk = self._fusing.explanation(session(request), model, (first, second), tell)
+            return explained_html(
+                explanation, self._task.labels, shrunk, lambda image, name: file_address(self._files.save(image, name))
+            )
+
+        return filled(compute, "Asking the learned loss", progress)
 
 
 def _status(result: Result) -> str:

@@ -1,6 +1,5 @@
 """The tab of one task: two images on the left, the fused image on the right."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,7 +12,7 @@ from refusion.demo.inputs import picture_input
 from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
-from refusion.demo.settings_panel import SettingsPanel, settings_panel
+from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.task_events import TaskEvents
 from refusion.tasks import Task
@@ -21,22 +20,13 @@ from refusion.tasks import Task
 ORDER = ("First", "Second")
 
 
-@dataclass(frozen=True)
-class TaskInputs:
-    """Inputs of a tab, shared with the endpoint of the task."""
-
-    a: gr.Image
-    b: gr.Image
-    settings: SettingsPanel
-
-
 def task_tab(
     task: Task, fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.Blocks, tab: gr.Tab
-) -> TaskInputs | None:
+) -> list[gr.components.Component] | None:
     """Fill the tab of a task.
 
     Returns:
-        The inputs, or None if there are no weights for the task.
+        Both images and the settings, or None if there are no weights for the task.
     """
     gr.Markdown(texts.lead(task), elem_classes="lead")
     if not fusing.models.ready(task):
@@ -59,17 +49,17 @@ def task_tab(
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id=f"examples-{task.name}")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")
-            panel = settings_panel(task, fusing.models)
+            settings = settings_panel(task, fusing.models)
             gr.HTML(texts.advice(task), elem_classes="advice")
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id=f"result-{task.name}"):
             shown = result_panel(task.name, {"scores": "Scores", "loss": "Learned loss"}, poster(examples))
     wanted = gr.State("")
     events = TaskEvents(task, fusing, files, showcase, shown)
 
-    inputs = [*images, *panel.inputs]
+    inputs = [*images, *settings]
     checking: dict[str, Any] = {
         "fn": events.check,
-        "inputs": [*inputs, shown.result],
+        "inputs": [shown.result, *inputs],
         "outputs": [note, shown.status, wanted],
         "trigger_mode": "always_last",
         **READING,
@@ -82,12 +72,12 @@ def task_tab(
         "show_progress_on": shown.status,
         **computing(fusing.options),
     }
-    asked = fuse.click(events.fuse, [*inputs, shown.open_tab], js=to_result(task.name), **fusing_event)
+    asked = fuse.click(events.fuse, [shown.open_tab, *inputs], js=to_result(task.name), **fusing_event)
     by_itself = wanted.change(
-        events.fuse_wanted, [*inputs, shown.open_tab, shown.result], js=to_result(task.name), **fusing_event
+        events.fuse_wanted, [shown.result, shown.open_tab, *inputs], js=to_result(task.name), **fusing_event
     )
 
-    example_outputs = [*images, *panel.inputs, note, credit, *shown.outputs, wanted]
+    example_outputs = [*images, *settings, note, credit, *shown.outputs, wanted]
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
@@ -97,7 +87,7 @@ def task_tab(
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(
         events.cancel,
-        [*inputs, shown.result],
+        [shown.result, *inputs],
         shown.status,
         cancels=running,
         preprocess=False,
@@ -105,4 +95,4 @@ def task_tab(
         show_progress="hidden",
         **PRIVATE,
     )
-    return TaskInputs(images[0], images[1], panel)
+    return inputs

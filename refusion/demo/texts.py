@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from refusion.demo.inputs import formats
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
+from refusion.images.failures import READ_LIST
 from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
 
@@ -68,21 +68,14 @@ _FIGURES = {
 }
 
 
-def colour_rules(labels: tuple[str, str]) -> dict[str, str]:
-    """Descriptions of the colour rules, with the labels of the two sources."""
-    first, second = labels
-    return {
-        "a": f"From the {first} image",
-        "b": f"From the {second} image",
-        "release": "From both, the stronger colour first",
-        "saturation": "From both, by saturation",
-        "choice": "From the source chosen per pixel",
-    }
+def choices(labels: tuple[str, str]) -> dict[str, dict[str, str]]:
+    """Descriptions of the choices of each setting, by its name, with the labels of the two sources."""
+    return {"output_range": RANGES, "anchor": ANCHORS, "chroma": _colour_rules(labels)}
 
 
 def in_words(changed: Mapping[str, str], labels: tuple[str, str]) -> str:
     """The changed settings with their labels; the model is named elsewhere."""
-    words = {"output_range": RANGES, "anchor": ANCHORS, "chroma": colour_rules(labels)}
+    words = choices(labels)
     said = [f'"{words[name][value]}"' for name, value in changed.items() if name in words]
     return ", ".join(said + [f"revision {value}" for name, value in changed.items() if name == "revision"])
 
@@ -95,7 +88,7 @@ def lead(task: Task) -> str:
 def advice(task: Task) -> str:
     """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
-    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {formats()}.</p>'
+    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.</p>'
 
 
 def meaning(figure: str) -> str:
@@ -205,3 +198,14 @@ proposal network.</title>
 def _summary(task: Task) -> str:
     text = TASK_TEXTS.get(task.name)
     return text.summary if text else ""
+
+
+def _colour_rules(labels: tuple[str, str]) -> dict[str, str]:
+    first, second = labels
+    return {
+        "a": f"From the {first} image",
+        "b": f"From the {second} image",
+        "release": "From both, the stronger colour first",
+        "saturation": "From both, by saturation",
+        "choice": "From the source chosen per pixel",
+    }

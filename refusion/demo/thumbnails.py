@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from refusion.demo.events import told
 from refusion.demo.service import shown_image
 from refusion.demo.theme import asset
 from refusion.demo.uploads import SHOWN, SourceError, Uploads, stored_path
@@ -54,6 +55,14 @@ def moved(uploads: Any, order: Any, removed: Any = None) -> list[str]:
     indices = list(dict.fromkeys(wanted))
     indices += [i for i in range(len(files)) if i not in indices]
     return [files[i] for i in indices if i != removed]
+
+
+def move(uploads: Any, event: gr.EventData) -> Any:
+    """Handle the event ``move``: return the paths of the uploads in the order that the visitor gave them."""
+    try:
+        return moved(uploads, told(event, "order"), told(event, "removed"))
+    except SourceError:
+        return gr.skip()  # The note says which file is missing.
 
 
 def preview_html(side: int, path: Path, uploads: Uploads) -> str:

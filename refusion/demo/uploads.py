@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
+from refusion.images.reading import PILLOW_FORMATS
 from refusion.system.advice import without_options
-
-_HEADERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
-"""Formats whose size is read from the header here; `read_picture` decides which formats are read."""
 
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
 """Suffixes of the formats that browsers show."""
@@ -28,11 +26,7 @@ KEPT_FACTS = 1000
 
 
 class SourceError(PictureError):
-    """An upload cannot be used; `side` is 0 or 1 for the first or second image, None for the pair."""
-
-    def __init__(self, message: str, side: int | None = None) -> None:
-        super().__init__(message)
-        self.side = side
+    """An upload cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +42,35 @@ class Facts:
         return self.size[0] * self.size[1] / 1e6
 
 
-def stored_path(upload: Any, label: str, side: int | None = None) -> Path:
+def facts_of(picture: Picture) -> Facts:
+    """The facts about a decoded image."""
+    return Facts(picture.size, picture.chroma is not None)
+
+
+def stored_path(upload: Any, label: str) -> Path:
     """The path under which the server stored an upload. A path that a client merely names is never opened.
 
     Args:
         upload: file data as the browser or a client sends it.
         label: label of the image, for the error.
-        side: side of the image, for the error.
 
     Raises:
         SourceError: nothing was uploaded, or the path is outside the folder for uploads.
     """
     if not upload:
-        raise SourceError(f"The {label} image is missing; a pair needs two images, so add it and fuse again.", side)
+        raise SourceError(f"The {label} image is missing; a pair needs two images, so add it and fuse again.")
     given = upload.get("path") if isinstance(upload, dict) else None
-    if not isinstance(given, str) or "\0" in given:
-        raise SourceError(f"The {label} image did not arrive as an uploaded file; upload it again.", side)
-    path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
-    if not (path.is_relative_to(folder) and path.is_file()):
+    if not isinstance(given, str):
+        raise SourceError(f"The {label} image did not arrive as an uploaded file; upload it again.")
+    try:
+        path, folder = Path(given).resolve(), Path(get_upload_folder()).resolve()
+        uploaded = path.is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):
+        uploaded = False  # No file can have such a name: it is too long, or cannot be encoded.
+    if not uploaded:
         raise SourceError(
             f"The {label} image is not among the files that were uploaded here (they are kept for an hour); "
-            "upload it again.",
-            side,
+            "upload it again."
         )
     return path
 
@@ -88,7 +89,7 @@ class Uploads:
         self._pictures: OrderedDict[Path, Picture] = OrderedDict()
         self._facts: OrderedDict[Path, Facts] = OrderedDict()
 
-    def read(self, path: Path, side: int | None = None) -> Picture:
+    def read(self, path: Path) -> Picture:
         """Read a stored upload; its size in bytes and pixels is checked before it is decoded.
 
         Raises:
@@ -99,14 +100,17 @@ class Uploads:
             if path in self._pictures:
                 self._pictures.move_to_end(path)
                 return self._pictures[path]
-            picture = _decode(path, self.options, side)
+            picture = _decode(path, self.options)
             self._pictures[path] = picture
-            self._facts[path] = Facts(picture.size, picture.chroma is not None)
-            while len(self._pictures) > 1 and sum(map(_megapixels, self._pictures.values())) > KEPT_MEGAPIXELS:
+            self._facts[path] = facts_of(picture)
+            while len(self._pictures) > 1 and self._kept_megapixels() > KEPT_MEGAPIXELS:
                 self._pictures.popitem(last=False)
             while len(self._facts) > KEPT_FACTS:
                 self._facts.popitem(last=False)
             return picture
+
+    def _kept_megapixels(self) -> float:
+        return sum(facts_of(picture).megapixels for picture in self._pictures.values())
 
     def read_pair(self, paths: tuple[Path, Path]) -> tuple[Picture, Picture]:
         """Read a pair and check that its images belong together.
@@ -114,11 +118,11 @@ class Uploads:
         Raises:
             SourceError: an image cannot be read, the sizes differ, or both are the same file.
         """
-        first, second = (self.read(path, side) for side, path in enumerate(paths))
+        first, second = map(self.read, paths)
         check_together(paths, (first.size, second.size))
         return first, second
 
-    def facts(self, path: Path, side: int | None = None) -> Facts:
+    def facts(self, path: Path) -> Facts:
         """The facts about a stored upload that are shown next to its input.
 
         Raises:
@@ -126,10 +130,7 @@ class Uploads:
         """
         with self._lock:
             found = self._facts.get(path)
-        if found is None:
-            picture = self.read(path, side)
-            found = Facts(picture.size, picture.chroma is not None)
-        return found
+        return found or facts_of(self.read(path))
 
     def check_stack(self, paths: tuple[Path, ...]) -> Facts:
         """Check that all images of a stack can be read and have the same size, and return the facts of the first.
@@ -147,22 +148,17 @@ class Uploads:
         return first
 
 
-def _decode(path: Path, options: DemoOptions, side: int | None) -> Picture:
+def _decode(path: Path, options: DemoOptions) -> Picture:
     if path.stat().st_size > options.max_file_mb * 1_000_000:
         raise SourceError(
             f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb} "
-            f"MB; save it smaller, or {_ELSEWHERE}.",
-            side,
+            f"MB; save it smaller, or {_ELSEWHERE}."
         )
-    _check_header(path, options, side)
+    _check_header(path, options)
     try:
         return read_picture(path, max_pixels=int(options.max_megapixels * 1e6))
     except PictureError as error:
-        raise SourceError(without_options(error), side) from error
-
-
-def _megapixels(picture: Picture) -> float:
-    return picture.size[0] * picture.size[1] / 1e6
+        raise SourceError(without_options(error)) from error
 
 
 def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
@@ -194,16 +190,16 @@ def describe(path: Path, facts: Facts) -> str:
 _ELSEWHERE = "use `refusion fuse` on a machine of your own"
 
 
-def _check_header(path: Path, options: DemoOptions, side: int | None) -> None:
+def _check_header(path: Path, options: DemoOptions) -> None:
     limit = f"this demo takes at most {options.max_megapixels:g} megapixels: scale it down, or {_ELSEWHERE}"
     try:
-        with Image.open(path, formats=_HEADERS) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SourceError(f"{path.name} has far too many pixels; {limit}.", side) from error
+        raise SourceError(f"{path.name} has far too many pixels; {limit}.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, EOFError):
         return  # `read_picture` has a message for each of these.
     if width * height > options.max_megapixels * 1e6:
         raise SourceError(
-            f"{path.name} is {width} x {height} pixels ({width * height / 1e6:.3g} megapixels), but {limit}.", side
+            f"{path.name} is {width} x {height} pixels ({width * height / 1e6:.3g} megapixels), but {limit}."
         )

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def local_folder(
     cache_dir: str | Path | None = None,
     force_download: bool = False,
     local_files_only: bool = False,
+    files: Sequence[str] = (*LOADED, *FACTS, CHECKSUMS),
 ) -> Path:
     """A folder with the model's files, downloaded from the Hub if `model_id` is the id of a repository.
 
@@ -127,6 +129,7 @@ def local_folder(
         cache_dir: where downloads are kept; the client's cache if not given.
         force_download: download what is in the cache, too.
         local_files_only: open no connection.
+        files: names of the files to download, those that the repository has.
 
     Returns:
         The folder. Where the Hub cannot be reached, what was cached of the revision before, as the client does it.
@@ -153,7 +156,7 @@ def local_folder(
             cache_dir=cache_dir,
             force_download=force_download,
             local_files_only=local_files_only,
-            allow_patterns=[*LOADED, *FACTS, CHECKSUMS],
+            allow_patterns=list(files),
             **LIBRARY,
         )
     return Path(folder)

@@ -1,9 +1,6 @@
 """A Hugging Face Space assembled from this installation: package, bundled weights, examples."""
 
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCard
@@ -12,7 +9,7 @@ from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
 from refusion.hub.names import HUB_ID, LIBRARY, bundled_folder
-from refusion.system.files import write_text
+from refusion.system.files import check_empty, filling, write_text
 from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS
 
@@ -66,30 +63,6 @@ def assemble_space(folder: Path, *, owner: str | None = None, preload: bool = Fa
                 if (path / file).is_file():
                     shutil.copyfile(path / file, made / "hub_configs" / name / file)
     return list(bundled)
-
-
-def check_empty(folder: Path) -> None:
-    """Check that a folder is empty or does not exist.
-
-    Raises:
-        ValueError: it is not empty, or not a folder.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
-
-
-@contextmanager
-def filling(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose content is moved to an empty folder when the block succeeds; created if missing.
-
-    If the block fails, the folder stays empty.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    # Inside it: a folder that exists may be the working directory or a mount, which nothing can replace.
-    with tempfile.TemporaryDirectory(prefix=".refusion-", dir=folder) as temporary:
-        yield Path(temporary)
-        for path in list(Path(temporary).iterdir()):
-            path.rename(folder / path.name)
 
 
 def upload_space(

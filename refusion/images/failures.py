@@ -27,6 +27,9 @@ READ_FORMATS = (
 READ_NAMES = f"{', '.join(READ_FORMATS[:-1])} or {READ_FORMATS[-1]}"
 """The same, for messages about other files."""
 
+READ_LIST = f"{', '.join(READ_FORMATS[:-1])} and {READ_FORMATS[-1]}"
+"""The same, for texts that list them all."""
+
 DECODING_ERRORS = (
     ArithmeticError,
     AssertionError,

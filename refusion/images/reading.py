@@ -43,7 +43,8 @@ MAX_PIXELS = 100_000_000
 _MOST_FOLDERS = 3
 """Maximum number of folders before a file name in a message."""
 
-_READ_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
+"""Formats that are read with Pillow, by Pillow's names."""
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,7 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
         with decoding(name):
             refuse_unusual_jpeg(file, name)
     with decoding(name):
-        image = Image.open(file, formats=_READ_FORMATS)
+        image = Image.open(file, formats=PILLOW_FORMATS)
     check_size(name, image.size, reading.max_pixels)
     # n_frames would read every page of a TIFF, which takes time quadratic in their number.
     if image.format != "TIFF" and getattr(image, "is_animated", False) and image.format != "MPO":

@@ -10,7 +10,7 @@ import onnx
 
 from refusion.images.reading import read_picture
 from refusion.inference.engines.dispatch import as_arrays
-from refusion.inference.engines.onnx_finish import CHOICES, finished_graph
+from refusion.inference.engines.onnx_finish import finished_graph
 from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.inference.finishing import finish_pair
@@ -20,6 +20,7 @@ from refusion.models.export import CHECKED_SIZES, ExportError
 from refusion.models.model import ReFusion
 from refusion.modules.windows import cell_of
 from refusion.system.files import replacing
+from refusion.tasks import CHOICES
 
 FINISHED_SHARE = 0.001
 """Share of the pixels of a finished image that may differ by more than one grey level of 255."""
@@ -29,9 +30,9 @@ def export_finished(model: ReFusion, path: Path) -> float:
     """Export a model together with its post-processing (anchor, output range and colour) as ``.onnx``.
 
     The inputs are ``a`` and ``b``, RGB in [0, 1], float32 (1, 3, H, W) with any H and W of at least 8, and three int64
-    scalars: indices into `refusion.inference.engines.onnx_finish.CHOICES`, which the metadata of the file list together
-    with the defaults of the task. The output is ``rgb``, (1, 3, H, W) in [0, 1]: the result of `refusion fuse` up to
-    rounding, without alpha.
+    scalars: indices into `refusion.tasks.CHOICES`, which the metadata of the file list together with the defaults of
+    the task. The output is ``rgb``, (1, 3, H, W) in [0, 1]: the result of `refusion fuse` up to rounding, without
+    alpha.
 
     Args:
         model: the model; not modified.

@@ -1,4 +1,4 @@
-"""Paths and atomic file writes."""
+"""Paths, atomic file writes, and checks of where they go."""
 
 import errno
 import glob
@@ -92,6 +92,30 @@ def is_there(path: Path) -> bool:
 def expand_home(path: str | Path) -> Path:
     """Replace ``~`` or ``~user`` at the start by the home folder; the path is unchanged if there is no such user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises without such a user
+
+
+def check_empty(folder: Path) -> None:
+    """Check that a folder is empty or does not exist.
+
+    Raises:
+        ValueError: it is not empty, or not a folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose content is moved to an empty folder when the block succeeds; created if missing.
+
+    If the block fails, the folder stays empty.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Inside it: a folder that exists may be the working directory or a mount, which nothing can replace.
+    with tempfile.TemporaryDirectory(prefix=".refusion-", dir=folder) as temporary:
+        yield Path(temporary)
+        for path in list(Path(temporary).iterdir()):
+            path.rename(folder / path.name)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -33,7 +33,7 @@ from refusion.demo.results import ResultFiles
 from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.thumbnails import moved
-from refusion.demo.uploads import SourceError, Uploads
+from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.metrics.figures import figures_of
@@ -596,3 +596,10 @@ def test_a_file_that_was_not_uploaded_cannot_be_reordered_into_a_list(tmp_path, 
     assert moved(uploads, [1, 1, 9, "x"]) == [str(paths[1]), str(paths[0]), str(paths[2])]
     with pytest.raises(SourceError, match="not among the files that were uploaded here"):
         moved([{"path": str(ROOT / "README.md")}], [0])
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "\ud800", "\0"], ids=["name", "path", "surrogate", "null"])
+def test_a_name_that_no_file_can_have_is_refused_like_any_other(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with pytest.raises(SourceError, match="The visible image is not among the files that were uploaded here"):
+        stored_path({"path": f"{tmp_path}/{name}"}, "visible")

@@ -13,6 +13,7 @@ from support.demo_server import ROOT, Server, files
 from support.hub_server import TOKEN, Fault
 from support.scenes import textured
 
+from refusion.hub.folder import FACTS, WEIGHTS
 from refusion.hub.names import has_weights
 from refusion.models.model import ReFusion
 
@@ -77,6 +78,13 @@ def test_a_model_and_its_revision_are_downloaded(hub, client, pair, tmp_path):
     assert not any("authorization" in {name.lower() for name in headers} for _, headers in hub.requests)
 
 
+def test_only_what_a_model_is_loaded_from_is_downloaded(hub, client, pair):
+    fuse(client, pair, model="visitor/card")
+    asked = [line for line, _ in hub.requests if "visitor/card/resolve" in line]
+    assert any(WEIGHTS in line for line in asked)
+    assert not [line for line in asked if any(name in line for name in FACTS)]
+
+
 def test_a_slow_download_does_not_hold_up_other_visitors(hub, client, pair):
     until = threading.Event()
     hub.faults.append(Fault("visitor/slow", until=until))
@@ -99,6 +107,7 @@ def test_a_slow_download_does_not_hold_up_other_visitors(hub, client, pair):
         ({"model": "visitor/refusion", "revision": "v9"}, "visitor/refusion has no revision v9"),
         ({"model": "visitor/private"}, "There is no public model visitor/private on the Hub"),
         ({"model": "visitor/large"}, "this demo downloads at most 64"),
+        ({"model": "visitor/checksums"}, "this demo downloads at most 64"),
         ({"model": "visitor/foreign"}, "visitor/foreign has the unknown key model_type"),
         # A folder of that name lies in the server's working directory.
         ({"model": "hub_configs/refusion-medical"}, "There is no public model hub_configs/refusion-medical on the Hub"),

@@ -140,6 +140,8 @@ def test_a_fused_image_is_an_array_and_shows_itself():
     fused = refusion.fuse(*PAIR)
     array = np.asarray(fused)
     assert array.shape == (*fused.size[::-1], 3)
+    width, height = fused.size
+    assert repr(fused) == f"Fused({width} x {height}, colour, 8 bits)"
     with Image.open(io.BytesIO(fused._repr_png_())) as shown:
         assert np.array_equal(np.asarray(shown), array)
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0":

@@ -4,13 +4,18 @@ from safetensors.torch import load, save
 from support.hub_server import HubServer
 
 from refusion.demo.models import MAX_HUB_BYTES
-from refusion.hub.folder import CONFIG, WEIGHTS
+from refusion.hub.checksums import CHECKSUMS
+from refusion.hub.folder import CONFIG, FACTS, WEIGHTS
 from refusion.hub.names import bundled_folder
 from refusion.models.model import ReFusion
 
 
 def visitors_hub() -> HubServer:
-    """A Hub with a model whose tag v1 has other weights than its main branch, a private, a large and a foreign one."""
+    """A Hub with a model whose tag v1 has other weights than its main branch, and with models of several kinds.
+
+    They are a slow one, a private one, one with the files of its card, one with large weights, one with large
+    checksums, and one of another library.
+    """
     bundled = bundled_folder("refusion-ir-vis")
     server = HubServer()
     model = {name: (bundled / name).read_bytes() for name in (CONFIG, WEIGHTS)}
@@ -20,7 +25,9 @@ def visitors_hub() -> HubServer:
     repository.commit("main", model, "second")
     server.add("visitor/slow", model)
     server.add("visitor/private", model, private=True)
+    server.add("visitor/card", model | dict.fromkeys(FACTS, b"{}"))
     server.add("visitor/large", {CONFIG: model[CONFIG], WEIGHTS: bytes(MAX_HUB_BYTES + 1)})
+    server.add("visitor/checksums", model | {CHECKSUMS: bytes(MAX_HUB_BYTES)})
     server.add("visitor/foreign", {CONFIG: b'{"model_type": "bert"}', WEIGHTS: model[WEIGHTS]})
     return server
 

@@ -42,6 +42,10 @@ def test_fine_tuning_takes_the_task_of_the_model_and_keeps_scores_before_and_aft
     assert [row["name"] for row in before] == ["scene3"] == [row["name"] for row in after]
     assert before[0]["scores"] != after[0]["scores"]
     assert json.loads((tmp_path / "tuned" / "settings.json").read_text())["pairs"] == 5
+    assert refusion("card", tmp_path / "tuned").code == 0
+    card = (tmp_path / "tuned" / "README.md").read_text()
+    assert "Not scored yet" not in card
+    assert f"| after | {scores['models']['after']['mean']['EN']:.3f} |" in card
 
 
 def test_scores_are_of_the_pairs_that_val_names(pair_folder, tmp_path):

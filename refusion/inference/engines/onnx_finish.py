@@ -5,7 +5,7 @@ A grey source has no chroma here either: red, green and blue are equal, and thei
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, compose, helper, numpy_helper
@@ -25,14 +25,7 @@ from refusion.inference.anchors import (
 )
 from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
 from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, SHOULDER
-from refusion.tasks import CONTRAST, Anchor, ChromaRule, OutputRange
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "output_range": get_args(OutputRange),
-    "anchor": get_args(Anchor),
-    "chroma": get_args(ChromaRule),
-}
-"""Options that the selecting inputs accept, by input name; each input is an int64 scalar, the index of an option."""
+from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
 
 RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
 """Factors of Cr and Cb for red and blue minus luminance, from ITU-R BT.601."""
@@ -42,7 +35,8 @@ def finish_graph() -> ModelProto:
     """The graph of the steps after the network.
 
     Its inputs are ``a`` and ``b``, RGB in [0, 1], (1, 3, height, width), the fused luminance ``fused``,
-    (1, 1, height, width), and `CHOICES`; its output is ``rgb``, (1, 3, height, width), in [0, 1].
+    (1, 1, height, width), and an int64 scalar for each of `refusion.tasks.CHOICES`, the index of the chosen one. Its
+    output is ``rgb``, (1, 3, height, width), in [0, 1].
     """
     graph = _Graph()
     a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")

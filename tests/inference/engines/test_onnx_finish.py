@@ -8,11 +8,12 @@ import pytest
 from support.scenes import textured
 
 from refusion.images import read_picture
-from refusion.inference.engines.onnx_finish import CHOICES, finish_graph
+from refusion.inference.engines.onnx_finish import finish_graph
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.inference.finishing import finish_pair
 from refusion.inference.options import FinishOptions
 from refusion.inference.preparation import Prepared
+from refusion.tasks import CHOICES
 
 
 @pytest.fixture(scope="module")
