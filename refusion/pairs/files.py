@@ -74,8 +74,16 @@ def source_kind(source: str | Path, task: Task) -> SourceKind:
         return "parquet"
     raise DataError(
         f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, and "
-        f"is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))})."
+        f"is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{_layout_advice(path)}"
     )
+
+
+def _layout_advice(path: Path) -> str:
+    """What to do about a folder in another layout of `datasets`, as a sentence after a space; empty if it is none."""
+    if any((folder / "state.json").is_file() for folder in (path, *path.glob("*/"))):
+        return " It was written by save_to_disk of datasets: load it with load_from_disk, and save it with to_parquet."
+    splits = sorted(file.parent.name for file in path.glob(f"*/{METADATA}"))
+    return f" {METADATA} is in {' and in '.join(splits)}: give that folder." if splits else ""
 
 
 def parquet_files(path: Path) -> list[Path]:

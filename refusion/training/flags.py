@@ -29,7 +29,9 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
     )
     parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
-    parser.add_argument("--data", required=True, help="folder, imagefolder, Parquet file or Hub data set of pairs")
+    parser.add_argument(
+        "--data", required=True, help="folder, list, imagefolder, Parquet file or Hub data set of pairs"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder of the run")
     parser.add_argument(
         "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"

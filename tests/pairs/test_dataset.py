@@ -105,6 +105,17 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path, make, message):
         load_pairs(make(tmp_path), IR_VIS)
 
 
+def test_folders_in_other_layouts_of_datasets_are_refused_with_advice(tmp_path):
+    datasets.Dataset.from_dict({"a": [1], "b": [2]}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match="load it with load_from_disk, and save it with to_parquet"):
+        load_pairs(tmp_path / "saved", IR_VIS)
+    for split in ("test", "train"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        (tmp_path / "images" / split / "metadata.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"metadata\.jsonl is in test and in train: give that folder"):
+        load_pairs(tmp_path / "images", IR_VIS)
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_folders_without_a_common_stem_are_refused(pair_folder, streaming):
     for picture in (pair_folder / "vis").iterdir():
