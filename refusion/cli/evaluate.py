@@ -38,7 +38,7 @@ from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
     from refusion.inference.options import Options
-    from refusion.metrics.evaluation import Evaluation, Fused
+    from refusion.metrics.evaluation import Evaluation, FusedSource
     from refusion.pairs.dataset import Pairs
 
 
@@ -207,13 +207,13 @@ def _task(task: str | None, models: list[str], revision: str | None, data: Path)
 
 def _sources(
     task: Task, models: list[str], revision: str | None, device: str, folders: list[Path], options: "Options"
-) -> "dict[str, Fused]":
+) -> "dict[str, FusedSource]":
     """Open the sources of fused images, by their name in the tables."""
     from refusion.inference.fuse import fuse_function
     from refusion.metrics.evaluation import FusedFolder
     from refusion.models.loading import load_module
 
-    sources: dict[str, Fused] = {}
+    sources: dict[str, FusedSource] = {}
     for name in models or ([] if folders else [task.model]):
         sources[_free_name(sources, name)] = fuse_function(load_module(name, device, revision), options, task)
     for folder in folders:
@@ -222,14 +222,14 @@ def _sources(
     return sources
 
 
-def _free_name(taken: "dict[str, Fused]", *names: str) -> str:
+def _free_name(taken: "dict[str, FusedSource]", *names: str) -> str:
     """The first of the names that is free, or the last one with a number."""
     numbered = (f"{names[-1]} ({number})" for number in range(2, len(taken) + 3))
     return next(name for name in (*names, *numbered) if name not in taken)
 
 
 def _evaluate_all(
-    pairs: "Pairs", sources: "dict[str, Fused]", score: "Callable[..., Evaluation]"
+    pairs: "Pairs", sources: "dict[str, FusedSource]", score: "Callable[..., Evaluation]"
 ) -> "dict[str, Evaluation]":
     """Score the sources of fused images in turn, with progress."""
     from refusion.metrics.evaluation import pair_names

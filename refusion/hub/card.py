@@ -22,7 +22,7 @@ from refusion.hub.card_texts import (
 )
 from refusion.hub.facts import Facts, ScoreRow, Scores, Training
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
-from refusion.system.markdown import table
+from refusion.system.markdown import NOTHING, table
 from refusion.tasks import Task
 
 MIXIN_TAGS = ["model_hub_mixin", "pytorch_model_hub_mixin"]
@@ -30,7 +30,6 @@ RELEASE = "authors' release"
 """Prefix of the name of the row of scores that the model is compared with."""
 
 CURVE_ROWS = 6
-NOTHING = "\N{EN DASH}"
 LEVEL = 0.005
 """Relative difference up to which two scores count as level."""
 

@@ -22,7 +22,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 _FILES = frozenset({".ckpt", ".csv", ".json", ".jsonl", ".onnx", ".parquet", ".pt", ".pt2", ".pth", ".safetensors"})
 
-LIBRARY: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
+CLIENT: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
 """Library name and version sent with requests to the Hub."""
 
 
@@ -157,6 +157,6 @@ def local_folder(
             force_download=force_download,
             local_files_only=local_files_only,
             allow_patterns=list(files),
-            **LIBRARY,
+            **CLIENT,
         )
     return Path(folder)

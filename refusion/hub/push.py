@@ -8,7 +8,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
-from refusion.hub.names import HUB_ID, LIBRARY
+from refusion.hub.names import HUB_ID, CLIENT
 
 COLLECTION = "ReFusion: image fusion with a learnable loss"
 
@@ -50,7 +50,7 @@ def push_folder(
         raise ModelError(f"{repo_id!r} is not the id of a Hub repository; give OWNER/NAME.")
     if tag and create_pr:
         raise ModelError("A pull request cannot be tagged; leave tag or create_pr out.")
-    api = HfApi(token=token, **LIBRARY)
+    api = HfApi(token=token, **CLIENT)
     with hub_sentences(repo_id, branch, what="repository"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if tag:
@@ -84,7 +84,7 @@ def push_collection(owner: str, repo_ids: Iterable[str], *, private: bool = Fals
     Raises:
         ModelError: the Hub refuses or cannot be reached.
     """
-    api = HfApi(token=token, **LIBRARY)
+    api = HfApi(token=token, **CLIENT)
     with hub_sentences(owner, what="collection of"):
         collection = api.create_collection(COLLECTION, namespace=owner, private=private, exists_ok=True)
     for repo_id in repo_ids:

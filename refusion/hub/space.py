@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, SpaceCard
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
-from refusion.hub.names import HUB_ID, LIBRARY, bundled_folder
+from refusion.hub.names import HUB_ID, CLIENT, bundled_folder
 from refusion.system.files import check_empty, filling, write_text
 from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS
@@ -85,7 +85,7 @@ def upload_space(
     """
     if not HUB_ID.fullmatch(repo_id):
         raise ModelError(f"{repo_id!r} is not the id of a Space; give ORG/NAME.")
-    api = HfApi(token=token, **LIBRARY)
+    api = HfApi(token=token, **CLIENT)
     with hub_sentences(repo_id, what="Space"):
         sdk = "static" if static else "gradio"
         api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)

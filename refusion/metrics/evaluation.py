@@ -119,7 +119,7 @@ class FusedFolder:
         return file
 
 
-Fused = Callable[..., Any] | FusedFolder
+FusedSource = Callable[..., Any] | FusedFolder
 """Source of the fused images: a function of both sources that returns a Pillow image or an array-like, or a folder of
 fused images."""
 
@@ -141,7 +141,7 @@ def pair_names(pairs: Pairs) -> list[str]:
 
 def evaluate(
     pairs: Pairs,
-    fused: Fused,
+    fused: FusedSource,
     figures: tuple[str, ...] = FIGURES,
     on_pair: Callable[[], None] | None = None,
     task: Task | None = None,
@@ -203,7 +203,7 @@ def evaluate(
     return evaluation
 
 
-def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
+def read_triple(row: dict[str, Any], fused: FusedSource, pairs: Pairs) -> _Triple:
     """Return both sources of a row of a data set and the fused image.
 
     Raises:
@@ -228,7 +228,7 @@ def read_triple(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple:
     return a, b, picture
 
 
-def _fuse(row: dict[str, Any], fused: Fused, pairs: Pairs) -> _Triple | ValueError:
+def _fuse(row: dict[str, Any], fused: FusedSource, pairs: Pairs) -> _Triple | ValueError:
     """Return the result of `read_triple` or its error."""
     try:
         return read_triple(row, fused, pairs)

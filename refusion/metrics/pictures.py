@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from refusion.metrics.comparison import best_first
-from refusion.metrics.evaluation import Fused, read_triple
+from refusion.metrics.evaluation import FusedSource, read_triple
 from refusion.metrics.figures import images_of
 from refusion.metrics.reports import Report, value_text
 from refusion.pairs.dataset import Pairs
@@ -67,7 +67,7 @@ def save_rank_plot(report: Report, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
-def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, Fused], folder: Path) -> list[Path]:
+def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, FusedSource], folder: Path) -> list[Path]:
     """Write a PNG per contender: sources and fused images of its worst and its best pairs.
 
     Args:

@@ -61,11 +61,15 @@ def test_scores_are_of_the_pairs_that_val_names(pair_folder, tmp_path):
 
 
 def test_stopped_while_it_is_scored_the_run_is_complete(pair_folder, tmp_path):
-    out = tmp_path / "run"
+    out, val = tmp_path / "run", tmp_path / "val"
+    for folder in ("ir", "vis"):
+        (val / folder).mkdir(parents=True)
+        for number in range(20):
+            large = Image.fromarray(textured(number)).resize((384, 288))
+            large.save(val / folder / f"{number}.png")
     command = [sys.executable, str(ROOT / "train.py"), "--data", str(pair_folder), "--out", str(out), *FLAGS]
-    with subprocess.Popen(
-        [*command, "--from", "refusion-ir-vis", "--steps", "1"], stderr=subprocess.PIPE, text=True
-    ) as run:
+    command += ["--from", "refusion-ir-vis", "--steps", "1", "--val", str(val)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         said = "".join(itertools.takewhile(lambda line: not line.startswith("Done after"), run.stderr))
         run.send_signal(signal.SIGINT)
         said += run.stderr.read()
