@@ -8,7 +8,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
-from refusion.hub.names import HUB_ID, CLIENT
+from refusion.hub.names import CLIENT, HUB_ID
 
 COLLECTION = "ReFusion: image fusion with a learnable loss"
 

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, SpaceCard
 from refusion.hub.client_errors import hub_sentences
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import PUBLISHED
-from refusion.hub.names import HUB_ID, CLIENT, bundled_folder
+from refusion.hub.names import CLIENT, HUB_ID, bundled_folder
 from refusion.system.files import check_empty, filling, write_text
 from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS

@@ -11,6 +11,9 @@ from refusion.tasks import ChromaRule
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luminance, from ITU-R BT.601."""
 
+RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
+"""Factors of Cr and Cb for red and blue minus luminance, from ITU-R BT.601."""
+
 CHROMA_EPSILON = 1e-4 / 255
 """Keeps weighted means of chroma, and ratios of saturation, from a division by zero."""
 
@@ -28,7 +31,7 @@ def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if np.array_equal(red, green) and np.array_equal(green, blue):
         return red.copy(), None
     luminance = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
-    chroma = np.stack([(blue - luminance) / 1.772, (red - luminance) / 1.402])
+    chroma = np.stack([(blue - luminance) / BLUE_DIFFERENCE, (red - luminance) / RED_DIFFERENCE])
     chroma += NEUTRAL
     return luminance, chroma
 
@@ -66,8 +69,8 @@ def colour_excess(chroma: np.ndarray) -> np.ndarray:
 def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
     """Red, green and blue, each minus luminance, from chroma (2, H, W)."""
     blue_difference, red_difference = chroma - NEUTRAL
-    red, blue = 1.402 * red_difference, 1.772 * blue_difference
-    yield from (red, (0.299 * red + 0.114 * blue) / -0.587, blue)
+    red, blue = RED_DIFFERENCE * red_difference, BLUE_DIFFERENCE * blue_difference
+    yield from (red, (LUMINANCE[0] * red + LUMINANCE[2] * blue) / -LUMINANCE[1], blue)
 
 
 def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | None = None) -> np.ndarray | None:

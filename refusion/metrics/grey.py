@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from refusion.images.colour import LUMINANCE
+
 GREY_LEVELS = 255.0
 """The largest grey level."""
 
@@ -16,7 +18,7 @@ def grey_levels(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in ("L", "F", "I") or image.mode.startswith("I;16"):
         return np.asarray(image)
     colour = np.asarray(to_rgb(image, name), dtype=np.float64)
-    return np.rint(colour @ (0.299, 0.587, 0.114)).astype(np.uint8)
+    return np.rint(colour @ LUMINANCE).astype(np.uint8)
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:

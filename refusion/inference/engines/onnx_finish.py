@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, compose, helper, numpy_helper
 
-from refusion.images.colour import CHROMA_EPSILON, LUMINANCE
+from refusion.images.colour import BLUE_DIFFERENCE, CHROMA_EPSILON, LUMINANCE, RED_DIFFERENCE
 from refusion.inference.anchors import (
     CHOICE_DETAIL,
     CHOICE_FLOOR,
@@ -26,9 +26,6 @@ from refusion.inference.anchors import (
 from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
 from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, SHOULDER
 from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
-
-RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
-"""Factors of Cr and Cb for red and blue minus luminance, from ITU-R BT.601."""
 
 
 def finish_graph() -> ModelProto:
