@@ -11,6 +11,8 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
@@ -101,8 +103,11 @@ def load_pairs(
     elif kind == "imagefolder":
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     else:
+        found = parquet_files(path)
+        for file in found:
+            _check_parquet(file)
         # `datasets` treats file names as patterns.
-        files = [glob.escape(str(file)) for file in parquet_files(path)]
+        files = [glob.escape(str(file)) for file in found]
         pairs = Pairs(_with_names(_load("parquet", path.name, data_files=files, split="train", streaming=streaming)))
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
@@ -123,6 +128,14 @@ def _load(kind: str, what: str, **options: Any) -> Any:
         return datasets.load_dataset(kind, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         raise DataError(f"{what} cannot be loaded: {error}") from error
+
+
+def _check_parquet(file: Path) -> None:
+    """Check the footer of a Parquet file, as `datasets` does not name the file that it cannot read."""
+    try:
+        pq.read_metadata(file)
+    except pa.ArrowException as error:
+        raise DataError(f"{file.name} cannot be read as Parquet: {error}") from error
 
 
 def _from_hub(name: str, split: str, streaming: bool) -> Any:

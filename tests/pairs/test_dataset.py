@@ -155,10 +155,13 @@ def test_parquet_is_known_by_its_suffix_in_capitals_and_in_folders_of_that_name(
             read(folder, IR_VIS)
 
 
-def test_a_damaged_parquet_file_is_refused(tmp_path):
-    (tmp_path / "pairs.parquet").write_bytes(b"no table")
-    with pytest.raises(DataError, match=r"^pairs\.parquet cannot be loaded"):
-        load_pairs(tmp_path / "pairs.parquet", IR_VIS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_damaged_parquet_file_among_others_is_named(tmp_path, streaming):
+    datasets.Dataset.from_dict({"a": [1], "b": [2]}).to_parquet(tmp_path / "part-0.parquet")
+    (tmp_path / "part-1.parquet").write_bytes(b"no table")
+    for source in (tmp_path / "part-1.parquet", tmp_path):
+        with pytest.raises(DataError, match=r"^part-1\.parquet cannot be read as Parquet"):
+            load_pairs(source, IR_VIS, streaming=streaming)
 
 
 def test_an_imagefolder_that_names_a_missing_file_is_refused(pair_folder):
