@@ -1,0 +1,162 @@
+"""What `refusion fuse` does with a pair or a stack, with many pairs, and with videos.
+
+Wrong inputs and outputs are refused before the model is loaded, by `opened`.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from refusion.cli.options import check_folder, check_writable, make_folder, print_listed, refuse_overwriting
+from refusion.cli.progress import progress_bar, working
+from refusion.tasks import Task
+
+if TYPE_CHECKING:
+    from refusion.inference.network import Network
+    from refusion.inference.options import Options
+    from refusion.pairs.files import Jobs
+
+_FEW_LISTED = 20
+
+
+def fuse_pictures(
+    sources: list[Path],
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    bits: int | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Fuse a pair or a stack, and print notes and what was written."""
+    from refusion.images.writing import check_output
+
+    check_output(output, bits)
+    check_writable(output)
+    refuse_overwriting(output, tuple(sources))
+    if len(sources) < 2:
+        from refusion.images.reading import read_picture
+        from refusion.inference.stack import STACK_TASKS
+
+        # Errors of the only source, such as several frames, come first.
+        read_picture(sources[0], window="own", nodata=math.nan)
+        raise ValueError(
+            f"Fusion needs at least two images, but only {sources[0].name} was given; also give its partner, or the "
+            f"rest of its stack with --task {' or --task '.join(STACK_TASKS)}."
+        )
+
+    from refusion.inference.fuse import fuse_sources
+
+    shown: AbstractContextManager[Callable[[int, int], None] | None]
+    shown = (working if len(sources) == 2 else progress_bar)("Fusing", quiet=quiet)
+    with shown as report:
+        network = opened()
+        fused = fuse_sources(network, sources, None, options, task or network.task, report)
+        note = fused.save(output, bits)
+    if not quiet:
+        for said in (*fused.notes, *([note] if note else [])):
+            typer.echo(f"Note: {said}", err=True)
+        width, height = fused.size
+        typer.echo(f"Written to {output}: {width} x {height} pixels.")
+
+
+def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":
+    """The pairs of two folders, of one folder with two patterns, or of a list."""
+    from refusion.pairs.files import match_folders, read_list
+
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
+    if not sources[0].is_dir():
+        check_folder(output)
+        return read_list(sources[0], output, suffix)
+    if len(sources) > 2:
+        raise ValueError(f"Give two folders, or one folder and --match; {len(sources)} were given.")
+    if len(sources) == 1 and match is None:
+        folder = sources[0].name
+        raise ValueError(
+            f"{folder} is one folder. To fuse all images in it as one stack, name them ('{folder}/*.png', with --task "
+            "multi-focus or multi-exposure); to fuse pairs in it, tell the sources apart with --match '*_ir.*' "
+            "'*_vis.*'."
+        )
+    check_folder(output)
+    advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
+    return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"), advice)
+
+
+def fuse_pair_files(
+    jobs: "Jobs",
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    bits: int | None,
+    batch_size: int,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Fuse those of many pairs that have no result yet; failed and unmatched ones are listed, with exit code 1."""
+    from refusion.images.writing import check_output
+    from refusion.inference.folders import fuse_jobs, left_to_do
+    from refusion.inference.many import fuse_pairs
+
+    for job in jobs.pairs:
+        check_output(job.output, bits)
+    to_do = left_to_do(jobs.pairs, overwrite=overwrite)
+    for folder in {job.output.parent for job in to_do}:
+        check_folder(folder)
+    failed: list[str] = []
+    for note in jobs.notes:
+        typer.echo(f"Note: {note}", err=True)
+    if to_do:
+        network = opened()
+        fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
+        make_folder(output)
+        with progress_bar("Fusing", quiet=quiet) as report:
+            report(0, len(to_do))
+            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, fuse, bits=bits), 1):
+                if error is not None:
+                    failed.append(f"{job.name}: {error}")
+                for note in () if quiet else notes:
+                    typer.echo(f"Note: {note}", err=True)
+                report(done, len(to_do))
+    skipped = len(jobs.pairs) - len(to_do)
+    if not quiet:
+        fused = len(to_do) - len(failed)
+        typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
+    print_listed("Failed", failed, _FEW_LISTED)
+    print_listed("Left out", jobs.unmatched, _FEW_LISTED)
+    if failed or jobs.unmatched:
+        raise typer.Exit(1)
+
+
+def fuse_video_files(
+    sources: list[Path],
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    *,
+    side_by_side: bool,
+    quiet: bool,
+) -> None:
+    """Fuse two videos, or one with both sources side by side."""
+    from refusion.inference.video import check_options, fuse_videos
+
+    if (len(sources) == 1) != side_by_side or len(sources) > 2:
+        raise ValueError("Give two videos, or one with --side-by-side.")
+    check_options(options)
+    check_writable(output)
+    refuse_overwriting(output, tuple(sources))
+    network = opened()
+    with progress_bar("Fusing frames", quiet=quiet) as report:
+        notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
+    if not quiet:
+        for note in notes:
+            typer.echo(f"Note: {note}", err=True)
+        typer.echo(f"Written to {output}.")
