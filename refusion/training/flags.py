@@ -42,7 +42,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resume from the checkpoint in --out; with larger --steps or --minutes, a finished run is lengthened",
+        help="resume from the checkpoint in --out, to the end of its budget; larger --steps or --minutes lengthen it",
     )
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(

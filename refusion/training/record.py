@@ -121,6 +121,19 @@ def check_same_pairs(args: argparse.Namespace, begun: Mapping[str, Any], found: 
             )
 
 
+def with_budget_of(args: argparse.Namespace, begun: Mapping[str, Any]) -> argparse.Namespace:
+    """The flags with the budget of the run that is resumed, if none is given.
+
+    Args:
+        args: the flags.
+        begun: as from `begun_with`.
+    """
+    if any(value is not None for value in (args.steps, args.minutes, args.rounds)):
+        return args
+    recorded = begun.get("arguments", {})
+    return argparse.Namespace(**{**vars(args), **{name: recorded.get(name) for name in BUDGETS}})
+
+
 def earlier_budgets(args: argparse.Namespace, begun: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
     """The budgets that a run had before, in order, each with the step at which the next one took its place.
 

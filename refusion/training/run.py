@@ -30,7 +30,14 @@ from refusion.tasks import Task, get_task
 from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
 from refusion.training.flags import keeps_gains, reading_from, settings_from, settled
 from refusion.training.preview import preview_pairs, save_step_preview
-from refusion.training.record import begun_with, check_same_pairs, description, earlier_budgets, save_record
+from refusion.training.record import (
+    begun_with,
+    check_same_pairs,
+    description,
+    earlier_budgets,
+    save_record,
+    with_budget_of,
+)
 from refusion.training.run_folder import (
     CHECKPOINT,
     SETTINGS,
@@ -109,7 +116,8 @@ def run(
 ) -> int:
     """Train with the given flags; returns the exit code."""
     base = local_folder(locate(args.start)) if args.start else None
-    args = settled(args, base)
+    begun = begun_with(args.out) if args.resume else {}
+    args = settled(with_budget_of(args, begun), base)
     settings = settings_from(args)
     if base is not None and args.window is None:
         settings = replace(settings, window=read_config(base).get("window") or 0)
@@ -143,7 +151,6 @@ def run(
     )
     if base is not None:
         trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=not args.new_proposal)
-    begun = begun_with(args.out) if args.resume else {}
     if args.resume:
         check_same_pairs(args, begun, found)
         resume(args.out, trainer)

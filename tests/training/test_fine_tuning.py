@@ -178,6 +178,8 @@ def test_a_lengthened_run_is_recorded_and_reproduced(pair_folder, tmp_path, caps
     assert train(pair_folder, out, *flags, "--steps", "5", "--resume") == 0
     assert "run was complete after 14 steps" in " ".join(capsys.readouterr().err.split())
     assert {name: (out / name).read_bytes() for name in recorded} == recorded
+    assert train(pair_folder, out, *flags, "--resume") == 0
+    assert "run was complete after 14 steps" in " ".join(capsys.readouterr().err.split())
     result = refusion("reproduce", out)
     assert result.code == 0, result.err
     assert "bit for bit" in result.out
