@@ -36,6 +36,7 @@ READING = (*FUSING, "evaluate", "explain", "train")
 SAID_BY: dict[str, tuple[str, ...]] = {
     "bulk": ("fuse-dataset",),
     "cli": FUSING,
+    "cli/fuse_modes.py": ("fuse",),
     "cli/options.py": ("fuse",),
     "explanation": ("explain",),
     "hub": READING,

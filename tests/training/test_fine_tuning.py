@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,9 @@ def test_stopped_while_it_is_scored_the_run_is_complete(pair_folder, tmp_path):
             large.save(val / folder / f"{number}.png")
     command = [sys.executable, str(ROOT / "train.py"), "--data", str(pair_folder), "--out", str(out), *FLAGS]
     command += ["--from", "refusion-ir-vis", "--steps", "1", "--val", str(val)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+    # What starts the tests may ignore Ctrl-C.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as run:
         said = "".join(itertools.takewhile(lambda line: not line.startswith("Done after"), run.stderr))
         run.send_signal(signal.SIGINT)
         said += run.stderr.read()
