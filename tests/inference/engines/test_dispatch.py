@@ -250,7 +250,7 @@ def test_a_data_set_in_batches_gives_the_same_rows(pair_folder, tmp_path):
 def test_the_benchmark_of_batches_runs(device, tmp_path):
     command = [sys.executable, "benchmarks/inference.py", "--device", device, "--batch", "2", "--rounds", "1"]
     command += ["--width", "64", "--height", "48", "--json", str(tmp_path / "batches.json")]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     results = json.loads((tmp_path / "batches.json").read_text())["results"]
     for name in ("refusion, half", "compiled, fp16"):
         assert results[name]["within_a_level"] >= 0.999
