@@ -14,6 +14,9 @@ from pathlib import Path
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """Errors of file systems that do not support fsync."""
 
+_UNFINISHED = ".refusion-unfinished-"
+"""How the name of the temporary folder of `filling` begins."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -95,12 +98,14 @@ def expand_home(path: str | Path) -> Path:
 
 
 def check_empty(folder: Path) -> None:
-    """Check that a folder is empty or does not exist.
+    """Check that a folder does not exist or is empty, but for what a killed `filling` left.
 
     Raises:
         ValueError: it is not empty, or not a folder.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or any(not path.name.startswith(_UNFINISHED) for path in folder.iterdir())
+    ):
         raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
 
 
@@ -111,8 +116,10 @@ def filling(folder: Path) -> Iterator[Path]:
     If the block fails, the folder stays empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(left)
     # Inside it: a folder that exists may be the working directory or a mount, which nothing can replace.
-    with tempfile.TemporaryDirectory(prefix=".refusion-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as temporary:
         yield Path(temporary)
         for path in list(Path(temporary).iterdir()):
             path.rename(folder / path.name)

@@ -1,13 +1,22 @@
 """Files that are whole or not there, also on file systems that can do less."""
 
 import errno
+import multiprocessing
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from refusion.system.files import expand_home, remove_leftovers, replacing, write_bytes, write_text
+from refusion.system.files import (
+    check_empty,
+    expand_home,
+    filling,
+    remove_leftovers,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 
 def refuse(*_, **__):
@@ -18,6 +27,26 @@ def fail_half_way(path):
     with replacing(path) as temporary:
         temporary.write_text("half")
         raise OSError("the disk is full")
+
+
+def killed_while_filling(folder):
+    with filling(folder) as made:
+        (made / "half").write_text("half")
+        os._exit(1)
+
+
+def test_a_folder_that_a_killed_run_was_filling_counts_as_empty(tmp_path):
+    folder = tmp_path / "space"
+    process = multiprocessing.get_context("spawn").Process(target=killed_while_filling, args=(folder,))
+    process.start()
+    process.join()
+    assert len(list(folder.iterdir())) == 1
+    check_empty(folder)
+    with filling(folder) as made:
+        (made / "whole").write_text("whole")
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+    with pytest.raises(ValueError, match="space is not an empty folder"):
+        check_empty(folder)
 
 
 def test_a_block_that_fails_leaves_what_was_there(tmp_path):
