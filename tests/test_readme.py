@@ -58,12 +58,15 @@ def environment(tmp_path) -> dict[str, str]:
     (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
     path = f"{tmp_path / 'env' / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REFUSION_", "HF_"))}
+    constraints = tmp_path / "constraints.txt"  # Under those of the machine, pip may install torch once more.
+    constraints.touch()
     return {
         **own,
         "PATH": path,
         "HF_HOME": str(tmp_path / "hub"),
         "HF_TOKEN": TOKEN,
         "OMP_NUM_THREADS": "1",
+        "PIP_CONSTRAINT": str(constraints),
         "PYTHONUNBUFFERED": "1",
     }
 
