@@ -46,6 +46,9 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
     ],
+    split: Annotated[
+        str, typer.Option(help="Split of a data set on the Hub, or of a folder of Parquet files.")
+    ] = "train",
     task: Annotated[
         str | None,
         typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model or of the sub-folders of --data."),
@@ -150,7 +153,7 @@ def evaluate(
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
-    pairs = load_pairs(data, chosen, skip_bad=True, streaming=data.exists(), reading=reading)
+    pairs = load_pairs(data, chosen, split=split, skip_bad=True, streaming=data.exists(), reading=reading)
     read = [*source_files(data, pairs), *(file for folder in fused or [] for file in files_of(folder).by_name.values())]
     for output in outputs:
         refuse_overwriting(output, read, "files to score")

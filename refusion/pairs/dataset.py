@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets.data_files import DataFilesDict, get_data_patterns
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
@@ -81,7 +82,7 @@ def load_pairs(
             `refusion.pairs.files.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
             with image columns ``a`` and ``b``.
         task: the task, which names the two subfolders.
-        split: split of a data set on the Hub.
+        split: split of a data set on the Hub, or of a folder of Parquet files whose names say which split they are of.
         skip_bad: skip pairs that cannot be used, and list them in ``skipped``, instead of raising.
         streaming: iterate over the rows, for data sets too large for memory or disk. Images are then checked when
             they are read.
@@ -90,10 +91,13 @@ def load_pairs(
         reading: how the images are read; by default that of the task.
 
     Raises:
-        DataError: there is no usable pair, a file has no partner, sizes differ, or a file cannot be read.
+        DataError: there is no usable pair or no such split, a file has no partner, sizes differ, or a file cannot be
+            read.
     """
     path = Path(source)
     kind = source_kind(source, task)
+    if split != "train" and kind not in ("hub", "parquet"):
+        raise DataError(f"{path.name} has no split {split!r}: only data sets on the Hub and Parquet files have splits.")
     if kind == "hub":
         pairs = Pairs(_with_names(_from_hub(str(source), split, streaming)))
     elif kind == "list":
@@ -103,12 +107,13 @@ def load_pairs(
     elif kind == "imagefolder":
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     else:
-        found = parquet_files(path)
+        found, notes = _of_split(path, split)
         for file in found:
             _check_parquet(file)
         # `datasets` treats file names as patterns.
         files = [glob.escape(str(file)) for file in found]
-        pairs = Pairs(_with_names(_load("parquet", path.name, data_files=files, split="train", streaming=streaming)))
+        dataset = _load("parquet", path.name, data_files=files, split="train", streaming=streaming)
+        pairs = Pairs(_with_names(dataset), notes=notes)
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad = skip_bad
@@ -128,6 +133,27 @@ def _load(kind: str, what: str, **options: Any) -> Any:
         return datasets.load_dataset(kind, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         raise DataError(f"{what} cannot be loaded: {error}") from error
+
+
+def _of_split(path: Path, split: str) -> tuple[list[Path], list[str]]:
+    """The Parquet files of a split, by the rules of `datasets` for file names, with a note; all if there is one split.
+
+    Raises:
+        DataError: there are several splits, but not this one.
+    """
+    found = parquet_files(path)
+    if path.is_file():
+        return found, []
+    folder, by_path = glob.escape(str(path)), {str(file.absolute()): file for file in found}
+    named = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
+    splits = {str(name): [by_path[file] for file in sorted(files) if file in by_path] for name, files in named.items()}
+    splits = {name: files for name, files in splits.items() if files}
+    if len(splits) < 2:
+        return found, []
+    names = " and ".join(sorted(splits))
+    if split not in splits:
+        raise DataError(f"{path.name} has no split {split!r}, but {names}; choose one of them.")
+    return splits[split], [f"Of {path.name}, which has the splits {names}, only {split} is used."]
 
 
 def _check_parquet(file: Path) -> None:

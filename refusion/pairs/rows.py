@@ -250,6 +250,11 @@ def open_source(
         files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
         return _parquet(here, [str(file) for file in files], str(source), task, columns, id_column)
     kind = source_kind(source, task)
+    if split != "train" and kind != "hub":
+        raise DataError(
+            f"{path.name} is not on the Hub, so it has no split {split!r}; a pattern such as 'test-*.parquet' chooses "
+            "Parquet files."
+        )
     if kind == "hub":
         return _on_hub(str(source), task, columns, id_column, split, revision, streaming)
     if kind == "parquet":

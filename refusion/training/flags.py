@@ -63,7 +63,12 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda or another torch device (default: a GPU if any)")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast in the fusion update")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
-    parser.add_argument("--split", default="train", help="split of a Hub data set")
+    parser.add_argument(
+        "--split",
+        default="train",
+        help="split of a data set on the Hub, or of a folder of Parquet files (default: train)",
+    )
+    parser.add_argument("--val-split", default="train", help="likewise, of --val")
     parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
     sources = parser.add_argument_group("sources of more than 8 bits (the range of their type is black to white)")

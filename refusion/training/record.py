@@ -25,8 +25,8 @@ READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperature
 """Flags that say how the pairs are read."""
 
 ARGUMENTS = (
-    "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "hold_out", "preset", "steps",
-    "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
+    "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "val_split", "hold_out", "preset",
+    "steps", "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
 )  # fmt: skip
 """Flags that are recorded in addition to the hyperparameters and the threads."""
 
@@ -217,8 +217,7 @@ def _command(settings: Mapping[str, Any]) -> str:
     if val := given.get("val"):
         words.append(f"--val {val if _base(val) == val else 'VAL'}")
     words += [_flag(name, given[name]) for name in ("minutes", "steps", "seed") if given.get(name)]
-    if given.get("split", "train") != "train":
-        words.append(f"--split {given['split']}")
+    words += [_flag(name, given[name]) for name in ("split", "val_split") if given.get(name, "train") != "train"]
     others = ("hold_out", "streaming", "skip_bad", "bf16", "deterministic", *READING_ARGUMENTS)
     words += [_flag(name, given[name]) for name in others if given.get(name) is not None and given[name] is not False]
     for key, value in differing.items():

@@ -230,7 +230,9 @@ def scored_apart(
     scored = None
     if args.val:
         with reading_pairs(args.val):
-            scored = load_pairs(args.val, task, skip_bad=args.skip_bad, reading=pairs.reading)
+            scored = load_pairs(args.val, task, split=args.val_split, skip_bad=args.skip_bad, reading=pairs.reading)
+        if console is not None:
+            report_notes(scored.notes, console)
     if pairs.streaming:
         told = "No scores before and after: a streamed data set has none to hold out. Give some with --val."
         train_on, held = pairs, None

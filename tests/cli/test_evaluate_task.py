@@ -1,9 +1,19 @@
-"""Which task `refusion evaluate` scores for."""
+"""Which task `refusion evaluate` scores for, and which split."""
 
 import pytest
 from PIL import Image
+from support.bulk import write_splits
 from support.command import refusion
 from support.scenes import textured
+
+
+def test_the_split_is_chosen(tmp_path):
+    write_splits(tmp_path / "two", ("train", "test"))
+    options = ["--split", "test", "--metrics", "EN", "--device", "cpu", "--csv", tmp_path / "scores.csv"]
+    done = refusion("evaluate", "--data", tmp_path / "two", *options)
+    assert done.code == 0, done.err
+    assert "only test is used" in done.err
+    assert ",of test," in (tmp_path / "scores.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from support.bulk import png
+from support.bulk import png, write_splits
 from support.scenes import textured
 
 from refusion.pairs.dataset import load_pairs, read_row
@@ -134,6 +134,27 @@ def test_parquet_without_the_columns_is_refused(tmp_path):
     datasets.Dataset.from_dict({"left": [1], "b": [2]}).to_parquet(tmp_path / "wrong.parquet")
     with pytest.raises(DataError, match="left, b; it needs the image columns a and b"):
         load_pairs(tmp_path / "wrong.parquet", IR_VIS)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_of_parquet_files_named_after_splits_one_split_is_used(tmp_path, streaming):
+    folder = tmp_path / "with [brackets]"
+    write_splits(folder, ("train", "test"))
+    for split in ("train", "test"):
+        pairs = load_pairs(folder, IR_VIS, split=split, streaming=streaming)
+        assert [row["name"] for row in pairs.dataset] == [f"of {split}"]
+        assert pairs.notes[:1] == [f"Of with [brackets], which has the splits test and train, only {split} is used."]
+    with pytest.raises(DataError, match="has no split 'val', but test and train; choose one of them"):
+        load_pairs(folder, IR_VIS, split="val")
+    (folder / "data" / "train-00000-of-00001.parquet").unlink()
+    assert [row["name"] for row in load_pairs(folder, IR_VIS, streaming=streaming).dataset] == ["of test"]
+
+
+def test_a_split_of_a_data_set_without_splits_is_refused(pair_folder):
+    """In place of the pairs of all splits."""
+    for load in (load_pairs, open_source):
+        with pytest.raises(DataError, match="no split 'test'"):
+            load(pair_folder, IR_VIS, split="test")
 
 
 def test_parquet_is_known_by_its_suffix_in_capitals_and_in_folders_of_that_name(tmp_path):

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ def png(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG")
     return file.getvalue()
+
+
+def write_splits(folder: Path, splits: Sequence[str]) -> None:
+    """Write Parquet files as `datasets` names them, with a pair in each."""
+    (folder / "data").mkdir(parents=True)
+    for number, split in enumerate(splits):
+        images = {side: [png(textured(number + shift))] for side, shift in (("a", 0), ("b", 100))}
+        pq.write_table(pa.table({**images, "name": [f"of {split}"]}), folder / f"data/{split}-00000-of-00001.parquet")
 
 
 def pairs(count: int, height: int = 16, width: int = 24) -> list[dict]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support.bulk import write_splits
 from support.command import refusion, small_model
 from support.scenes import ROOT, textured
 
@@ -208,11 +209,12 @@ def test_pairs_that_are_scored_and_trained_on_are_noted(pair_folder, tmp_path, c
         ["--rounds", "2", "--meta-updates", "1", "--no-equivariant", "--lr", "1e-5"],
         ["--preset", "paper", "--rounds", "2", "--meta-updates", "1", "--nodata", "0"],
         ["--from", "FIRST", "--new-proposal", "--hold-out", "1", "--steps", "1", "--skip-bad", "--bf16"],
-        ["--from", "FIRST", "--val", "PAIRS", "--steps", "1"],
+        ["--from", "FIRST", "--val", "VAL", "--val-split", "test", "--steps", "1"],
     ],
 )
 def test_the_recorded_command_is_that_of_the_run(pair_folder, tmp_path, extra):
-    places = {"PAIRS": str(pair_folder), "VAL": str(pair_folder), "FIRST": str(tmp_path / "first")}
+    places = {"PAIRS": str(pair_folder), "VAL": str(tmp_path / "splits"), "FIRST": str(tmp_path / "first")}
+    write_splits(tmp_path / "splits", ("train", "test"))
     first = ["--task", "ir-vis", "--steps", "1"]
     if "FIRST" in extra:
         assert train(pair_folder, tmp_path / "first", *first) == 0
