@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from refusion.inference.engines.onnx_nodes import Nodes
 
 SIDES = ("height", "width")
 
@@ -14,12 +16,11 @@ PICTURE_ENDS = (0, 0, 1, 1, 0, 0, 1, 1)
 CHANNELS_AT_A_TIME = 32
 """Number of channels processed at a time, so that they stay in the processor's cache until they are used."""
 
-OPSET, IR_VERSION = 20, 9
 _PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
 
 
-class Graph:
-    """A graph builder. Values are referred to by name; channels and size of feature maps, (1, C, H, W), are tracked.
+class Graph(Nodes):
+    """A graph of feature maps, (1, C, H, W), whose channels and sizes are tracked.
 
     ONNX Runtime uses its own layout for convolutions, and keeps it between them if maps are known to have the same
     size. So the size of each map is written into the model.
@@ -41,16 +42,14 @@ class Graph:
     def __init__(
         self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False, inner: bool = False
     ) -> None:
+        super().__init__()
         self.padding_mode, self.cell, self.whole, self.inner = padding_mode, cell, whole, inner
         self._pads_first = pads_first or padding_mode == "zeros"
         self.channels: dict[str, int] = {}
         self.depth: dict[str, int] = {}
         self.layers = 0
         self.pads: dict[int, str] = {}
-        self._nodes: list[NodeProto] = []
         self._sizes: dict[str, str] = {}
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
-        self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
         self._given_away: set[str] = set()
         self._padded: dict[str, str] = {}
@@ -60,12 +59,6 @@ class Graph:
         self.given(name, [1, channels, *SIDES])
         return self._keep(name, channels, 0)
 
-    def given(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
-        """Add an input, or return the existing one of this name."""
-        if all(known.name != name for known in self._inputs):
-            self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
-
     def output(self, called: str, name: str, shape: Sequence[int | str] | None = None) -> None:
         """Make the value `name` an output called `called`; a map needs no shape."""
         for node in self._nodes:
@@ -74,21 +67,6 @@ class Graph:
         shape = self._shape(name) if shape is None else shape
         self._outputs.append(helper.make_tensor_value_info(called, TensorProto.FLOAT, shape))
         self._given_away.add(name)
-
-    def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
-        """Add a constant: float32, or int64 if made of integers."""
-        array = np.asarray(value)
-        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        known = (array.dtype.str, array.shape, array.tobytes())
-        if known not in self._constants:
-            self._constants[known] = numpy_helper.from_array(array, f"c{len(self._constants)}")
-        return self._constants[known].name
-
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operation whose result is not a map."""
-        name = f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
-        return name
 
     def layer(self, kind: str, x: str, *others: str, channels: int | None = None, **attributes: Any) -> str:
         """Add an operation that turns a map into one of the same size, by default with as many channels."""
@@ -132,11 +110,7 @@ class Graph:
             for name in self.channels
             if name not in ends
         ]
-        graph = helper.make_graph(
-            self._nodes, "refusion", self._inputs, self._outputs, list(self._constants.values()), value_info=maps
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="refusion")
+        return self.model_with(self._outputs, maps)
 
     def _keep(self, name: str, channels: int, depth: int, size: str = "") -> str:
         """Track a map; `size` distinguishes the sizes of maps with equal depth."""

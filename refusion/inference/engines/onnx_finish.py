@@ -4,11 +4,10 @@ The result is that of `refusion.inference.finishing.finish_pair` up to rounding,
 A grey source has no chroma here either: red, green and blue are equal, and their differences from luminance are zero.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, compose, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 
 from refusion.images.colour import BLUE_DIFFERENCE, CHROMA_EPSILON, LUMINANCE, RED_DIFFERENCE
 from refusion.inference.anchors import (
@@ -23,7 +22,8 @@ from refusion.inference.anchors import (
     SEAM_SHARPNESS,
     SEAM_WINDOW,
 )
-from refusion.inference.engines.onnx_builder import IR_VERSION, OPSET, SIDES
+from refusion.inference.engines.onnx_builder import SIDES
+from refusion.inference.engines.onnx_finish_graph import FinishGraph
 from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, SHOULDER
 from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
 
@@ -35,10 +35,9 @@ def finish_graph() -> ModelProto:
     (1, 1, height, width), and an int64 scalar for each of `refusion.tasks.CHOICES`, the index of the chosen one. Its
     output is ``rgb``, (1, 3, height, width), in [0, 1].
     """
-    graph = _Graph()
-    a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")
-    _finish(graph, a, b, graph.input("fused", [1, 1, *SIDES]))
-    return graph.model()
+    graph = FinishGraph()
+    a, b = (graph.given(name, [1, 3, *SIDES]) for name in "ab")
+    return graph.model(_finish(graph, a, b, graph.given("fused", [1, 1, *SIDES])))
 
 
 def finished_graph(network: ModelProto) -> ModelProto:
@@ -47,139 +46,15 @@ def finished_graph(network: ModelProto) -> ModelProto:
     Args:
         network: the graph of `refusion.inference.engines.onnx_graph.whole`.
     """
-    graph = _Graph()
-    a, b = (graph.input(name, [1, 3, *SIDES]) for name in "ab")
-    _finish(graph, a, b, graph.insert(network, {"a": graph.luminance(a), "b": graph.luminance(b)}))
-    return graph.model()
+    graph = FinishGraph()
+    a, b = (graph.given(name, [1, 3, *SIDES]) for name in "ab")
+    fused = graph.insert(network, {"a": graph.luminance(a), "b": graph.luminance(b)})
+    return graph.model(_finish(graph, a, b, fused))
 
 
-class _Graph:
-    """A graph builder, in which values are referred to by name."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._nodes: list[NodeProto] = []
-        self._constants: list[TensorProto] = []
-        self._inputs: list[ValueInfoProto] = []
-        self._sizes: list[ValueInfoProto] = []
-        self._output = ""
-        self._luminances: dict[str, str] = {}
-
-    def input(self, name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> str:
-        """Add an input."""
-        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
-
-    def constant(self, value: np.ndarray | float | Sequence[float]) -> str:
-        """Add a constant: float32, or int64 if made of integers."""
-        array = np.asarray(value)
-        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        name = f"finish_{self._count}"
-        self._count += 1
-        self._constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def op(self, kind: str, *inputs: str | float, outputs: int = 1, **attributes: Any) -> Any:
-        """Add an operation and return its result, or a list of its results; numbers become constants."""
-        given = [x if isinstance(x, str) else self.constant(float(x)) for x in inputs]
-        names = [f"finish_{self._count + i}" for i in range(outputs)]
-        self._count += outputs
-        self._nodes.append(helper.make_node(kind, given, names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def add(self, x: str | float, y: str | float) -> str:
-        """The sum."""
-        return self.op("Add", x, y)
-
-    def subtract(self, x: str | float, y: str | float) -> str:
-        """The difference."""
-        return self.op("Sub", x, y)
-
-    def multiply(self, x: str | float, y: str | float) -> str:
-        """The product."""
-        return self.op("Mul", x, y)
-
-    def divide(self, x: str | float, y: str | float) -> str:
-        """The quotient."""
-        return self.op("Div", x, y)
-
-    def clip(self, x: str) -> str:
-        """Clip to [0, 1]."""
-        return self.op("Clip", x, 0, 1)
-
-    def luminance(self, rgb: str) -> str:
-        """Luminance (1, 1, H, W) of RGB."""
-        if rgb not in self._luminances:
-            weights = self.constant(np.array(LUMINANCE).reshape(1, 3, 1, 1))
-            self._luminances[rgb] = self.op("Conv", rgb, weights, kernel_shape=[1, 1])
-        return self._luminances[rgb]
-
-    def means(self, window: int, *maps: str) -> list[str]:
-        """Means of maps (1, 1, H, W) over a window around each pixel, with replicate padding."""
-        x = maps[0] if len(maps) == 1 else self.op("Concat", *maps, axis=1)
-        x = self.op("Pad", x, self.constant([0, 0, *[window // 2] * 2] * 2), mode="edge")
-        x = self.op("AveragePool", x, kernel_shape=[window, 1])
-        x = self.op("AveragePool", x, kernel_shape=[1, window])
-        return [x] if len(maps) == 1 else self.op("Split", x, outputs=len(maps), axis=1, num_outputs=len(maps))
-
-    def is_chosen(self, choice: str, name: str) -> str:
-        """Whether the input `choice` selects the option `name`."""
-        return self.op("Equal", choice, self.constant(CHOICES[choice].index(name)))
-
-    def either(self, condition: str, first: Callable[[], str], second: Callable[[], str]) -> str:
-        """The first result if the condition holds, else the second; only this one is computed."""
-        return self.op("If", condition, then_branch=self._branch(first), else_branch=self._branch(second))
-
-    def choose(self, choice: str, results: Mapping[Any, Callable[[], str]]) -> str:
-        """The result that the input `choice` selects; the others are not computed."""
-        (name, first), *others = results.items()
-        if not others:
-            return first()
-        return self.either(self.is_chosen(choice, name), first, lambda: self.choose(choice, dict(others)))
-
-    def insert(self, model: ModelProto, inputs: dict[str, str]) -> str:
-        """Insert a model and return its only result.
-
-        Args:
-            model: the model.
-            inputs: the value for each of its inputs.
-        """
-        graph = compose.add_prefix(model, "network_").graph
-        names = {f"network_{name}": value for name, value in inputs.items()}
-        for node in graph.node:
-            node.input[:] = [names.get(name, name) for name in node.input]
-        self._nodes += graph.node
-        self._constants += graph.initializer
-        # ONNX Runtime keeps its own layout if it knows that maps have the same size.
-        self._sizes += graph.value_info
-        return graph.output[0].name
-
-    def output(self, name: str) -> None:
-        """Make a value the output ``rgb``."""
-        self._output = "rgb"
-        self._nodes.append(helper.make_node("Identity", [name], ["rgb"]))
-
-    def model(self) -> ModelProto:
-        """Return the model."""
-        outputs = [helper.make_tensor_value_info(self._output, TensorProto.FLOAT, [1, 3, *SIDES])]
-        graph = helper.make_graph(
-            self._nodes, "refusion", self._inputs, outputs, self._constants, value_info=self._sizes
-        )
-        opsets = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="refusion")
-
-    def _branch(self, result: Callable[[], str]) -> GraphProto:
-        outside, self._nodes = self._nodes, []
-        # The output of a branch must be computed in the branch.
-        name = self.op("Identity", result())
-        graph = helper.make_graph(self._nodes, name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
-        self._nodes = outside
-        return graph
-
-
-def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
+def _finish(graph: FinishGraph, a: str, b: str, fused: str) -> str:
     for name in CHOICES:
-        graph.input(name, [], TensorProto.INT64)
+        graph.given(name, [], TensorProto.INT64)
     sources = [graph.luminance(x) for x in (a, b)]
     chooses = graph.op("Or", graph.is_chosen("anchor", "choice"), graph.is_chosen("chroma", "choice"))
     shares = graph.either(chooses, lambda: _choice_shares(graph, fused, *sources), lambda: fused)
@@ -208,15 +83,14 @@ def _finish(graph: _Graph, a: str, b: str, fused: str) -> None:
         "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
         "network": lambda: luminance,
     }
-    brought = graph.choose("output_range", ranges)
-    graph.output(_coloured(graph, brought, differences))
+    return _coloured(graph, graph.choose("output_range", ranges), differences)
 
 
-def _between(graph: _Graph, x: str, a: str, b: str) -> str:
+def _between(graph: FinishGraph, x: str, a: str, b: str) -> str:
     return graph.op("Min", graph.op("Max", x, graph.op("Min", a, b)), graph.op("Max", a, b))
 
 
-def _detailed(graph: _Graph, anchor: Anchor, fused: str, a: str, b: str) -> str:
+def _detailed(graph: FinishGraph, anchor: Anchor, fused: str, a: str, b: str) -> str:
     """The anchors ``detail`` and ``full-detail``; see `refusion.inference.anchors.anchor_luminance`."""
     x = _guided(graph, fused, a, b)
     brighter = graph.op("Max", a, b)
@@ -231,11 +105,11 @@ def _detailed(graph: _Graph, anchor: Anchor, fused: str, a: str, b: str) -> str:
     return graph.add(_between(graph, x, a, b), graph.multiply(excess, share))
 
 
-def _mixed(graph: _Graph, shares: str, a: str, b: str) -> str:
+def _mixed(graph: FinishGraph, shares: str, a: str, b: str) -> str:
     return graph.add(b, graph.multiply(shares, graph.subtract(a, b)))
 
 
-def _guided(graph: _Graph, fused: str, a: str, b: str) -> str:
+def _guided(graph: FinishGraph, fused: str, a: str, b: str) -> str:
     """`refusion.inference.anchors.guided_by_sources`."""
     floor = _floor(graph, GUIDED_FLOOR, a, b)
     centre, *of_sources = (_mean(graph, x) for x in (fused, a, b))
@@ -259,7 +133,7 @@ def _guided(graph: _Graph, fused: str, a: str, b: str) -> str:
     return graph.op("Sum", graph.multiply(p, a), graph.multiply(q, b), c, centre)
 
 
-def _choice_shares(graph: _Graph, fused: str, a: str, b: str) -> str:
+def _choice_shares(graph: FinishGraph, fused: str, a: str, b: str) -> str:
     """`refusion.inference.anchors.choice_shares`."""
     floor = _floor(graph, CHOICE_FLOOR, a, b)
     maps = fused, a, b
@@ -278,18 +152,18 @@ def _choice_shares(graph: _Graph, fused: str, a: str, b: str) -> str:
     return graph.clip(graph.add(graph.multiply(graph.subtract(evened, 0.5), SEAM_SHARPNESS), 0.5))
 
 
-def _mean(graph: _Graph, x: str) -> str:
+def _mean(graph: FinishGraph, x: str) -> str:
     return graph.op("ReduceMean", x, keepdims=0)
 
 
-def _floor(graph: _Graph, share: float, a: str, b: str) -> str:
+def _floor(graph: FinishGraph, share: float, a: str, b: str) -> str:
     """A fraction of the variance of the pair."""
     centred = [graph.subtract(x, _mean(graph, x)) for x in (a, b)]
     variances = [_mean(graph, graph.multiply(x, x)) for x in centred]
     return graph.multiply(graph.op("Max", graph.multiply(graph.add(*variances), 0.5), LEAST_VARIANCE), share)
 
 
-def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
+def _percentiles(graph: FinishGraph, luminance: str) -> tuple[str, str]:
     """`refusion.inference.output_range.ends_of`, each of shape (1,)."""
     flat = graph.op("Reshape", luminance, graph.constant([-1]))
     last = graph.op("Cast", graph.op("Sub", graph.op("Size", flat), graph.constant(1)), to=TensorProto.FLOAT)
@@ -299,7 +173,7 @@ def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
     first = graph.op("Reshape", graph.op("Cast", before, to=TensorProto.INT64), graph.constant([1]))
     ends = []
     for largest in (0, 1):
-        values, _ = graph.op("TopK", flat, count, outputs=2, axis=0, largest=largest, sorted=1)
+        values, _ = graph.results(2, "TopK", flat, count, axis=0, largest=largest, sorted=1)
         one = graph.op("Gather", values, first)
         other = graph.op("Gather", values, graph.op("Add", first, graph.constant(1)))
         ends.append(graph.add(one, graph.multiply(graph.subtract(place, before), graph.subtract(other, one))))
@@ -307,17 +181,17 @@ def _percentiles(graph: _Graph, luminance: str) -> tuple[str, str]:
     return low, high
 
 
-def _extremes(graph: _Graph, luminance: str) -> tuple[str, str]:
+def _extremes(graph: FinishGraph, luminance: str) -> tuple[str, str]:
     low, high = (graph.op(kind, luminance, keepdims=0) for kind in ("ReduceMin", "ReduceMax"))
     return low, high
 
 
-def _common(graph: _Graph, sources: Sequence[str]) -> tuple[str, str]:
+def _common(graph: FinishGraph, sources: Sequence[str]) -> tuple[str, str]:
     lows, highs = zip(*(_percentiles(graph, x) for x in sources), strict=True)
     return graph.op("Min", *lows), graph.op("Max", *highs)
 
 
-def _as_sources(graph: _Graph, luminance: str, sources: Sequence[str]) -> str:
+def _as_sources(graph: FinishGraph, luminance: str, sources: Sequence[str]) -> str:
     """The output range ``sources``; see `refusion.inference.output_range.find_range`."""
     low, high = _percentiles(graph, luminance)
     lowest, highest = _common(graph, sources)
@@ -327,7 +201,7 @@ def _as_sources(graph: _Graph, luminance: str, sources: Sequence[str]) -> str:
 
 
 def _scaled(
-    graph: _Graph,
+    graph: FinishGraph,
     luminance: str,
     given: tuple[str, str],
     wanted: tuple[str | float, str | float],
@@ -348,7 +222,7 @@ def _scaled(
     return graph.op("Where", graph.op("Less", span, graph.constant(LEAST_SPAN)), luminance, scaled)
 
 
-def _robust(graph: _Graph, luminance: str, differences: str) -> str:
+def _robust(graph: FinishGraph, luminance: str, differences: str) -> str:
     """The output range ``robust``; see `refusion.inference.output_range.find_range`."""
     low, high = _percentiles(graph, luminance)
     excess = graph.op("ReduceMax", differences, graph.constant([1]))
@@ -359,13 +233,13 @@ def _robust(graph: _Graph, luminance: str, differences: str) -> str:
     count = graph.op("Div", graph.op("Add", count, graph.constant(1)), graph.constant(2))
     count = graph.op("Reshape", graph.op("Max", count, graph.constant(1)), graph.constant([1]))
     flat = graph.op("Reshape", gains, graph.constant([-1]))
-    smallest, _ = graph.op("TopK", flat, count, outputs=2, axis=0, largest=0, sorted=1)
+    smallest, _ = graph.results(2, "TopK", flat, count, axis=0, largest=0, sorted=1)
     gain = graph.op("Max", graph.op("Gather", smallest, graph.op("Sub", count, graph.constant(1))), 1)
     highest = graph.op("Min", graph.multiply(graph.subtract(high, low), gain), 1)
     return _scaled(graph, luminance, (low, high), (0, highest))
 
 
-def _bent(graph: _Graph, luminance: str) -> str:
+def _bent(graph: FinishGraph, luminance: str) -> str:
     """The output range ``contrast``."""
     difference = graph.subtract(luminance, MIDDLE)
     side = graph.op("Where", graph.op("Less", difference, graph.constant(0.0)), graph.constant(MIDDLE), 1 - MIDDLE)
@@ -375,29 +249,29 @@ def _bent(graph: _Graph, luminance: str) -> str:
     return graph.clip(graph.add(graph.multiply(difference, slope), MIDDLE))
 
 
-def _chroma(graph: _Graph, rgb: str, luminance: str) -> str:
+def _chroma(graph: FinishGraph, rgb: str, luminance: str) -> str:
     """Cb and Cr minus their neutral value, (1, 2, H, W)."""
     blue_and_red = graph.op("Gather", rgb, graph.constant([2, 0]), axis=1)
     scales = graph.constant(np.array([BLUE_DIFFERENCE, RED_DIFFERENCE]).reshape(1, 2, 1, 1))
     return graph.divide(graph.subtract(blue_and_red, luminance), scales)
 
 
-def _distance_of_each(graph: _Graph, chroma: str) -> str:
+def _distance_of_each(graph: FinishGraph, chroma: str) -> str:
     return graph.op("Abs", chroma)
 
 
-def _distance_of_both(graph: _Graph, chroma: str) -> str:
+def _distance_of_both(graph: FinishGraph, chroma: str) -> str:
     return graph.op("ReduceL2", chroma, graph.constant([1]))
 
 
-def _mean_chroma(graph: _Graph, of_a: str, of_b: str, distance: Callable[[_Graph, str], str]) -> str:
+def _mean_chroma(graph: FinishGraph, of_a: str, of_b: str, distance: Callable[[FinishGraph, str], str]) -> str:
     """`refusion.images.colour.ChromaMean` of two sources."""
     weights = [distance(graph, x) for x in (of_a, of_b)]
     weighted = (graph.multiply(x, weight) for x, weight in zip((of_a, of_b), weights, strict=True))
     return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
 
 
-def _differences(graph: _Graph, chroma: str) -> str:
+def _differences(graph: FinishGraph, chroma: str) -> str:
     """Red, green and blue minus luminance, (1, 3, H, W)."""
     of_red, of_green, of_blue = LUMINANCE
     from_chroma = np.zeros((3, 2, 1, 1))
@@ -406,7 +280,7 @@ def _differences(graph: _Graph, chroma: str) -> str:
     return graph.op("Conv", chroma, graph.constant(from_chroma), kernel_shape=[1, 1])
 
 
-def _coloured(graph: _Graph, luminance: str, differences: str) -> str:
+def _coloured(graph: FinishGraph, luminance: str, differences: str) -> str:
     """RGB of clipped luminance with the saturation reduced to fit, as in `refusion.images.colour.fit_chroma`."""
     luminance = graph.clip(luminance)
     above = graph.op("Greater", differences, graph.constant(0.0))
