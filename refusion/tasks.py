@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-ChromaRule = Literal["release", "saturation", "choice", "a", "b"]
+MeanRule = Literal["exposure", "release", "saturation"]
+"""The chroma rules that take a weighted mean of all sources."""
+
+ChromaRule = Literal[MeanRule, "choice", "a", "b"]
 """Source of the colour of the fused image; see `refusion.images.colour.fuse_chroma`."""
 
 OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
@@ -52,7 +55,7 @@ class Task:
         folders: names of the two source folders of a data set, A first.
         labels: display names of the two sources, A first.
         chroma: source of the colour of the fused image: ``a`` or ``b`` is the colour of that source,
-            ``release`` is the rule of the authors' release, ``choice`` follows the luminance (see
+            ``exposure`` is that of all, relative to brightness, ``choice`` follows the luminance (see
             `refusion.images.colour.fuse_chroma`).
         model: bare name of the model, also its folder in ``hub_configs`` and its name on the Hub.
         output_range: default output range of the fused luminance; docs/lab_book.md explains the choice.
@@ -117,7 +120,7 @@ TASKS: dict[str, Task] = {
             "Multi-exposure",
             ("under", "over"),
             ("under-exposed", "over-exposed"),
-            "release",
+            "exposure",
             "refusion-multi-exposure",
             "contrast",
             "guided",

@@ -49,8 +49,8 @@ ChromaOption = Annotated[
     typer.Option(
         parser=str,
         metavar="NAME",
-        help="Source of the colour: a, b, release (both, as in the authors' release), saturation (both) or choice (as "
-        "the luminance). If not given, that of the task.",
+        help="Source of the colour: a, b, choice (as luminance), or all: exposure (relative to brightness), release "
+        "(as the authors' release) or saturation. If not given, that of the task.",
     ),
 ]
 DeviceOption = Annotated[

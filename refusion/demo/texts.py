@@ -205,6 +205,7 @@ def _colour_rules(labels: tuple[str, str]) -> dict[str, str]:
     return {
         "a": f"From the {first} image",
         "b": f"From the {second} image",
+        "exposure": "From both, relative to brightness",
         "release": "From both, the stronger colour first",
         "saturation": "From both, by saturation",
         "choice": "From the source chosen per pixel",

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
-from refusion.tasks import ChromaRule
+from refusion.tasks import ChromaRule, MeanRule
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luminance, from ITU-R BT.601."""
@@ -16,6 +16,10 @@ RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
 
 CHROMA_EPSILON = 1e-4 / 255
 """Keeps weighted means of chroma, and ratios of saturation, from a division by zero."""
+
+DARK, HEADROOM, CLIPPED_WEIGHT = 0.1, 0.2, 0.1
+"""Constants of the chroma rule ``exposure``: the luminance below which colour is trusted less; the distance of the
+brightest of red, green and blue from white below which it counts less; and to which share it counts where clipped."""
 
 
 def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -73,7 +77,13 @@ def _from_luminance(chroma: np.ndarray) -> Iterator[np.ndarray]:
     yield from (red, (LUMINANCE[0] * red + LUMINANCE[2] * blue) / -LUMINANCE[1], blue)
 
 
-def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | None = None) -> np.ndarray | None:
+def fuse_chroma(
+    a: Picture,
+    b: Picture,
+    rule: ChromaRule,
+    shares: np.ndarray | None = None,
+    luminance: np.ndarray | None = None,
+) -> np.ndarray | None:
     """Return the chroma of the fused image, float32 (2, H, W) on the scale of `Picture`, or None for grey.
 
     Rules "a" and "b" return the chroma of that source unchanged (not copied). Rule "release" is that of the
@@ -86,19 +96,23 @@ def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | N
     0..255 too, by 0.013 of an 8-bit level where |da| + |db| is one level, and less above; if it uses 0..1,
     by less than a level where |da| + |db| is four levels or more. Rule "saturation" weights both channels of
     a pixel by its distance from neutral, sqrt(dCb^2 + dCr^2), so that the hue is kept where only one source has
-    colour, and a grey pixel counts like one of a grey source. Rule "choice" takes as much of each source's colour
-    as of its luminance, given by `shares`, so that colour is as sharp as luminance.
+    colour, and a grey pixel counts like one of a grey source. Rule "exposure" has these weights too, and in addition
+    counts dark and clipped pixels less. It averages chroma relative to luminance, d / (Y + e), and multiplies the mean
+    by the fused luminance plus e: a longer exposure scales red, green and blue alike, and so also d and Y, until a
+    pixel is clipped; e limits how much the noise of dark pixels is amplified. Rule "choice" takes as much of each
+    source's colour as of its luminance, given by `shares`, so that colour is as sharp as luminance.
 
     Args:
         a: first source.
         b: second source.
-        rule: "a", "b", "release", "saturation" or "choice".
+        rule: "a", "b", "release", "saturation", "exposure" or "choice".
         shares: for "choice", the weight of the first source at each pixel, (H, W) in [0, 1]; see
             `refusion.inference.anchors.choice_shares`.
+        luminance: for "exposure", the fused luminance, (H, W) in [0, 1].
 
     Raises:
         PictureError: the sizes differ.
-        ValueError: the rule is unknown, or it is "choice" and `shares` is missing.
+        ValueError: the rule is unknown, or what it needs is missing.
     """
     if a.size != b.size:
         raise PictureError(f"Chroma needs two sources of one size, but A is {by(a.size)} and B is {by(b.size)}.")
@@ -111,9 +125,9 @@ def fuse_chroma(a: Picture, b: Picture, rule: ChromaRule, shares: np.ndarray | N
             raise ValueError("The chroma rule choice follows the luminance; give the shares of the first source.")
         return choose_chroma(a.chroma, b.chroma, shares)
     mean = ChromaMean(rule)
-    mean.add(a.chroma)
-    mean.add(b.chroma)
-    return mean.chroma()
+    mean.add(a)
+    mean.add(b)
+    return mean.chroma(luminance)
 
 
 def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray) -> np.ndarray | None:
@@ -131,52 +145,66 @@ def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray
 
 
 class ChromaMean:
-    """Rules "release" and "saturation" of `fuse_chroma` for any number of sources, added one by one in any order.
+    """Rules "release", "saturation" and "exposure" of `fuse_chroma` for any number of sources, added one by one.
 
     Raises:
-        ValueError: the rule is not one of these two.
+        ValueError: the rule is not one of these.
     """
 
     def __init__(self, rule: ChromaRule) -> None:
-        if rule not in ("release", "saturation"):
+        if rule not in get_args(MeanRule):
             raise ValueError(f"There is no chroma rule {rule!r}; the rules are {', '.join(get_args(ChromaRule))}.")
         self._rule = rule
         self._only: np.ndarray | None = None
         self._weighted: np.ndarray | None = None
         self._weight: np.ndarray | None = None
 
-    def add(self, chroma: np.ndarray | None) -> None:
-        """Add the chroma of a source, float32 (2, H, W), or None if it is grey."""
-        if chroma is None:
+    def add(self, picture: Picture) -> None:
+        """Add a source; a grey one changes nothing."""
+        if picture.chroma is None:
             return
-        if self._only is None and self._weight is None:
-            self._only = chroma
-            return
-        if self._weight is None or self._weighted is None:
-            assert self._only is not None
-            self._weighted, self._weight = self._weigh(self._only)
-            self._only = None
-        weighted, weight = self._weigh(chroma)
-        self._weighted, self._weight = self._weighted + weighted, self._weight + weight
+        weighted, weight = self._weigh(picture.luminance, picture.chroma)
+        if self._weighted is None or self._weight is None:
+            self._only, self._weighted, self._weight = picture.chroma, weighted, weight
+        else:
+            self._only, self._weighted, self._weight = None, self._weighted + weighted, self._weight + weight
 
-    def chroma(self) -> np.ndarray | None:
-        """Return the mean so far, float32 (2, H, W), or None if all sources are grey."""
-        if self._weight is None or self._weighted is None:
-            return self._only
-        return NEUTRAL + self._weighted / (self._weight + CHROMA_EPSILON)
+    def chroma(self, luminance: np.ndarray | None = None) -> np.ndarray | None:
+        """Return the fused chroma, float32 (2, H, W), or None if all sources are grey.
 
-    def _weigh(self, chroma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Args:
+            luminance: for "exposure", the fused luminance, (H, W) in [0, 1].
+
+        Raises:
+            ValueError: the rule is "exposure", and the luminance is missing.
+        """
+        if self._weight is None or self._weighted is None:
+            return None
+        mean = self._weighted / (self._weight + CHROMA_EPSILON)
+        if self._rule == "exposure":
+            if luminance is None:
+                raise ValueError("The chroma rule exposure scales with the luminance; give the fused luminance.")
+            return np.asarray(NEUTRAL + (luminance + DARK) * mean, np.float32)
+        return NEUTRAL + mean if self._only is None else self._only
+
+    def _weigh(self, luminance: np.ndarray, chroma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from_neutral = chroma - NEUTRAL
-        weight = np.abs(from_neutral)
+        if self._rule == "release":
+            weight = np.abs(from_neutral)
+            return from_neutral * weight, weight
+        weight = np.broadcast_to(np.hypot(*from_neutral), chroma.shape)
         if self._rule == "saturation":
-            weight = np.broadcast_to(np.hypot(*from_neutral), chroma.shape)
-        return from_neutral * weight, weight
+            return from_neutral * weight, weight
+        brightness = luminance + DARK
+        headroom = 1 - luminance - colour_excess(chroma)
+        weight = weight * (luminance / brightness) ** 2 * np.clip(headroom / HEADROOM, CLIPPED_WEIGHT, 1)
+        return from_neutral / brightness * weight, weight
 
 
 def colour_source(pictures: Iterable[Picture], rule: ChromaRule) -> Picture:
     """Return the source that the metadata of the fused image are taken from: the source of its colour.
 
-    With rules "release", "saturation" and "choice" this is the first coloured source, or the first if all are grey.
+    With the rules of both sources this is the first coloured source, or the first if all are grey.
     """
     pictures = list(pictures)
     if rule == "b":

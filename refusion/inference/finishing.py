@@ -119,7 +119,7 @@ def anchored(
     uses_shares = "choice" in (options.anchor, options.chroma)
     shares = choice_shares(luminance, a.luminance, b.luminance) if uses_shares else None
     luminance = anchor_luminance(luminance, a.luminance, b.luminance, options.anchor, shares)
-    return luminance, fuse_chroma(a, b, options.chroma, shares)
+    return luminance, fuse_chroma(a, b, options.chroma, shares, luminance)
 
 
 def fused_picture(

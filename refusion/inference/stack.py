@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL.Image import Image
@@ -31,7 +32,7 @@ from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.inference.preparation import resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.system.advice import Advised
-from refusion.tasks import ChromaRule, Motion, Task
+from refusion.tasks import ChromaRule, MeanRule, Motion, Task
 
 MAX_FRAMES = 50
 """Maximum number of images in a stack."""
@@ -64,7 +65,7 @@ def fuse_stack(
         network: a loaded model.
         sources: two to `MAX_FRAMES` images of one size, any iterable. Paths are read more than once, so that only a few
             images are in memory.
-        options: options of fusing; `chroma` is ``release`` or ``saturation``, for a focus stack also ``choice``.
+        options: options of fusing; `chroma` is one of `refusion.tasks.MeanRule`, for a focus stack also ``choice``.
         task: the task, one of `STACK_TASKS`.
         progress: called before the first step and after each.
 
@@ -98,7 +99,7 @@ def fuse_stack(
         _check_size(picture, frames[0].facts if frames else picture)
         looks.at(picture)
         if colour is not None:
-            colour.add(picture.chroma)
+            colour.add(picture)
         alpha.add(picture.alpha)
         frames.append(_Frame.of(index, picture))
         step()
@@ -115,7 +116,7 @@ def fuse_stack(
     with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
         merge = blend_pairs if blended else merge_in_pairs
         fused = merge(fuse, loaders, Path(folder), step)
-    chosen = fused.chroma if colour is None else colour.chroma()
+    chosen = fused.chroma if colour is None else colour.chroma(fused.luminance)
     luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range, chosen)
     picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
@@ -299,7 +300,7 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
                 "choose fewer",
             )
         )
-    accepted = ("choice", "release", "saturation") if task.name == "multi-focus" else ("release", "saturation")
+    accepted = (*get_args(MeanRule), *(("choice",) if task.name == "multi-focus" else ()))
     if chroma not in accepted:
         raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
     if options.resize not in (None, "a"):

@@ -210,7 +210,7 @@ def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_pat
     for flags, words in [
         (["-o", tmp_path / "f.jpg", "--bits", "16"], "f.jpg cannot hold 16 bits"),
         (["-o", tmp_path / "f.png", "--bits", "12"], "8 or 16 bits"),
-        (["-o", tmp_path / "f.png", "--chroma", "mean"], "release, saturation, choice, a, b"),
+        (["-o", tmp_path / "f.png", "--chroma", "mean"], "exposure, release, saturation, choice, a, b"),
         (
             ["-o", tmp_path / "f.png", "--align", "--motion", "bend"],
             "translation, euclidean, similarity, affine, homography",

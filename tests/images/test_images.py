@@ -871,7 +871,7 @@ def test_chroma_errors():
     with pytest.raises(PictureError) as caught:
         fuse_chroma(coloured((1, 1)), coloured((1, 1), (2, 2)), "release")
     sentence(caught, "1 x 1", "2 x 1")
-    with pytest.raises(ValueError, match="release, saturation, choice, a, b"):
+    with pytest.raises(ValueError, match="exposure, release, saturation, choice, a, b"):
         fuse_chroma(coloured((1, 1)), coloured((1, 1)), "mean")
 
 

@@ -70,7 +70,7 @@ def test_what_is_no_stack_is_refused(tmp_path):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))
     with pytest.raises(ValueError, match="ir-vis fuses two images of different kinds"):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
-    with pytest.raises(ValueError, match="release or saturation"):
+    with pytest.raises(ValueError, match="exposure or release or saturation"):
         FOCUS.fuse_stack(frames(3), chroma="a")
     with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
         FOCUS.fuse_stack([*frames(2), textured(3)[:, :32]])

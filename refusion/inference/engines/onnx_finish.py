@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from refusion.images.colour import BLUE_DIFFERENCE, CHROMA_EPSILON, LUMINANCE, RED_DIFFERENCE
+from refusion.images.colour import (
+    BLUE_DIFFERENCE,
+    CHROMA_EPSILON,
+    CLIPPED_WEIGHT,
+    DARK,
+    HEADROOM,
+    LUMINANCE,
+    RED_DIFFERENCE,
+)
 from refusion.inference.anchors import (
     CHOICE_DETAIL,
     CHOICE_FLOOR,
@@ -69,8 +77,9 @@ def _finish(graph: FinishGraph, a: str, b: str, fused: str) -> str:
     luminance = graph.choose("anchor", anchors)
     of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
     rules: dict[ChromaRule, Callable[[], str]] = {
-        "release": lambda: _mean_chroma(graph, of_a, of_b, _distance_of_each),
-        "saturation": lambda: _mean_chroma(graph, of_a, of_b, _distance_of_both),
+        "exposure": lambda: _exposed_chroma(graph, luminance, (a, b), (of_a, of_b)),
+        "release": lambda: _mean_chroma(graph, (of_a, of_b), [_distance_of_each(graph, x) for x in (of_a, of_b)]),
+        "saturation": lambda: _mean_chroma(graph, (of_a, of_b), [_distance_of_both(graph, x) for x in (of_a, of_b)]),
         "choice": lambda: _mixed(graph, shares, of_a, of_b),
         "a": lambda: of_a,
         "b": lambda: of_b,
@@ -264,10 +273,22 @@ def _distance_of_both(graph: FinishGraph, chroma: str) -> str:
     return graph.op("ReduceL2", chroma, graph.constant([1]))
 
 
-def _mean_chroma(graph: FinishGraph, of_a: str, of_b: str, distance: Callable[[FinishGraph, str], str]) -> str:
-    """`refusion.images.colour.ChromaMean` of two sources."""
-    weights = [distance(graph, x) for x in (of_a, of_b)]
-    weighted = (graph.multiply(x, weight) for x, weight in zip((of_a, of_b), weights, strict=True))
+def _exposed_chroma(graph: FinishGraph, luminance: str, sources: Sequence[str], of_sources: Sequence[str]) -> str:
+    """The chroma rule ``exposure`` for the fused luminance, of RGB sources and their chroma."""
+    weights, relative = [], []
+    for rgb, chroma in zip(sources, of_sources, strict=True):
+        brightness = graph.add(graph.luminance(rgb), DARK)
+        exposed = graph.divide(graph.luminance(rgb), brightness)
+        headroom = graph.divide(graph.subtract(1, graph.op("ReduceMax", rgb, graph.constant([1]))), HEADROOM)
+        weight = graph.multiply(_distance_of_both(graph, chroma), graph.op("Clip", headroom, CLIPPED_WEIGHT, 1))
+        weights.append(graph.multiply(weight, graph.multiply(exposed, exposed)))
+        relative.append(graph.divide(chroma, brightness))
+    return graph.multiply(graph.add(luminance, DARK), _mean_chroma(graph, relative, weights))
+
+
+def _mean_chroma(graph: FinishGraph, maps: Sequence[str], weights: Sequence[str]) -> str:
+    """The weighted mean of two maps, as in `refusion.images.colour.ChromaMean`."""
+    weighted = (graph.multiply(x, weight) for x, weight in zip(maps, weights, strict=True))
     return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
 
 
