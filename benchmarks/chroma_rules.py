@@ -13,7 +13,7 @@ import refusion
 from refusion.images import save_image
 
 EXAMPLES = Path(__file__).parents[1] / "space" / "examples"
-RULES = ("a", "b", "release", "saturation")
+RULES = ("a", "b", "release", "saturation", "exposure")
 
 
 def main() -> None:
