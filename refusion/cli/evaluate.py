@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[
-        Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
+        Path,
+        typer.Option(
+            help="Pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
+            "data set on the Hub."
+        ),
     ],
     task: Annotated[
         str | None,
