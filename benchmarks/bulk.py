@@ -98,6 +98,11 @@ def main() -> None:
     if args.render:
         render(args.render, args.pairs, args.side)
         return
+    if args.pairs <= args.rows_per_shard:
+        parser.error(
+            "the rate is measured from the first file to the last, so give more --pairs than "
+            f"--rows-per-shard ({args.rows_per_shard})"
+        )
     machine = describe()
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "pairs.parquet", Path(folder) / "out"

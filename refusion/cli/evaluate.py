@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[
-        Path, typer.Option(help="Pairs: a folder with the task's two sub-folders, an imagefolder or Parquet.")
+        Path,
+        typer.Option(
+            help="Pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
+            "data set on the Hub."
+        ),
     ],
     split: Annotated[
         str, typer.Option(help="Split of a data set on the Hub, or of a folder of Parquet files.")

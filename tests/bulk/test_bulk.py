@@ -267,6 +267,15 @@ def test_a_data_set_on_the_hub(model, tmp_path):
     assert (manifest["source"], manifest["content"]) == ("me/pairs train", repository.branches["main"])
 
 
+def test_the_benchmark_needs_more_than_one_file():
+    command = [sys.executable, "benchmarks/bulk.py", "--pairs", "8", "--rows-per-shard", "8", "--side", "16"]
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert result.returncode == 2, result.stderr
+    assert "give more --pairs than --rows-per-shard (8)" in result.stderr
+
+
 def refused(*arguments: object) -> str:
     result = fused(*arguments)
     assert result.code == 2, result.out
