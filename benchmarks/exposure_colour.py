@@ -2,10 +2,10 @@
 
 python benchmarks/exposure_colour.py --photos FOLDER
 
-Each photograph is taken to be the scene. Pairs of exposures are simulated from it: its values are scaled by powers of two
-in linear light, clipped, given a tone curve and noise, and saved as JPEG. The colours of both are fused at the luminance of
-the photograph, so that only the colour can be wrong. The errors are distances in the plane of a and b of CIELAB: the mean
-of all pairs, and the mean of the worst pair.
+Each photograph is taken to be the scene. Pairs of exposures are simulated from it: its values are scaled by powers of
+two in linear light, clipped, given a tone curve and noise, and saved as JPEG. The colours of both are fused at the
+luminance of the photograph, so that only the colour can be wrong. The errors are distances in the plane of a and b of
+CIELAB: the mean of all pairs, and the mean of the worst pair.
 """
 
 import argparse

@@ -17,7 +17,7 @@ RED_DIFFERENCE, BLUE_DIFFERENCE = 1.402, 1.772
 CHROMA_EPSILON = 1e-4 / 255
 """Keeps weighted means of chroma, and ratios of saturation, from a division by zero."""
 
-DARK, HEADROOM, CLIPPED_WEIGHT = 0.1, 0.2, 0.1
+DARK, HEADROOM, CLIPPED_WEIGHT = 0.2, 0.2, 0.1
 """Constants of the chroma rule ``exposure``: the luminance below which colour is trusted less; the distance of the
 brightest of red, green and blue from white below which it counts less; and to which share it counts where clipped."""
 

@@ -186,7 +186,7 @@ def taken(scene: np.ndarray, stops: float, noise: float = 0) -> Picture:
     return read_picture((shown * 255).round().clip(0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("stops", "share"), [((-2, 2), 0.5), ((-3, 1), 0.9), ((-1, 3), 0.4)])
+@pytest.mark.parametrize(("stops", "share"), [((-2, 2), 0.65), ((-1, 3), 0.5)])
 def test_colour_of_exposures_is_that_of_the_scene(stops, share):
     hues = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 9)] * 3, indexing="ij"), -1).reshape(27, 27, 3)
     scene = taken(hues, 0)
