@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets.data_files import DataFilesDict, get_data_patterns
+from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patterns
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
@@ -145,7 +145,10 @@ def _of_split(path: Path, split: str) -> tuple[list[Path], list[str]]:
     if path.is_file():
         return found, []
     folder, by_path = glob.escape(str(path)), {str(file.absolute()): file for file in found}
-    named = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
+    try:
+        named = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
+    except EmptyDatasetError:  # All are hidden, which `datasets` leaves out.
+        return found, []
     splits = {str(name): [by_path[file] for file in sorted(files) if file in by_path] for name, files in named.items()}
     splits = {name: files for name, files in splits.items() if files}
     if len(splits) < 2:

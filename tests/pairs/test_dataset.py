@@ -148,6 +148,8 @@ def test_of_parquet_files_named_after_splits_one_split_is_used(tmp_path, streami
         load_pairs(folder, IR_VIS, split="val")
     (folder / "data" / "train-00000-of-00001.parquet").unlink()
     assert [row["name"] for row in load_pairs(folder, IR_VIS, streaming=streaming).dataset] == ["of test"]
+    (folder / "data").rename(folder / ".hidden")
+    assert [row["name"] for row in load_pairs(folder, IR_VIS, streaming=streaming).dataset] == ["of test"]
 
 
 def test_a_split_of_a_data_set_without_splits_is_refused(pair_folder):
