@@ -9,9 +9,11 @@ from pathlib import Path
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
+from refusion.demo.stream import EventStream
 from refusion.demo.theme import CSS, HEAD, THEME
 
 _DEFAULTS = DemoOptions()
@@ -97,6 +99,7 @@ def serve(
         mcp_server=mcp,
         max_threads=40 + options.queue_size,
         max_file_size=options.max_file_mb * 1_000_000,
+        app_kwargs={"middleware": [Middleware(EventStream)]},
     )
     if wait:
         # SIGTERM from a service manager must end it like Ctrl-C, so that uploads are removed.
