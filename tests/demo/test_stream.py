@@ -4,6 +4,7 @@ import contextlib
 import json
 import queue
 import threading
+import time
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from support.demo_server import Server
 from support.scenes import textured
 
+from refusion.demo.stream import KEPT_OPEN
 from refusion.hub.names import has_weights
 
 pytestmark = pytest.mark.skipif(
@@ -80,6 +82,21 @@ def test_the_stream_of_a_browser_carries_later_events_too(server):
         done = page.next("process_completed", "close_stream", "end")
         assert (done["msg"], done["event_id"]) == ("process_completed", event)
         event = page.start(None, None)
+
+
+@pytest.mark.slow
+def test_the_stream_of_a_browser_is_closed_after_a_while_and_can_be_opened_again(server):
+    page = Page(server.url, "stays", BROWSER)
+    for _ in range(2):
+        event = page.start(None, None)
+        page.listen()
+        assert page.next("process_completed", "close_stream", "end")["event_id"] == event
+        started = time.monotonic()
+        assert [page.next("process_completed", "close_stream", "end")["msg"] for _ in range(2)] == [
+            "close_stream",
+            "end",
+        ]
+        assert time.monotonic() - started > KEPT_OPEN / 2
 
 
 def test_the_stream_of_a_program_is_closed_after_its_last_event(server):
