@@ -11,8 +11,8 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-KEPT_OPEN = 30.0
-"""Seconds that the stream of a browser stays open without events. Gradio looks every ten seconds."""
+KEPT_OPEN = 10.0
+"""Seconds that the stream of a browser stays open without events, and up to ten more, as often as gradio looks."""
 
 _CLOSES, _HEARTBEAT = b'data: {"msg":"close_stream"', b'data: {"msg":"heartbeat"'
 _COMPLETED, _EMPTY, _EMPTY_DATA = b'data: {"msg":"process_completed"', b'"output":{},', b'"output":{"data":[]},'

