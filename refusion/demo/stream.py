@@ -63,7 +63,7 @@ class _KeptOpen:
 
     async def _receive_or_end(self) -> Message:
         if self._close is not None and time.monotonic() - self._idle_since > KEPT_OPEN:
-            return {"type": "http.disconnect"}
+            return {"type": "http.disconnect"}  # Gradio ends its answer, as if the browser had left.
         return await self._receive()
 
     async def _pass_on(self, message: Message) -> None:
