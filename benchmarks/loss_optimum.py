@@ -3,9 +3,9 @@
     python benchmarks/loss_optimum.py --task medical --data TRAIN --pairs 5 --alpha 0.25
 
 The pixels themselves are optimised for the loss, without a network, so that a loss can be judged apart from how well a
-module was trained with it. Rows: losses with fixed weights, the starting gains of the task's preset alone, and the
-weights that a trained model proposes (--model); each with the gradient term on magnitudes (as in the paper) and on
-signed derivatives.
+module was trained with it. Rows: losses with fixed weights, the starting gains of the preset and those with other flags
+of train.py (--flags), and the weights that a trained model proposes (--model); each with magnitudes in the gradient
+term (as in the paper) and with signed derivatives.
 """
 
 import argparse
@@ -19,12 +19,19 @@ from refusion.hub.names import local_folder, locate
 from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.models.training_modules import load_training_modules
-from refusion.modules.loss_proposal import LossWeights, feature_scores, propose_weights, weights_from_logits
+from refusion.modules.loss_proposal import (
+    LossWeights,
+    feature_scores,
+    propose_weights,
+    smoothed_gradient_scores,
+    weights_from_logits,
+)
 from refusion.pairs.dataset import load_pairs, read_row
 from refusion.tasks import TASKS, get_task
 from refusion.training.fixed_losses import FIXED_LOSSES, fixed_weights
+from refusion.training.flags import make_parser, settings_from
 from refusion.training.losses import proposed_fusion_loss
-from refusion.training.settings import DEFAULT_PRESET, preset_settings
+from refusion.training.settings import TrainingSettings
 
 METRICS = ("EN", "SD", "SF", "MI", "CC", "SCD", "VIF", "Qabf", "SSIM")
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -41,10 +48,10 @@ def middles(data: Path, task: str, count: int, side: int) -> list[Pair]:
     return pairs
 
 
-def gains_alone(a: torch.Tensor, b: torch.Tensor, task: str) -> LossWeights:
-    """The weights that the task's starting gains give without any network."""
-    settings = preset_settings(DEFAULT_PRESET, task)
-    return weights_from_logits(feature_scores(torch.tensor(settings.gains), a, b, settings.relative))
+def gains_alone(a: torch.Tensor, b: torch.Tensor, settings: TrainingSettings) -> LossWeights:
+    """The weights that the starting gains give without any network."""
+    scores = feature_scores(torch.tensor(settings.gains), a, b, settings.relative)
+    return weights_from_logits(smoothed_gradient_scores(scores, settings.gradient_smoothing))
 
 
 def optimum(
@@ -77,12 +84,18 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=208, help="largest side of the middles in pixels (default: 208)")
     parser.add_argument("--alpha", type=float, default=0.25, help="share of the gradient term (default: 0.25)")
     parser.add_argument("--steps", type=int, default=150, help="steps of the descent (default: 150)")
+    parser.add_argument(
+        "--flags", action="append", default=[], help="also the gains that these flags of train.py give; several times"
+    )
     parser.add_argument("--model", action="append", default=[], help="also the loss of this model; several times")
     args = parser.parse_args()
 
     pairs = middles(args.data, args.task, args.pairs, args.side)
     proposed = {name: [fixed_weights(name, a, b) for a, b in pairs] for name in FIXED_LOSSES}
-    proposed["starting gains"] = [gains_alone(a, b, args.task) for a, b in pairs]
+    for flags in ("", *args.flags):
+        run = make_parser().parse_args(["--task", args.task, "--data", "", "--out", "", *flags.split()])
+        settings = settings_from(run)
+        proposed[f"starting gains {flags}".strip()] = [gains_alone(a, b, settings) for a, b in pairs]
     for name in args.model:
         folder = local_folder(locate(name if "/" not in name else Path(name)))
         module, _ = load_training_modules(folder, ReFusion.from_pretrained(folder).config)

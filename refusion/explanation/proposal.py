@@ -30,6 +30,7 @@ class LossProposal:
     def __init__(self, weights: Weights, padding_mode: str, window: int | None) -> None:
         self._network = OnnxModule(weights, padding_mode, window, PROPOSAL)
         self._gains, self._relative = weights["gains"], bool(weights["relative"])
+        self._smoothing = int(weights.get("gradient_smoothing", 1))
 
     def propose(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Propose the weights of the fusion loss, averaged over both orders of the sources.
@@ -48,6 +49,7 @@ class LossProposal:
         (scores,), (exchanged,) = self._network.run(a, b), self._network.run(b, a)
         scores = (scores + exchanged[[*EXCHANGED]]) / 2
         scores += feature_scores(self._gains, a, b, self._relative)
+        scores[2:] = [_mean(score, self._smoothing) for score in scores[2:]]
         return _softmax(scores[:2]), _softmax(scores[2:])
 
 
@@ -76,8 +78,12 @@ def feature_scores(gains: np.ndarray, a: np.ndarray, b: np.ndarray, relative: bo
 def _local_gradient(x: np.ndarray) -> np.ndarray:
     """Mean over a window of |Sobel_x x| + |Sobel_y x|; the border is replicated."""
     along_x, along_y = (cv2.Sobel(x, cv2.CV_32F, *order, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1)))
-    gradient = np.abs(along_x) + np.abs(along_y)
-    return cv2.blur(gradient, (CONTRAST_WINDOW, CONTRAST_WINDOW), borderType=cv2.BORDER_REPLICATE)
+    return _mean(np.abs(along_x) + np.abs(along_y), CONTRAST_WINDOW)
+
+
+def _mean(x: np.ndarray, side: int) -> np.ndarray:
+    """Mean over squares; the border is replicated."""
+    return cv2.blur(x, (side, side), borderType=cv2.BORDER_REPLICATE)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -119,6 +119,7 @@ def load_weights(module: "torch.nn.Module", path: Path) -> None:
         raise ModelError(f"{folder}: {error}") from error
     except SafetensorError as error:
         raise ModelError(f"{name} is damaged or not a safetensors file: {error}") from error
+    weights = {**getattr(module, "ADDED_STATE", {}), **weights}
     check_weights(name, weights, module.state_dict())
     module.load_state_dict(weights)
 

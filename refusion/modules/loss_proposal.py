@@ -1,6 +1,7 @@
 """The loss proposal module: which source to trust at each pixel (paper, section 3.2). Training only."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,9 @@ class LossProposalModule(nn.Module):
     and contrast). With gains of 0, their initial value, it is the paper's network; other initial values state what the
     sources of a task are trusted for, as the starting point of the meta-learning. The weights of both heads are
     initialised to 0, so that the proposal of a new module depends only on its gains. If the buffer `relative` is 1,
-    brightness and contrast are relative to the pair (`pair_features`); it is stored with the weights.
+    brightness and contrast are relative to the pair (`pair_features`). The scores for v are averaged over squares whose
+    side is the buffer `gradient_smoothing`: gradients of one source here and of the other a pixel further on are those
+    of no image. Both buffers are stored with the weights.
 
     Args:
         channels: width C of the feature maps.
@@ -102,6 +105,9 @@ class LossProposalModule(nn.Module):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    ADDED_STATE: ClassVar[Mapping[str, Tensor]] = {"gradient_smoothing": torch.ones(())}
+    """What older weights lack, with the values that leave their proposals as they were."""
 
     def __init__(
         self,
@@ -126,18 +132,25 @@ class LossProposalModule(nn.Module):
         self.gains = nn.Parameter(torch.zeros(2, 2))
         self.relative: Tensor
         self.register_buffer("relative", torch.zeros(()))
+        self.gradient_smoothing: Tensor
+        self.register_buffer("gradient_smoothing", torch.ones(()))
         # Random heads would add noise to the scores, and the outer gradient is too noisy to remove it.
         for head in (self.intensity_head, self.gradient_head):
             nn.init.zeros_(head.weight)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of `torch.nn.Module`; what older weights lack is completed from `ADDED_STATE`."""
+        return super().load_state_dict({**self.ADDED_STATE, **state_dict}, strict, assign)
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
-        return torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(
+        scores = torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(
             self.gains, a, b, bool(self.relative)
         )
+        return smoothed_gradient_scores(scores, int(self.gradient_smoothing))
 
     def forward(self, a: Tensor, b: Tensor) -> LossWeights:
         """Propose the weights of the fusion loss.
@@ -147,6 +160,19 @@ class LossProposalModule(nn.Module):
             b: second source, the same shape.
         """
         return weights_from_logits(self.logits(a, b))
+
+
+def smoothed_gradient_scores(scores: Tensor, side: int) -> Tensor:
+    """Average the scores for v over squares; the border is replicated.
+
+    Args:
+        scores: as from `LossProposalModule.logits`.
+        side: side of the squares in pixels, odd; 1 changes nothing.
+    """
+    if side == 1:
+        return scores
+    gradient = F.pad(scores[:, 2:], (side // 2,) * 4, mode="replicate")
+    return torch.cat((scores[:, :2], F.avg_pool2d(gradient, side, stride=1)), dim=1)
 
 
 def weights_from_logits(logits: Tensor) -> LossWeights:

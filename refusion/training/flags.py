@@ -11,8 +11,14 @@ from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
-GAINS = ("intensity_brightness", "intensity_contrast", "gradient_contrast")
-"""Flags of the starting gains."""
+GAINS = (
+    "intensity_brightness",
+    "intensity_contrast",
+    "gradient_brightness",
+    "gradient_contrast",
+    "gradient_smoothing",
+)
+"""Flags of the starting gains, and of the averaging of the scores that they give."""
 
 BUDGETS = ("steps", "minutes")
 """Flags that a resumed run may have other values of."""

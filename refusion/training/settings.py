@@ -73,7 +73,9 @@ class TrainingSettings:
     )
     intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
     intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
+    gradient_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for v")
     gradient_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for v")
+    gradient_smoothing: int = _setting(1, "side of the squares over which the scores for v are averaged; 1 is none")
     relative: bool = _setting(False, "count brightness and local contrast relative to the pair, not in grey levels")
     inner_reconstruction: bool = _setting(True, "the inner update also moves the reconstruction module")
     signed_gradient: bool = _setting(
@@ -83,7 +85,10 @@ class TrainingSettings:
     @property
     def gains(self) -> list[list[float]]:
         """Starting gains of the loss proposal module, see `refusion.modules.loss_proposal.feature_scores`."""
-        return [[self.intensity_brightness, self.intensity_contrast], [0.0, self.gradient_contrast]]
+        return [
+            [self.intensity_brightness, self.intensity_contrast],
+            [self.gradient_brightness, self.gradient_contrast],
+        ]
 
     @property
     def augmentation(self) -> Augmentation:
@@ -102,6 +107,8 @@ class TrainingSettings:
         if self.zoom < 0 or 2**-self.zoom * self.crop < 8:
             raise ValueError(f"zoom is {self.zoom}; it must be at least 0, and leave crops of 8 pixels and more.")
         cell_of(self.window or None)
+        if self.gradient_smoothing < 1 or self.gradient_smoothing % 2 == 0:
+            raise ValueError(f"gradient_smoothing is {self.gradient_smoothing}; it must be odd, and 1 for none.")
         rates = ("lr", "meta_lr", "inner_lr")
         for name in (*rates, "noise", "balance", "tone", "sensor_noise", "blur", "batch_size_last"):
             if getattr(self, name) < 0:
@@ -175,7 +182,16 @@ _CAMERAS: dict[str, Any] = {"sensor_noise": 0.01, "blur": 0.7, "jpeg": 0.1}
 
 # Settings of the default preset, in addition.
 _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
-    "ir-vis": {**_CAMERAS, "intensity_brightness": 6.0, "balance": 0.5, "tone": 0.7, "gain": 0.6, "invert": 0.05},
+    "ir-vis": {
+        **_CAMERAS,
+        "intensity_brightness": 6.0,
+        "gradient_brightness": 2.0,
+        "gradient_smoothing": 9,
+        "balance": 0.5,
+        "tone": 0.7,
+        "gain": 0.6,
+        "invert": 0.05,
+    },
     "medical": {**_CAMERAS, "tone": 0.3},
     "multi-focus": {"window": 80, "balance": 0.5},
     "multi-exposure": {**_CAMERAS, "relative": False, "balance": 0.5, "meta_lr": 1e-4, "tone": 0.3},

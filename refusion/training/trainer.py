@@ -331,6 +331,7 @@ class MetaTrainer:
         with torch.no_grad():
             self.modules.proposal.gains.copy_(torch.tensor(self.settings.gains))
             self.modules.proposal.relative.fill_(self.settings.relative)
+            self.modules.proposal.gradient_smoothing.fill_(self.settings.gradient_smoothing)
 
     def start_from(self, folder: Path, *, keep_gains: bool, keep_proposal: bool = True) -> None:
         """Load the weights of all three modules from a model folder as the start of a new run.

@@ -13,12 +13,13 @@ from refusion.modules.loss_proposal import LossProposalModule, propose_weights
 WIDTHS = {"channels": 8, "heads": 4, "blocks": 1}
 
 
-@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("relative", "smoothing"), [(False, 1), (True, 1), (True, 9)])
 @pytest.mark.parametrize("padding_mode", ["replicate", "reflect", "zeros"])
 @pytest.mark.parametrize(("size", "window"), [((9, 33), None), ((47, 61), 15), ((8, 8), None)])
-def test_weights_are_those_of_the_module(relative, padding_mode, size, window):
+def test_weights_are_those_of_the_module(relative, smoothing, padding_mode, size, window):
     module = scattered(LossProposalModule, **WIDTHS, padding_mode=padding_mode, window=window)
     module.relative.fill_(relative)
+    module.gradient_smoothing.fill_(smoothing)
     a, b = (textured(seed, *size) / np.float32(255) for seed in (1, 2))
     with torch.no_grad():
         expected = propose_weights(module, *(torch.from_numpy(x)[None, None] for x in (a, b)))

@@ -2,7 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from support.modules import scattered
+from torch.nn import functional as F
 
+from refusion.hub.folder import load_weights, save_weights
 from refusion.modules.blocks import LayerNorm2d
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import (
@@ -155,3 +159,31 @@ def test_relative_features_do_not_depend_on_the_contrast_or_brightness_of_the_pa
             weights, dimmed = module(a, b), module(0.1 + 0.5 * a, 0.1 + 0.5 * b)
             for one, other in zip(weights, dimmed, strict=True):
                 assert torch.allclose(one, other, atol=1e-3) == alike
+
+
+def test_only_the_scores_for_v_are_averaged_and_away_from_the_border_by_a_box():
+    a, b = torch.rand(2, 1, 1, 24, 32)
+    module = scattered(LossProposalModule, channels=8, heads=4, blocks=1)
+    with torch.no_grad():
+        sharp = module.logits(a, b)
+        module.gradient_smoothing.fill_(5)
+        smooth = module.logits(a, b)
+    torch.testing.assert_close(smooth[:, :2], sharp[:, :2])
+    torch.testing.assert_close(smooth[0, 2, 10, 12], sharp[0, 2, 8:13, 10:15].mean())
+    torch.testing.assert_close(smooth[0, 3, 0, 0], F.pad(sharp[:, 3:], (2,) * 4, mode="replicate")[0, 0, :5, :5].mean())
+
+
+def test_weights_from_before_the_averaging_propose_what_they_did(tmp_path):
+    a, b = torch.rand(2, 1, 1, 24, 32)
+    module = scattered(LossProposalModule)
+    save_weights(module, tmp_path / "now.safetensors")
+    older = {name: value for name, value in module.state_dict().items() if name != "gradient_smoothing"}
+    save_file(older, tmp_path / "older.safetensors")
+    found = []
+    for name in ("now", "older"):
+        loaded = LossProposalModule().eval()
+        loaded.gradient_smoothing.fill_(9)
+        load_weights(loaded, tmp_path / f"{name}.safetensors")
+        found.append(loaded.logits(a, b))
+    torch.testing.assert_close(found[0], module.logits(a, b))
+    torch.testing.assert_close(found[1], found[0])
