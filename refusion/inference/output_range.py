@@ -28,6 +28,9 @@ MOST_GAIN = 1.4
 COLOURED = 0.1
 """A pixel counts as coloured if its strongest channel exceeds the luminance by more than this."""
 
+PALER = 4
+"""``robust`` lets at most one in so many coloured pixels become paler."""
+
 LEAST_SPAN = 1e-4
 """An image whose luminance spans less than this is treated as constant: rounding errors are not stretched."""
 
@@ -93,8 +96,8 @@ def find_range(
         luminance: fused luminance, (H, W).
         source_ends: `ends_of` each source; only ``sources`` consumes the iterable.
         output_range: the output range.
-        chroma: fused chroma, (2, H, W), on the scale of `Picture`; ``robust`` limits its gain so that half of the
-            coloured pixels keep their saturation.
+        chroma: fused chroma, (2, H, W), on the scale of `Picture`; ``robust`` limits its gain so that most of
+            the coloured pixels keep their saturation.
 
     Returns:
         The mapping, or None if the luminance stays unchanged: for ``network``, and for a constant image.
@@ -123,13 +126,13 @@ def find_range(
 
 
 def _gain_for_colour(luminance: np.ndarray, chroma: np.ndarray) -> float:
-    """Largest factor of the luminance at which half of the coloured pixels keep their saturation."""
+    """Largest factor of the luminance at which all but one in `PALER` coloured pixels keep their saturation."""
     excess = colour_excess(chroma)
     coloured = excess > COLOURED
     if not coloured.any():
         return math.inf
     gains = (1 - excess[coloured]) / np.maximum(luminance[coloured], LEAST_SPAN)
-    return float(np.percentile(gains, 50, method="lower"))
+    return float(np.percentile(gains, 100 / PALER, method="lower"))
 
 
 def bring_to_range(

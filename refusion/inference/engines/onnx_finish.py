@@ -32,7 +32,7 @@ from refusion.inference.anchors import (
 )
 from refusion.inference.engines.onnx_builder import SIDES
 from refusion.inference.engines.onnx_finish_graph import FinishGraph
-from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, SHOULDER
+from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, PALER, SHOULDER
 from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
 
 
@@ -239,7 +239,7 @@ def _robust(graph: FinishGraph, luminance: str, differences: str) -> str:
     brightness = graph.op("Max", graph.subtract(luminance, low), LEAST_SPAN)
     gains = graph.op("Where", coloured, graph.divide(graph.subtract(1, excess), brightness), graph.constant(np.inf))
     count = graph.op("ReduceSum", graph.op("Cast", coloured, to=TensorProto.INT64), keepdims=0)
-    count = graph.op("Div", graph.op("Add", count, graph.constant(1)), graph.constant(2))
+    count = graph.op("Div", graph.op("Add", count, graph.constant(PALER - 1)), graph.constant(PALER))
     count = graph.op("Reshape", graph.op("Max", count, graph.constant(1)), graph.constant([1]))
     flat = graph.op("Reshape", gains, graph.constant([-1]))
     smallest, _ = graph.results(2, "TopK", flat, count, axis=0, largest=0, sorted=1)
