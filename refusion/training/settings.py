@@ -71,6 +71,11 @@ class TrainingSettings:
         "fusion loss itself; the others: fixed weights, and no outer updates",
         ("learned", "direct", *FIXED_LOSSES),
     )
+    direct_share: float = _setting(
+        0.0,
+        "share of the fusion loss's own gradient in the outer update, beside that through the reconstruction; "
+        "1 is --loss direct",
+    )
     intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
     intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
     gradient_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for v")
@@ -113,7 +118,7 @@ class TrainingSettings:
         for name in (*rates, "noise", "balance", "tone", "sensor_noise", "blur", "batch_size_last"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
-        shares = ("crop_last_after", "ema", "gain", "jpeg", "invert", "shift", "augment")
+        shares = ("crop_last_after", "ema", "gain", "jpeg", "invert", "shift", "augment", "direct_share")
         for name in ("warmup", "meta_after", "inner_image_until", "balance_until", *shares):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
@@ -185,8 +190,6 @@ _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         **_CAMERAS,
         "intensity_brightness": 6.0,
-        "gradient_brightness": 2.0,
-        "gradient_smoothing": 9,
         "balance": 0.5,
         "tone": 0.7,
         "gain": 0.6,

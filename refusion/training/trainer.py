@@ -264,12 +264,19 @@ class MetaTrainer:
                 result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
             for name, gradient in result.meta.items():
                 total[name] = total[name] + gradient if name in total else gradient
+        straight: dict[str, Tensor] = {}
+        if self.settings.direct_share and not direct:
+            straight = direct_gradient(self.modules, inner, self._alpha(), options).meta
         figures = {update: result.loss}
         for name, weight in {"w": result.weights.intensity, "v": result.weights.gradient}.items():
             figures[f"{name}_mean"] = weight[: len(weight) // 2, 0].mean()
             figures[f"{name}_spread"] = weight[:, 0].std()
-        total, pull, figures = self._averaged(total, result.balance, figures)
-        self._check(update, [figures[update]], [*total.values(), *pull.values()])
+        total, straight, pull, figures = self._averaged(total, straight, result.balance, figures)
+        self._check(update, [figures[update]], [*total.values(), *straight.values(), *pull.values()])
+        total = self._scaled(total)
+        if straight:
+            share, straight = self.settings.direct_share, self._scaled(straight)
+            total = {name: (1 - share) * total[name] + share * straight[name] for name in total}
         self._step_proposal(total, pull, balance)
         self._record(**{name: figure.item() for name, figure in figures.items()})
 
@@ -278,17 +285,17 @@ class MetaTrainer:
         averaged = iter(self.processes.average([tensor for group in groups for tensor in group.values()]))
         return [{name: next(averaged) for name in group} for group in groups]
 
-    def _step_proposal(self, meta: dict[str, Tensor], pull: dict[str, Tensor], balance: float) -> None:
+    def _scaled(self, gradient: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Divide a gradient by its norm, or by its largest entry."""
+        flat = torch.cat([part.flatten() for part in gradient.values()])
+        scale = torch.linalg.vector_norm(flat) if self.settings.meta_rule == "adam" else flat.abs().max()
+        return {name: part / scale.clamp_min(torch.finfo(flat.dtype).tiny) for name, part in gradient.items()}
+
+    def _step_proposal(self, gradient: dict[str, Tensor], pull: dict[str, Tensor], balance: float) -> None:
         named = dict(self.modules.proposal.named_parameters())
-        flat = torch.cat([gradient.flatten() for gradient in meta.values()])
-        adam = self.settings.meta_rule == "adam"
-        scale = torch.linalg.vector_norm(flat) if adam else flat.abs().max()
         for name, parameter in named.items():
-            gradient = meta[name] / scale.clamp_min(torch.finfo(flat.dtype).tiny)
-            if balance:
-                gradient = gradient + balance * pull[name]
-            parameter.grad = gradient
-        if adam:
+            parameter.grad = gradient[name] + balance * pull[name] if balance else gradient[name]
+        if self.settings.meta_rule == "adam":
             self.meta_optimizer.step()
         else:
             lr = self.meta_optimizer.param_groups[0]["lr"]

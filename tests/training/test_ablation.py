@@ -106,6 +106,21 @@ def test_the_direct_gradient_lowers_the_fusion_loss_and_changes_nothing_itself(e
     assert after.balance == {}
 
 
+@pytest.mark.parametrize("rule", ["max", "adam"])
+def test_the_direct_share_leads_from_the_outer_update_to_the_direct_one(pair_folder, rule):
+    def proposal(**given):
+        t = trainer(pair_folder, rounds=2, meta_rule=rule, meta_lr=0.01, inner_image_until=1.0, balance=0.5, **given)
+        assert [progress.step for progress in t.train()][-1] == 2
+        return weights_by_module(t)["proposal"]
+
+    outer, half, whole = (proposal(direct_share=share) for share in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(whole, proposal(loss="direct"))
+    assert not torch.allclose(half, outer, atol=1e-4)
+    assert not torch.allclose(half, whole, atol=1e-4)
+    with pytest.raises(ValueError, match="direct_share is 2; it is a share"):
+        TrainingSettings(direct_share=2)
+
+
 @pytest.fixture
 def ablation(monkeypatch):
     """The benchmark, as a module."""

@@ -372,21 +372,23 @@ def test_the_default_preset_fits_the_task_and_brings_its_budget(pair_folder, tmp
 
 
 def test_a_run_starts_with_the_gains_of_its_settings(pair_folder, tmp_path):
-    wanted = torch.tensor([[5.0, 0.5], [0.0, 2.0]])
-    gains = {"intensity_brightness": 5.0, "intensity_contrast": 0.5, "gradient_contrast": 2.0}
+    wanted = torch.tensor([[5.0, 0.5], [1.0, 2.0]])
+    gains = {"intensity_brightness": 5, "intensity_contrast": 0.5, "gradient_brightness": 1, "gradient_contrast": 2}
     torch.testing.assert_close(trainer(pair_folder, **gains).modules.proposal.gains.detach(), wanted)
-    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2")) == 0
+    assert main(arguments(pair_folder, tmp_path / "first", "--steps", "2", "--gradient-smoothing", "5")) == 0
     flags = ["--from", str(tmp_path / "first"), "--steps", "1", "--meta-lr", "0"]
-    other = ["--intensity-brightness", "5", "--intensity-contrast", "0.5", "--gradient-contrast", "2"]
+    other = ["--gradient-smoothing", "3"]
+    other += [word for name, value in gains.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     preset = preset_settings(DEFAULT_PRESET, "ir-vis").gains
-    for name, extra, expected in (
-        ("kept", [], preset),
-        ("given", other, wanted.tolist()),
-        ("new", ["--new-proposal", *other], wanted.tolist()),
+    for name, extra, expected, smoothing in (
+        ("kept", [], preset, 5),
+        ("given", other, wanted.tolist(), 3),
+        ("new", ["--new-proposal", *other], wanted.tolist(), 3),
     ):
         assert main(arguments(pair_folder, tmp_path / name, *flags, *extra)) == 0
-        found = load_file(tmp_path / name / "loss_proposal.safetensors")["gains"]
-        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0)
+        found = load_file(tmp_path / name / "loss_proposal.safetensors")
+        assert found["gradient_smoothing"] == smoothing
+        torch.testing.assert_close(found["gains"], torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0)
 
 
 def test_a_new_proposal_is_the_only_module_that_starts_anew(pair_folder, tmp_path, capsys):
