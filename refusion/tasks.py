@@ -16,9 +16,9 @@ release); ``network``, the output of the network unchanged."""
 
 Anchor = Literal["guided", "choice", "bounds", "none", "detail", "full-detail"]
 """Anchor: keeps the fused luminance consistent with its sources. ``guided``: a combination of the sources around each
-pixel, between the two; ``detail``: the same, but half of the detail on a bright surface that exceeds both is kept;
-``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at
-each pixel; ``none``."""
+pixel, between the two; ``detail``: the same, but detail on a bright surface that exceeds both is kept, less towards
+black and white; ``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between
+the sources at each pixel; ``none``."""
 
 Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 """Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;

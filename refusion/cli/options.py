@@ -39,9 +39,10 @@ AnchorOption = Annotated[
     typer.Option(
         parser=str,
         metavar="NAME",
-        help="guided: built from both sources around every pixel; detail: the same, but half of the detail on a bright "
-        "surface that is brighter than both is kept; full-detail: all of it; choice: nearly every pixel is that of one "
-        "source; bounds: clipped to lie between the sources; none. If not given, that of the task.",
+        help="guided: built from both sources around every pixel; detail: the same, but detail on a bright surface "
+        "that is brighter than both is kept, less towards black and white; full-detail: all of it; choice: nearly "
+        "every pixel is that of one source; bounds: clipped to lie between the sources; none. If not given, that of "
+        "the task.",
     ),
 ]
 ChromaOption = Annotated[

@@ -29,7 +29,7 @@ ANCHORS = {
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
     "none": "No anchor",
-    "detail": "Follow both, keep half of the brighter detail",
+    "detail": "Follow both, keep most of the brighter detail",
     "full-detail": "Follow both, keep all brighter detail",
 }
 

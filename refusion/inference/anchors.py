@@ -39,7 +39,7 @@ afterwards."""
 CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
 """Distance, in pixels, up to which other pixels influence the share of a pixel."""
 
-KEPT_EXCESS: dict[Anchor, float] = {"detail": 2.0, "full-detail": 8.0}
+KEPT_EXCESS: dict[Anchor, float] = {"detail": 4.0, "full-detail": 8.0}
 """Factor k of the share of what exceeds both sources that is kept: k h (1 - h), at most all of it, where the brighter
 source is at h between the darkest and the brightest pixel of the pair."""
 
@@ -82,9 +82,10 @@ def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray, factor: float) -
     """What ``detail`` and ``full-detail`` add to the brighter source.
 
     Lettering on a warm wall can be brighter than in both sources, by the heat of the infrared, and so can the folds of
-    an MRI on a bright CT. A share of what exceeds the brighter source is kept, see `KEPT_EXCESS`: at most half with
-    ``detail``, and all of it with ``full-detail`` unless that source is almost black or white. Where both sources agree
-    nothing is added: the excess is limited to their mean distance in a window.
+    an MRI on a bright CT. A share of what exceeds the brighter source is kept, see `KEPT_EXCESS`: with ``detail`` all
+    of it at half brightness and less towards black and white, with ``full-detail`` all of it unless that source is
+    almost black or white. Where both sources agree nothing is added: the excess is limited to their mean distance in a
+    window.
     """
     brighter, lowest, highest = np.maximum(a, b), min(a.min(), b.min()), max(a.max(), b.max())
     excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
