@@ -101,7 +101,7 @@ class Worker:
                 taken.append(row)
                 yield row.sources
 
-        fused = fuse_with_sources(self.network, pairs(), self.options, self.task, self.batch_size)
+        fused = fuse_with_sources(self.network, pairs(), self.options, self.task, self.batch_size, constant=True)
         for outcome, pair in fused:
             row = taken.popleft()
             if outcome.fused is None or pair is None:

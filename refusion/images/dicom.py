@@ -229,11 +229,15 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
     if plain:
         top = 2 ** int(dataset.BitsStored) - 1
         return Stored(raw, (0, top), white_is_zero=inverted, missing=padding, missing_is_black=True)
-    values = np.asarray(values, np.float64)
-    if inverted:
-        values = -values
-        window = (-window[1], -window[0]) if isinstance(window, tuple) else window
-    return Stored(values, (0, 65535), True, missing=padding, missing_is_black=True, window=window or "own")
+    return Stored(
+        np.asarray(values, np.float64),
+        (0, 65535),
+        True,
+        white_is_zero=inverted,
+        missing=padding,
+        missing_is_black=True,
+        window=window or "own",
+    )
 
 
 def _padding(dataset: Any, raw: np.ndarray) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Read and write video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -158,7 +159,9 @@ class Video:
         if first is None:
             raise PictureError(f"{self.path.name} holds no frame that can be read.")
         self.turns = round(first.rotation / 90) % 4
-        self.start = _time(first)
+        # AVI numbers packets in the order of decoding, which with B-frames is not that in which frames are shown.
+        self._times_of_packets = container.format.name == "avi" and bool(self.stream.codec_context.has_b_frames)
+        self.start = Fraction(0) if self._times_of_packets else _time(first)
         self.interlaced = bool(first.interlaced_frame)
         self.transparent = any(component.is_alpha for component in first.format.components)
         size = (first.width, first.height)
@@ -184,11 +187,21 @@ class Video:
     def pictures(self) -> Iterator[Frame]:
         """Yield the frames one by one."""
         with self._sentences():
-            for number, frame in enumerate(self._container.decode(self.stream)):
-                time = _time(frame)
+            for number, (frame, time) in enumerate(self._timed_frames()):
                 self.damaged += frame.is_corrupt
                 since = number / self.rate if time is None or self.start is None else time - self.start
                 yield Frame(self._picture(frame), since)
+
+    def _timed_frames(self) -> Iterator[tuple[Any, Fraction | None]]:
+        sent: deque[Fraction] = deque()
+        for packet in self._container.demux(self.stream):
+            if self._times_of_packets and packet.size and packet.dts is not None:
+                sent.append(packet.dts * packet.time_base)
+            for frame in packet.decode():
+                if self._times_of_packets:
+                    yield frame, sent.popleft() if sent else None
+                else:
+                    yield frame, _time(frame)
 
     def _picture(self, frame: Any) -> Picture:
         if self.grey:

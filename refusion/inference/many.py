@@ -1,5 +1,6 @@
 """Fuse many pairs, one by one or in batches."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,7 +65,8 @@ def fuse_pairs(
 
     Args:
         network: a loaded model.
-        pairs: two sources each; consumed lazily.
+        pairs: two sources each; consumed lazily. Arrays, images and open files are read when the iterable yields them,
+            so that it may reuse them; paths and bytes are read in the background.
         options: options of fusing.
         task: the task whose defaults apply.
         batch_size: maximum number of consecutive pairs of one size that go through the network together, for GPUs,
@@ -82,12 +84,21 @@ def fuse_pairs(
 
 
 def fuse_with_sources(
-    network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int
+    network: Network,
+    pairs: Iterable[Sequence[PictureSource]],
+    options: Options,
+    task: Task,
+    batch_size: int,
+    *,
+    constant: bool = False,
 ) -> Iterator[tuple[Outcome, Prepared | None]]:
-    """Yield what `fuse_pairs` does, each with the sources as they were fused; None if they could not be prepared."""
+    """Yield what `fuse_pairs` does, each with the sources as they were fused; None if they could not be prepared.
+
+    With `constant`, no array, image or open file changes or belongs to two pairs, so all are read in the background.
+    """
     ahead = AHEAD * batch_size
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
-        reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead)
+        reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead, constant)
         try:
             for batch in _batches(reading, batch_size):
                 outcomes = _fuse_batch(pool, network, batch, options, task)
@@ -101,13 +112,16 @@ def _read_ahead(
     prepare: Callable[[Sequence[PictureSource]], Prepared],
     pairs: Iterable[Sequence[PictureSource]],
     ahead: int,
+    constant: bool,
 ) -> Iterator[_Read]:
     """Yield the prepared pairs in their order, reading `ahead` of the consumer."""
     waiting: deque[tuple[int, Future[Prepared]]] = deque()
     numbered = enumerate(pairs)
     while True:
         while len(waiting) < ahead and (coming := next(numbered, None)) is not None:
-            waiting.append((coming[0], pool.submit(prepare, coming[1])))
+            index, pair = coming
+            later = constant or _is_constant(pair)
+            waiting.append((index, pool.submit(prepare, pair) if later else _done(prepare, pair)))
         if not waiting:
             return
         index, future = waiting.popleft()
@@ -118,6 +132,19 @@ def _read_ahead(
         except MemoryError:
             read = _Read(index, error=PictureError("Memory ran out while the pair was read; make the images smaller."))
         yield read
+
+
+def _is_constant(pair: Sequence[PictureSource]) -> bool:
+    return isinstance(pair, tuple | list) and all(isinstance(source, str | bytes | os.PathLike) for source in pair)
+
+
+def _done(prepare: Callable[[Sequence[PictureSource]], Prepared], pair: Sequence[PictureSource]) -> Future[Prepared]:
+    done: Future[Prepared] = Future()
+    try:
+        done.set_result(prepare(pair))
+    except (ValueError, OSError, MemoryError) as error:
+        done.set_exception(error)
+    return done
 
 
 def _batches(reading: Iterable[_Read], size: int) -> Iterator[list[_Read]]:

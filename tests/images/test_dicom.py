@@ -99,6 +99,18 @@ def test_eight_bits_without_a_window_are_taken_as_they_are(tmp_path):
     np.testing.assert_array_equal(to_array(inverted), 255 - stored)
 
 
+def test_windows_and_missing_values_of_an_inverted_file_are_stored_values(tmp_path):
+    stored = (LEVELS.astype(np.int16) * 10).astype(np.int16)
+    rescaled = {"RescaleIntercept": -1000, "RescaleSlope": 1}
+    plain = dicom(tmp_path / "plain.dcm", stored, **rescaled)
+    inverted = dicom(tmp_path / "inverted.dcm", stored, PhotometricInterpretation="MONOCHROME1", **rescaled)
+    for window in ((-500, 200), "own", None):
+        shown = [read_picture(path, window=window).luminance for path in (plain, inverted)]
+        np.testing.assert_allclose(shown[1], 1 - shown[0], atol=1e-6)
+    assert read_picture(inverted).luminance[stored == 0].min() == 1
+    assert read_picture(inverted, nodata=-1000).luminance[stored == 0].max() == 0
+
+
 def test_curves_and_tables_of_the_file(tmp_path):
     stored = (LEVELS.astype(np.uint16) * 16).astype(np.uint16)
     curve = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID", "BitsStored": 12, "HighBit": 11}

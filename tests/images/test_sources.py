@@ -95,6 +95,34 @@ def test_a_batch_goes_to_fuse_many(colour):
     assert [outcome.fused.to_array().shape for outcome in outcomes] == [colour.shape] * 2
 
 
+def test_many_pairs_may_share_and_reuse_their_sources(tmp_path):
+    levels = [20, 60, 100, 140, 180, 220]
+    other = textured(3)
+    pages = [Image.fromarray(np.full(other.shape, level, np.uint8)) for level in levels]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(other).save(tmp_path / "other.png")
+    expected = [np.asarray(refusion.fuse(page, other)) for page in pages]
+    buffer = np.empty_like(other)
+
+    def by_buffer(shared):
+        for level in levels:
+            buffer[:] = level
+            yield buffer, shared
+
+    def by_page(shared):
+        with Image.open(tmp_path / "pages.tif") as image:
+            for page in range(len(levels)):
+                image.seek(page)
+                yield image, shared
+
+    for pairs in (by_buffer, by_page):
+        with Image.open(tmp_path / "other.png") as shared:
+            outcomes = list(refusion.fuse_many(pairs(shared)))
+        assert [outcome.reason for outcome in outcomes] == [""] * len(levels)
+        for outcome, wanted in zip(outcomes, expected, strict=True):
+            np.testing.assert_allclose(np.asarray(outcome.fused), wanted, atol=1)
+
+
 def test_bytes_are_those_of_a_file():
     content = PAIR[1].read_bytes()
     assert same(content, PAIR[1])

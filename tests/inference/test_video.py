@@ -507,3 +507,14 @@ def test_a_late_start_keeps_sound_and_image_in_step(tmp_path, suffix):
     assert len(sound) >= 13
     assert sound[0] - times[0] == pytest.approx(0, abs=0.1)
     assert sound[-1] - times[-1] == pytest.approx(0, abs=0.1)
+
+
+def test_the_frames_of_an_avi_with_b_frames_come_at_their_times(tmp_path):
+    """AVI numbers its packets in the order of decoding."""
+    frames = [np.full((48, 160), 60, np.uint8) for _ in range(20)]
+    for number, frame in enumerate(frames):
+        frame[:, 8 * number : 8 * number + 8] = 230
+    with Video(write(tmp_path / "moving.avi", frames), 10**6) as video:
+        shown = list(video.pictures())
+    assert [frame.time for frame in shown] == [Fraction(number, RATE) for number in range(20)]
+    assert [int(frame.picture.luminance.mean(axis=0).argmax()) // 8 for frame in shown] == list(range(20))
