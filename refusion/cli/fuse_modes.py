@@ -111,7 +111,7 @@ def fuse_pair_files(
     for folder in {job.output.parent for job in to_do}:
         check_folder(folder)
     failed: list[str] = []
-    for note in jobs.notes:
+    for note in () if quiet else jobs.notes:
         typer.echo(f"Note: {note}", err=True)
     if to_do:
         network = opened()

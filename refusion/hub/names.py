@@ -20,7 +20,9 @@ ORGANISATION = "REFUSION_HUB_ORG"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 """Pattern of the id of a Hub repository."""
 
-_FILES = frozenset({".ckpt", ".csv", ".json", ".jsonl", ".onnx", ".parquet", ".pt", ".pt2", ".pth", ".safetensors"})
+_FILES = frozenset(
+    {".ckpt", ".csv", ".json", ".jsonl", ".onnx", ".parquet", ".pt", ".pt2", ".pth", ".safetensors", ".tsv"}
+)
 
 CLIENT: dict[str, Any] = {"library_name": "refusion", "library_version": __version__}
 """Library name and version sent with requests to the Hub."""

@@ -83,4 +83,5 @@ def _profile(content: bytes | None) -> ImageCms.ImageCmsProfile:
 
 def _description(profile: ImageCms.ImageCmsProfile) -> str:
     text = ImageCms.getProfileDescription(profile).strip().lower()
-    return "srgb" if "srgb" in text else text
+    # There are linear profiles of the same primaries, such as "GIMP built-in Linear sRGB" and "sRGB-elle-V4-g10".
+    return "srgb" if "srgb" in text and "linear" not in text and "g10" not in text else text

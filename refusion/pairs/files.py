@@ -18,7 +18,7 @@ from refusion.pairs.matching import Files, files_of, match
 from refusion.system.files import is_there
 from refusion.tasks import Task
 
-LISTS = frozenset({".csv", ".jsonl"})
+LISTS = frozenset({".csv", ".jsonl", ".tsv"})
 """Suffixes of lists of pairs."""
 
 METADATA = "metadata.jsonl"
@@ -288,7 +288,7 @@ def listed_file(folder: Path, name: str) -> Path:
 
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the rows of a CSV or JSONL file with their line numbers.
+    """Yield the rows of a CSV, TSV or JSONL file with their line numbers.
 
     CSV columns are separated by commas, semicolons or tabs, detected in the first line.
 
@@ -299,7 +299,7 @@ def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PictureError(f"{path.name} is not UTF-8 text; save it again as UTF-8.") from error
-    return _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
+    return _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:

@@ -123,6 +123,14 @@ def test_the_last_line_says_what_was_written(tmp_path):
     assert result.out == f"Written to {output}: {width} x {height} pixels.\n"
     quiet = refusion("fuse", *PAIR, "-o", tmp_path / "again.png", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    for name, source in zip("ab", PAIR, strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".hidden.png").write_bytes(b"")
+        Image.open(source).save(tmp_path / name / "one.png")
+    folders = ("fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "fused")
+    quiet = refusion(*folders, "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    assert "hidden" in refusion(*folders).err
     assert np.array_equal(Image.open(output), Image.open(tmp_path / "again.png"))
 
 

@@ -131,6 +131,19 @@ def wide_gamut():
     return header + struct.pack(">I", len(parts)) + table + body
 
 
+def test_a_linear_profile_is_converted_whatever_its_name():
+    """ "GIMP built-in Linear sRGB" has the primaries of sRGB, but other levels."""
+    linear = wide_gamut().replace(b"Wide test profile", b"Some Linear sRGB.")
+    plain = Image.fromarray(VISIBLE)
+    in_linear = ImageCms.profileToProfile(
+        plain, ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(linear))
+    )
+    in_linear.info["icc_profile"] = linear
+    converted, note = share_profile(read_picture(in_linear), read_picture(plain))
+    assert note is not None
+    assert np.abs(to_array(converted).astype(int) - VISIBLE).max() <= 3
+
+
 def test_colours_are_brought_to_one_profile(tmp_path):
     plain = Image.fromarray(VISIBLE)
     wide = wide_gamut()

@@ -195,13 +195,15 @@ def test_uploads_are_matched_alike(both):
     assert [name for name, _ in batch.failed] == ["alone.png"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 @pytest.mark.parametrize("start", ["a;b\n", "sep=;\na;b\n", "a\tb\n", "\ufeffa , b\n"])
-def test_lists_of_other_programs_are_read(both, start):
+def test_lists_of_other_programs_are_read(both, start, suffix):
     delimiter = next(mark for mark in ";\t," if mark in start.splitlines()[-1])
-    (both / "list.csv").write_text(start + delimiter.join([r"ir\scene.png", r"vis\scene.png"]) + "\n", encoding="utf-8")
-    (job,) = read_list(both / "list.csv", both / "out").pairs
+    path = both / f"list{suffix}"
+    path.write_text(start + delimiter.join([r"ir\scene.png", r"vis\scene.png"]) + "\n", encoding="utf-8")
+    (job,) = read_list(path, both / "out").pairs
     assert job.a == both / "ir" / "scene.png"
-    (row,) = load_pairs(both / "list.csv", TASK).dataset
+    (row,) = load_pairs(path, TASK).dataset
     assert row["name"] == "scene"
 
 
