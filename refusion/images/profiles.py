@@ -14,6 +14,9 @@ from refusion.images.picture import Picture
 DECLARATIONS = 1 << 16
 """Number of bytes at the start of a file in which its colour is declared."""
 
+_ALIKE = 2
+"""Largest difference, in 8-bit levels, of colours under two profiles that count as one: there are many of sRGB."""
+
 _HDR = {16: "PQ", 18: "HLG"}
 _WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
@@ -59,7 +62,7 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
         return picture, None
     try:
         given, wanted = _profile(mine), _profile(theirs)
-        if _description(given) == _description(wanted):
+        if _same(given, wanted):
             return picture, None
         rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
         image = Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
@@ -81,7 +84,9 @@ def _profile(content: bytes | None) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(content))
 
 
-def _description(profile: ImageCms.ImageCmsProfile) -> str:
-    text = ImageCms.getProfileDescription(profile).strip().lower()
-    # There are linear profiles of the same primaries, such as "GIMP built-in Linear sRGB" and "sRGB-elle-V4-g10".
-    return "srgb" if "srgb" in text and "linear" not in text and "g10" not in text else text
+def _same(given: ImageCms.ImageCmsProfile, wanted: ImageCms.ImageCmsProfile) -> bool:
+    """Whether the profiles show colours alike, whatever their names."""
+    steps = np.arange(0, 256, 51, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+    shown = ImageCms.profileToProfile(Image.fromarray(colours), given, wanted, ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    return bool(np.abs(np.asarray(shown, np.int16) - colours).max() <= _ALIKE)
