@@ -153,8 +153,10 @@ def check_writable(path: Path | None) -> None:
         return
     if path.is_dir():
         raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
+    if is_there(path.parent) and not path.parent.is_dir():
+        raise ValueError(f"{path.name} cannot be written: {path.parent} is a file, not a folder; choose another.")
     if not path.parent.is_dir():
-        raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent.name}; create it first.")
+        raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent}; create it first.")
 
 
 def check_folder(path: Path) -> None:

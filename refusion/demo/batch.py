@@ -76,14 +76,12 @@ def _by_name(firsts: list[Path], seconds: list[Path], task: Task) -> Batch:
         for files, folder, label in zip((firsts, seconds), task.folders, task.labels, strict=True)
     ]
     matched = match_files(*named)
-    failed = [
-        (file.name, f"There are two {files.where} images with this name; rename one of them.")
-        for files in named
-        for _, file in files.doubles
-    ]
+    ambiguous = {name for files in named for name, *_ in files.doubles}
+    usable = {file for files in named for name, file in files.by_name.items() if name not in ambiguous}
+    failed = []
     for one in matched.left_out:
         other = task.labels[1] if one.where == task.labels[0] else task.labels[0]
-        alone = one.file in (*named[0].by_name.values(), *named[1].by_name.values())
+        alone = one.file in usable
         told = f"There is no {other} image with this name; both images of a pair need the same name."
         failed.append((one.file.name, told if alone else f"It {one.reason}."))
     batch = Batch([(name, (a, b)) for name, a, b in matched.pairs], failed=failed)

@@ -27,6 +27,9 @@ _NO_LONGER_TRUE = (
     ExifTags.Base.ExifInteroperabilityOffset,
 )
 
+# Programs read the size, type and number of images from such descriptions.
+_OF_ONE_FILE = ("ImageJ=", '{"shape":', "<?xml", "<OME ")
+
 _NESTED = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -51,6 +54,8 @@ def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
     try:
         given = tags_of(read())
         kept: dict[int, Any] = {tag: given[tag] for tag in _KEPT if tag in given}
+        if str(kept.get(ExifTags.Base.ImageDescription, "")).lstrip("\ufeff ").startswith(_OF_ONE_FILE):
+            del kept[ExifTags.Base.ImageDescription]
         for pointer in _NESTED:
             nested = {tag: value for tag, value in given.get(pointer, {}).items() if tag not in _NO_LONGER_TRUE}
             if nested:

@@ -1,11 +1,9 @@
 """Convert images with different ICC profiles to one profile."""
 
-import io
 import struct
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image, ImageCms
 
 from refusion.images.colour import join_colour, split_colour
 from refusion.images.failures import reason
@@ -14,8 +12,8 @@ from refusion.images.picture import Picture
 DECLARATIONS = 1 << 16
 """Number of bytes at the start of a file in which its colour is declared."""
 
-_ALIKE = 2
-"""Largest difference, in 8-bit levels, of colours under two profiles that count as one: there are many of sRGB."""
+_ALIKE = 2 / 255
+"""Largest difference of colours, in [0, 1], under two profiles that count as one: there are many of sRGB."""
 
 _HDR = {16: "PQ", 18: "HLG"}
 _WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
@@ -48,7 +46,8 @@ def declared_note(start: bytes, name: str) -> str | None:
 def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None]:
     """Convert an image to the ICC profile of another, if both are coloured and their profiles differ.
 
-    An image without a profile is assumed to be sRGB. The conversion is relative colorimetric, in 8 bits.
+    An image without a profile is assumed to be sRGB. The conversion is relative colorimetric, in float32; colours that
+    the other profile does not have are clipped.
 
     Args:
         picture: the image to convert.
@@ -60,33 +59,40 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
     mine, theirs = picture.icc_profile, other.icc_profile
     if picture.chroma is None or other.chroma is None or mine == theirs:
         return picture, None
+    import imagecodecs
+
     try:
-        given, wanted = _profile(mine), _profile(theirs)
+        given, wanted = mine or imagecodecs.cms_profile("srgb"), theirs or imagecodecs.cms_profile("srgb")
         if _same(given, wanted):
             return picture, None
         rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
-        image = Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
-        converted = ImageCms.profileToProfile(image, given, wanted, ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        converted = _converted(rgb, given, wanted)
+    except (imagecodecs.CmsError, ValueError) as error:
         return picture, (
             f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted "
             f"({reason(error)}), so colours may be wrong."
         )
-    assert converted is not None
-    luminance, chroma = split_colour(np.asarray(converted, np.float32) / 255)
+    luminance, chroma = split_colour(converted)
     note = f"The colours of {picture.name} were converted to the colour profile of {other.name}."
     return replace(picture, luminance=luminance, chroma=chroma, icc_profile=theirs), note
 
 
-def _profile(content: bytes | None) -> ImageCms.ImageCmsProfile:
-    if content is None:
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.ImageCmsProfile(io.BytesIO(content))
-
-
-def _same(given: ImageCms.ImageCmsProfile, wanted: ImageCms.ImageCmsProfile) -> bool:
+def _same(given: bytes, wanted: bytes) -> bool:
     """Whether the profiles show colours alike, whatever their names."""
-    steps = np.arange(0, 256, 51, dtype=np.uint8)
+    steps = np.linspace(0, 1, 6, dtype=np.float32)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
-    shown = ImageCms.profileToProfile(Image.fromarray(colours), given, wanted, ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    return bool(np.abs(np.asarray(shown, np.int16) - colours).max() <= _ALIKE)
+    return bool(np.abs(_converted(colours, given, wanted) - colours).max() <= _ALIKE)
+
+
+def _converted(rgb: np.ndarray, given: bytes, wanted: bytes) -> np.ndarray:
+    import imagecodecs
+
+    values = imagecodecs.cms_transform(
+        np.ascontiguousarray(rgb, np.float32),
+        given,
+        wanted,
+        colorspace="rgb",
+        outcolorspace="rgb",
+        intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+    )
+    return np.clip(values, 0, 1)

@@ -221,6 +221,16 @@ def check_output(path: str | os.PathLike, bits: int | None = None) -> None:
         )
 
 
+def check_suffix(suffix: str) -> None:
+    """Check that images can be saved with this suffix.
+
+    Raises:
+        PictureError: it is unknown.
+    """
+    if suffix.lower() not in _SAVE_FORMATS:
+        raise PictureError(f"Results cannot have the suffix {suffix}; it must be one of {', '.join(_SAVE_FORMATS)}.")
+
+
 def _format_of(path: Path) -> tuple[str, dict[str, object]]:
     try:
         return _SAVE_FORMATS[path.suffix.lower()]

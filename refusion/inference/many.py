@@ -58,6 +58,20 @@ class _Read:
         return None if self.pair is None else self.pair.a.size
 
 
+@dataclass
+class _Given:
+    """Pairs up to an error of their iterable, which is kept until those before it are fused."""
+
+    pairs: Iterable[Sequence[PictureSource]]
+    error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Sequence[PictureSource]]:
+        try:
+            yield from self.pairs
+        except Exception as error:  # noqa: BLE001 - raised by fuse_with_sources
+            self.error = error
+
+
 def fuse_pairs(
     network: Network, pairs: Iterable[Sequence[PictureSource]], options: Options, task: Task, batch_size: int = 1
 ) -> Iterator[Outcome]:
@@ -77,6 +91,7 @@ def fuse_pairs(
 
     Raises:
         ValueError: `batch_size` is less than 1.
+        Exception: an error of the iterable, after the pairs before it.
     """
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
@@ -97,14 +112,17 @@ def fuse_with_sources(
     With `constant`, no array, image or open file changes or belongs to two pairs, so all are read in the background.
     """
     ahead = AHEAD * batch_size
+    given = _Given(pairs)
     with ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="refusion-read") as pool:
-        reading = _read_ahead(pool, partial(prepare, options=options, task=task), pairs, ahead, constant)
+        reading = _read_ahead(pool, partial(prepare, options=options, task=task), given, ahead, constant)
         try:
             for batch in _batches(reading, batch_size):
                 outcomes = _fuse_batch(pool, network, batch, options, task)
                 yield from zip(outcomes, [read.pair for read in batch], strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+    if given.error is not None:
+        raise given.error
 
 
 def _read_ahead(

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from refusion.hub.names import is_path
 from refusion.images.picture import PictureError
-from refusion.images.writing import check_output
+from refusion.images.writing import check_output, check_suffix
 from refusion.pairs.matching import Files, files_of, match
 from refusion.system.files import is_there
 from refusion.tasks import Task
@@ -73,8 +73,8 @@ def source_kind(source: str | Path, task: Task) -> SourceKind:
     if parquet_files(path):
         return "parquet"
     raise DataError(
-        f"{path.name} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor Parquet files, and "
-        f"is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{_layout_advice(path)}"
+        f"{path.name or path.resolve()} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor "
+        f"Parquet files, and is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{_layout_advice(path)}"
     )
 
 
@@ -154,10 +154,10 @@ def match_folders(
         The pairs; results are named after the common part, in the same subfolders as the sources.
 
     Raises:
-        PictureError: the suffix is unknown; the output is a source folder; two files of a folder have the same name; a
-            pattern does not have exactly one ``*``; there is no pair; or a result would replace a source.
+        PictureError: the suffix is unknown; the output is a source folder; a pattern does not have exactly one ``*``;
+            there is no pair; or a result would replace a source.
     """
-    check_output(Path(f"x{suffix}"))
+    check_suffix(suffix)
     if first == second and patterns[0] == patterns[1]:
         raise PictureError("Pairs in one folder need two different patterns, such as --match '*_ir.*' '*_vis.*'.")
     for folder in (first, second):
@@ -167,8 +167,6 @@ def match_folders(
         found = [files_of(f, pattern, leave=output) for f, pattern in zip((first, second), patterns, strict=True)]
     except ValueError as error:
         raise PictureError(str(error)) from error
-    for files in found:
-        refuse_doubles(files, PictureError)
     matched = match(*found)
     if not matched.pairs:
         why = " ".join([*(f"{problem}." for problem in matched.problems), *matched.notes][:3])
@@ -211,7 +209,7 @@ def refuse_doubles(files: Files, kind: type[ValueError]) -> None:
     Raises:
         ValueError: there are such images; the exception is of type `kind`.
     """
-    for one, other in files.doubles:
+    for _, one, other in files.doubles:
         raise kind(f"{files.where} holds both {one.name} and {other.name}; keep only one of them.")
 
 
@@ -229,41 +227,48 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
         PictureError: the list is damaged, has no columns a and b or no pair, or an output is named twice, outside of
             the output folder, in an unknown format, or one of the sources; the message gives the line.
     """
-    check_output(Path(f"x{suffix}"))
+    check_suffix(suffix)
     pairs: list[Job] = []
     unmatched: list[str] = []
-    seen: dict[Path, int] = {}
+    seen: dict[str, int] = {}
     for line, row in list_rows(path):
         where = f"{path.name}, line {line}"
         missing = [key for key in ("a", "b") if not names_file(row.get(key))]
         if missing:
             unmatched.append(f"{where}: {' and '.join(missing)} must name a file; the columns are a, b and output.")
             continue
+        if urls := [str(row[key]) for key in ("a", "b") if str(row[key]).startswith(("http://", "https://"))]:
+            unmatched.append(f"{where}: {urls[0]} is a URL; download it, and give the file.")
+            continue
         a, b = (listed_file(path.parent, str(row[key])) for key in ("a", "b"))
         if row.get("output") and not names_file(row["output"]):
             raise PictureError(f"{where}: the output {row['output']!r} is not the name of a file.")
         named = str(row.get("output") or f"{a.stem}{suffix}").replace("\\", "/")
         target = output / named
-        resolved = target.resolve()
-        if not resolved.is_relative_to(output.resolve()):
+        if not target.resolve().is_relative_to(output.resolve()):
             raise PictureError(f"{where}: the output {named} lies outside of the output folder; name one inside.")
         try:
             check_output(target)
         except PictureError as error:
             raise PictureError(f"{where}: {error}") from error
-        if resolved in seen:
-            raise PictureError(f"{where}: line {seen[resolved]} has the output {named} too; give another name.")
-        seen[resolved] = line
+        if (key := _key(target)) in seen:
+            raise PictureError(f"{where}: line {seen[key]} has the output {named} too; give another name.")
+        seen[key] = line
         pairs.append(Job(named, a, b, target))
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
     lost = _replaced_source((job.output for job in pairs), (source for job in pairs for source in (job.a, job.b)))
     if lost is not None:
         raise PictureError(
-            f"{path.name}, line {seen[lost.resolve()]}: the output {lost.relative_to(output)} is one of the sources; "
-            "give another name in the column output, or choose another folder."
+            f"{path.name}, line {seen[_key(lost)]}: the output {lost.relative_to(output)} is one of the sources; give "
+            "another name in the column output, or choose another folder."
         )
     return Jobs(pairs, unmatched)
+
+
+def _key(output: Path) -> str:
+    # Windows and macOS take names that differ in upper and lower case for the same file.
+    return str(output.resolve()).casefold()
 
 
 def names_file(value: object) -> bool:

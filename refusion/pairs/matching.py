@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,13 +57,13 @@ class Files:
         where: name of the folder or group.
         by_name: the images.
         left_out: the other files.
-        doubles: pairs of files with the same name, which are ambiguous.
+        doubles: names that two files have, with both; by_name has the first of them.
     """
 
     where: str
     by_name: dict[str, Path]
     left_out: tuple[LeftOut, ...] = ()
-    doubles: tuple[tuple[Path, Path], ...] = ()
+    doubles: tuple[tuple[str, Path, Path], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
     """
     by_name: dict[str, Path] = {}
     left_out: list[LeftOut] = []
-    doubles: list[tuple[Path, Path]] = []
+    doubles: list[tuple[str, Path, Path]] = []
     for given, file in named:
         if why := _not_an_image(file):
             left_out.append(LeftOut(file, where, *why))
@@ -181,25 +181,35 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
             left_out.append(LeftOut(other, where, f"cannot be read, and {file.name} has the same name", False))
             by_name[name] = file
         else:
-            doubles.append((other, file))
+            doubles.append((name, other, file))
     return Files(where, by_name, tuple(left_out), tuple(doubles))
 
 
 def match(first: Files, second: Files) -> Matched:
-    """Pair the files of two groups by name."""
-    alone = [one for mine, other in ((first, second), (second, first)) for one in _alone(mine, other)]
-    names = sorted(first.by_name.keys() & second.by_name.keys())
+    """Pair the files of two groups by name; a name that two files of a group have is left out."""
+    ambiguous = {name for files in (first, second) for name, *_ in files.doubles}
+    names = sorted((first.by_name.keys() & second.by_name.keys()) - ambiguous)
     pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
     # With two patterns in one folder, each leaves out the files that the other matches.
     taken = {*first.by_name.values(), *second.by_name.values()}
     left_out = {one.file: one for one in (*first.left_out, *second.left_out) if one.file not in taken}
-    left_out |= {one.file: one for one in alone}
+    for mine, other in ((first, second), (second, first)):
+        left_out |= {one.file: one for one in (*_doubled(mine, other), *_alone(mine, other, ambiguous))}
     return Matched(pairs, tuple(left_out.values()))
 
 
-def _alone(mine: Files, other: Files) -> Iterator[LeftOut]:
+def _doubled(mine: Files, other: Files) -> Iterator[LeftOut]:
+    for name, one, two in mine.doubles:
+        yield LeftOut(one, mine.where, f"has the same name as {two.name}; keep only one of them")
+        yield LeftOut(two, mine.where, f"has the same name as {one.name}; keep only one of them")
+        if name in other.by_name:
+            partners = f"{one.name} and {two.name} in {mine.where}"
+            yield LeftOut(other.by_name[name], other.where, f"has two partners, {partners}; keep only one of them")
+
+
+def _alone(mine: Files, other: Files, ambiguous: Set[str]) -> Iterator[LeftOut]:
     unmatched = {name.casefold(): file for name, file in other.by_name.items() if name not in mine.by_name}
-    for name in sorted(mine.by_name.keys() - other.by_name.keys()):
+    for name in sorted(mine.by_name.keys() - other.by_name.keys() - ambiguous):
         near = unmatched.get(name.casefold())
         why = f"; {near.name} differs in upper and lower case: rename one of them" if near else ""
         yield LeftOut(mine.by_name[name], mine.where, f"has no partner in {other.where}{why}")

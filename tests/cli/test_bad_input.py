@@ -263,6 +263,24 @@ def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
         assert words in result.err
 
 
+def test_an_output_below_a_file_or_with_another_suffix_is_said(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(GOOD).save(tmp_path / folder / "x.png")
+    file = tmp_path / "a" / "x.png"
+    for arguments, words in (
+        (
+            [file, file, "-o", file / "y.png"],
+            f"y.png cannot be written: {file} is a file, not a folder; ",
+        ),
+        ([file, file, "-o", tmp_path / "no" / "y.png"], f"there is no folder {tmp_path / 'no'}; create it first."),
+        ([tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c", "--suffix", "gif"], "cannot have the suffix .gif; it"),
+    ):
+        result = refusion("fuse", *arguments)
+        assert result.code == 2
+        assert words in result.err
+
+
 def test_a_card_is_not_written_into_a_file(model, tmp_path):
     (tmp_path / "afile").write_bytes(b"kept")
     result = refusion("card", model, "-o", tmp_path / "afile")

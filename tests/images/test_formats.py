@@ -157,6 +157,20 @@ def test_letters_of_every_language_stay_in_exif(tmp_path, suffix):
         assert kept == written
 
 
+@pytest.mark.parametrize(
+    "written",
+    [{"metadata": {"axes": "YX"}}, {"imagej": True}, {"ome": True}, {"description": "Room 3", "metadata": None}],
+)
+def test_only_descriptions_of_what_is_shown_are_kept(tmp_path, written):
+    """Those of tifffile, ImageJ and OME state size, type and number of images, from which programs read a file."""
+    tifffile.imwrite(tmp_path / "in.tif", DEEP[..., 0], **written)
+    save_picture(read_picture(tmp_path / "in.tif"), tmp_path / "out.tif", bits=8)
+    with Image.open(tmp_path / "out.tif") as image:
+        kept = image.getexif().get(ExifTags.Base.ImageDescription)
+    assert kept == written.get("description")
+    assert tifffile.imread(tmp_path / "out.tif").dtype == np.uint8
+
+
 def test_a_jpeg_leaves_out_the_largest_exif_and_says_so(tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "Camera"

@@ -10,6 +10,7 @@ from support.command import refusion, small_model
 from support.scenes import SHARED, textured
 
 from refusion.images import Picture, read_picture, to_array
+from refusion.images.colour import split_colour
 from refusion.images.profiles import share_profile
 from refusion.images.roles import role_notes
 from refusion.models.model import ReFusion
@@ -167,6 +168,14 @@ def test_colours_are_brought_to_one_profile(tmp_path):
     assert note in fused.notes
     assert fused.picture.icc_profile is None
     assert note in model.fuse_stack([tmp_path / "plain.png", tmp_path / "wide.png", tmp_path / "plain.png"]).notes
+
+
+def test_colours_of_16_bits_keep_their_levels_in_another_profile():
+    levels = np.linspace(0.4, 0.6, 1024, dtype=np.float32)
+    ramp = np.stack([levels, levels[::-1], np.full_like(levels, 0.5)], axis=-1)[None].repeat(8, axis=0)
+    wide = Picture(*split_colour(ramp), "wide.tif", icc_profile=wide_gamut())
+    converted, _ = share_profile(wide, Picture(*split_colour(ramp), "plain.tif"))
+    assert len(np.unique(to_array(converted, 16)[0, :, 0])) > 1000
 
 
 def test_a_profile_that_cannot_be_read_is_said():

@@ -94,6 +94,30 @@ def test_dicom_files_have_no_suffix(both):
     ]
 
 
+def test_two_files_of_one_name_are_left_out_with_their_partner_and_the_others_are_fused(both):
+    for file in ("ir/double.png", "ir/double.jpg", "vis/double.png"):
+        image(both / file)
+    found = jobs(both)
+    assert [job.name for job in found.pairs] == ["scene"]
+    assert found.unmatched == [
+        "double.jpg in ir has the same name as double.png; keep only one of them",
+        "double.png in ir has the same name as double.jpg; keep only one of them",
+        "double.png in vis has two partners, double.jpg and double.png in ir; keep only one of them",
+    ]
+    batch = match_uploads(sorted((both / "ir").iterdir()), sorted((both / "vis").iterdir()), TASK)
+    assert [name for name, _ in batch.pairs] == ["scene"]
+    assert [name for name, _ in batch.failed] == ["double.jpg", "double.png", "double.png"]
+    with pytest.raises(DataError, match=r"ir holds both double\.jpg and double\.png; keep only one of them"):
+        load_pairs(both, TASK)
+
+
+def test_a_url_in_a_list_fails_alone(both):
+    (both / "pairs.csv").write_text("a,b\nir/scene.png,vis/scene.png\nhttps://example.org/a.png,vis/scene.png\n")
+    found = read_list(both / "pairs.csv", both / "out")
+    assert [job.name for job in found.pairs] == ["scene.png"]
+    assert found.unmatched == ["pairs.csv, line 3: https://example.org/a.png is a URL; download it, and give the file."]
+
+
 def test_names_that_differ_only_in_case_are_said(both, tmp_path):
     image(both / "ir" / "sub" / "IMG_1.JPG")
     image(both / "vis" / "sub" / "img_1.jpg")
