@@ -21,6 +21,9 @@ DARK, HEADROOM, CLIPPED_WEIGHT = 0.2, 0.2, 0.1
 """Constants of the chroma rule ``exposure``: the luminance below which colour is trusted less; the distance of the
 brightest of red, green and blue from white below which it counts less; and to which share it counts where clipped."""
 
+RECORDED = 0.5
+"""To which share a colour too bright for the rule ``exposure`` is what a longer exposure records; else it is paler."""
+
 
 def split_colour(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Split RGB values into luminance and chroma.
@@ -65,6 +68,49 @@ def fit_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     return NEUTRAL + share * (chroma - NEUTRAL)
 
 
+def recorded_chroma(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Where red, green or blue would exceed 1, return the mean of `fit_chroma` and of what a longer exposure records.
+
+    A longer exposure scales all three until they are clipped, so a bright orange becomes yellow, where `fit_chroma`,
+    which keeps the hue, makes it salmon.
+
+    Args:
+        luminance: (H, W); clipped to [0, 1], and otherwise unchanged.
+        chroma: float32 (2, H, W), on the scale of `Picture`.
+
+    Returns:
+        Chroma of the same shape; other pixels are unchanged.
+    """
+    luminance = luminance.clip(0, 1)
+    bright = colour_excess(chroma) > 1 - luminance
+    if not bright.any():
+        return chroma
+    here, given = luminance[bright][None], chroma[:, bright][:, None]
+    recorded = join_colour(here, given).clip(0, None)
+    recorded *= (here / _luminance(recorded))[..., None]
+    # One more of the three is clipped in each pass.
+    for _ in range(2):
+        recorded = recorded.clip(0, 1)
+        unclipped = np.where(recorded < 1, recorded, 0)
+        recorded += unclipped * _share(here - _luminance(recorded), _luminance(unclipped))
+    recorded = recorded.clip(0, 1)
+    recorded += (1 - recorded) * _share(here - _luminance(recorded), _luminance(1 - recorded))
+    red, _, blue = np.moveaxis(recorded, -1, 0) - here
+    fitted = fit_chroma(here, given) - NEUTRAL
+    mixed = RECORDED * np.stack([blue / BLUE_DIFFERENCE, red / RED_DIFFERENCE]) + (1 - RECORDED) * fitted
+    result = chroma.copy()
+    result[:, bright] = NEUTRAL + mixed[:, 0]
+    return result
+
+
+def _luminance(rgb: np.ndarray) -> np.ndarray:
+    return rgb @ np.array(LUMINANCE, rgb.dtype)
+
+
+def _share(missing: np.ndarray, of: np.ndarray) -> np.ndarray:
+    return (missing / np.maximum(of, CHROMA_EPSILON))[..., None]
+
+
 def colour_excess(chroma: np.ndarray) -> np.ndarray:
     """Strongest of red, green and blue less luminance, (H, W); it fits where the luminance is at most 1 less it."""
     return np.maximum.reduce(list(_from_luminance(chroma)))
@@ -99,8 +145,9 @@ def fuse_chroma(
     colour, and a grey pixel counts like one of a grey source. Rule "exposure" has these weights too, and in addition
     counts dark and clipped pixels less. It averages chroma relative to luminance, d / (Y + e), and multiplies the mean
     by the fused luminance plus e: a longer exposure scales red, green and blue alike, and so also d and Y, until a
-    pixel is clipped; e limits how much the noise of dark pixels is amplified. Rule "choice" takes as much of each
-    source's colour as of its luminance, given by `shares`, so that colour is as sharp as luminance.
+    pixel is clipped; e limits how much the noise of dark pixels is amplified. Colours that are too bright are those of
+    `recorded_chroma`. Rule "choice" takes as much of each source's colour as of its luminance, given by `shares`, so
+    that colour is as sharp as luminance.
 
     Args:
         a: first source.
@@ -184,7 +231,7 @@ class ChromaMean:
         if self._rule == "exposure":
             if luminance is None:
                 raise ValueError("The chroma rule exposure scales with the luminance; give the fused luminance.")
-            return np.asarray(NEUTRAL + (luminance + DARK) * mean, np.float32)
+            return recorded_chroma(luminance, np.asarray(NEUTRAL + (luminance + DARK) * mean, np.float32))
         return NEUTRAL + mean if self._only is None else self._only
 
     def _weigh(self, luminance: np.ndarray, chroma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from support.networks import small_network
 from support.scenes import textured
 
 from refusion.images import NEUTRAL, PictureError, to_array
-from refusion.images.colour import fit_chroma, join_colour
+from refusion.images.colour import fit_chroma, join_colour, recorded_chroma, split_colour
 from refusion.inference.output_range import CONTRAST, MIDDLE, OUTLIERS, bring_to_range, ends_of
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, OutputRange
@@ -64,6 +64,27 @@ def test_a_colour_too_strong_for_its_luminance_gets_paler_and_keeps_luminance_an
     np.testing.assert_allclose(fitted[:, fits], chroma[:, fits], atol=1e-6)
     (before_b, before_r), (after_b, after_r) = chroma - NEUTRAL, fitted - NEUTRAL
     np.testing.assert_allclose(before_b * after_r, before_r * after_b, atol=1e-6)
+
+
+def test_a_colour_too_bright_for_its_luminance_is_between_paler_and_clipped():
+    rng = np.random.default_rng(0)
+    luminance = rng.random((64, 64), dtype=np.float32)
+    chroma = rng.random((2, 64, 64), dtype=np.float32)
+    rgb = join_colour(luminance, recorded_chroma(luminance, chroma))
+    bright = join_colour(luminance, chroma).max(axis=-1) > 1
+    assert 0.1 < bright.mean() < 0.9
+    np.testing.assert_array_equal(rgb[~bright], join_colour(luminance, chroma)[~bright])
+    assert rgb[bright].min() > -1e-5
+    assert rgb[bright].max() < 1 + 1e-5
+    np.testing.assert_allclose(rgb @ [0.299, 0.587, 0.114], luminance, atol=1e-5)
+    # A lamp in orange: a longer exposure shows it yellow, with the hue kept it would be salmon.
+    lamp, chroma = split_colour(np.array([[[0.9, 0.45, 0.05]]], np.float32))
+    brighter = np.full_like(lamp, 0.75)
+    red, green, blue = join_colour(brighter, recorded_chroma(brighter, NEUTRAL + 1.4 * (chroma - NEUTRAL)))[0, 0]
+    salmon = join_colour(brighter, fit_chroma(brighter, NEUTRAL + 1.4 * (chroma - NEUTRAL)))[0, 0]
+    assert red > 0.99
+    assert green > salmon[1] + 0.02
+    assert blue < salmon[2] - 0.1
 
 
 def test_what_is_written_has_the_luminance_that_was_fused():

@@ -16,6 +16,7 @@ from refusion.images.colour import (
     DARK,
     HEADROOM,
     LUMINANCE,
+    RECORDED,
     RED_DIFFERENCE,
 )
 from refusion.inference.anchors import (
@@ -283,7 +284,33 @@ def _exposed_chroma(graph: FinishGraph, luminance: str, sources: Sequence[str], 
         weight = graph.multiply(_distance_of_both(graph, chroma), graph.op("Clip", headroom, CLIPPED_WEIGHT, 1))
         weights.append(graph.multiply(weight, graph.multiply(exposed, exposed)))
         relative.append(graph.divide(chroma, brightness))
-    return graph.multiply(graph.add(luminance, DARK), _mean_chroma(graph, relative, weights))
+    return _recorded(
+        graph, luminance, graph.multiply(graph.add(luminance, DARK), _mean_chroma(graph, relative, weights))
+    )
+
+
+def _recorded(graph: FinishGraph, luminance: str, chroma: str) -> str:
+    """`refusion.images.colour.recorded_chroma`, of chroma minus its neutral value."""
+
+    def spread(over: str, luminance_of_rgb: str) -> str:
+        missing = graph.subtract(luminance, luminance_of_rgb)
+        return graph.multiply(over, graph.divide(missing, graph.op("Max", graph.luminance(over), CHROMA_EPSILON)))
+
+    luminance = graph.clip(luminance)
+    differences = _differences(graph, chroma)
+    rgb = graph.op("Max", graph.add(luminance, differences), 0)
+    scale = graph.divide(luminance, graph.op("Max", graph.luminance(rgb), CHROMA_EPSILON))
+    rgb = graph.multiply(rgb, scale)
+    for _ in range(2):
+        rgb = graph.clip(rgb)
+        unclipped = graph.op("Where", graph.op("Less", rgb, graph.constant(1.0)), rgb, graph.constant(0.0))
+        rgb = graph.add(rgb, spread(unclipped, graph.luminance(rgb)))
+    rgb = graph.clip(rgb)
+    rgb = graph.add(rgb, spread(graph.subtract(1, rgb), graph.luminance(rgb)))
+    fitted = _chroma(graph, _coloured(graph, luminance, differences), luminance)
+    mixed = graph.add(graph.multiply(_chroma(graph, rgb, luminance), RECORDED), graph.multiply(fitted, 1 - RECORDED))
+    highest = graph.add(luminance, graph.op("ReduceMax", differences, graph.constant([1])))
+    return graph.op("Where", graph.op("Greater", highest, graph.constant(1.0)), mixed, chroma)
 
 
 def _mean_chroma(graph: FinishGraph, maps: Sequence[str], weights: Sequence[str]) -> str:
