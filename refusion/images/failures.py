@@ -18,7 +18,7 @@ from refusion.images.picture import MIN_SIDE, PictureError, by
 from refusion.system.advice import Advised
 
 READ_FORMATS = (
-    *("PNG", "JPEG", "TIFF", "BMP", "WebP"),
+    *("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF"),
     *(("AVIF",) if features.check("avif") else ()),
     *(("HEIC",) if find_spec("pillow_heif") else ()),
 )

@@ -1,6 +1,4 @@
-"""Read the stored values of Pillow images, and of PNG and AVIF files of more than 8 bits."""
-
-from typing import BinaryIO
+"""Read the stored values of Pillow images."""
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -18,8 +16,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-_AVIF_HEADER = 1 << 16
 
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
@@ -74,67 +70,6 @@ def scaled_alpha(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray | 
         )
     alpha = ((values.astype(np.float32) - np.float32(low)) / np.float32(high - low)).astype(np.float32)
     return alpha if alpha.min() < 1 else None
-
-
-def is_deep_png(image: Image.Image) -> bool:
-    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
-    if image.format != "PNG" or image.mode in ("1", "L", "P") or image.mode.startswith("I"):
-        return False
-    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-
-
-def deep_png(file: BinaryIO, image: Image.Image) -> Stored:
-    """Return the values of such a PNG with the EXIF orientation applied.
-
-    Raises:
-        ValueError: they cannot be read.
-        Exception: any exception of Pillow on a damaged file.
-    """
-    import cv2
-
-    turn = orientation(image)
-    # Checksums and length come first, since libpng prints its errors.
-    file.seek(0)
-    Image.open(file, formats=("PNG",)).verify()
-    file.seek(0)
-    try:
-        values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ValueError("its 16-bit channels cannot be read") from error
-    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[1::-1] != image.size:
-        raise ValueError("its 16-bit channels cannot be read")
-    order = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[values.shape[2]]
-    return of_array(turned(values[..., order], turn), True)
-
-
-def avif_bits(file: BinaryIO) -> int:
-    """Return the bit depth in the header of an AVIF file (AV1-ISOBMFF 2.3.3), or 8 if it is not found."""
-    file.seek(0)
-    start = file.read(_AVIF_HEADER)
-    at = start.find(b"av1C")
-    flags = start[at + 6 : at + 7]
-    if at < 0 or not flags or not flags[0] & 0x40:
-        return 8
-    return 12 if flags[0] & 0x20 else 10
-
-
-def deep_avif(file: BinaryIO, image: Image.Image, bits: int) -> Stored:
-    """Return the values of an AVIF of more than 8 bits, which Pillow reduces to 8, with the EXIF orientation applied.
-
-    Raises:
-        ValueError: they cannot be read.
-        RuntimeError: the file is damaged.
-    """
-    import imagecodecs
-
-    turn = orientation(image)
-    file.seek(0)
-    values = np.asarray(imagecodecs.avif_decode(file.read()))
-    if values.dtype != np.uint16 or values.shape[1::-1] != image.size:
-        raise ValueError(f"its {bits} bits cannot be read")
-    if values.ndim == 3 and values.shape[2] < 3:
-        values = values[..., [0, 0, 0, 1]] if values.shape[2] == 2 else values[..., 0]
-    return of_array(turned(values, turn), True, 2**bits - 1)
 
 
 def orientation(image: Image.Image) -> int:

@@ -10,23 +10,16 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from PIL import Image, features
 
+from refusion.images.deep import deep_stored
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.exif import kept_exif
 from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
+from refusion.images.npy import NPY, npy_header, read_npy
 from refusion.images.picture import Picture, PictureError, by, range_note
-from refusion.images.pillow import (
-    avif_bits,
-    deep_avif,
-    deep_png,
-    is_deep_png,
-    of_array,
-    orientation,
-    stored_pixels,
-    turned,
-)
+from refusion.images.pillow import of_array, orientation, stored_pixels, turned
 from refusion.images.profiles import DECLARATIONS, declared_note
 from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
@@ -43,7 +36,11 @@ MAX_PIXELS = 100_000_000
 _MOST_FOLDERS = 3
 """Maximum number of folders before a file name in a message."""
 
-PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP") + (("AVIF",) if features.check("avif") else ())
+PILLOW_FORMATS = (
+    *("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM"),
+    *(("AVIF",) if features.check("avif") else ()),
+    *(("JPEG2000",) if features.check("jpg_2000") else ()),
+)
 """Formats that are read with Pillow, by Pillow's names."""
 
 
@@ -144,10 +141,11 @@ def read_picture(
 ) -> Picture:
     """Read a file, a Pillow image or an array as luminance and chroma.
 
-    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP or AVIF with a single frame,
-    HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a phone's photo with previews or a gain
-    map) the first image is read, as in image viewers. A Pillow image is read at its current frame. The EXIF orientation
-    of files and Pillow images is applied. All modes of Pillow that convert to RGB are accepted. Files of more than
+    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP, AVIF, JPEG 2000, GIF or Netpbm with
+    a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a
+    phone's photo with previews or a gain map) the first image is read, as in image viewers. A Pillow image is read at
+    its current frame. The EXIF orientation of files and Pillow images is applied. All modes of Pillow that convert to
+    RGB are accepted. Files of more than
     8 bits are read at full bit depth, TIFF of any type, byte order and compression (see
     `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
 
@@ -315,14 +313,18 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
     if is_dicom(start):
         stored = read_dicom(file, name, reading.max_pixels, windowed=window is not None)
         return to_picture(stored, name, window, reading.nodata)
+    if start.startswith(NPY):
+        return to_picture(_of_npy(file, name, reading.max_pixels, window), name, window, reading.nodata)
     if start[:2] == b"\xff\xd8":
         with decoding(name):
             refuse_unusual_jpeg(file, name)
     with decoding(name):
         image = Image.open(file, formats=PILLOW_FORMATS)
     check_size(name, image.size, reading.max_pixels)
-    # n_frames would read every page of a TIFF, which takes time quadratic in their number.
-    if image.format != "TIFF" and getattr(image, "is_animated", False) and image.format != "MPO":
+    with decoding(name):
+        # n_frames would read every page of a TIFF, which takes time quadratic in their number.
+        several = image.format not in ("TIFF", "MPO") and getattr(image, "is_animated", False)
+    if several:
         raise PictureError(
             f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
         )
@@ -330,14 +332,10 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
     if radiometric and reading.temperatures:
         stored = _temperatures(file, name, image, reading)
         return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
-    if is_deep_png(image):
-        with decoding(name):
-            stored = deep_png(file, image)
-        return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
-    if image.format == "AVIF" and (bits := avif_bits(file)) > 8:
-        with decoding(name):
-            stored = deep_avif(file, image, bits)
-        return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
+    with decoding(name):
+        deep = deep_stored(file, image)
+    if deep is not None:
+        return _with_metadata(to_picture(deep, name, window, reading.nodata), image)
     picture = _from_image(image, name, window, reading.nodata)
     return replace(picture, notes=(*picture.notes, radiometric_note(name))) if radiometric else picture
 
@@ -355,32 +353,46 @@ def _from_image(image: Image.Image, name: str, window: Window | None, nodata: fl
     return _with_metadata(to_picture(stored, name, window, nodata), image)
 
 
+def _of_npy(file: BinaryIO, name: str, max_pixels: int, window: Window | None) -> Stored:
+    with decoding(name):
+        shape, dtype = npy_header(file)
+    _check_array(shape, dtype, name, name, max_pixels, window)
+    with decoding(name):
+        array = read_npy(file)
+    return _of_array(array, name, max_pixels, window)
+
+
 def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | None) -> Stored:
     masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     array = np.asarray(array)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        first = array.ndim in (3, 4) and array.shape[-3] in (1, 3, 4)
-        advice = "; move the channels to the end, or fuse with channels_first=True" if first else ""
-        raise PictureError(
-            "An array must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
-            f"but {array.shape} was given{advice}."
-        )
-    check_size(name, (array.shape[1], array.shape[0]), max_pixels)
+    _check_array(array.shape, array.dtype, "An array", name, max_pixels, window)
     if masked is not None and masked.ndim == 3:
         masked = masked.any(axis=2)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    usual = array.dtype.kind in "bf" or (array.dtype.kind == "u" and array.dtype.itemsize <= 2)
-    if not usual and (array.dtype.kind not in "ui" or window is None):
-        cause = (
-            "An array must have the type bool, uint8, uint16, or float with values in [0, 1], but "
-            f"{array.dtype} was given"
-        )
-        if array.dtype.kind not in "ui":
-            raise PictureError(f"{cause}.")
-        raise PictureError(Advised(cause, "other integers need a window (window=(black, white), or window='own')"))
     deep = array.dtype.kind in "ui" and array.dtype != np.uint8
     return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
+
+
+def _check_array(
+    shape: tuple[int, ...], dtype: np.dtype[Any], what: str, name: str, max_pixels: int, window: Window | None
+) -> None:
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4)):
+        first = len(shape) in (3, 4) and shape[-3] in (1, 3, 4)
+        other = "" if what == name else ", or fuse with channels_first=True"
+        advice = f"; move the channels to the end{other}" if first else ""
+        raise PictureError(
+            f"{what} must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
+            f"but {shape} was given{advice}."
+        )
+    check_size(name, (shape[1], shape[0]), max_pixels)
+    if dtype.kind in "bf" or (dtype.kind == "u" and dtype.itemsize <= 2):
+        return
+    if dtype.kind not in "ui" or window is None:
+        cause = f"{what} must have the type bool, uint8, uint16, or float with values in [0, 1], but {dtype} was given"
+        if dtype.kind not in "ui":
+            raise PictureError(f"{cause}.")
+        raise PictureError(Advised(cause, "other integers need a window (window=(black, white), or window='own')"))
 
 
 def _with_tags(picture: Picture, tiff: Tiff) -> Picture:

@@ -8,7 +8,8 @@ from refusion.images.jpeg import frame_header
 HEADER = 4096
 """Number of bytes at the start of a strip or tile that hold its size."""
 
-_CODESTREAM = b"\xff\x4f\xff\x51"
+CODESTREAM = b"\xff\x4f\xff\x51"
+"""Start of a JPEG 2000 codestream: the markers SOC and SIZ (ISO/IEC 15444-1, A.4 and A.5)."""
 
 
 def stated_size(compression: int, start: bytes) -> tuple[int, int] | None:
@@ -38,7 +39,7 @@ def _jpeg(start: bytes) -> tuple[int, int]:
 
 
 def _jpeg_2000(start: bytes) -> tuple[int, int]:
-    right, bottom, left, top = struct.unpack_from(">4I", start, max(0, start.find(_CODESTREAM)) + 8)
+    right, bottom, left, top = struct.unpack_from(">4I", start, max(0, start.find(CODESTREAM)) + 8)
     return right - left, bottom - top
 
 

@@ -5,17 +5,21 @@ from typing import BinaryIO
 
 from refusion.images.jpeg import frame_header
 from refusion.images.picture import PictureError
+from refusion.images.segments import CODESTREAM
 
 _ENOUGH = 4096
 """Number of zeros at the end of the pixel data that tell of a copy, which stops between blocks of a disk; an encoder
 writes a few at most. Of shorter data, half must be zeros."""
+
+_JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", CODESTREAM)
+"""Starts of a JPEG 2000 file and of a codestream alone."""
 
 _LEAST = 64
 """Number of zeros below which nothing is said."""
 
 
 def refuse_zeros_at_end(file: BinaryIO, start: bytes, name: str) -> None:
-    """Reject a JPEG, WebP, AVIF or HEIC file whose compressed pixels end in zeros.
+    """Reject a JPEG, JPEG 2000, WebP, AVIF or HEIC file whose compressed pixels end in zeros.
 
     Zeros after the end of the image are accepted.
 
@@ -30,6 +34,8 @@ def refuse_zeros_at_end(file: BinaryIO, start: bytes, name: str) -> None:
     size = file.seek(0, 2)
     if start[:2] == b"\xff\xd8":
         zeros = _ends_in_zeros(file, 0, size) and not _has_end_of_image(file)
+    elif start.startswith(_JPEG_2000):
+        zeros = _ends_in_zeros(file, 0, size) and not _ends_codestream(file)
     elif start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         zeros = _ends_in_zeros(file, *_webp_data(file, size))
     else:
@@ -52,6 +58,12 @@ def _has_end_of_image(file: BinaryIO) -> bool:
     file.seek(0)
     frame_header(file)
     return b"\xff\xd9" in file.read()
+
+
+def _ends_codestream(file: BinaryIO) -> bool:
+    """Whether only zeros follow the marker EOC of a JPEG 2000 file."""
+    file.seek(0)
+    return file.read().rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def _webp_data(file: BinaryIO, size: int) -> tuple[int, int]:

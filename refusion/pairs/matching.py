@@ -12,19 +12,21 @@ from refusion.images.video import VIDEO_SUFFIXES
 SUFFIXES = frozenset(
     {
         ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".webp",
-        ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima",
+        ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima", ".gif", ".jp2", ".j2k", ".j2c", ".jpf", ".jpx",
+        ".pbm", ".pgm", ".ppm", ".pnm", ".pfm",
     }
 )  # fmt: skip
 """Suffixes of images that can be read, in lower case."""
 
 OTHER_IMAGES = frozenset(
     {
-        ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".pgm", ".ppm", ".pnm",
-        ".tga", ".ico", ".npy", ".npz", ".nii", ".nrrd", ".mha", ".mhd", ".fits", ".fit", ".mat", ".raw", ".dng",
+        ".npy", ".npz", ".jxl", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".mha", ".mhd",
+        ".fits", ".fit", ".mat", ".raw", ".dng",
         ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
     }
 )  # fmt: skip
-"""Suffixes of images that cannot be read. They are matched too, so that the error message names their format."""
+"""Suffixes of images that cannot be read, and of arrays. They are matched too, so that the error message names their
+format, but not beside an image of the same name: cameras save a raw file with the JPEG, and programs an array."""
 
 _SHOWN = 3
 
@@ -174,11 +176,10 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
         other = by_name.get(name)
         if other is None:
             by_name[name] = file
-        # Cameras save a raw file beside the JPEG, and only the JPEG can be read.
         elif not is_read(file):
-            left_out.append(LeftOut(file, where, f"cannot be read, and {other.name} has the same name", False))
+            left_out.append(LeftOut(file, where, f"is left out, since {other.name} has the same name", False))
         elif not is_read(other):
-            left_out.append(LeftOut(other, where, f"cannot be read, and {file.name} has the same name", False))
+            left_out.append(LeftOut(other, where, f"is left out, since {file.name} has the same name", False))
             by_name[name] = file
         else:
             doubles.append((name, other, file))

@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (written("a.png", b""), "a.png is an empty file"),
     "truncated PNG": (truncated(".png"), "a.png cannot be decoded"),
     "truncated JPEG": (truncated(".jpg"), "a.jpg cannot be decoded"),
-    "another kind": (written("a.png", b"GIF89a, or so"), "a.png is a GIF, which may hold several frames"),
+    "another kind": (written("a.png", b"8BPS, or so"), "a.png is a Photoshop document"),
     "no picture": (written("a.png", b"\xfe\xed these are not pixels"), "a.png is not an image that can be read"),
     "text": (written("a.png", b"these are not pixels"), "a.png is a text file and not an image"),
     "decompression bomb": (written("a.png", bomb(60_000, 60_000)), "Pillow refuses to open a.png"),

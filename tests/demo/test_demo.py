@@ -220,7 +220,7 @@ def test_a_file_that_is_no_picture_is_refused_without_a_path(server, client, pai
 
 @needs_weights
 @pytest.mark.parametrize(
-    ("kind", "said"), [("gif", "a GIF"), ("pdf", "a PDF"), ("eps", "a PostScript document"), ("ppm", "a Netpbm image")]
+    ("kind", "said"), [("ico", "an icon"), ("pdf", "a PDF"), ("eps", "a PostScript document"), ("tga", "a Targa image")]
 )
 def test_formats_that_are_not_listed_are_not_decoded(client, pair, tmp_path, kind, said):
     Image.new("RGB", (64, 48)).save(tmp_path / f"picture.{kind}")

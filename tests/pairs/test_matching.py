@@ -52,7 +52,10 @@ def names_everywhere(data: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("suffix", "kind"),
-    [(".jfif", "JPEG"), (".jpe", "JPEG"), (".dib", "BMP"), (".JPG", "JPEG"), (".mpo", "JPEG"), (".tiff", "TIFF")],
+    [
+        *((".jfif", "JPEG"), (".jpe", "JPEG"), (".dib", "BMP"), (".JPG", "JPEG"), (".mpo", "JPEG"), (".tiff", "TIFF")),
+        *((".gif", "GIF"), (".jp2", "JPEG2000"), (".pgm", "PPM"), (".pnm", "PPM")),
+    ],
 )
 def test_every_suffix_of_an_image_that_is_read_is_taken(both, suffix, kind):
     for folder in TASK.folders:
@@ -61,7 +64,7 @@ def test_every_suffix_of_an_image_that_is_read_is_taken(both, suffix, kind):
     assert len(load_pairs(both, TASK).dataset) == 2
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [(".gif", "GIF"), (".jp2", "JPEG2000")])
+@pytest.mark.parametrize(("suffix", "kind"), [(".ico", "ICO"), (".tga", "TGA")])
 def test_an_image_that_is_not_read_fails_by_its_name(both, suffix, kind):
     for folder in TASK.folders:
         image(both / folder / f"more{suffix}", kind)
