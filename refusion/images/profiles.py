@@ -1,7 +1,9 @@
 """Convert images with different ICC profiles to one profile."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,15 @@ DECLARATIONS = 1 << 16
 
 _ALIKE = 2 / 255
 """Largest difference of colours, in [0, 1], under two profiles that count as one: there are many of sRGB."""
+
+_SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+"""x and y of white, red, green and blue of sRGB (IEC 61966-2-1)."""
+
+_SRGB_GAMMA = 1 / 2.2
+"""The gAMA that stands for sRGB (PNG specification, 11.3.2.5)."""
+
+_ROUNDING = 0.006
+"""Difference of such values that is only rounding."""
 
 _HDR = {16: "PQ", 18: "HLG"}
 _WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
@@ -41,6 +52,27 @@ def declared_note(start: bytes, name: str) -> str | None:
         f"{name} declares {' and '.join(kinds)} colours: the values are used as stored, and the result does not "
         "declare them, so it may look dull; convert the image to sRGB first."
     )
+
+
+def png_profile(info: Mapping[Any, Any]) -> bytes | None:
+    """Return the ICC profile of what the chunks gAMA and cHRM of a PNG declare, or None for sRGB.
+
+    Args:
+        info: ``Image.info`` of Pillow.
+    """
+    gamma, points = info.get("gamma"), info.get("chromaticity")
+    if "srgb" in info or not (gamma or points):
+        return None
+    points = [float(value) for value in points or _SRGB_POINTS]
+    gamma = float(gamma or _SRGB_GAMMA)
+    as_srgb = np.allclose(points, _SRGB_POINTS, atol=_ROUNDING)
+    if (as_srgb and abs(gamma - _SRGB_GAMMA) < _ROUNDING) or not (gamma > 0 and min(points) > 0):
+        return None
+    import imagecodecs
+
+    white, *primaries = ((x, y, 1.0) for x, y in zip(points[::2], points[1::2], strict=True))
+    profile: bytes = imagecodecs.cms_profile("rgb", whitepoint=white, primaries=sum(primaries, ()), gamma=1 / gamma)
+    return profile
 
 
 def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None]:

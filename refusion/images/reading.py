@@ -20,7 +20,7 @@ from refusion.images.levels import Stored, Window, Windows, check_window, is_one
 from refusion.images.npy import NPY, npy_header, read_npy
 from refusion.images.picture import Picture, PictureError, by, range_note
 from refusion.images.pillow import of_array, orientation, stored_pixels, turned
-from refusion.images.profiles import DECLARATIONS, declared_note
+from refusion.images.profiles import DECLARATIONS, declared_note, png_profile
 from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
@@ -401,7 +401,7 @@ def _with_tags(picture: Picture, tiff: Tiff) -> Picture:
 
 
 def _with_metadata(picture: Picture, image: Image.Image) -> Picture:
-    profile = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile") or (png_profile(image.info) if image.format == "PNG" else None)
     if picture.chroma is None or not _is_rgb(profile) or image.mode not in ("RGB", "RGBA", "P"):
         profile = None
     return replace(picture, icc_profile=profile, exif=kept_exif(image))

@@ -1,6 +1,8 @@
 """Sources that look exchanged or unlike what they are to be, and colours of different profiles."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -103,7 +105,6 @@ def test_no_real_pair_in_order_is_noted(shared, task, folder, sides):
 
 def wide_gamut():
     """A profile of RGB with the primaries of Adobe RGB (1998), built by hand."""
-    import struct
 
     def xyz(*values):
         return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in values))
@@ -168,6 +169,40 @@ def test_colours_are_brought_to_one_profile(tmp_path):
     assert note in fused.notes
     assert fused.picture.icc_profile is None
     assert note in model.fuse_stack([tmp_path / "plain.png", tmp_path / "wide.png", tmp_path / "plain.png"]).notes
+
+
+def chunk(kind: bytes, *values: float) -> bytes:
+    body = kind + struct.pack(f">{len(values)}I", *(round(value * 100_000) for value in values))
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+SRGB_POINTS = chunk(b"cHRM", 0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "differs"),
+    [
+        (chunk(b"gAMA", 1.0), True),
+        (chunk(b"cHRM", 0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06), True),
+        (chunk(b"gAMA", 0.45455) + SRGB_POINTS, False),
+        (b"\0\0\0\x01sRGB\0\xae\xce\x1c\xe9" + chunk(b"gAMA", 1.0), False),
+        (chunk(b"gAMA", 0.0), False),
+    ],
+    ids=["linear", "wide", "as sRGB", "sRGB", "nonsense"],
+)
+def test_gamma_and_primaries_of_a_png_count_as_a_profile(tmp_path, chunks, differs):
+    file = io.BytesIO()
+    Image.fromarray(VISIBLE).save(file, "PNG")
+    content = file.getvalue()
+    (tmp_path / "declared.png").write_bytes(content[:33] + chunks + content[33:])
+    declared, plain = read_picture(tmp_path / "declared.png"), read_picture(VISIBLE)
+    converted, note = share_profile(declared, plain)
+    assert (declared.icc_profile is not None) == (note is not None) == differs
+    change = to_array(converted).astype(int) - VISIBLE
+    assert (np.abs(change).max() > 10) == differs
+    if chunks == chunk(b"gAMA", 1.0):
+        assert np.abs(to_array(converted) - 255 * (VISIBLE / 255.0) ** (1 / 2.4)).mean() < 12
+        assert change.mean() > 10
 
 
 def test_colours_of_16_bits_keep_their_levels_in_another_profile():

@@ -51,7 +51,7 @@ def seeds() -> dict[str, bytes]:
     }
     made = {}
     for name, image in images.items():
-        for suffix in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "AVIF"):
+        for suffix in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "AVIF", "GIF", "PPM", "JPEG2000"):
             file = io.BytesIO()
             try:
                 image.save(file, suffix, exif=exif.tobytes())
@@ -79,6 +79,12 @@ def seeds() -> dict[str, bytes]:
     made |= phone_images(grey)
     made |= {f"{name}.DICOM": content for name, content in dicoms(grey).items()}
     raw = rng.integers(10_000, 20_000, (9, 11), dtype=np.uint16)
+    made["deep.JPEG2000"] = imagecodecs.jpeg2k_encode(raw, level=0, reversible=True)
+    made["deep.PPM"] = b"P5\n11 9\n20000\n" + raw.astype(">u2").tobytes()
+    for name, values in (("deep", raw), ("rgb", colour[..., :3]), ("float", grey / 255)):
+        file = io.BytesIO()
+        np.save(file, values)
+        made[f"{name}.NPY"] = file.getvalue()
     made["thermal.JPEG"] = radiometric(fff(raw, raw.tobytes()), colour[..., :3])
     return made
 
