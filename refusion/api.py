@@ -32,7 +32,8 @@ def fuse(
 
     Args:
         a: first source of the task (infrared, functional, near or under-exposed): a path, an open file, a Pillow image
-            or an array, see `refusion.images.read_picture`. Or a sequence of both sources; more than two are a stack.
+            or an array, see `refusion.images.read_picture`. Or a sequence of both sources, or a TIFF file that holds
+            both; more than two are a stack.
         b: second source.
         task: name of the task; by default that of the model, or ir-vis.
         model: a loaded model, bare name, folder or OWNER/NAME; by default the model of the task.
@@ -53,7 +54,7 @@ def fuse(
 
 
 def fuse_stack(
-    sources: Sequence[PictureSource],
+    sources: Sequence[PictureSource] | str | os.PathLike,
     *,
     task: str | None = None,
     model: Model | None = None,
@@ -65,7 +66,8 @@ def fuse_stack(
     """Fuse a focus stack or an exposure bracket of two to fifty images.
 
     Args:
-        sources: the images, each as in `fuse`, in any order; with alignment, the others are aligned to the first.
+        sources: the images, each as in `fuse`, in any order, or a TIFF file that holds all of them; with alignment, the
+            others are aligned to the first.
         task: ``multi-focus`` or ``multi-exposure``; by default that of the model.
         model: see `fuse`.
         revision: see `fuse`.

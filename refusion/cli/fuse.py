@@ -44,8 +44,8 @@ def fuse(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Two images in the order of the task; three to fifty of a stack; two folders; a CSV or JSONL list "
-            "of pairs; two videos, or one with --side-by-side.",
+            help="Two images in the order of the task; three to fifty of a stack, or one TIFF that holds them; two "
+            "folders; a CSV or JSONL list of pairs; two videos, or one with --side-by-side.",
         ),
     ],
     output: Annotated[

@@ -40,7 +40,12 @@ def fuse_pictures(
     check_output(output, bits)
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
+    frames = []
     if len(sources) < 2:
+        from refusion.images.frames import frames_of
+
+        frames = frames_of(sources[0])
+    if len(sources) < 2 and not frames:
         from refusion.images.reading import read_picture
         from refusion.inference.stack import STACK_TASKS
 
@@ -54,10 +59,10 @@ def fuse_pictures(
     from refusion.inference.fuse import fuse_sources
 
     shown: AbstractContextManager[Callable[[int, int], None] | None]
-    shown = (working if len(sources) == 2 else progress_bar)("Fusing", quiet=quiet)
+    shown = (working if 2 in (len(sources), len(frames)) else progress_bar)("Fusing", quiet=quiet)
     with shown as report:
         network = opened()
-        fused = fuse_sources(network, sources, None, options, task or network.task, report)
+        fused = fuse_sources(network, frames or sources, None, options, task or network.task, report)
         note = fused.save(output, bits)
     if not quiet:
         for said in (*fused.notes, *([note] if note else [])):

@@ -14,6 +14,7 @@ from refusion.images.deep import deep_stored
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.exif import kept_exif
 from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
+from refusion.images.frames import TiffImage
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
@@ -27,7 +28,9 @@ from refusion.images.tiff import MAGIC, Tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
 from refusion.system.advice import Advised
 
-PictureSource: TypeAlias = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | Picture
+PictureSource: TypeAlias = (
+    str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | TiffImage | Picture
+)
 """Types that an image can be read from."""
 
 MAX_PIXELS = 100_000_000
@@ -191,6 +194,11 @@ def read_picture(
     if hasattr(source, "__array__"):
         what = name or "array"
         return to_picture(_of_array(as_array(source), what, max_pixels, window), what, window, nodata)
+    if isinstance(source, TiffImage):
+        what = name or source.name
+        with decoding(what), source.path.open("rb") as file:
+            tiff = read_tiff(file, what, max_pixels, source.index)
+        return _with_tags(to_picture(tiff.stored, what, window, nodata), tiff)
     reading = Reading(window, temperatures, nodata, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fsdecode(source))

@@ -47,7 +47,14 @@ _PILLOWS_BITS = (1, 2, 4)
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MAX_CHANNELS = 16
 _SMALL = 1 << 20
-_MAX_DIRECTORIES = 50
+_MAX_DIRECTORIES = 200
+_OTHER_AXES = {
+    "channels": r"\bchannels=(\d+)|\bSizeC=\"(\d+)\"",
+    "times": r"\bframes=(\d+)|\bSizeT=\"(\d+)\"",
+}
+
+MOST_FRAMES = 100
+"""Maximum number of images that are counted in a file."""
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -69,7 +76,38 @@ class Tiff:
     geo: tuple[tuple[int, Any], ...]
 
 
-def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
+def count_frames(file: BinaryIO, name: str) -> int:
+    """Return the number of images of one size in a TIFF, at most `MOST_FRAMES`; see `read_tiff` for what counts.
+
+    Raises:
+        PictureError: it is a camera raw file, or has several images that are channels or times, differ in size or type,
+            or are not all listed.
+        Exception: any exception of tifffile on a damaged file.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(file) as opened:
+        whole, _ = _wholes_and_mask(opened, name, MOST_FRAMES)
+        said = str(getattr(opened.pages[0], "description", ""))
+        if len(whole) < 2:
+            return len(whole)
+        for kind, pattern in _OTHER_AXES.items():
+            count = max((int((one or other)[:9]) for one, other in re.findall(pattern, said)), default=1)
+            if count > 1:
+                raise PictureError(
+                    f"{name} holds {count} {kind}, but only images of one kind are fused as a stack; save those "
+                    "you want as a file of their own."
+                )
+        if _said_images(said) > len(whole) and len(whole) < MOST_FRAMES:
+            raise PictureError(f"{name} does not list all of its images; save it again, or save them as files.")
+        if len({(page.imagewidth, page.imagelength, page.bitspersample, page.samplesperpixel) for page in whole}) > 1:
+            raise PictureError(
+                f"{name} holds images of different sizes or types; save those you want to fuse as files of their own."
+            )
+        return len(whole)
+
+
+def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = None) -> Tiff:
     """Read a TIFF that holds one image; overviews, thumbnails and masks in the file do not count as images.
 
     A fourth channel is alpha if the file declares it, or declares nothing; otherwise it is left out, with a note.
@@ -79,6 +117,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
         file: open for reading bytes, at its start.
         name: used in messages.
         max_pixels: maximum number of pixels; checked before anything is decoded.
+        frame: which image of several is read, from 0; None if there must be only one.
 
     Returns:
         The values and metadata, CMYK as RGB. Palettes, CMYK of 8 bits, YCbCr, LAB and 1, 2 or 4 bits are decoded by
@@ -91,7 +130,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
     import tifffile
 
     with tifffile.TiffFile(file) as opened:
-        page, mask = _page_and_mask(opened, name)
+        page, mask = _page_and_mask(opened, name) if frame is None else (_frame(opened, name, frame), None)
         size = int(page.imagewidth), int(page.imagelength)
         if not all(size):
             raise ValueError("its header has no size")
@@ -117,6 +156,25 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Tiff:
 
 def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the image, and the directory of its mask or None."""
+    whole, mask = _wholes_and_mask(opened, name, 2)
+    if len(whole) > 1 or _said_images(str(getattr(opened.pages[0], "description", ""))) > 1:
+        raise PictureError(
+            f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
+        )
+    page: Any = whole[0] if whole else opened.pages[0]
+    fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
+    return page, mask if fits and not _kind(mask) & _REDUCED else None
+
+
+def _frame(opened: "TiffFile", name: str, index: int) -> Any:
+    whole, _ = _wholes_and_mask(opened, name, index + 1)
+    if index >= len(whole):
+        raise ValueError(f"it has only {len(whole)} images")
+    return whole[index]
+
+
+def _wholes_and_mask(opened: "TiffFile", name: str, most: int) -> tuple[list[Any], Any]:
+    """Return the directories of the first images, and that of the first mask or None."""
     first: Any = opened.pages[0]
     sub = _sub_pages(first)
     if any(map(_is_raw, (first, *sub))):
@@ -128,16 +186,15 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
             mask = mask or page
         elif not _kind(page) & _REDUCED:
             whole.append(page)
-        if len(whole) > 1:
+        if len(whole) == most:
             break
-    images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", str(getattr(first, "description", "")))
-    if len(whole) > 1 or (images and int(images[1][:9]) > 1):
-        raise PictureError(
-            f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
-        )
-    page = whole[0] if whole else first
-    fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
-    return page, mask if fits and not _kind(mask) & _REDUCED else None
+    return whole, mask
+
+
+def _said_images(description: str) -> int:
+    """Number of images that ImageJ declares."""
+    images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", description)
+    return int(images[1][:9]) if images else 1
 
 
 def _pages(opened: "TiffFile") -> Any:

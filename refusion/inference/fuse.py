@@ -1,10 +1,12 @@
 """Fuse a pair or a stack with a loaded model."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from PIL import Image
 
+from refusion.images.frames import frames_of
 from refusion.images.reading import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network, fuse_luminance
@@ -26,8 +28,8 @@ def fuse_sources(
 
     Args:
         network: a loaded model.
-        a: first source, or a sequence of all sources.
-        b: second source; None if `a` is a sequence.
+        a: first source, or a sequence of all sources, or a TIFF file that holds all of them.
+        b: second source; None if `a` is all sources.
         options: options of fusing.
         task: the task whose defaults apply.
         progress: for stacks, see `refusion.inference.stack.fuse_stack`.
@@ -36,8 +38,11 @@ def fuse_sources(
         PictureError: a source cannot be read, or they do not match.
         ValueError: there are fewer than two sources, or more than the task accepts.
     """
-    several = b is None and isinstance(a, list | tuple | Iterator)
-    sources = list(cast(Sequence[PictureSource], a)) if several else [a, b]
+    sources: list[Any] = [a, b]
+    if b is None and isinstance(a, list | tuple | Iterator):
+        sources = list(a)
+    elif b is None and isinstance(a, str | os.PathLike):
+        sources = [*frames_of(a)] or sources
     if len(sources) < 2 or sources[1] is None:
         count = "one was" if sources else "none was"
         raise ValueError(f"Fusion needs two images or more, but {count} given; give them as fuse(a, b) or as a list.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
+from refusion.images.frames import frames_of
 from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.profiles import share_profile
@@ -49,7 +51,7 @@ _FEW_ODD = 3
 
 def fuse_stack(
     network: Network,
-    sources: Sequence[PictureSource],
+    sources: Sequence[PictureSource] | str | os.PathLike,
     options: Options,
     task: Task,
     progress: Progress | None = None,
@@ -63,8 +65,8 @@ def fuse_stack(
 
     Args:
         network: a loaded model.
-        sources: two to `MAX_FRAMES` images of one size, any iterable. Paths are read more than once, so that only a few
-            images are in memory.
+        sources: two to `MAX_FRAMES` images of one size, any iterable, or a TIFF file that holds all of them. Paths are
+            read more than once, so that only a few images are in memory.
         options: options of fusing; `chroma` is one of `refusion.tasks.MeanRule`, for a focus stack also ``choice``.
         task: the task, one of `STACK_TASKS`.
         progress: called before the first step and after each.
@@ -73,6 +75,8 @@ def fuse_stack(
         PictureError: a source cannot be read, or the sizes differ.
         ValueError: there are too few or too many images, or the task or an option is for pairs only.
     """
+    if isinstance(sources, str | os.PathLike):
+        sources = frames_of(sources) or [sources]
     sources = list(sources)
     count = len(sources)
     finish = options.for_task(task, count)

@@ -1,5 +1,6 @@
 """`ReFusion`: the fusion module with loading, fusing, saving and publishing."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -116,7 +117,7 @@ class ReFusion(
 
     def fuse_stack(
         self,
-        sources: Sequence[PictureSource],
+        sources: Sequence[PictureSource] | str | os.PathLike,
         *,
         progress: Callable[[int, int], None] | None = None,
         **options: Unpack[OptionValues],

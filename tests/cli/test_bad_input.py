@@ -248,9 +248,11 @@ def test_one_folder_is_told_what_to_do_even_if_the_output_is_there(tmp_path):
 
 def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
+    gif = tmp_path / "a.gif"
+    Image.fromarray(GOOD).save(gif, save_all=True, append_images=[Image.fromarray(textured(1))])
     for source, words in (
         (
-            pages(tmp_path),
+            gif,
             "holds several frames, but a file must hold one; save each frame you need as a file of its own.",
         ),
         (

@@ -5,10 +5,12 @@ from itertools import permutations
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
-from support.command import refusion
+from support.command import refusion, small_model
 from support.scenes import textured
 
+import refusion as refusion_api
 from refusion.images import PictureError
 from refusion.inference.stack import MAX_FRAMES
 from refusion.inference.stack_layers import Layer
@@ -38,6 +40,63 @@ def test_every_kind_of_source_gives_the_same(tmp_path):
     expected = np.asarray(FOCUS.fuse_stack(stack))
     for sources in (paths, [Image.fromarray(frame) for frame in stack]):
         np.testing.assert_array_equal(np.asarray(FOCUS.fuse_stack(sources)), expected)
+
+
+def test_a_tiff_of_several_images_is_a_stack(tmp_path):
+    stack = frames(3)
+    colour = [np.stack([frame, frame // 2, frame], axis=-1) for frame in stack]
+    tifffile.imwrite(tmp_path / "imagej.tif", np.stack(stack), imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "ome.ome.tif", np.stack(stack), metadata={"axes": "ZYX"})
+    first, *others = (Image.fromarray(frame) for frame in stack)
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=others, compression="tiff_lzw")
+    expected = np.asarray(FOCUS.fuse_stack(stack))
+    for file in ("imagej.tif", "ome.ome.tif", "pages.tif"):
+        np.testing.assert_array_equal(np.asarray(FOCUS.fuse_stack(tmp_path / file)), expected)
+        np.testing.assert_array_equal(refusion_api.fuse(str(tmp_path / file), model=FOCUS).to_array(), expected)
+    tifffile.imwrite(tmp_path / "colour.tif", np.stack(colour), photometric="rgb")
+    np.testing.assert_array_equal(
+        np.asarray(FOCUS.fuse_stack(tmp_path / "colour.tif")), np.asarray(FOCUS.fuse_stack(colour))
+    )
+
+
+def test_a_tiff_of_two_images_is_a_pair_in_their_order(tmp_path):
+    deep = np.stack(frames(2)).astype(np.uint16) * 100
+    tifffile.imwrite(tmp_path / "pair.tif", deep)
+    fused = refusion_api.fuse(tmp_path / "pair.tif", model=FOCUS, window=(0, 25500))
+    expected = refusion_api.fuse(deep[0], deep[1], model=FOCUS, window=(0, 25500))
+    np.testing.assert_array_equal(fused.to_array(16), expected.to_array(16))
+    model = small_model(tmp_path / "model", "multi-focus")
+    result = refusion("fuse", tmp_path / "pair.tif", "-o", tmp_path / "fused.png", "--model", model, "--own-range")
+    assert result.code == 0, result.err
+    with Image.open(tmp_path / "fused.png") as image:
+        assert image.size == deep.shape[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({"imagej": True, "metadata": {"axes": "ZCYX"}}, r"scan\.tif holds 2 channels, but"),
+        ({"imagej": True, "metadata": {"axes": "TZYX"}}, r"scan\.tif holds 3 times, but"),
+        ({"ome": True, "metadata": {"axes": "CZYX"}}, r"scan\.tif holds 3 channels, but"),
+    ],
+)
+def test_channels_and_times_are_no_stack(tmp_path, written, words):
+    tifffile.imwrite(tmp_path / "scan.tif", np.stack([frames(2)] * 3), **written)
+    with pytest.raises(PictureError, match=words):
+        FOCUS.fuse_stack(tmp_path / "scan.tif")
+
+
+def test_a_tiff_of_different_images_is_no_stack(tmp_path):
+    Image.fromarray(textured(1)).save(
+        tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(textured(2)[:40])]
+    )
+    with pytest.raises(PictureError, match="different sizes or types"):
+        FOCUS.fuse_stack(tmp_path / "a.tif")
+    Image.fromarray(textured(1)).save(tmp_path / "one.png")
+    with pytest.raises(ValueError, match="2 to 50 images, but 1"):
+        FOCUS.fuse_stack(tmp_path / "one.png")
+    with pytest.raises(ValueError, match="two images or more, but one"):
+        refusion_api.fuse(tmp_path / "one.png", model=FOCUS)
 
 
 def test_progress_reaches_the_end():

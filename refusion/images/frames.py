@@ -1,0 +1,44 @@
+"""Files of several images, such as the focus stack of a microscope in one TIFF."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TiffImage:
+    """One image of a TIFF file with several, which can be read like a file.
+
+    Attributes:
+        path: the file.
+        index: which of its images, from 0; overviews, thumbnails and masks do not count.
+    """
+
+    path: Path
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return f"{self.path.name}, frame {self.index + 1}"
+
+
+def frames_of(source: str | os.PathLike) -> list[TiffImage]:
+    """Return the images of a TIFF file with several, in their order; nothing for all other files.
+
+    Raises:
+        PictureError: the images have several channels or times, differ in size or type, or are not all listed in the
+            file.
+    """
+    from refusion.images.failures import decoding
+    from refusion.images.tiff import MAGIC, count_frames
+
+    path = Path(os.fsdecode(source))
+    if not path.is_file():
+        return []
+    with decoding(path.name), path.open("rb") as file:
+        if file.read(4) not in MAGIC:
+            return []
+        file.seek(0)
+        count = count_frames(file, path.name)
+    return [TiffImage(path, index) for index in range(count)] if count > 1 else []
