@@ -22,6 +22,7 @@ from refusion.hub.card_texts import (
 )
 from refusion.hub.facts import Facts, ScoreRow, Scores, Training
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING, table
 from refusion.tasks import Task
 
@@ -211,7 +212,8 @@ def _scores(model: Model, facts: Facts) -> list[str]:
 def _tuning(scores: Scores) -> list[str]:
     """The table of a model before and after its fine-tuning."""
     counts = {row.pairs for row in scores.rows}
-    about = f"Means over {' or '.join(map(str, counts))} pairs, before and after the fine-tuning; arrows show whether "
+    pairs = counted(counts.pop(), "pair") if len(counts) == 1 else f"{' or '.join(map(str, sorted(counts)))} pairs"
+    about = f"Means over {pairs}, before and after the fine-tuning; arrows show whether "
     rows = [[row.name, *(_value(value) for value in row.mean.values())] for row in scores.rows]
     return [_fill(f"{about}higher is better:"), table(["", *_headings(scores)], rows)]
 

@@ -65,6 +65,11 @@ class Report:
         """Comparison of all models and folders over the pairs that all of them have."""
         return compare(self.evaluations, self.directions)
 
+    def is_over_common_pairs(self, figure: str) -> bool:
+        """Whether the mean of a figure is over the same pairs for all models."""
+        common = self.comparison.counts[figure]
+        return all(evaluation.statistic(figure).count == common for evaluation in self.evaluations.values())
+
     @property
     def definitions(self) -> str:
         """Definitions of the figures, in one line."""

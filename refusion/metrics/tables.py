@@ -18,13 +18,17 @@ _LATEX = {
 def to_markdown(report: Report) -> str:
     """Tables of means, of the comparison if there are several models, of the pairs of each model, and of failures.
 
-    The best mean of a figure is bold, the second underlined.
+    The best mean of a figure is bold, the second underlined; if some models lack pairs, only in the table of intervals,
+    whose means are over the pairs that all of them have.
     """
     headings = [report.heading(figure) for figure in report.figures]
     several = len(report.evaluations) > 1
     rows = []
     for name, evaluation in report.evaluations.items():
-        cells = [_mark(report, name, figure, mean_text(evaluation, figure)) for figure in report.figures]
+        cells = []
+        for figure in report.figures:
+            text = mean_text(evaluation, figure)
+            cells.append(_mark(report, name, figure, text) if report.is_over_common_pairs(figure) else text)
         rank = [value_text(report.comparison.standings[name].mean_rank, 2)] if several else []
         rows.append([name, pairs_text(evaluation), *cells, *rank])
     header = ["model", "pairs", *headings, *(["mean rank ↓"] if several else [])]
@@ -88,7 +92,10 @@ def _compared(report: Report, headings: list[str]) -> list[str]:
     standings = report.comparison.standings
     first = next(iter(standings))
     ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.figures)] for name, s in standings.items()]
-    intervals = [[name, *(_interval(s.means[f]) for f in report.figures)] for name, s in standings.items()]
+    intervals = [
+        [name, *(_mark(report, name, f, _interval(s.means[f])) for f in report.figures)]
+        for name, s in standings.items()
+    ]
     differences = [
         [name, *(_difference(s, f, report.comparison.counts[f]) for f in report.figures)]
         for name, s in standings.items()

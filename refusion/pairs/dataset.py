@@ -30,6 +30,7 @@ from refusion.pairs.files import (
     source_kind,
 )
 from refusion.pairs.matching import files_of, match
+from refusion.system.lists import counted
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
 
@@ -180,12 +181,13 @@ def _from_hub(name: str, split: str, streaming: bool) -> Any:
 
 def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     found = [files_of(path / folder) for folder in task.folders]
-    for files in found:
-        refuse_doubles(files, DataError)
+    if not skip_bad:
+        for files in found:
+            refuse_doubles(files, DataError)
     matched = match(*found)
     if matched.problems and not skip_bad:
         raise DataError(
-            f"{len(matched.problems)} file(s) have no partner: {'; '.join(matched.problems[:5])}. "
+            f"{counted(len(matched.problems), 'file')} cannot be matched: {'; '.join(matched.problems[:5])}. "
             "Both folders must hold the same file stems; --skip-bad skips these."
         )
     if not matched.pairs:
@@ -250,7 +252,7 @@ def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:
-        raise DataError(f"{len(bad)} pair(s) cannot be used. {' '.join(bad[:5])} --skip-bad skips these.")
+        raise DataError(f"{counted(len(bad), 'pair')} cannot be used. {' '.join(bad[:5])} --skip-bad skips these.")
     pairs.skipped += bad
     if bad:
         pairs.dataset = pairs.dataset.select(good)

@@ -1,6 +1,7 @@
 """The flags of train.py and `refusion train`. Nothing heavy is imported for them."""
 
 import argparse
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
@@ -150,12 +151,18 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
     args = argparse.Namespace(**vars(args))
     if args.minutes is not None and not args.minutes > 0:
         raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
+    for flag in ("minutes", "save_every", "preview_every"):
+        value = getattr(args, flag)
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"--{flag.replace('_', '-')} is {value}; it must be a finite number of at least 0.")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
     if args.minutes is None and args.steps is None and args.rounds is None:
         args.minutes = PRESET_MINUTES.get(args.preset)
+    if args.val_split != "train" and not args.val:
+        raise ValueError("--val-split is a split of --val; give that too, --split is one of --data.")
     if base is None:
         if args.new_proposal:
             raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")

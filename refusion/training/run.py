@@ -93,7 +93,13 @@ def written_to(out: Path) -> Iterator[None]:
     except OSError as error:
         safe = " The last checkpoint is intact: make room, then continue with --resume."
         kept = safe if (out / CHECKPOINT).is_file() else ""
-        raise TrainingError(f"The run folder cannot be written: {error}.{kept}") from error
+        raise TrainingError(f"The run folder cannot be written: {_sentence(out, error)}.{kept}") from error
+
+
+def _sentence(out: Path, error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{out} is a file, or lies below one; choose another --out"
+    return f"{error.strerror or error} ({error.filename or out})"
 
 
 @contextmanager

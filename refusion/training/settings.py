@@ -1,5 +1,6 @@
 """Every hyperparameter of the meta-training, and the presets."""
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -102,6 +103,10 @@ class TrainingSettings:
         return Augmentation(*strengths, self.augment) if any(strengths) else NO_AUGMENTATION
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{setting.name} is {value}; it must be a finite number.")
         for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")

@@ -325,8 +325,8 @@ class MetaTrainer:
         """Stop before the gradients are applied if one of them or a loss is not finite."""
         if not torch.stack([*losses, get_total_norm(gradients)]).isfinite().all():
             raise TrainingError(
-                f"The {update} update of step {self.step} is not finite, so training stops. The last checkpoint "
-                "is intact; resume it with a lower learning rate (--lr, --meta-lr)."
+                f"The {update} update of step {self.step} is not finite, so training stops, and what was saved before "
+                "stays. Train again with a lower learning rate (--lr, --meta-lr) and another --out."
             )
 
     def _record(self, **values: float) -> None:

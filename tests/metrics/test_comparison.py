@@ -109,8 +109,13 @@ def test_the_best_is_bold_and_the_second_underlined(evaluations):
     first = next(line for line in markdown.splitlines() if line.startswith("| first"))
     third = next(line for line in markdown.splitlines() if line.startswith("| third"))
     assert "**" not in first.split("|")[3]
-    assert "**1.000 ± 0.000 (3)**" in first
-    assert third.count("**") == 4
+    # For border, the first has fewer pairs than the others, so only the means over common pairs are marked.
+    assert first.split("|")[4] == " 1.000 ± 0.000 (3) "
+    assert third.split("|")[3].count("**") == 2
+    assert "**" not in third.split("|")[4]
+    intervals = markdown.partition("## Intervals")[2].partition("## Differences")[0]
+    first, second, third = (line.split("|") for line in intervals.splitlines()[4:7])
+    assert [row[3].count("**") for row in (first, second, third)] == [2, 0, 2]
     assert "## Differences from first" in markdown
     assert "p = 0.125, better in 4 of 4" in markdown
     assert "Ranks are those of the means over the 4 pairs that all of them have" in markdown

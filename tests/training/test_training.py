@@ -154,11 +154,27 @@ def test_a_stopped_run_is_saved_and_goes_on(pair_folder, tmp_path, number):
     assert steps[-1] >= state["step"] + 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--lr", "nan"], "lr is nan; it must be a finite number"),
+        (["--noise", "inf"], "noise is inf; it must be a finite number"),
+        (["--preview-every", "nan"], "--preview-every is nan; it must be a finite number"),
+        (["--save-every", "-1"], "--save-every is -1.0; it must be a finite number of at least 0"),
+        (["--val-split", "test"], "--val-split is a split of --val; give that too"),
+    ],
+)
+def test_numbers_that_are_none_and_flags_without_effect_are_refused(pair_folder, tmp_path, capsys, flags, words):
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", *flags)) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_intact(pair_folder, tmp_path, capsys):
     broken = trainer(pair_folder)
     with torch.no_grad():
         broken.modules.fusion.project_in_1.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"not finite.*checkpoint"):
+    with pytest.raises(TrainingError, match=r"not finite.*lower learning rate"):
         next(broken.train())
     out = tmp_path / "run"
     assert main(arguments(pair_folder, out, "--steps", "3")) == 0
