@@ -158,8 +158,13 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the image, and the directory of its mask or None."""
     whole, mask = _wholes_and_mask(opened, name, 2)
     if len(whole) > 1 or _said_images(str(getattr(opened.pages[0], "description", ""))) > 1:
+        alone = "save each frame you need as a file of its own"
         raise PictureError(
-            f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
+            Advised(
+                f"{name} holds several frames, but a file must hold one",
+                f"{alone}, or give this file alone to fuse its frames as a stack",
+                alone,
+            )
         )
     page: Any = whole[0] if whole else opened.pages[0]
     fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
