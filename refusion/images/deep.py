@@ -11,7 +11,7 @@ from refusion.images.pillow import of_array, orientation, turned
 from refusion.images.segments import CODESTREAM
 
 _HEADER = 1 << 16
-"""Number of bytes at the start of a file in which its bit depth is looked for."""
+"""Number of bytes at the start of an AVIF file in which its bit depth is looked for."""
 
 
 def deep_stored(file: BinaryIO, image: Image.Image) -> Stored | None:
@@ -100,8 +100,11 @@ def _deep_avif(file: BinaryIO, image: Image.Image, bits: int) -> Stored:
 def _jpeg_2000_bits(file: BinaryIO) -> int:
     """Return the bit depth of the first component (ISO/IEC 15444-1, A.5.1)."""
     file.seek(0)
-    start = file.read(_HEADER)
-    depth = start[start.find(CODESTREAM) + 42]
+    content = file.read()
+    at = content.find(CODESTREAM)
+    if at < 0 or len(content) < at + 43:
+        raise ValueError("its codestream is missing")
+    depth = content[at + 42]
     if depth & 0x80:
         raise ValueError("its values are signed")
     return depth + 1

@@ -148,9 +148,8 @@ def read_picture(
     a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a
     phone's photo with previews or a gain map) the first image is read, as in image viewers. A Pillow image is read at
     its current frame. The EXIF orientation of files and Pillow images is applied. All modes of Pillow that convert to
-    RGB are accepted. Files of more than
-    8 bits are read at full bit depth, TIFF of any type, byte order and compression (see
-    `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
+    RGB are accepted. Files of more than 8 bits are read at full bit depth, TIFF of any type, byte order and compression
+    (see `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
     scaled by the largest value of the type), of floats in [0, 1], or of other integers with a window. They are
