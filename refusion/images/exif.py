@@ -28,7 +28,7 @@ _NO_LONGER_TRUE = (
 )
 
 # Programs read the size, type and number of images from such descriptions.
-_OF_ONE_FILE = ("ImageJ=", '{"shape":', "<?xml", "<OME ")
+_OF_ONE_FILE = ("ImageJ=", '{"shape":')
 
 _NESTED = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
@@ -54,7 +54,8 @@ def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
     try:
         given = tags_of(read())
         kept: dict[int, Any] = {tag: given[tag] for tag in _KEPT if tag in given}
-        if str(kept.get(ExifTags.Base.ImageDescription, "")).lstrip("\ufeff ").startswith(_OF_ONE_FILE):
+        said = str(kept.get(ExifTags.Base.ImageDescription, "")).lstrip()
+        if said.startswith(_OF_ONE_FILE) or "<OME" in said:
             del kept[ExifTags.Base.ImageDescription]
         for pointer in _NESTED:
             nested = {tag: value for tag, value in given.get(pointer, {}).items() if tag not in _NO_LONGER_TRUE}

@@ -23,6 +23,9 @@ _SRGB_POINTS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 _SRGB_GAMMA = 1 / 2.2
 """The gAMA that stands for sRGB (PNG specification, 11.3.2.5)."""
 
+_GAMMAS = (0.2, 2.0)
+"""Smallest and largest gAMA that is plausible: 1 is linear, 1 / 2.6 that of cinemas."""
+
 _ROUNDING = 0.006
 """Difference of such values that is only rounding."""
 
@@ -55,24 +58,30 @@ def declared_note(start: bytes, name: str) -> str | None:
 
 
 def png_profile(info: Mapping[Any, Any]) -> bytes | None:
-    """Return the ICC profile of what the chunks gAMA and cHRM of a PNG declare, or None for sRGB.
+    """Return the ICC profile of what the chunks gAMA and cHRM of a PNG declare.
 
     Args:
         info: ``Image.info`` of Pillow.
+
+    Returns:
+        The profile, or None for sRGB and for values that no display or camera has.
     """
     gamma, points = info.get("gamma"), info.get("chromaticity")
     if "srgb" in info or not (gamma or points):
         return None
     points = [float(value) for value in points or _SRGB_POINTS]
     gamma = float(gamma or _SRGB_GAMMA)
-    as_srgb = np.allclose(points, _SRGB_POINTS, atol=_ROUNDING)
-    if (as_srgb and abs(gamma - _SRGB_GAMMA) < _ROUNDING) or not (gamma > 0 and min(points) > 0):
+    as_srgb = np.allclose(points, _SRGB_POINTS, atol=_ROUNDING) and abs(gamma - _SRGB_GAMMA) < _ROUNDING
+    if as_srgb or not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
         return None
     import imagecodecs
 
     white, *primaries = ((x, y, 1.0) for x, y in zip(points[::2], points[1::2], strict=True))
-    profile: bytes = imagecodecs.cms_profile("rgb", whitepoint=white, primaries=sum(primaries, ()), gamma=1 / gamma)
-    return profile
+    try:
+        made = imagecodecs.cms_profile("rgb", whitepoint=white, primaries=sum(primaries, ()), gamma=1 / gamma)
+    except imagecodecs.CmsError:
+        return None
+    return bytes(made)
 
 
 def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None]:

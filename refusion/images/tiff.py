@@ -49,9 +49,10 @@ _MAX_CHANNELS = 16
 _SMALL = 1 << 20
 _MAX_DIRECTORIES = 200
 _OTHER_AXES = {
-    "channels": r"\bchannels=(\d+)|\bSizeC=\"(\d+)\"",
-    "times": r"\bframes=(\d+)|\bSizeT=\"(\d+)\"",
+    "channels": r"^channels=(\d+)|\bSizeC=\"(\d+)\"",
+    "times": r"^frames=(\d+)|\bSizeT=\"(\d+)\"",
 }
+"""How ImageJ, in a line of its own, and OME describe what the images of a file are."""
 
 MOST_FRAMES = 100
 """Maximum number of images that are counted in a file."""
@@ -92,7 +93,7 @@ def count_frames(file: BinaryIO, name: str) -> int:
         if len(whole) < 2:
             return len(whole)
         for kind, pattern in _OTHER_AXES.items():
-            count = max((int((one or other)[:9]) for one, other in re.findall(pattern, said)), default=1)
+            count = max((int((one or other)[:9]) for one, other in re.findall(pattern, said, re.MULTILINE)), default=1)
             if count > 1:
                 raise PictureError(
                     f"{name} holds {count} {kind}, but only images of one kind are fused as a stack; save those "

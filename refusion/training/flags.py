@@ -149,11 +149,10 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
         ValueError: a value is out of range, or flags conflict.
     """
     args = argparse.Namespace(**vars(args))
-    if args.minutes is not None and not args.minutes > 0:
-        raise ValueError(f"--minutes is {args.minutes}; it must be above 0.")
-    for flag in ("minutes", "save_every", "preview_every"):
-        value = getattr(args, flag)
-        if value is not None and not 0 <= value < math.inf:
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        raise ValueError(f"--minutes is {args.minutes}; it must be a finite number above 0.")
+    for flag in ("save_every", "preview_every"):
+        if not 0 <= (value := getattr(args, flag)) < math.inf:
             raise ValueError(f"--{flag.replace('_', '-')} is {value}; it must be a finite number of at least 0.")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads is {args.threads}; it must be at least 1.")

@@ -159,7 +159,12 @@ def test_letters_of_every_language_stay_in_exif(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     "written",
-    [{"metadata": {"axes": "YX"}}, {"imagej": True}, {"ome": True}, {"description": "Room 3", "metadata": None}],
+    [
+        {"metadata": {"axes": "YX"}},
+        {"imagej": True},
+        {"ome": True},
+        {"description": "<?xml version='1.0'?><room>3</room>", "metadata": None},
+    ],
 )
 def test_only_descriptions_of_what_is_shown_are_kept(tmp_path, written):
     """Those of tifffile, ImageJ and OME state size, type and number of images, from which programs read a file."""

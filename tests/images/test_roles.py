@@ -187,8 +187,10 @@ SRGB_POINTS = chunk(b"cHRM", 0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
         (chunk(b"gAMA", 0.45455) + SRGB_POINTS, False),
         (b"\0\0\0\x01sRGB\0\xae\xce\x1c\xe9" + chunk(b"gAMA", 1.0), False),
         (chunk(b"gAMA", 0.0), False),
+        (chunk(b"gAMA", 0.00001), False),
+        (chunk(b"cHRM", *[0.3] * 8), False),
     ],
-    ids=["linear", "wide", "as sRGB", "sRGB", "nonsense"],
+    ids=["linear", "wide", "as sRGB", "sRGB", "no gamma", "steep gamma", "no colours"],
 )
 def test_gamma_and_primaries_of_a_png_count_as_a_profile(tmp_path, chunks, differs):
     file = io.BytesIO()
