@@ -88,7 +88,7 @@ class StackEvents:
 
     def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
         """Show the selected example with its result."""
-        return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)
+        return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)[0]
 
     def opened(self, result: Result | None, open_tab: str, address: str) -> list[Any]:
         """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
@@ -96,12 +96,16 @@ class StackEvents:
         `address` is the query string that the page was opened with.
         """
         first = link.example_on_opening("stack", self._examples, address) if result is None else None
-        return self._example(first, {}, open_tab)
+        return self._example(first, {}, open_tab)[0]
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
-        """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
+        """Show what the address of the page asks for, or the first example, if the page opens with this tab.
+
+        The last value is a key that starts the fusion if the address asks for other settings.
+        """
         example, changed = link.example_on_arrival("stack", self._examples, dict(request.query_params))
-        return self._example(example, changed, open_tab)
+        shown, key = self._example(example, changed, open_tab)
+        return [*shown, key]
 
     def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""
@@ -114,15 +118,15 @@ class StackEvents:
 
         return filled(compute, "Scoring", progress)
 
-    def _example(self, example: Example | None, changed: dict[str, str], open_tab: str) -> list[Any]:
-        """Inputs, note, credit, panel and the key to fuse for an example; no change if it is None."""
+    def _example(self, example: Example | None, changed: dict[str, str], open_tab: str) -> tuple[list[Any], Any]:
+        """Inputs, note, credit and panel for an example, and the key to fuse; no change if it is None."""
         if example is None:
-            return [gr.skip()] * (10 + len(self._panel.outputs))
+            return [gr.skip()] * (9 + len(self._panel.outputs)), gr.skip()
         try:
             finished = self._showcase.finished(example)
             settings = self._settings(example.task)
         except (ModelError, ValueError) as error:
-            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
+            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
         result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
@@ -132,15 +136,15 @@ class StackEvents:
             result,
             self._address(result, example) if not changed else "",
         )
-        return [
+        values = [
             example.task,
             list(map(str, finished.paths)),
             *[changed.get(name, "") for name in link.SETTINGS.values()],
             gr.skip(),
             credit_html(example),
             *self._panel.show(shown, open_tab),
-            f"link {result.token}" if changed else gr.skip(),
         ]
+        return values, f"link {result.token}" if changed else gr.skip()
 
     def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)

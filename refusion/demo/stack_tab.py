@@ -73,10 +73,11 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     asked: Any = fuse.click(**fusing_event)
     by_itself: Any = wanted.change(**fusing_event)
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
-    outputs = [*inputs, note, credit, *shown.outputs, wanted]
+    outputs = [*inputs, note, credit, *shown.outputs]
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
-    demo.load(events.arrived, [shown.open_tab], outputs, **reading)
+    # Only this one sets `wanted`: gradio starts its event once for each event with it that ran while it changed.
+    demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
     keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(

@@ -154,7 +154,7 @@ class TaskEvents:
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Show the selected example with its result."""
         example = self._examples.get(str(told(event, "name")))
-        return self._example(example, {}, open_tab, request)
+        return self._example(example, {}, open_tab, request)[0]
 
     def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
         """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
@@ -162,19 +162,23 @@ class TaskEvents:
         `address` is the query string that the page was opened with.
         """
         first = link.example_on_opening(self._task.name, self._examples, address) if result is None else None
-        return self._example(first, {}, open_tab, request)
+        return self._example(first, {}, open_tab, request)[0]
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:
-        """Show what the address of the page asks for, or the first example, if the page opens with this tab."""
+        """Show what the address of the page asks for, or the first example, if the page opens with this tab.
+
+        The last value is a key that starts the fusion if the address asks for other settings.
+        """
         example, changed = link.example_on_arrival(self._task.name, self._examples, dict(request.query_params))
-        return self._example(example, changed, open_tab, request)
+        shown, key = self._example(example, changed, open_tab, request)
+        return [*shown, key]
 
     def _example(
         self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request
-    ) -> list[Any]:
-        """Sources, settings, note, credit, panel and the key to fuse for an example; no change if it is None."""
+    ) -> tuple[list[Any], Any]:
+        """Sources, settings, note, credit and panel for an example, and the key to fuse; no change if it is None."""
         if example is None:
-            return [gr.skip()] * (10 + len(self._panel.outputs))
+            return [gr.skip()] * (9 + len(self._panel.outputs)), gr.skip()
         task = self._task
         values: dict[str, str] = {"output_range": task.output_range, "anchor": task.anchor, "chroma": task.chroma}
         values |= {"model": self._own, "revision": ""}
@@ -183,7 +187,7 @@ class TaskEvents:
             settings = Settings.checked(self._fusing.models, task, *values.values())
             said = [self._about(path, side) for side, path in enumerate(finished.paths)]
         except (ModelError, ValueError) as error:
-            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep(), gr.skip()]
+            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
         result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             _status(result),
@@ -193,14 +197,14 @@ class TaskEvents:
             result,
             link.query(task.name, example, settings, self._own) if not changed else "",
         )
-        return [
+        outputs = [
             *map(str, finished.paths),
             *(values | changed).values(),
             "".join(said),
             credit_html(example),
             *self._panel.show(shown, open_tab),
-            f"link {result.token}" if changed else gr.skip(),
         ]
+        return outputs, f"link {result.token}" if changed else gr.skip()
 
     @property
     def _own(self) -> str:

@@ -77,12 +77,12 @@ def task_tab(
         events.fuse_wanted, [shown.result, shown.open_tab, *inputs], js=to_result(task.name), **fusing_event
     )
 
-    example_outputs = [*images, *settings, note, credit, *shown.outputs, wanted]
+    example_outputs = [*images, *settings, note, credit, *shown.outputs]
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
     keep_address(task.name, tab, shown.address)
-    demo.load(events.arrived, [shown.open_tab], example_outputs, **reading)
+    demo.load(events.arrived, [shown.open_tab], [*example_outputs, wanted], **reading)
     below = shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(

@@ -132,6 +132,18 @@ def test_tools_are_called_as_endpoints_are():
     assert all(name == called for name, called in named.items())
 
 
+def test_opening_a_tab_does_not_start_the_fusion_that_a_link_starts():
+    # Gradio reports a state as changed to each event that has it as an output and runs while it changes.
+    demo = build_demo()
+    started = [fn for fn in demo.fns.values() if fn.fn and fn.fn.__name__ in ("fuse", "fuse_wanted")]
+    states = {target for fn in started for target, event in fn.targets if event == "change"}
+    assert states
+    for state in states:
+        setting = {fn.fn.__name__ for fn in demo.fns.values() if any(output._id == state for output in fn.outputs)}
+        assert "arrived" in setting
+        assert setting <= {"arrived", "check"}
+
+
 def test_a_task_without_weights_says_so_and_has_no_button():
     task = Task("sonar", "Sonar", ("a", "b"), ("low", "high"), "a", "refusion-sonar")
     config = build_demo(tasks=[task]).get_config_file()
