@@ -33,13 +33,13 @@ from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 from refusion.system.memory import free_for_process
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
 
-TILE = (96, 112)
-"""Maximum rows and columns of a tile, unless cells need more."""
+TILE = (64, 96)
+"""Maximum rows and columns of a tile, unless cells need more; `benchmarks/tile_size.py` compares sizes."""
 
 TILES_A_THREAD = 4
 """Minimum number of tiles per thread in a step, so that threads hardly wait for the last tile."""
 
-BYTES_OF_TILE = 1200
+BYTES_OF_TILE = 1400
 """Memory of a thread in bytes per pixel of a tile, in addition to the stored maps (measured)."""
 
 LAG = 2
