@@ -76,7 +76,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     outputs = [*inputs, note, credit, *shown.outputs]
     chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
-    # Only this one sets `wanted`: gradio starts its event once for each event with it that ran while it changed.
+    # Nothing else sets `wanted`: of two events that may and run at the same time, gradio takes both to have changed it.
     demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
     keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
