@@ -22,6 +22,8 @@ SCORES = "scores.json"
 TUNING_SCORES = "fine-tuning.json"
 """Scores of a fine-tuned model and of the one that it started from."""
 HISTORY = "history.jsonl"
+CHECKPOINT = "checkpoint.pt"
+"""The state of a training run, beside its models."""
 
 LOADED = (CONFIG, WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS)
 """Files a model is loaded from; they have checksums."""

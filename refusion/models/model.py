@@ -16,12 +16,14 @@ from refusion.hub.checksums import read_verified
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import (
     CARD,
+    CHECKPOINT,
     CONFIG,
     FACTS,
     LOADED,
     PROPOSAL_WEIGHTS,
     RECONSTRUCTION_WEIGHTS,
     TRAINING,
+    TUNING_SCORES,
     WEIGHTS,
     display_name,
     load_weights,
@@ -241,14 +243,16 @@ class ReFusion(
     ) -> str | None:
         """Write config.json, weights, an updated card and checksums; copy the other files of unchanged weights.
 
+        A model that was in the folder is replaced, with its scores, training curve and training modules.
+
         Args:
-            save_directory: the folder, created if missing; an existing card is replaced.
+            save_directory: the folder, created if missing.
             model_card_kwargs: arguments of `generate_model_card`.
             **kwargs: as in `huggingface_hub.ModelHubMixin.save_pretrained`.
 
         Raises:
-            ModelError: a file beside the weights is damaged, or changed weights would replace those that the scores and
-                the training curve in the folder belong to.
+            ModelError: a file beside the weights is damaged, changed weights would replace those that they were loaded
+                from, or the folder is that of a training run.
             OSError: the folder cannot be written.
         """
         folder = Path(save_directory)
@@ -262,8 +266,11 @@ class ReFusion(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         source = self._unchanged_source()
+        elsewhere = source is None or source.resolve() != save_directory.resolve()
+        if elsewhere:
+            _remove_beside(save_directory)
         save_model(save_directory, self, self.config)
-        if source is not None and source.resolve() != save_directory.resolve():
+        if source is not None and elsewhere:
             _copy_beside(source, save_directory)
         save_checksums(save_directory)
         (save_directory / CARD).unlink(missing_ok=True)
@@ -351,6 +358,18 @@ def _device(given: object) -> torch.device:
     if not isinstance(given, str | torch.device):
         raise ValueError(f"device_map is {given!r}, but the model is small and lies on one device: give its name.")
     return choose_device(str(given))
+
+
+def _remove_beside(folder: Path) -> None:
+    """Remove what belongs to other weights in the folder.
+
+    Raises:
+        ModelError: it is the folder of a training run, whose curve and modules are nowhere else.
+    """
+    if (folder / CHECKPOINT).is_file():
+        raise ModelError(f"{folder.name} is the folder of a training run ({CHECKPOINT}); save to another folder.")
+    for name in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, *FACTS, TUNING_SCORES):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _copy_beside(source: Path, destination: Path) -> None:

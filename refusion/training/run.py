@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from refusion.hub.folder import read_config
+from refusion.hub.folder import CHECKPOINT, read_config
 from refusion.hub.names import local_folder, locate
 from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
 from refusion.pairs.files import DataError, reading_pairs
@@ -39,7 +39,6 @@ from refusion.training.record import (
     with_budget_of,
 )
 from refusion.training.run_folder import (
-    CHECKPOINT,
     SETTINGS,
     append_history,
     resume,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from refusion.hub.folder import (
+    CHECKPOINT,
     CONFIG,
     HISTORY,
     PROPOSAL_WEIGHTS,
@@ -24,7 +25,6 @@ from refusion.system.files import remove_leftovers, write_bytes, write_text
 from refusion.training.settings import FIXED_LOSSES
 from refusion.training.trainer import MetaTrainer, Progress
 
-CHECKPOINT = "checkpoint.pt"
 SETTINGS = "settings.json"
 
 

@@ -235,6 +235,29 @@ def test_changed_weights_keep_no_claims(tmp_path):
         again.save_pretrained(tmp_path / "tuned")
 
 
+def test_weights_saved_over_others_do_not_inherit_their_scores(tmp_path):
+    best = tmp_path / "best"
+    model = ReFusion.from_pretrained(BUNDLED[0])
+    model.save_pretrained(best)
+    assert (best / "scores.json").is_file()
+    with torch.no_grad():
+        model.project_out_1.weight += 1
+    model.save_pretrained(best)
+    assert {path.name for path in best.iterdir()} == {"config.json", "model.safetensors", "README.md", "SHA256SUMS"}
+    assert "Not scored yet" in card_of(best)
+
+
+def test_a_training_run_is_not_overwritten(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.pt").write_bytes(b"state")
+    (run / "history.jsonl").write_text("{}\n")
+    with pytest.raises(ModelError, match="run is the folder of a training run"):
+        ReFusion.from_pretrained(BUNDLED[0]).save_pretrained(run)
+    assert (run / "history.jsonl").read_text() == "{}\n"
+    assert not (run / "model.safetensors").exists()
+
+
 def test_saving_replaces_an_old_card(folder, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "README.md").write_text("an old card")
