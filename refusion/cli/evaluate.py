@@ -138,7 +138,7 @@ def evaluate(
     from refusion.inference.options import Options
     from refusion.metrics import evaluation, pictures, reports, tables
     from refusion.metrics.conventions import get_conventions
-    from refusion.metrics.figures import choose_metrics, figures_of, load_metric
+    from refusion.metrics.figures import by_name, choose_metrics, figures_of, load_metric
     from refusion.pairs.dataset import load_pairs, source_files
     from refusion.pairs.matching import files_of
     from refusion.system.files import write_text
@@ -148,7 +148,7 @@ def evaluate(
     if sheets is not None:
         make_folder(sheets)
     how = get_conventions(conventions)
-    custom = {own.name: own for own in map(load_metric, metric or [])}
+    custom = by_name(map(load_metric, dict.fromkeys(metric or [])))
     figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
@@ -165,18 +165,14 @@ def evaluate(
     report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 
     # Save the scores before printing anything, since printing may fail.
-    for path, text_of in (
-        (json_path, reports.to_json),
-        (csv_path, reports.to_csv),
-        (markdown_path, tables.to_markdown),
-        (latex_path, tables.to_latex),
-    ):
-        if path is not None:
-            write_text(path, text_of(report))
-    if ranks_path is not None:
-        pictures.save_rank_plot(report, ranks_path)
-    if sheets is not None:
-        pictures.save_contact_sheets(report, pairs, sources, sheets)
+    unsaved = _save(
+        (json_path, lambda path: write_text(path, reports.to_json(report))),
+        (csv_path, lambda path: write_text(path, reports.to_csv(report))),
+        (markdown_path, lambda path: write_text(path, tables.to_markdown(report))),
+        (latex_path, lambda path: write_text(path, tables.to_latex(report))),
+        (ranks_path, lambda path: pictures.save_rank_plot(report, path)),
+        (sheets, lambda path: pictures.save_contact_sheets(report, pairs, sources, path)),
+    )
     console = Console()
     if not console.is_terminal:
         console.width = reports.WIDTH + reports.WIDTH_PER_MODEL * len(sources)
@@ -187,7 +183,23 @@ def evaluate(
     )
     if report.problems:
         typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
+    if unsaved:
+        typer.echo("\n".join(["Not saved:", *unsaved]), err=True)
+    if report.problems or unsaved:
         raise typer.Exit(1)
+
+
+def _save(*reports: tuple[Path | None, Callable[[Path], object]]) -> list[str]:
+    """Write the reports whose path is given; a failure is returned as a sentence, and the others are still written."""
+    unsaved = []
+    for path, write in reports:
+        if path is None:
+            continue
+        try:
+            write(path)
+        except OSError as error:
+            unsaved.append(f"{path} cannot be written: {error.strerror or error}.")
+    return unsaved
 
 
 def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task | None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from refusion.metrics.grey import grey_levels, range_problem
+from refusion.metrics.grey import UNIT_RANGE, grey_levels, range_problem
 
 BLACK = 1
 """Highest grey level that counts as black."""
@@ -191,7 +191,7 @@ def _levels(*given: np.ndarray) -> list[np.ndarray]:
     arrays = [picture.astype(np.float64) for picture in pictures]
     for name, array in zip(("The first source", "The second source", "The fused image"), arrays, strict=True):
         low, high = float(array.min()), float(array.max())
-        if problem := range_problem(low, high, high > 1 or bool((array == np.rint(array)).all()), None):
+        if problem := range_problem(low, high, high >= UNIT_RANGE or bool((array == np.rint(array)).all()), None):
             raise ValueError(f"{name} {problem}")
     return arrays
 

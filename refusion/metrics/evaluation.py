@@ -14,7 +14,7 @@ from refusion.images import Picture, PictureError, read_picture
 from refusion.images.picture import by
 from refusion.metrics.conventions import REFUSION, Conventions, check_name
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.figures import FIGURES, CustomMetric, score_figures
+from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
 from refusion.metrics.fusion import METRICS
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.files import DataError, refuse_doubles
@@ -26,10 +26,17 @@ from refusion.tasks import Task
 
 @dataclass(frozen=True)
 class PairScores:
-    """Figures of one fused pair, by name; nan if a figure is undefined for the pair."""
+    """Figures of one fused pair.
+
+    Attributes:
+        name: name of the pair.
+        scores: the figures by name; nan if one is undefined for the pair.
+        errors: why user-defined metrics failed for the pair, one sentence each.
+    """
 
     name: str
     scores: dict[str, float]
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def evaluate(
         on_pair: called after every pair.
         task: expected kinds of sources, for the notes.
         conventions: how metrics are computed.
-        custom: user-defined metrics by name; called from several threads.
+        custom: user-defined metrics by name; called from several threads. Where one fails, only it is undefined.
 
     Raises:
         ValueError: there is no such figure, or the conventions have the name of a preset and other values.
@@ -184,7 +191,9 @@ def evaluate(
                 raise images
             sources, reading = images[:2], pairs.reading
             notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
-            return PairScores(name, score_figures(*images, evaluation.figures, conventions, custom)), notes
+            scores = score_figures(*images, evaluation.figures, conventions)
+            own, errors = score_custom(images, custom or {})
+            return PairScores(name, scores | own, errors), notes
         except ValueError as error:
             return PairFailure(name, str(error)), notes
 

@@ -3,6 +3,7 @@
 import importlib
 import math
 import operator
+import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -126,6 +127,23 @@ def load_metric(reference: str) -> CustomMetric:
     return CustomMetric(name, function, bool(getattr(function, "higher_is_better", True)), reference)
 
 
+def by_name(metrics: Iterable[CustomMetric]) -> dict[str, CustomMetric]:
+    """User-defined metrics by name.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    named: dict[str, CustomMetric] = {}
+    for metric in metrics:
+        if metric.name in named:
+            raise ValueError(
+                f"The metrics {named[metric.name].definition} and {metric.definition} have the same name in tables; "
+                "give one of the functions another name."
+            )
+        named[metric.name] = metric
+    return named
+
+
 def higher_is_better(figure: str) -> bool:
     """Whether higher is better for a figure of this package."""
     return (METRICS | DEFECTS)[figure].higher_is_better
@@ -142,7 +160,6 @@ def score_figures(
     fused: Picture,
     figures: Iterable[str],
     conventions: Conventions = REFUSION,
-    custom: Mapping[str, CustomMetric] | None = None,
 ) -> dict[str, float]:
     """Compute figures of one fused image, by name; nan if one is undefined or the image is too small for it.
 
@@ -150,14 +167,13 @@ def score_figures(
         a: first source.
         b: second source, of the same size.
         fused: the fused image, likewise.
-        figures: keys of `METRICS`, `DEFECTS` and `custom`.
+        figures: keys of `METRICS` and `DEFECTS`.
         conventions: how metrics are computed.
-        custom: further metrics by name.
 
     Raises:
         ValueError: a metric does not accept the images.
     """
-    figures, custom = list(figures), custom or {}
+    figures = list(figures)
     pictures = (a, b, fused)
     arrays = levels(a.luminance), levels(b.luminance), levels(fused.luminance)
     names = [name for name in large_enough(figures, a.size) if name in METRICS]
@@ -165,10 +181,30 @@ def score_figures(
     first, second, result = images_of(pictures) if in_channels else arrays
     scores = score(first, second, result, names, conventions)
     scores |= {name: DEFECTS[name].function(*arrays) for name in figures if name in DEFECTS}
-    if custom:
-        images = images_of(pictures)
-        scores |= {name: _number(metric, metric.function(*images)) for name, metric in custom.items()}
     return {name: scores.get(name, math.nan) for name in figures}
+
+
+def score_custom(
+    pictures: tuple[Picture, Picture, Picture], custom: Mapping[str, CustomMetric]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Compute user-defined metrics of one fused image, whatever they raise.
+
+    Args:
+        pictures: both sources and the fused image, of one size.
+        custom: the metrics by name.
+
+    Returns:
+        The values by name, nan for a metric that failed; and why it failed, one sentence each.
+    """
+    scores, errors = {}, []
+    images = images_of(pictures) if custom else pictures
+    for name, metric in custom.items():
+        try:
+            scores[name] = _number(metric.function(*images))
+        except Exception as error:  # noqa: BLE001 - raised by the user's function
+            scores[name] = math.nan
+            errors.append(f"The metric {metric.definition} failed: {_one_line(error)}.")
+    return scores, tuple(errors)
 
 
 def images_of(pictures: tuple[Picture, Picture, Picture]) -> tuple[Image.Image, Image.Image, Image.Image]:
@@ -177,8 +213,15 @@ def images_of(pictures: tuple[Picture, Picture, Picture]) -> tuple[Image.Image, 
     return a, b, fused
 
 
-def _number(metric: CustomMetric, value: object) -> float:
+def _number(value: object) -> float:
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.size != 1 or array.dtype.kind not in "uifb":
-        raise ValueError(f"The metric {metric.definition} returned {value!r}; it must return one number.")
+        what = f"an array of shape {array.shape}" if array.ndim else reprlib.repr(value)
+        raise ValueError(f"it returned {what}, but must return one number")
     return float(array.reshape(()))
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    lines = str(error).splitlines() or ["no message"]
+    return kind + lines[0].rstrip(".")

@@ -8,6 +8,9 @@ from refusion.images.colour import LUMINANCE
 GREY_LEVELS = 255.0
 """The largest grey level."""
 
+UNIT_RANGE = 2.0
+"""Values below it that are not whole are of 0 to 1: a result that was not clipped exceeds 1 a little."""
+
 
 def grey_levels(image: Image.Image, name: str) -> np.ndarray:
     """Convert a Pillow image to an array (H, W): grey levels as stored, or the BT.601 luminance of colour, uint8.
@@ -48,7 +51,8 @@ def range_problem(low: float, high: float, whole: bool, data_range: float | None
     if not (low >= 0 and high <= white):
         advice = "; pass data_range=, the value of white, to have them scaled" if data_range == GREY_LEVELS else ""
         return f"{reach}; values must be finite, in 0 to {white:g}{advice}."
-    if white == GREY_LEVELS and 0 < high <= 1 and not whole:
+    if white >= GREY_LEVELS and 0 < high < UNIT_RANGE and not whole:
+        clipped = "clip them to 0 to 1, then " if high > 1 else ""
         advice = "pass data_range=1 to have values of 0 to 1 scaled, or " if told else ""
-        return f"{reach}, but metrics take grey levels 0 to 255; {advice}multiply them by 255."
+        return f"{reach}, but metrics take grey levels 0 to {white:g}; {clipped}{advice}multiply them by {white:g}."
     return None

@@ -10,10 +10,12 @@ from torch import Tensor
 from refusion.images.colour import LUMINANCE
 from refusion.images.sources import SupportsArray
 from refusion.metrics.conventions import Conventions
-from refusion.metrics.grey import GREY_LEVELS, grey_levels, range_problem
+from refusion.metrics.grey import GREY_LEVELS, UNIT_RANGE, grey_levels, range_problem
 
 ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image | SupportsArray
 """Arrays and tensors (H, W) or (N, 1, H, W), Pillow images, and what `plain_image` converts, such as a fused image."""
+
+_BYTES = (np.uint8, np.int8, torch.uint8, torch.int8)
 
 _BITS = {"nearest": torch.round, "down": torch.floor}
 
@@ -54,6 +56,8 @@ def read_images(
     images = []
     for name, image in arrays.items():
         range_here = GREY_LEVELS if isinstance(plain[name], Image.Image) and image.dtype == np.uint8 else data_range
+        if range_here > GREY_LEVELS and image.dtype in _BYTES:
+            raise ValueError(f"{text}: {name} has 8 bits, so its white is 255, not {range_here:g}; give one depth.")
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(np.array(image, dtype=np.float64))
         if conventions.rounding != "none":
@@ -94,7 +98,7 @@ def to_array(image: Tensor | np.ndarray | Image.Image, name: str) -> Tensor | np
 
 def _check_range(text: str, name: str, image: Tensor, data_range: float) -> None:
     low, high = (bound.item() for bound in image.detach().aminmax())
-    whole = high > 1 or torch.equal(image, image.round())
+    whole = high >= UNIT_RANGE or torch.equal(image, image.round())
     if problem := range_problem(low, high, whole, data_range):
         raise ValueError(f"{text}: {name} {problem}")
 

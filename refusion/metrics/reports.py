@@ -110,11 +110,17 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """Every pair that failed and every file left out, one line each."""
+        """Every pair and user-defined metric that failed and every file left out, one line each."""
         failed = [
             f"{model}: {failure.name}: {failure.reason}"
             for model, evaluation in self.evaluations.items()
             for failure in evaluation.failed
+        ]
+        failed += [
+            f"{model}: {row.name}: {error}"
+            for model, evaluation in self.evaluations.items()
+            for row in evaluation.scored
+            for error in row.errors
         ]
         return [*failed, *(f"left out: {sentence}" for sentence in self.left_out)]
 
@@ -144,10 +150,11 @@ def to_json(report: Report) -> str:
 
     Keys: ``definitions``; ``conventions`` (the fields of `Conventions`); ``figures`` (by name: ``higher_is_better`` and
     the ``source`` or ``definition``); ``models`` (by name: the number of scored ``pairs``; ``mean``, population
-    ``std`` and ``counts`` by figure; the rows ``per_pair`` with ``name`` and ``scores``, and ``failed`` with ``name``
-    and ``reason``); ``comparison`` of several models over the ``pairs`` that all have (``note``; by model the
-    ``mean_rank``, and by figure ``rank``, ``mean`` and ``difference`` from the first model, both with ``low`` and
-    ``high``, and the number of pairs for which it is ``better``); ``left_out``.
+    ``std`` and ``counts`` by figure; the rows ``per_pair`` with ``name``, ``scores`` and, if user-defined metrics
+    failed, ``errors``; and ``failed`` with ``name`` and ``reason``); ``comparison`` of several models over the
+    ``pairs`` that all have (``note``; by model the ``mean_rank``, and by figure ``rank``, ``mean`` and ``difference``
+    from the first model, both with ``low`` and ``high``, and the number of pairs for which it is ``better``);
+    ``left_out``.
     """
     models = {}
     for name, evaluation in report.evaluations.items():
@@ -159,6 +166,7 @@ def to_json(report: Report) -> str:
             "counts": {figure: statistic.count for figure, statistic in statistics.items()},
             "per_pair": [
                 {"name": row.name, "scores": {figure: _number(value) for figure, value in row.scores.items()}}
+                | ({"errors": list(row.errors)} if row.errors else {})
                 for row in evaluation.scored
             ],
             "failed": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failed],
@@ -186,8 +194,8 @@ def to_json(report: Report) -> str:
 def to_csv(report: Report) -> str:
     """All scores as CSV, one row per model and pair: model, pair, the figures, failed, and the name of the conventions.
 
-    Undefined figures are empty cells; for a pair that failed, all are empty and ``failed`` has the reason. Files left
-    out of the data set come last, with only the reason.
+    Undefined figures are empty cells; ``failed`` has the reason if a user-defined metric or the whole pair failed.
+    Files left out of the data set come last, with only the reason.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -195,7 +203,8 @@ def to_csv(report: Report) -> str:
     empty, how = [None] * len(report.figures), report.conventions.name
     for model, evaluation in report.evaluations.items():
         for row in evaluation.scored:
-            writer.writerow((model, row.name, *(_number(row.scores[figure]) for figure in report.figures), None, how))
+            values, reason = (_number(row.scores[figure]) for figure in report.figures), " ".join(row.errors) or None
+            writer.writerow((model, row.name, *values, reason, how))
         for failure in evaluation.failed:
             writer.writerow((model, failure.name, *empty, failure.reason, how))
     for sentence in report.left_out:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,6 +249,14 @@ class Scores:
 def everything(a, b, fused):
     return np.asarray(fused)
 
+class Other:
+    @staticmethod
+    def brightness(a, b, fused):
+        return 0.0
+
+def broken(a, b, fused):
+    raise RuntimeError("out of memory\\nof the device")
+
 def en(a, b, fused):
     return 0
 
@@ -290,6 +299,46 @@ def test_metrics_of_ones_own_that_do_not_work_are_sentences(own_module, pair_fol
         evaluate_command(pair_folder, fused=[contenders["mean"]], metric=["own_metrics:everything"])
     assert stop.value.exit_code == 1
     assert "must return one number" in capsys.readouterr().err
+
+
+def test_a_metric_of_ones_own_that_fails_leaves_the_others(own_module, pair_folder, contenders, tmp_path, capsys):
+    written, rows = tmp_path / "out.json", tmp_path / "out.csv"
+    own = ["own_metrics:brightness", "own_metrics:broken"]
+    with pytest.raises(typer.Exit) as stop:
+        evaluate_command(
+            pair_folder, fused=[contenders["mean"]], metric=own, metrics=["SD"], json_path=written, csv_path=rows
+        )
+    assert stop.value.exit_code == 1
+    assert "own_metrics:broken failed: RuntimeError: out of memory." in capsys.readouterr().err
+    scores = json.loads(written.read_text())["models"]["mean"]
+    assert scores["counts"]["SD"] == scores["counts"]["brightness"] == scores["pairs"] > 0
+    assert scores["counts"]["broken"] == 0
+    assert all("out of memory" in line for line in rows.read_text().splitlines()[1:])
+
+
+def test_two_metrics_of_ones_own_have_two_names(own_module, pair_folder, contenders):
+    with pytest.raises(
+        ValueError, match=r"own_metrics:Other\.brightness have the same name"
+    ):
+        evaluate_command(
+            pair_folder,
+            fused=[contenders["mean"]],
+            metric=["own_metrics:brightness", "own_metrics:Other.brightness"],
+        )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_report_that_cannot_be_written_does_not_lose_the_others(pair_folder, contenders, tmp_path, capsys):
+    rows = tmp_path / "out.csv"
+    with pytest.raises(typer.Exit) as stop:
+        evaluate_command(
+            pair_folder, fused=[contenders["mean"]], metrics=["SD"], json_path=Path("/dev/full"), csv_path=rows
+        )
+    assert stop.value.exit_code == 1
+    assert rows.read_text().startswith("model,pair,SD")
+    said = capsys.readouterr()
+    assert "/dev/full cannot be written: No space left on device." in said.err
+    assert "SD" in said.out
 
 
 def test_options_are_checked_before_anything_is_scored(pair_folder, contenders, tmp_path):

@@ -14,6 +14,7 @@ from support.scenes import SHARED, textured
 from refusion import metrics
 from refusion.metrics import MEFB, PRESETS, REFUSION, VIFB, Conventions
 from refusion.metrics.conventions import get_conventions
+from refusion.metrics.defects import DEFECTS
 from refusion.metrics.features import _FEATURES
 from refusion.metrics.fusion import METRICS, score
 from refusion.metrics.running import DIFFERENTIABLE
@@ -214,6 +215,24 @@ def test_values_of_0_to_1_are_refused_or_scaled(name, triple):
     with pytest.raises(ValueError, match=r"reaches from .* grey levels 0 to 255; pass data_range=1"):
         call(name, *scaled)
     assert call(name, *scaled, data_range=1) == pytest.approx(call(name, *triple), rel=1e-9)
+
+
+def test_a_result_of_0_to_1_that_was_not_clipped_is_refused(triple):
+    a, b, fused = (x / 255 for x in triple)
+    fused[0, 0] = 1.02
+    with pytest.raises(ValueError, match=r"reaches from .* to 1\.02, but metrics take grey levels 0 to 255; clip them"):
+        METRICS["EN"].function(fused)
+    with pytest.raises(ValueError, match="clip them"):
+        DEFECTS["heat"].function(a * 255, b * 255, fused)
+
+
+def test_one_range_for_two_depths_is_refused(triple):
+    a, b, fused = triple
+    deep = [x.astype(np.uint16) * 257 for x in (a, b)]
+    with pytest.raises(ValueError, match="fused has 8 bits, so its white is 255, not 65535"):
+        score(*deep, fused.astype(np.uint8), ["Qabf"], data_range=65535)
+    with pytest.raises(ValueError, match="grey levels 0 to 65535"):
+        score(a / 255, b / 255, fused / 255, ["Qabf"], data_range=65535)
 
 
 def test_deep_values_are_refused_or_scaled(triple):
