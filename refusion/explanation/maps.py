@@ -8,11 +8,10 @@ import numpy as np
 
 from refusion.explanation.trained import TrainedModel, load_trained
 from refusion.images import Picture, PictureError, PictureSource, Reading, Windows
-from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.inference.network import fuse_luminance
-from refusion.inference.preparation import same_notes
-from refusion.system.advice import Advised
+from refusion.inference.preparation import prepare_pair
+from refusion.system.advice import Advised, without_options
 
 MAX_MEGAPIXELS = 1.0
 """Default limit on the size of each image, in millions of pixels."""
@@ -131,8 +130,10 @@ def explain(
     task = trained.fusion.task
     reading = Reading(window, temperatures, nodata, alike=task.one_camera)
     first, second = reading.all((a, b))
-    check_same_size(first, second)
+    notes = (*reading.notes((first, second)), *role_notes(first, second, task))
     _check_size(first, max_megapixels)
+    prepared = prepare_pair(first, second, check_offset=task.name != "medical")
+    first, second = prepared.a, prepared.b
     intensity, gradient = trained.proposal.propose(first.luminance, second.luminance)
     fused = fuse_luminance(trained.fusion, first.luminance, second.luminance)
     again_a, again_b = trained.reconstruction.run(fused)
@@ -144,7 +145,7 @@ def explain(
         gradient=gradient,
         reconstruction_a=again_a[0],
         reconstruction_b=again_b[0],
-        notes=(*reading.notes((first, second)), *role_notes(first, second, task), *same_notes(first, second)),
+        notes=(*notes, *map(without_options, prepared.notes)),
     )
 
 

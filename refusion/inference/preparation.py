@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from refusion.images.picture import Picture, PictureError, by
+from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, check_same_size
 from refusion.images.roles import role_notes
@@ -86,7 +86,7 @@ def prepare_pair(
     check_offset: bool = True,
     notes: Sequence[str] = (),
 ) -> Prepared:
-    """Resize and align two sources if requested, and add notes on problems.
+    """Resize and align two sources if requested, fill transparent parts from the other, and add notes on problems.
 
     Args:
         a: first source.
@@ -109,7 +109,7 @@ def prepare_pair(
     b, note = share_profile(b, a)
     notes += [note] if note else []
     if same := same_notes(a, b):
-        return Prepared(a, b, (*notes, *same))
+        return Prepared(*filled(a, b), (*notes, *same))
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border)
@@ -119,7 +119,24 @@ def prepare_pair(
         notes.append(alignment.note(b.name, a.name))
     elif check_offset and (note := offset_note(a, b)):
         notes.append(note)
-    return Prepared(a, b, tuple(notes), alignment)
+    return Prepared(*filled(a, b), tuple(notes), alignment)
+
+
+def filled(a: Picture, b: Picture) -> tuple[Picture, Picture]:
+    """Both sources, each with the other one where it is transparent, so that its holes do not darken the other."""
+    return replace(over(a, b), alpha=a.alpha), replace(over(b, a), alpha=b.alpha)
+
+
+def over(picture: Picture, ground: Picture) -> Picture:
+    """Composite an image over another one of its size, where it was composited over black."""
+    if picture.alpha is None:
+        return picture
+    rest = 1 - picture.alpha
+    chroma = picture.chroma
+    if chroma is not None and ground.chroma is not None:
+        chroma = chroma + rest * (ground.chroma - NEUTRAL)
+    alpha = None if ground.alpha is None else picture.alpha + rest * ground.alpha
+    return replace(picture, luminance=picture.luminance + rest * ground.luminance, chroma=chroma, alpha=alpha)
 
 
 def same_picture(a: Picture, b: Picture) -> bool:

@@ -31,7 +31,7 @@ from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import Options
 from refusion.inference.output_range import bring_to_range, ends_of
-from refusion.inference.preparation import resize_pair
+from refusion.inference.preparation import over, resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.system.advice import Advised
 from refusion.tasks import ChromaRule, MeanRule, Motion, Task
@@ -97,21 +97,24 @@ def fuse_stack(
     sources = options.plain(sources)
     read = _StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion)
     frames: list[_Frame] = []
+    ground: Picture | None = None
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
         picture = read(index)
         _check_size(picture, frames[0].facts if frames else picture)
         looks.at(picture)
+        alpha.add(picture.alpha)
+        ground = picture if ground is None else over(ground, picture)
+        picture = over(picture, ground)
         if colour is not None:
             colour.add(picture)
-        alpha.add(picture.alpha)
         frames.append(_Frame.of(index, picture))
         step()
     notes = [*looks.notes, *_odd_ones(frames)]
     frames.sort(key=lambda frame: frame.place)
 
     def load(frame: _Frame) -> Layer:
-        picture = read(frame.index)
+        picture = read(frame.index) if ground is None else over(read(frame.index), ground)
         return Layer(picture.luminance, picture.chroma if colour is None else None)
 
     run = partial(fuse_luminance, network, engine=options.engine)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.picture import by
+from refusion.images.profiles import share_profile
+from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION, Conventions, check_name
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
@@ -191,6 +193,8 @@ def evaluate(
                 raise images
             sources, reading = images[:2], pairs.reading
             notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
+            if task is not None and task.name != "medical" and (note := offset_note(*sources)):
+                notes.append(without_options(note))
             scores = score_figures(*images, evaluation.figures, conventions)
             own, errors = score_custom(images, custom or {})
             return PairScores(name, scores | own, errors), notes
@@ -220,6 +224,8 @@ def read_triple(row: dict[str, Any], fused: FusedSource, pairs: Pairs) -> _Tripl
         ValueError: `fused` does not accept the sources.
     """
     a, b = read_pictures(row, pairs.reading)
+    # As it is fused.
+    b, _ = share_profile(b, a)
     if isinstance(fused, FusedFolder):
         try:
             picture = read_picture(fused.find(str(row["name"])))

@@ -175,6 +175,14 @@ def test_pictures_too_large_or_unequal_are_refused(trained):
             explain(trained, unit(1), unit(2), max_megapixels=limit)
 
 
+def test_an_offset_is_noted_as_by_fuse_without_an_option_that_explain_lacks():
+    rng = np.random.default_rng(0)
+    scene = np.asarray(Image.fromarray(rng.integers(0, 255, (12, 16), np.uint8)).resize((320, 240)))
+    (note,) = explain("refusion-multi-focus", scene, np.roll(scene, 24, axis=1)).notes
+    assert "seems to lie about 24 pixels off" in note
+    assert note.endswith("; register the two first.")
+
+
 def test_figures_by_hand():
     first = np.array([[1.0, 0.5], [0.5, 0.0]], dtype=np.float32)
     summed = weight_figures(np.stack([first, 1 - first]))

@@ -237,6 +237,24 @@ def test_alpha_is_kept_if_both_have_it():
     assert MODEL.fuse(clear, textured(2)).to_image().mode == "L"
 
 
+def test_a_hole_in_one_source_is_filled_from_the_other():
+    hole = np.full((48, 64), 255, np.uint8)
+    hole[10:30, 20:40], hole[30:34, 20:40] = 0, 51
+    colour = np.dstack([textured(seed) for seed in (1, 3, 4)])
+    other = np.dstack([textured(seed) for seed in (2, 5, 6)])
+    share = hole[..., None] / 255
+    whole = np.rint(share * colour + (1 - share) * other).astype(np.uint8)
+    for pair, as_if in (
+        ((np.dstack([colour, hole]), other), (whole, other)),
+        ((other, np.dstack([colour, hole])), (other, whole)),
+        ((textured(7), np.dstack([colour, hole])), None),
+    ):
+        fused = MODEL.fuse(*pair).to_array()
+        assert np.isfinite(fused).all()
+        if as_if is not None:
+            np.testing.assert_allclose(fused.astype(int), MODEL.fuse(*as_if).to_array(), atol=2)
+
+
 def test_rounding_errors_are_not_stretched_to_a_picture():
     nearly = np.float32(0.5) + np.float32(1e-6) * (unit(1) > 0.5)
     for output_range in ("stretch", "robust", "sources"):

@@ -99,6 +99,20 @@ def test_a_tiff_of_different_images_is_no_stack(tmp_path):
         refusion_api.fuse(tmp_path / "one.png", model=FOCUS)
 
 
+@pytest.mark.parametrize("model", [FOCUS, EXPOSURE], ids=lambda model: model.task.name)
+@pytest.mark.parametrize("holed", [0, 1, 2])
+def test_a_hole_in_one_image_is_filled_from_the_others(model, holed):
+    stack = [frame // 4 * 3 + 20 * index for index, frame in enumerate(frames(3))]
+    hole = np.full(stack[0].shape, 255, np.uint8)
+    hole[10:25, 20:40] = 0
+    filled = list(stack)
+    filled[holed] = np.where(hole == 0, stack[1 if holed == 0 else 0], stack[holed])
+    stack[holed] = np.dstack([stack[holed], hole])
+    expected = model.fuse_stack(filled, output_range="network").to_array().astype(int)
+    fused = model.fuse_stack(stack, output_range="network").to_array().astype(int)
+    np.testing.assert_allclose(fused, expected, atol=1)
+
+
 def test_progress_reaches_the_end():
     seen = []
     FOCUS.fuse_stack(frames(3), progress=lambda done, total: seen.append((done, total)))

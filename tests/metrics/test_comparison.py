@@ -317,9 +317,7 @@ def test_a_metric_of_ones_own_that_fails_leaves_the_others(own_module, pair_fold
 
 
 def test_two_metrics_of_ones_own_have_two_names(own_module, pair_folder, contenders):
-    with pytest.raises(
-        ValueError, match=r"own_metrics:Other\.brightness have the same name"
-    ):
+    with pytest.raises(ValueError, match=r"own_metrics:Other\.brightness have the same name"):
         evaluate_command(
             pair_folder,
             fused=[contenders["mean"]],

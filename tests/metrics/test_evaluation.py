@@ -4,14 +4,16 @@ import csv
 import json
 import math
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import datasets
 import numpy as np
 import pytest
 import typer
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from support.program import check_refused, refusion
 from support.scenes import textured
 
@@ -172,6 +174,27 @@ def test_pairs_of_a_parquet_file_without_texts_as_names(tmp_path):
     evaluation = evaluate(load_pairs(tmp_path / "pairs.parquet", get_task("ir-vis"), streaming=True), average)
     assert [row.name for row in evaluation.scored] == ["7"]
     assert [failure.name for failure in evaluation.failed] == ["8"]
+
+
+def test_sources_are_scored_and_noted_as_they_are_fused(tmp_path):
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 255, (12, 16, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+    for folder in ("near", "far", "fused"):
+        (tmp_path / folder).mkdir()
+    linear = PngImagePlugin.PngInfo()
+    linear.add(b"gAMA", struct.pack(">I", 100000))
+    light = np.rint(255 * (scene / 255.0) ** 2.2).astype(np.uint8)
+    Image.fromarray(scene).save(tmp_path / "near" / "same.png")
+    Image.fromarray(light).save(tmp_path / "far" / "same.png", pnginfo=linear)
+    Image.fromarray(scene).save(tmp_path / "fused" / "same.png")
+    for folder, left in (("near", 0), ("far", 24), ("fused", 0)):
+        Image.fromarray(np.roll(scene, left, axis=1)).save(tmp_path / folder / "moved.png")
+    task = get_task("multi-focus")
+    report = evaluate(load_pairs(tmp_path, task), FusedFolder(tmp_path / "fused"), ("PSNR", "agree"), task=task)
+    scores = {row.name: row.scores for row in report.scored}
+    assert scores["same"]["PSNR"] > 40
+    assert scores["same"]["agree"] < 1
+    assert [note for note in report.notes if "moved.png seems to lie about 24 pixels off" in note]
 
 
 def test_a_fused_image_is_not_advised_what_is_for_its_sources(pairs, averages):
