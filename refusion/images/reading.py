@@ -419,7 +419,12 @@ def _is_rgb(profile: object) -> bool:
 
 
 def _is_heic(start: bytes) -> bool:
-    return start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+    if start[4:8] != b"ftyp":
+        return False
+    # mif1 and msf1 are brands of HEIC and AVIF alike, which then name themselves among the compatible ones.
+    if start[8:12] in (b"mif1", b"msf1"):
+        return b"avif" not in start[16 : int.from_bytes(start[:4], "big")]
+    return start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc")
 
 
 def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:

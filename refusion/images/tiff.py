@@ -121,8 +121,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         frame: which image of several is read, from 0; None if there must be only one.
 
     Returns:
-        The values and metadata, CMYK as RGB. Palettes, CMYK of 8 bits, YCbCr, LAB and 1, 2 or 4 bits are decoded by
-        Pillow, with 8 bits.
+        The values and metadata, CMYK as RGB. Palettes, CMYK of 8 bits without alpha, YCbCr, LAB and 1, 2 or 4 bits are
+        decoded by Pillow, with 8 bits.
 
     Raises:
         PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
@@ -241,7 +241,7 @@ def _is_read_here(page: Any, name: str) -> bool:
         raise PictureError(f"{name} has channels of {bits} bits; save it with the same depth in all of them.")
     kind = _photometric(page)
     plain = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and page.compression not in _PILLOWS_COMPRESSIONS
-    if (plain and bits not in _PILLOWS_BITS) or (kind == _CMYK and bits > 8):
+    if (plain and bits not in _PILLOWS_BITS) or (kind == _CMYK and (bits > 8 or page.samplesperpixel > 4)):
         return True
     if bits > 8 and kind not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         what = getattr(page.photometric, "name", f"kind {kind}")

@@ -114,7 +114,7 @@ def score(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    names: Iterable[str] = DEFAULT_METRICS,
+    names: str | Iterable[str] = DEFAULT_METRICS,
     conventions: Conventions = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
@@ -125,20 +125,18 @@ def score(
         a: source A, (H, W) or (1, 1, H, W), 0 to 255, a Pillow image or a result of `refusion.fuse`.
         b: source B, like `a`.
         fused: fused image, like `a`.
-        names: keys of `METRICS`; by default those that most papers report.
+        names: keys of `METRICS` or of `METRIC_SETS`, in upper or lower case; by default those that most papers report.
         conventions: how they are computed. With ``colour="channels"``, values for Pillow images in colour are means
             over red, green and blue.
         data_range: the value of white in arrays and tensors.
 
     Returns:
-        One value per name, in the order of `names`.
+        One value per metric, by its key of `METRICS`, in the order of `names`.
 
     Raises:
         ValueError: a name is unknown, there is more than one pair, or the images do not fit (see above).
     """
-    names = list(names)
-    if unknown := [name for name in names if name not in METRICS]:
-        raise ValueError(f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(METRICS)}.")
+    names = _chosen([names] if isinstance(names, str) else names)
     if len(checked := read_images(conventions, data_range, a=a, b=b, fused=fused)[2]) > 1:
         raise ValueError(f"score() takes one pair, not {len(checked)}; call the metrics themselves for a batch.")
     a, b, fused = (plain_image(image) for image in (a, b, fused))
@@ -152,6 +150,17 @@ def score(
         values = [metric.function(*images, conventions, data_range=data_range).item() for images in shown]
         scores[name] = math.fsum(values) / len(values)
     return scores
+
+
+def _chosen(names: Iterable[str]) -> list[str]:
+    known = {name.lower(): (name,) for name in METRICS} | METRIC_SETS
+    names = list(names)
+    if unknown := [name for name in names if name.lower() not in known]:
+        raise ValueError(
+            f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(METRICS)}, and the sets "
+            f"{', '.join(METRIC_SETS)}."
+        )
+    return list(dict.fromkeys(one for name in names for one in known[name.lower()]))
 
 
 def _planes(

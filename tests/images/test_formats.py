@@ -253,6 +253,17 @@ def test_avif(tmp_path):
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_with_the_brand_of_any_still_image():
+    file = io.BytesIO()
+    Image.fromarray(textured(1)).save(file, "AVIF", quality=90)
+    content = file.getvalue()
+    assert content[8:12] == b"avif"
+    assert b"avif" in content[16:32]
+    renamed = content[:8] + b"mif1" + content[12:]
+    np.testing.assert_array_equal(read_picture(renamed).luminance, read_picture(content).luminance)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 @pytest.mark.parametrize(("bits", "channels"), [(10, 3), (12, 3), (10, 4)])
 def test_avif_of_more_bits_keeps_them(tmp_path, bits, channels):
     import imagecodecs

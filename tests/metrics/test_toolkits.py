@@ -16,7 +16,7 @@ from refusion.metrics import MEFB, PRESETS, REFUSION, VIFB, Conventions
 from refusion.metrics.conventions import get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.features import _FEATURES
-from refusion.metrics.fusion import METRICS, score
+from refusion.metrics.fusion import METRIC_SETS, METRICS, score
 from refusion.metrics.running import DIFFERENTIABLE
 
 VECTORS = SHARED / "toolkit_vectors.json"
@@ -215,6 +215,13 @@ def test_values_of_0_to_1_are_refused_or_scaled(name, triple):
     with pytest.raises(ValueError, match=r"reaches from .* grey levels 0 to 255; pass data_range=1"):
         call(name, *scaled)
     assert call(name, *scaled, data_range=1) == pytest.approx(call(name, *triple), rel=1e-9)
+
+
+def test_names_in_any_case_and_sets_are_known(triple):
+    assert score(*triple, "ssim") == score(*triple, ["SSIM"])
+    assert list(score(*triple, ["vifb", "en"])) == list(METRIC_SETS["vifb"])
+    with pytest.raises(ValueError, match=r"There is no metric niqe; the metrics are .* and the sets default"):
+        score(*triple, ["EN", "niqe"])
 
 
 def test_a_result_of_0_to_1_that_was_not_clipped_is_refused(triple):
