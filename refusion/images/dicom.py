@@ -1,7 +1,9 @@
 """Read the stored values of a single-frame DICOM file; needs the extra ``dicom`` (pydicom)."""
 
 import io
+import math
 import struct
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -10,8 +12,11 @@ from PIL import Image
 from refusion.images.failures import DECODING_ERRORS, check_size, missing_package, one_line, reason
 from refusion.images.jpeg import frame_header
 from refusion.images.levels import Stored
-from refusion.images.picture import PictureError
+from refusion.images.picture import PictureError, Scan
 from refusion.system.advice import Advised
+
+_SQUARE = 0.02
+"""Largest relative difference of the sides of a pixel that counts as square."""
 
 _DECODERS = {
     "1.2.840.10008.1.2.4.51": "jpeg8_decode",
@@ -97,13 +102,40 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
             stored = _grey(dataset, windowed=windowed)
         if stored.values.shape not in (size := (int(dataset.Rows), int(dataset.Columns)), (*size, 3)):
             raise ValueError(f"its pixels have the shape {stored.values.shape}")
-        return stored
+        sides = _sides_of_pixels(dataset)
+        extent = None if sides is None else (sides[0] * size[0], sides[1] * size[1])
+        scan = Scan(one_line(str(dataset.get("Modality", ""))), extent)
+        return replace(stored, scan=scan, notes=(*stored.notes, *_shape_note(dataset, sides, name)))
     except PictureError:
         raise
     except ImportError as error:
         raise missing_package(name, error) from error
     except (*DECODING_ERRORS, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError) as error:
         raise PictureError(f"{name} cannot be decoded as DICOM ({reason(error)}).") from error
+
+
+def _sides_of_pixels(dataset: Any) -> tuple[float, float] | None:
+    """Height and width of a pixel in mm (PS3.3 10.7.1.1), or None."""
+    return _two_numbers(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
+
+
+def _two_numbers(values: Any) -> tuple[float, float] | None:
+    try:
+        first, second = (float(value) for value in values or ())
+    except (TypeError, ValueError):
+        return None
+    return (first, second) if 0 < first < math.inf and 0 < second < math.inf else None
+
+
+def _shape_note(dataset: Any, sides: tuple[float, float] | None, name: str) -> list[str]:
+    """A note if the pixels are not square, by their sides or else by their aspect ratio (C.7.6.3.1.7)."""
+    height, width = sides or _two_numbers(dataset.get("PixelAspectRatio")) or (1.0, 1.0)
+    if abs(height / width - 1) < _SQUARE:
+        return []
+    return [
+        f"{name} has pixels that are not square (height to width {height:g} to {width:g}), but the result has square "
+        "ones; resample it first."
+    ]
 
 
 def _guess_syntax(dataset: Any) -> None:
@@ -123,9 +155,9 @@ def _what_it_is(dataset: Any) -> str:
 
 
 def _lift_groups(dataset: Any) -> None:
-    """Copy rescaling and window of an enhanced file (PS3.3 C.7.6.16) to where those of a classic file are."""
+    """Copy rescaling, window and pixel spacing of an enhanced file (PS3.3 C.7.6.16) to where a classic file has them."""
     for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for inner in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+        for inner in ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence"):
             for functional in (dataset.get(group) or ())[:1]:
                 for item in (functional.get(inner) or ())[:1]:
                     dataset.update({element.tag: element for element in item})

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from refusion.images.colour import split_colour
-from refusion.images.picture import Levels, Picture, PictureError
+from refusion.images.picture import Levels, Picture, PictureError, Scan
 from refusion.system.advice import Advised
 
 Window: TypeAlias = tuple[float, float] | Literal["own"]
@@ -44,6 +44,7 @@ class Stored:
         window: the window that the file specifies, or ``own``.
         notes: notes for the user, as sentences.
         used: as in `Picture`.
+        scan: as in `Picture`.
     """
 
     values: np.ndarray
@@ -57,6 +58,7 @@ class Stored:
     window: Window | None = None
     notes: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
+    scan: Scan | None = None
 
 
 def check_window(window: Window | None) -> None:
@@ -186,6 +188,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
         notes=stored.notes,
         levels=levels,
         used=frozenset(used),
+        scan=stored.scan,
     )
 
 

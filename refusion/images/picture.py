@@ -48,6 +48,19 @@ class Levels:
     given: bool = False
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What a DICOM file says of the scan.
+
+    Attributes:
+        modality: the modality, such as CT, MR, PT (PET) or NM (SPECT), see PS3.3 C.7.3.1.1.1.
+        extent: height and width in mm, or None.
+    """
+
+    modality: str
+    extent: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image as luminance and chroma.
@@ -70,6 +83,7 @@ class Picture:
             itself specifies them.
         geo: tag numbers and values of the GeoTIFF tags, which give the location on Earth.
         used: the options of reading that had an effect, among "window", "temperatures" and "nodata".
+        scan: what a DICOM file says of the scan, or None.
     """
 
     luminance: np.ndarray = field(repr=False)
@@ -83,6 +97,7 @@ class Picture:
     levels: Levels | None = None
     geo: tuple[tuple[int, Any], ...] = ()
     used: frozenset[str] = frozenset()
+    scan: Scan | None = None
 
     @property
     def note(self) -> str | None:

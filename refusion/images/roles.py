@@ -3,7 +3,8 @@
 import numpy as np
 
 from refusion.images.colour import join_colour
-from refusion.images.picture import NEUTRAL, Picture
+from refusion.images.picture import NEUTRAL, Picture, Scan
+from refusion.system.advice import Advised
 from refusion.tasks import Task
 
 _COLOURED = 0.01
@@ -14,6 +15,12 @@ _SATURATED = 0.14
 
 _PALETTE = 64
 """Maximum number of colours, out of 4096, that hold nearly all pixels of a less saturated false-colour image."""
+
+_SCANS = {"CT": "CT", "MR": "MRI", "PT": "PET", "NM": "SPECT"}
+"""Names of the modalities of DICOM that the medical task is for."""
+
+_SAME_EXTENT = 0.02
+"""Largest relative difference of what two scans show in mm that counts as the same."""
 
 _BRIGHTER = 0.05
 """Difference in mean luminance, in [0, 1], above which the under-exposed source counts as the brighter one."""
@@ -27,6 +34,8 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
         b: second source.
         task: the task, which defines the modality of each source.
     """
+    if a.scan is not None and b.scan is not None and (notes := _scan_notes(a, b, a.scan, b.scan, task)):
+        return notes
     if task.name == "multi-exposure":
         dark, bright = float(a.luminance.mean()), float(b.luminance.mean())
         if dark <= bright + _BRIGHTER:
@@ -41,6 +50,32 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
         swapped = "they look swapped" if not _is_coloured(a) else "an MRI is grey"
         return [f"{b.name} is given as the MRI but is coloured: {swapped}; the order is CT, PET or SPECT, then MRI."]
     return []
+
+
+def _scan_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> list[str]:
+    """Notes on what two DICOM files say of themselves."""
+    kind_a, kind_b = _SCANS.get(of_a.modality), _SCANS.get(of_b.modality)
+    if kind_a is None or kind_b is None:
+        return []
+    if task.name != "medical":
+        return [
+            Advised(
+                f"{a.name} ({kind_a}) and {b.name} ({kind_b}) are medical scans, but are fused as {task.name}",
+                "--task medical (task='medical') is for them",
+                "choose the task medical",
+            )
+        ]
+    notes = []
+    if kind_b != "MRI":
+        swapped = "they look swapped; " if kind_a == "MRI" else ""
+        notes.append(f"{b.name} is given as the MRI but is {kind_b}: {swapped}the order is CT, PET or SPECT, then MRI.")
+    sides = [side for extent in (of_a.extent, of_b.extent) for side in extent or ()]
+    if len(sides) == 4 and any(abs(sides[i] / sides[i + 2] - 1) > _SAME_EXTENT for i in range(2)):
+        notes.append(
+            f"{a.name} shows {sides[0]:.0f} x {sides[1]:.0f} mm and {b.name} {sides[2]:.0f} x {sides[3]:.0f} mm "
+            "(height x width): the anatomy is of another size in them; register the two first."
+        )
+    return notes
 
 
 def _infrared_notes(a: Picture, b: Picture) -> list[str]:

@@ -59,9 +59,11 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
     a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
     motion = options.motion(task)
-    if motion and task.name == "medical" and a.chroma is not None:
+    of_activity = a.scan is not None and a.scan.modality in ("PT", "NM")
+    if motion and task.name == "medical" and (a.chroma is not None or of_activity):
+        what = "a PET or SPECT scan" if of_activity else "coloured, as PET and SPECT are"
         raise PictureError(
-            f"{a.name} is coloured, as PET and SPECT are: where metabolism is high there need not be an edge in the "
+            f"{a.name} is {what}: where metabolism is high there need not be an edge in the "
             "MRI, so it cannot be aligned; register the scans with a medical tool, or fuse them without aligning."
         )
     return prepare_pair(

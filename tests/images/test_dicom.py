@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refusion import fuse
 from refusion.images import PictureError, read_picture, to_array
+from refusion.images.roles import role_notes
+from refusion.tasks import TASKS
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -290,3 +293,32 @@ def test_an_empty_rescaling_changes_nothing(tmp_path, empty):
     expected = read_picture(dicom(tmp_path / "a.dcm", stored, **given | {empty: neutral[empty]}), window=(0, 300))
     found = read_picture(dicom(tmp_path / "b.dcm", stored, **given | {empty: None}), window=(0, 300))
     np.testing.assert_array_equal(found.luminance, expected.luminance)
+
+
+def scans(folder, first, second, **elements):
+    """Two DICOM files of these modalities; `elements` of the second."""
+    paths = dicom(folder / "a.dcm", LEVELS, Modality=first, PixelSpacing=[1, 1]), folder / "b.dcm"
+    dicom(paths[1], LEVELS, **{"Modality": second, "PixelSpacing": [1, 1], **elements})
+    return [read_picture(path) for path in paths]
+
+
+def test_what_the_files_say_they_are_is_compared_with_the_task(tmp_path):
+    medical = TASKS["medical"]
+    assert role_notes(*scans(tmp_path, "CT", "MR"), medical) == []
+    assert role_notes(*scans(tmp_path, "PT", "MR"), medical) == []
+    (note,) = role_notes(*scans(tmp_path, "MR", "CT"), medical)
+    assert note == "b.dcm is given as the MRI but is CT: they look swapped; the order is CT, PET or SPECT, then MRI."
+    (note,) = role_notes(*scans(tmp_path, "CT", "MR"), TASKS["ir-vis"])
+    assert note.endswith("are medical scans, but are fused as ir-vis; --task medical (task='medical') is for them.")
+    (note,) = role_notes(*scans(tmp_path, "CT", "MR", PixelSpacing=[0.5, 0.5]), medical)
+    assert note.startswith("a.dcm shows 48 x 64 mm and b.dcm 24 x 32 mm (height x width)")
+    scans(tmp_path, "PT", "MR")
+    with pytest.raises(PictureError, match=r"a\.dcm is a PET or SPECT scan: where metabolism is high"):
+        fuse(tmp_path / "a.dcm", tmp_path / "b.dcm", task="medical", align=True)
+
+
+@pytest.mark.parametrize("elements", [{"PixelSpacing": [3, 1]}, {"PixelAspectRatio": [3, 1]}])
+def test_pixels_that_are_not_square_are_noted(tmp_path, elements):
+    picture = read_picture(dicom(tmp_path / "a.dcm", LEVELS, **elements))
+    assert "not square (height to width 3 to 1)" in picture.note
+    assert read_picture(dicom(tmp_path / "b.dcm", LEVELS, PixelSpacing=[2, 2])).note is None
