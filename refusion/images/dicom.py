@@ -155,7 +155,7 @@ def _what_it_is(dataset: Any) -> str:
 
 
 def _lift_groups(dataset: Any) -> None:
-    """Copy rescaling, window and pixel spacing of an enhanced file (PS3.3 C.7.6.16) to where a classic file has them."""
+    """Copy rescaling, window and spacing of an enhanced file (PS3.3 C.7.6.16) to where classic files have them."""
     for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for inner in ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence"):
             for functional in (dataset.get(group) or ())[:1]:
