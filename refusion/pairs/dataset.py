@@ -22,6 +22,7 @@ from refusion.images.roles import role_notes
 from refusion.pairs.files import (
     METADATA,
     DataError,
+    hub_caches,
     list_rows,
     listed_file,
     names_file,
@@ -40,13 +41,16 @@ AS_STORED = Reading()
 HUB_SECONDS = 20
 """Timeout for asking the Hub whether a data set exists."""
 
+_FILES = "files"
+"""Column that says which files the rows may name: ``any`` or ``cache``, that of `datasets`; without it, none."""
+
 
 @dataclass
 class Pairs:
     """A data set of registered pairs.
 
     Attributes:
-        dataset: rows with image columns ``a`` and ``b`` and a column ``name``.
+        dataset: rows with image columns ``a`` and ``b`` and a column ``name``, as `picture_files` accepts them.
         skipped: the pairs and files that were skipped and why, one sentence each (only with `skip_bad`).
         skip_bad: skip pairs that cannot be used instead of raising.
         reading: how the images are read.
@@ -100,7 +104,7 @@ def load_pairs(
     if split != "train" and kind not in ("hub", "parquet"):
         raise DataError(f"{path.name} has no split {split!r}: only data sets on the Hub and Parquet files have splits.")
     if kind == "hub":
-        pairs = Pairs(_with_names(_from_hub(str(source), split, streaming)))
+        pairs = Pairs(_may_name_cached(_with_names(_from_hub(str(source), split, streaming))))
     elif kind == "list":
         pairs = _listed(path, ("a", "b"))
     elif kind == "folders":
@@ -179,6 +183,13 @@ def _from_hub(name: str, split: str, streaming: bool) -> Any:
     return _load(name, name, split=split, streaming=streaming)
 
 
+def _may_name_cached(dataset: Any) -> Any:
+    """Let the rows of a data set of images on the Hub name the files that `datasets` has stored."""
+    if isinstance(dataset, datasets.IterableDataset):
+        return dataset
+    return dataset.add_column(_FILES, ["cache"] * len(dataset))
+
+
 def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     found = [files_of(path / folder) for folder in task.folders]
     if not skip_bad:
@@ -213,8 +224,9 @@ def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pa
 
 def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.Dataset:
     picture = datasets.Image(decode=False)
-    features = datasets.Features({"name": datasets.Value("string"), "a": picture, "b": picture})
-    columns: dict[str, list[Any]] = {"name": [name for name, _, _ in rows]}
+    text = datasets.Value("string")
+    features = datasets.Features({"name": text, "a": picture, "b": picture, _FILES: text})
+    columns: dict[str, list[Any]] = {"name": [name for name, _, _ in rows], _FILES: ["any"] * len(rows)}
     for column, place in (("a", 1), ("b", 2)):
         columns[column] = [None if row[place] is None else str(row[place]) for row in rows]
     return datasets.Dataset.from_dict(columns, features=features)
@@ -321,7 +333,11 @@ def source_files(source: Path, pairs: Pairs) -> Iterator[Path]:
 
 
 def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:
-    """Both images of a row, as sources for `refusion.images.read_picture`."""
+    """Both images of a row, as sources for `refusion.images.read_picture`.
+
+    Raises:
+        PictureError: an image is missing, or is only the path of a file that this data set may not name.
+    """
     return _picture_file(row, "a"), _picture_file(row, "b")
 
 
@@ -330,7 +346,13 @@ def _picture_file(row: dict[str, Any], column: str) -> Path | io.BytesIO:
     if not picture or (picture["bytes"] is None and not picture["path"]):
         raise PictureError(f"The image {column} of {row['name']} is missing.")
     if picture["bytes"] is None:
-        return Path(picture["path"])
+        path = Path(picture["path"])
+        # A data set from elsewhere must not be able to open arbitrary files of this machine.
+        stored = row.get(_FILES) == "cache" and any(path.resolve().is_relative_to(cache) for cache in hub_caches())
+        if row.get(_FILES) != "any" and not stored:
+            which = f"The image {column} of {row['name']}"
+            raise PictureError(f"{which} is only a path; the data set must contain the bytes of its images.")
+        return path
     file = io.BytesIO(picture["bytes"])
     file.name = f"{column} of {row['name']}"
     return file

@@ -92,6 +92,14 @@ def parquet_files(path: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() == ".parquet" and file.is_file())
 
 
+def hub_caches() -> tuple[Path, ...]:
+    """Folders in which `datasets` stores data sets on the Hub: the only ones whose files the rows of these may name."""
+    import datasets
+
+    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
+    return tuple(Path(cache).expanduser().resolve() for cache in caches)
+
+
 @contextmanager
 def reading_pairs(source: str | Path) -> Iterator[None]:
     """Name the data set in a system error of the block, in which it is read.

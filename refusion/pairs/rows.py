@@ -19,6 +19,7 @@ from refusion.images.picture import PictureError
 from refusion.pairs.files import (
     METADATA,
     DataError,
+    hub_caches,
     list_rows,
     listed_file,
     match_folders,
@@ -454,8 +455,6 @@ def _on_hub(
         if not isinstance(loaded.features[column], datasets.Image):
             raise DataError(f"The column {column} of {name} holds no images; name two image columns with --columns.")
         loaded = loaded.cast_column(column, datasets.Image(decode=False))
-    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
-    folders = tuple(Path(cache).expanduser().resolve() for cache in caches)
     rows = partial(_rows_of_dataset, dataset=loaded)
-    read = partial(_read_table, columns=chosen, id_column=id_column, rows=rows, folders=folders)
+    read = partial(_read_table, columns=chosen, id_column=id_column, rows=rows, folders=hub_caches())
     return Source(read, [(None, len(loaded))], f"{name} {split}", commit)

@@ -13,7 +13,8 @@ from PIL import Image
 from support.bulk import png, write_splits
 from support.scenes import textured
 
-from refusion.pairs.dataset import load_pairs, read_row
+from refusion.images import PictureError
+from refusion.pairs.dataset import load_pairs, picture_files, read_row
 from refusion.pairs.files import DataError
 from refusion.pairs.rows import open_source
 from refusion.tasks import TASKS, get_task
@@ -48,8 +49,9 @@ def test_imagefolder_parquet_and_streaming_give_the_same_rows(pair_folder, tmp_p
     pictures = datasets.Features({"a": datasets.Image(), "b": datasets.Image(), "name": datasets.Value("string")})
     table = {"a": [], "b": [], "name": []}
     for i in range(6):
-        table["a"].append(str(pair_folder / "ir" / f"scene{i}.png"))
-        table["b"].append(str(pair_folder / "vis" / f"scene{i}.png"))
+        for column, side in (("a", "ir"), ("b", "vis")):
+            content = (pair_folder / side / f"scene{i}.png").read_bytes()
+            table[column].append({"bytes": content, "path": f"scene{i}.png"})
         table["name"].append(f"scene{i}")
     datasets.Dataset.from_dict(table, features=pictures).to_parquet(tmp_path / "pairs.parquet")
     for source in (folder, tmp_path / "pairs.parquet"):
@@ -58,6 +60,34 @@ def test_imagefolder_parquet_and_streaming_give_the_same_rows(pair_folder, tmp_p
             assert sorted(rows) == sorted(expected)
             for name, pair in expected.items():
                 np.testing.assert_array_equal(rows[name], pair)
+
+
+def test_a_row_of_parquet_opens_no_file_of_this_machine(tmp_path):
+    """Not even one that has a column of the name that marks rows of folders."""
+    (tmp_path / "elsewhere.png").write_bytes(png(textured(1)))
+    path, content = {"bytes": None, "path": str(tmp_path / "elsewhere.png")}, {"bytes": png(textured(2)), "path": None}
+    rows = [{"name": "named", "a": path, "b": content}, {"name": "held", "a": content, "b": content}]
+    source = tmp_path / "pairs.parquet"
+    for more in ({}, {"files": "any"}, {"files": "cache"}):
+        pq.write_table(pa.Table.from_pylist([row | more for row in rows]), source)
+        with pytest.raises(DataError, match="The image a of named is only a path; the data set must contain the bytes"):
+            load_pairs(source, IR_VIS)
+        assert load_pairs(source, IR_VIS, skip_bad=True).dataset["name"][:] == ["held"]
+        with pytest.raises(PictureError, match="only a path"):
+            rows_of(load_pairs(source, IR_VIS, streaming=True))
+
+
+def test_a_row_of_the_hub_opens_only_what_was_stored_from_it(tmp_path, monkeypatch):
+    for folder in ("cache", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").write_bytes(png(textured(1)))
+    for setting in ("HF_DATASETS_CACHE", "HF_CACHE_HOME"):
+        monkeypatch.setattr(datasets.config, setting, tmp_path / "cache")
+    stored, other = ({"bytes": None, "path": f"{tmp_path}/{way}/x.png"} for way in ("cache", "cache/../elsewhere"))
+    row = {"name": "x", "files": "cache", "a": stored, "b": stored}
+    assert picture_files(row) == (tmp_path / "cache" / "x.png",) * 2
+    with pytest.raises(PictureError, match="The image b of x is only a path"):
+        picture_files(row | {"b": other})
 
 
 def test_unmatched_unequal_and_unreadable_files_are_named(pair_folder):
