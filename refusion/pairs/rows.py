@@ -268,7 +268,7 @@ def open_source(
     if kind == "folders":
         jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
         pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
-        return _pairs_of_files(pairs, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
+        return _pairs_of_files(pairs, path, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
     if kind == "imagefolder":
         return _listed(path / METADATA, ("a_file_name", "b_file_name"), partial(_read_files, folder=path))
     return _listed(path, ("a", "b"), _read_files)
@@ -276,16 +276,25 @@ def open_source(
 
 def _pairs_of_files(
     pairs: Sequence[tuple[str, str | None, str | None]],
+    folder: Path | None,
     read: Callable[[Part], Iterator[Row]],
     size: Callable[[str], int | None],
     left_out: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Source:
+    """Return the pairs as a source that is the same wherever `folder` lies."""
     names, content = hashlib.sha256(), hashlib.sha256()
     for name, *paths in pairs:
-        names.update(f"{name} {[path and PurePosixPath(path).name for path in paths]}\n".encode())
+        names.update(f"{name} {[path and _within(folder, path) for path in paths]}\n".encode())
         content.update(f"{[path and size(path) for path in paths]}\n".encode())
     return Source(read, [(pair, 1) for pair in pairs], names.hexdigest(), content.hexdigest(), left_out, notes)
+
+
+def _within(folder: Path | None, path: str) -> str:
+    """A path relative to a folder if it is below it, else unchanged."""
+    if folder is None or not Path(path).absolute().is_relative_to(folder.absolute()):
+        return path
+    return Path(path).absolute().relative_to(folder.absolute()).as_posix()
 
 
 def _size(path: str) -> int | None:
@@ -301,7 +310,7 @@ def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[R
         pairs.append((name or str(len(pairs)), a, b))
     if not any(a and b for _, a, b in pairs):
         raise DataError(f"{path.name} lists no pair; the two files of a row are {keys[0]} and {keys[1]}.")
-    return _pairs_of_files(pairs, read, _size)
+    return _pairs_of_files(pairs, path.parent, read, _size)
 
 
 def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) -> Source:
@@ -321,7 +330,7 @@ def _in_store(source: str, task: Task, columns: Columns, id_column: str | None) 
         raise DataError(f"{shown} holds neither Parquet files nor pairs in {' and '.join(task.folders)}.")
     used = {path for _, *both in pairs for path in both}
     left_out = tuple(f"{name} has no partner, or is not an image" for name in sizes if name not in used)
-    return _pairs_of_files(pairs, partial(_read_files, store=store), sizes.get, left_out)
+    return _pairs_of_files(pairs, None, partial(_read_files, store=store), sizes.get, left_out)
 
 
 def _pairs_in_folders(files: Iterable[str], task: Task, shown: str) -> list[tuple[str, str, str]]:

@@ -91,3 +91,26 @@ def test_content_and_names_are_told_apart(tmp_path):
     assert (mended.names, mended.content != first.content) == (first.names, True)
     longer = open_source(write(tmp_path / "pairs.parquet", pairs(5)), IR_VIS)
     assert longer.names != first.names
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_rows_of_a_list_are_told_apart_by_the_folders_of_their_files(tmp_path, monkeypatch, absolute):
+    """Scenes often are folders with files of the same names."""
+    data = tmp_path / "data"
+    for number, row in enumerate(pairs(3, 8, 8)):
+        for name in ("ir", "vis"):
+            (data / f"s{number}").mkdir(parents=True, exist_ok=True)
+            (data / f"s{number}" / f"{name}.png").write_bytes(row[name]["bytes"])
+
+    def digest(*scenes: int) -> str:
+        top = f"{data}/" if absolute else ""
+        lines = [f"{top}s{number}/ir.png,{top}s{number}/vis.png" for number in scenes]
+        (data / "list.csv").write_text("\n".join(["a,b", *lines]))
+        return open_source(data / "list.csv", IR_VIS).names
+
+    first = digest(0, 1)
+    assert len({first, digest(1, 0), digest(0, 2)}) == 3
+    data = data.rename(tmp_path / "moved")
+    assert digest(0, 1) == first
+    monkeypatch.chdir(data)
+    assert open_source("list.csv", IR_VIS).names == first
