@@ -120,8 +120,8 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     by_stem = pattern == "*" or pattern.endswith(".*")
 
     named, misfits = [], []
-    locked: list[LeftOut] = []
-    for file in _walk(folder, leave, locked):
+    skipped: list[LeftOut] = []
+    for file in _walk(folder, leave, folder.name, skipped):
         inner = file.relative_to(folder).parent
         # The names of DICOM files without a suffix are often numbers with dots.
         has_suffix = by_stem and not file.suffix[1:].isdigit()
@@ -131,29 +131,38 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
         else:
             misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False))
     found = name_files(named, folder.name)
-    return replace(found, left_out=(*found.left_out, *misfits, *locked))
+    return replace(found, left_out=(*found.left_out, *misfits, *skipped))
 
 
-def _walk(folder: Path, leave: Path | None, locked: list[LeftOut], top: Path | None = None) -> Iterator[Path]:
-    """Yield the files, sorted by name; hidden folders are skipped, and subfolders that cannot be read are listed."""
+def _walk(
+    folder: Path, leave: Path | None, where: str, left_out: list[LeftOut], above: tuple[Path, ...] = ()
+) -> Iterator[Path]:
+    """Yield the files, sorted by name; what is neither yielded nor entered is listed, except the folder to leave."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            found = sorted(entry.name for entry in entries)
     except PermissionError as error:
-        if top is None:
+        if not above:
             raise
-        locked.append(LeftOut(folder, top.name, f"is a folder that cannot be opened ({error.strerror})"))
+        left_out.append(LeftOut(folder, where, f"is a folder that cannot be opened ({error.strerror})"))
         return
-    for entry in found:
-        path = folder / entry.name
-        # Links to folders may form a loop, so only their own files are taken.
-        if not path.is_dir():
+    above = (*above, folder.resolve())
+    for path in (folder / name for name in found):
+        try:
+            is_folder = path.is_dir()
+        except PermissionError as error:
+            left_out.append(LeftOut(path, where, f"cannot be opened ({error.strerror})"))
+            continue
+        if not is_folder:
             yield path
-        elif not entry.name.startswith(".") and not (leave is not None and leave.exists() and leave.samefile(path)):
-            if not entry.is_symlink():
-                yield from _walk(path, leave, locked, top or folder)
-            else:
-                yield from (file for file in sorted(path.iterdir()) if file.is_file())
+        elif leave is not None and leave.exists() and leave.samefile(path):
+            continue
+        elif path.name.startswith("."):
+            left_out.append(LeftOut(path, where, "is a hidden folder", False))
+        elif path.is_symlink() and any(one.is_relative_to(path.resolve()) for one in above):
+            left_out.append(LeftOut(path, where, "is a link to a folder that holds the link", False))
+        else:
+            yield from _walk(path, leave, where, left_out, above)
 
 
 def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:

@@ -314,6 +314,36 @@ def test_a_loop_of_links_is_one_file_that_is_left_out(both):
     assert f"loop.png in ir is a link to {loop}, which leads nowhere; remove the link" in found.unmatched
 
 
+def test_linked_folders_are_entered_as_others_are(both, tmp_path):
+    """At any depth; what cannot be taken from them is named."""
+    for folder in TASK.folders:
+        image(tmp_path / "disk" / folder / "day" / "deep" / "0.png")
+        (tmp_path / "disk" / folder / "day" / "gone.png").symlink_to("nowhere.png")
+        for name in ("linked", "again"):
+            (both / folder / name).symlink_to(tmp_path / "disk" / folder)
+    assert names_everywhere(both) == ["again/day/deep/0", "linked/day/deep/0", "scene"]
+    broken = [sentence for sentence in jobs(both).unmatched if "gone.png in ir is a link to nowhere.png" in sentence]
+    assert len(broken) == 2
+
+
+def test_links_to_folders_that_hold_them_are_named_and_not_followed(both):
+    (both / "ir" / "sub").mkdir()
+    (both / "ir" / "sub" / "round").symlink_to(both / "ir")
+    (both / "ir" / "up").symlink_to(both)
+    (both / "ir" / "root").symlink_to("/")
+    found = jobs(both)
+    assert ([job.name for job in found.pairs], found.unmatched) == (["scene"], [])
+    assert found.notes == ["Skipped in ir, since each is a link to a folder that holds the link: root, round, up."]
+
+
+def test_a_hidden_folder_is_named_once(both):
+    for number in range(3):
+        image(both / "ir" / "sub" / ".hid" / f"{number}.png")
+    found = jobs(both)
+    assert found.unmatched == []
+    assert found.notes == load_pairs(both, TASK).notes == ["Skipped in ir, since each is a hidden folder: .hid."]
+
+
 def test_only_the_command_that_has_patterns_advises_them(both):
     image(both / "mri" / "other.png")
     with pytest.raises(PictureError, match=r"they are matched by stem\. scene\.png in ir has no partner"):
@@ -324,17 +354,20 @@ def test_only_the_command_that_has_patterns_advises_them(both):
 
 def test_a_subfolder_that_may_not_be_opened_is_named_and_the_others_go_on(both, monkeypatch):
     image(both / "ir" / "locked" / "other.png")
+    (both / "ir" / "way").symlink_to(both / "ir" / "locked")
     scandir = os.scandir
 
     def refuse(path):
-        if Path(path).name == "locked":
+        if Path(path).resolve().name == "locked":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)  # Permissions do not hold for root.
     found = jobs(both)
     assert [job.name for job in found.pairs] == ["scene"]
-    assert found.unmatched == ["locked in ir is a folder that cannot be opened (Permission denied)"]
+    assert found.unmatched == [
+        f"{name} in ir is a folder that cannot be opened (Permission denied)" for name in ("locked", "way")
+    ]
 
 
 def parquet(path: Path, *rows: tuple[bytes | None, bytes | None]) -> Path:
