@@ -27,6 +27,7 @@ from refusion.images.thermal import is_radiometric, radiometric_note, read_tempe
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
 from refusion.system.advice import Advised
+from refusion.system.files import printable
 
 PictureSource: TypeAlias = (
     str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | TiffImage | Picture
@@ -245,10 +246,10 @@ def told_apart(sources: Sequence[PictureSource]) -> list[str | None]:
     paths = [Path(os.fsdecode(one)) if isinstance(one, str | os.PathLike) else None for one in sources]
     different = len({path for path in paths if path is not None})
     for depth in range(1, _MOST_FOLDERS + 2):
-        names = [None if path is None else "/".join(path.parts[-depth:]) for path in paths]
+        names = [None if path is None else printable("/".join(path.parts[-depth:])) for path in paths]
         if len({name for name in names if name is not None}) == different:
             return names
-    return [None if path is None else path.name for path in paths]
+    return [None if path is None else printable(path.name) for path in paths]
 
 
 def check_same_size(a: Picture, b: Picture) -> None:
@@ -457,4 +458,4 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
 
 
 def _name(path: Path) -> str:
-    return path.name or str(path)
+    return printable(path.name or str(path))

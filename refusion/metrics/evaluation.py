@@ -22,6 +22,7 @@ from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictur
 from refusion.pairs.files import DataError, refuse_doubles
 from refusion.pairs.matching import files_of, nfc
 from refusion.system.advice import without_options
+from refusion.system.files import printable
 from refusion.system.threads import in_order
 from refusion.tasks import Task
 
@@ -108,8 +109,9 @@ class FusedFolder:
         self.path = path
         files = files_of(path)
         refuse_doubles(files, DataError)
-        self._by_stem = files.by_name
-        self._by_name = {nfc(file.relative_to(path).as_posix()): file for file in files.by_name.values()}
+        # The names of pairs are text, unlike those of files.
+        self._by_stem = {printable(name): file for name, file in files.by_name.items()}
+        self._by_name = {printable(nfc(file.relative_to(path).as_posix())): file for file in files.by_name.values()}
 
     def find(self, name: str) -> Path:
         """Return the image of the pair `name`: the one with this stem, or with exactly this file name.

@@ -4,10 +4,12 @@ import glob
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import datasets
 import numpy as np
@@ -31,6 +33,7 @@ from refusion.pairs.files import (
     source_kind,
 )
 from refusion.pairs.matching import files_of, match
+from refusion.system.files import printable
 from refusion.system.lists import counted
 from refusion.system.processes import ALONE, Processes
 from refusion.tasks import Task
@@ -42,7 +45,8 @@ HUB_SECONDS = 20
 """Timeout for asking the Hub whether a data set exists."""
 
 _FILES = "files"
-"""Column that says which files the rows may name: ``any`` or ``cache``, that of `datasets`; without it, none."""
+"""Column that says which files the rows may name: ``any``, ``quoted`` (any, in percent encoding), or ``cache``, that of
+`datasets`; without it, none."""
 
 
 @dataclass
@@ -226,9 +230,13 @@ def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.
     picture = datasets.Image(decode=False)
     text = datasets.Value("string")
     features = datasets.Features({"name": text, "a": picture, "b": picture, _FILES: text})
-    columns: dict[str, list[Any]] = {"name": [name for name, _, _ in rows], _FILES: ["any"] * len(rows)}
+    columns: dict[str, list[Any]] = {"name": [printable(name) for name, _, _ in rows]}
+    # The text of a data set is UTF-8, which names of files need not be.
+    quoted = [any(printable(str(file)) != str(file) for file in files) for _, *files in rows]
+    columns[_FILES] = ["quoted" if is_quoted else "any" for is_quoted in quoted]
     for column, place in (("a", 1), ("b", 2)):
-        columns[column] = [None if row[place] is None else str(row[place]) for row in rows]
+        given = (None if row[place] is None else str(row[place]) for row in rows)
+        columns[column] = [quote(os.fsencode(x)) if x and q else x for x, q in zip(given, quoted, strict=True)]
     return datasets.Dataset.from_dict(columns, features=features)
 
 
@@ -329,7 +337,7 @@ def source_files(source: Path, pairs: Pairs) -> Iterator[Path]:
         images = [image for image in (row["a"], row["b"]) if image]
         if any(image["bytes"] is not None for image in images):
             return  # Parquet holds the images themselves.
-        yield from (Path(image["path"]) for image in images if image["path"])
+        yield from (_path(row, image["path"]) for image in images if image["path"])
 
 
 def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.BytesIO]:
@@ -346,13 +354,17 @@ def _picture_file(row: dict[str, Any], column: str) -> Path | io.BytesIO:
     if not picture or (picture["bytes"] is None and not picture["path"]):
         raise PictureError(f"The image {column} of {row['name']} is missing.")
     if picture["bytes"] is None:
-        path = Path(picture["path"])
+        path = _path(row, picture["path"])
         # A data set from elsewhere must not be able to open arbitrary files of this machine.
         stored = row.get(_FILES) == "cache" and any(path.resolve().is_relative_to(cache) for cache in hub_caches())
-        if row.get(_FILES) != "any" and not stored:
+        if row.get(_FILES) not in ("any", "quoted") and not stored:
             which = f"The image {column} of {row['name']}"
             raise PictureError(f"{which} is only a path; the data set must contain the bytes of its images.")
         return path
     file = io.BytesIO(picture["bytes"])
     file.name = f"{column} of {row['name']}"
     return file
+
+
+def _path(row: dict[str, Any], given: str) -> Path:
+    return Path(os.fsdecode(unquote_to_bytes(given)) if row.get(_FILES) == "quoted" else given)

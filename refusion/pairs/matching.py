@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refusion.images.video import VIDEO_SUFFIXES
+from refusion.system.files import printable
 
 SUFFIXES = frozenset(
     {
@@ -48,7 +49,7 @@ class LeftOut:
     matters: bool = True
 
     def __str__(self) -> str:
-        return f"{self.file.name} in {self.where} {self.reason}"
+        return printable(f"{self.file.name} in {self.where} {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Matched:
 def _note(where: str, reason: str, files: Sequence[Path]) -> str:
     names = ", ".join(file.name for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return f"Skipped in {where}, since each {reason}: {names}{more}."
+    return printable(f"Skipped in {where}, since each {reason}: {names}{more}.")
 
 
 def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> Files:

@@ -28,7 +28,7 @@ from refusion.pairs.files import (
     source_kind,
 )
 from refusion.pairs.matching import SUFFIXES, nfc
-from refusion.system.files import is_there
+from refusion.system.files import is_there, printable
 from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
 
@@ -203,7 +203,7 @@ def _read_files(part: Part, store: Store | None = None, folder: Path | None = No
     for index, piece in enumerate(part.pieces, part.first):
         name, *paths = piece.place
         a, b = (_file(index, "AB"[i], path, store, folder) for i, path in enumerate(paths))
-        yield Row(index, name, (a, b))
+        yield Row(index, printable(name), (a, b))
 
 
 def _file(index: int, which: str, path: str | None, store: Store | None, folder: Path | None) -> "Path | BinaryIO":
@@ -285,7 +285,7 @@ def _pairs_of_files(
     """Return the pairs as a source that is the same wherever `folder` lies."""
     names, content = hashlib.sha256(), hashlib.sha256()
     for name, *paths in pairs:
-        names.update(f"{name} {[path and _within(folder, path) for path in paths]}\n".encode())
+        names.update(f"{printable(name)} {[path and _within(folder, path) for path in paths]}\n".encode())
         content.update(f"{[path and size(path) for path in paths]}\n".encode())
     return Source(read, [(pair, 1) for pair in pairs], names.hexdigest(), content.hexdigest(), left_out, notes)
 

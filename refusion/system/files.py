@@ -83,6 +83,11 @@ def _copied(source: Path, target: Path) -> bool:
     return True
 
 
+def printable(name: str) -> str:
+    """A file name as text that can be written anywhere: bytes that are not UTF-8 become escapes such as ``\\udcff``."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a file or folder; False for a name that is too long, at which `Path.exists` raises."""
     try:

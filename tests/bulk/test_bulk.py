@@ -128,6 +128,25 @@ def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
     assert results(tmp_path / "out") == found
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names in Unicode")
+def test_files_whose_names_are_not_utf8_are_fused_or_listed(model, tmp_path):
+    odd = os.fsdecode(b"odd\xff")
+    for number, name in enumerate(("ir", "vis")):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        for stem in ("good", odd, f"bad {odd}"):
+            (tmp_path / "pairs" / name / f"{stem}.png").write_bytes(png(textured(number)))
+    (tmp_path / "pairs" / "vis" / f"bad {odd}.png").write_bytes(b"no picture")
+    (tmp_path / "pairs" / "vis" / f"alone {odd}.png").write_bytes(png(textured(1)))
+    result = fused(tmp_path / "pairs", tmp_path / "out", "--model", model)
+    assert "2 fused, 2 failed" in result.out, result.err
+    table = pq.read_table(tmp_path / "out" / "data")
+    assert table["id"].to_pylist() == ["good", r"odd\udcff"]
+    failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text("utf-8").splitlines()]
+    assert [failure["id"] for failure in failures] == [r"bad odd\udcff", None]
+    assert failures[1]["error"].startswith(r"alone odd\udcff.png in vis has no partner")
+    assert fused(tmp_path / "pairs", tmp_path / "out", "--model", model).code == 1
+
+
 def test_what_failed_is_fused_again_on_request(model, tmp_path):
     out, good = tmp_path / "out", pairs(20)
     source = write(tmp_path / "pairs.parquet", spoil(pairs(20)))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from refusion.demo.batch import match as match_uploads
 from refusion.images import PictureError, read_picture
 from refusion.images.reading import told_apart
 from refusion.metrics.evaluation import FusedFolder
-from refusion.pairs.dataset import load_pairs, read_row
+from refusion.pairs.dataset import fingerprint, load_pairs, read_row, source_files
 from refusion.pairs.files import DataError, match_folders, read_list
 from refusion.pairs.rows import open_source
 from refusion.tasks import get_task
@@ -342,6 +343,29 @@ def test_a_hidden_folder_is_named_once(both):
     found = jobs(both)
     assert found.unmatched == []
     assert found.notes == load_pairs(both, TASK).notes == ["Skipped in ir, since each is a hidden folder: .hid."]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names in Unicode")
+def test_names_that_are_not_utf8_are_taken_and_shown_with_escapes(both):
+    odd, good = os.fsdecode(b"odd\xff"), r"odd\udcff"
+    for folder in TASK.folders:
+        image(both / folder / f"{odd}.png")
+    assert [job.name for job in jobs(both).pairs] == [odd, "scene"]
+    pairs, source = load_pairs(both, TASK), open_source(both, TASK)
+    assert pairs.dataset["name"][:] == [good, "scene"]
+    assert read_row(pairs.dataset[0])[0].shape == read_row(pairs.dataset[1])[0].shape
+    assert len(fingerprint(pairs)) == 64
+    assert both / "ir" / f"{odd}.png" in source_files(both, pairs)
+    assert [row.id for part in source.parts(8) for row in source.read(part)] == [good, "scene"]
+    assert FusedFolder(both / "ir").find(good) == both / "ir" / f"{odd}.png"
+    (both / "ir" / f"{odd}.png").write_bytes(b"no picture")
+    image(both / "vis" / f"alone {odd}.png")
+    for sentence in load_pairs(both, TASK, skip_bad=True).skipped + jobs(both).unmatched:
+        assert good in sentence
+        assert odd not in sentence
+    (both / "vis" / f"{odd}.png").unlink()
+    with pytest.raises(PictureError, match=r"There is no file odd\\udcff"):
+        read_picture(both / "vis" / f"{odd}.png")
 
 
 def test_only_the_command_that_has_patterns_advises_them(both):
