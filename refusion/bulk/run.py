@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 
 from refusion.bulk.cluster import connect, fuse_on_cluster
 from refusion.bulk.manifest import CONTENT, SIZE, agree, check_folder
-from refusion.bulk.shards import FAILURES, IMAGES, Failure, read_shards
+from refusion.bulk.shards import FAILURES, IMAGES, Failure, lost_images, read_shards
 from refusion.bulk.worker import Worker
 from refusion.inference.options import Options, OptionValues
 from refusion.models.loading import Model, load_for_workers
@@ -103,7 +103,8 @@ def fuse_dataset(
         split: split of a data set on the Hub.
         revision: revision of a data set on the Hub.
         streaming: read a data set on the Hub without storing it; always on with `ray`.
-        images: write PNG files to ``images``; the column ``file_name`` replaces ``fused``.
+        images: write PNG files to ``images``; the column ``file_name`` replaces ``fused``. Files that were deleted are
+            written again.
         scores: add a column for each fusion metric of the task, with the sources as they were fused (resized, aligned);
             empty where an image is too small for it.
         rows_per_shard: rows of a Parquet file. If not given, the number that `out` was started with, or else 256, or
@@ -172,9 +173,10 @@ def fuse_dataset(
     few = -(-opened.total // (_SHARDS_PER_WORKER * len(devices)))
     parts = opened.parts(agree(store, settings, rows_per_shard or min(ROWS_PER_SHARD, few), mended=retry_failed))
     before = read_shards(store, parts)
-    todo = [part for part in parts if part not in before or (retry_failed and before[part])]
+    gone = lost_images(store, before) if images else {}
+    todo = [part for part in parts if part not in before or part in gone or (retry_failed and before[part])]
     worker = Worker(opened.read, store, network, devices[0], chosen, wanted, bits, images, figures, batch_size)
-    total = sum(len(before.get(part, range(part.rows))) for part in todo)
+    total = sum(len(before.get(part, range(part.rows))) + gone.get(part, 0) for part in todo)
     tell = progress or (lambda done, total: None)
     start, tried, processes = time.monotonic(), 0, set()
     tell(tried, total)
@@ -197,5 +199,5 @@ def fuse_dataset(
     failures = (*failed, *(Failure(None, None, sentence) for sentence in opened.left_out))
     if failures or store.exists(FAILURES):
         store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
-    done_before = sum(part.rows for part in before)
+    done_before = sum(part.rows for part in before) - sum(gone.values())
     return BulkSummary(opened.total - len(failed), done_before, failures, tried, seconds, len(processes), opened.notes)

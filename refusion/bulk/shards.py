@@ -5,7 +5,7 @@ count as done once it has its name. Failures are noted in its footer, so results
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -88,6 +88,26 @@ def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, tuple[Failure, 
     """Open a shard, which has to be closed; returns it and its failures."""
     parquet = pq.ParquetFile(f"{store.root}/{name}", filesystem=store.filesystem)
     return parquet, tuple(Failure(**failure) for failure in json.loads(parquet.metadata.metadata[_KEY]))
+
+
+def lost_rows(shard: pq.ParquetFile, is_there: Callable[[str], bool]) -> set[int]:
+    """The rows of a shard whose image is a separate file that is gone."""
+    if "file_name" not in shard.schema_arrow.names:
+        return set()
+    table = shard.read(["row", "file_name"], use_threads=False).to_pydict()
+    return {row for row, name in zip(table["row"], table["file_name"], strict=True) if not is_there(name)}
+
+
+def lost_images(store: Store, parts: Iterable[Part]) -> dict[Part, int]:
+    """How many images of each part are gone, of those parts that have a shard; the others are not in it."""
+    there = store.files(IMAGES)
+    lost: dict[Part, int] = {}
+    for part in parts:
+        shard, _ = open_shard(store, shard_name(part))
+        with shard:
+            if rows := lost_rows(shard, there.__contains__):
+                lost[part] = len(rows)
+    return lost
 
 
 def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, tuple[Failure, ...]]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from refusion.bulk.shards import IMAGES, Failure, open_shard, shard_name, shard_schema, write_shard
+from refusion.bulk.shards import IMAGES, Failure, lost_rows, open_shard, shard_name, shard_schema, write_shard
 from refusion.images.reading import read_picture
 from refusion.images.writing import to_png
 from refusion.inference.finishing import Fused
@@ -70,7 +70,7 @@ class Worker:
         return load(self.task.name, self.model, self.device, self.options.engine)
 
     def fuse(self, part: Part) -> tuple[int, str]:
-        """Fuse the rows of a part and write its shard; if it exists, only its failed rows are fused again.
+        """Fuse the rows of a part and write its shard; if it exists, only rows that failed or lost their image.
 
         Returns:
             The number of rows tried, and the process.
@@ -85,10 +85,12 @@ class Worker:
             write_shard(self.store, name, schema, self._results(rows))
         else:
             shard, failures = open_shard(self.store, name)
-            failed, count = {failure.row for failure in failures}, len(failures)
-            again = self._results(row for row in rows if row.index in failed)
             with shard:
-                kept = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())
+                wanted = {failure.row for failure in failures} | lost_rows(shard, self.store.exists)
+                count = len(wanted)
+                again = self._results(row for row in rows if row.index in wanted)
+                of_shard = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())
+                kept = (row for row in of_shard if row["row"] not in wanted)
                 rows_of_both = heapq.merge(kept, again, key=lambda x: x["row"] if isinstance(x, dict) else x.row)
                 write_shard(self.store, name, schema, rows_of_both)
         return count, f"{socket.gethostname()}-{os.getpid()}"

@@ -232,6 +232,21 @@ def test_a_folder_of_pairs_gives_files(model, pair_folder, tmp_path):
     assert len(list(out.glob("images/*/*"))) == 6
 
 
+def test_a_deleted_image_is_written_again(model, tmp_path):
+    out, source = tmp_path / "out", write(tmp_path / "pairs.parquet", spoil(pairs(20)))
+    command = [source, out, "--model", model, "--images", "--rows-per-shard", 8]
+    assert fused(*command).code == 1
+    files = {path: path.read_bytes() for path in sorted(out.glob("images/*/*"))}
+    tables = shards(out)
+    for path in list(files)[:2]:
+        path.unlink()
+    result = fused(*command)
+    assert "16 fused, 4 failed, 18 of these rows done before." in result.out
+    assert {path: path.read_bytes() for path in sorted(out.glob("images/*/*"))} == files
+    assert shards(out) == tables
+    assert "20 of these rows done before." in fused(*command).out
+
+
 def test_lists_patterns_and_other_columns(model, pair_folder, tmp_path):
     lines = pair_folder / "pairs.csv"
     lines.write_text("a,b\nir/scene0.png,vis/scene0.png\nir/gone.png,vis/scene1.png\n")
