@@ -322,15 +322,32 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
     if given:
         text = text.partition("\n")[2]
     delimiter = given or max((",", ";", "\t"), key=text.partition("\n")[0].count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         columns = [(name or "").strip() for name in reader.fieldnames or ()]
         if columns and not {"a", "b"} <= {*columns}:
             raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
+        start = reader.line_num
         for row in reader:
+            if reader.line_num - start > 1 and not _is_closed(lines[start : reader.line_num], delimiter):
+                first = next(number for number in range(start, reader.line_num) if lines[number].strip())
+                raise PictureError(
+                    f"{path.name}, line {above + first + 1}: a quote is opened and not closed; close it, or remove it."
+                )
+            start = reader.line_num
             yield above + reader.line_num, {(key or "").strip(): _stripped(value) for key, value in row.items()}
     except csv.Error as error:
         raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _is_closed(lines: list[str], delimiter: str) -> bool:
+    """Whether every quote of a row is closed; an open one takes the rows below it into its own."""
+    try:
+        list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _stripped(value: object) -> object:

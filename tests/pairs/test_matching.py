@@ -306,6 +306,17 @@ def test_a_list_that_cannot_be_one_is_refused(both, name, content, words):
         read_list(both / name, both / "out")
 
 
+@pytest.mark.parametrize("below", ["ir/2.png,vis/2.png", '"ir/2.png","vis/2.png"', '"ir/2.png,vis/2.png'])
+@pytest.mark.parametrize("start", ["a,b", "sep=,\na,b"])
+def test_a_quote_that_is_not_closed_is_named_by_its_line(both, start, below):
+    """In place of one failed row that holds all those below it."""
+    (both / "list.csv").write_text(f'{start}\nir/scene.png,vis/scene.png\n\nir/1.png,"vis/1.png\n{below}\n{below}\n')
+    line = start.count("\n") + 4
+    for read in (lambda path: read_list(path, both / "out"), lambda path: open_source(path, TASK)):
+        with pytest.raises(PictureError, match=rf"list\.csv, line {line}: a quote is opened and not closed"):
+            read(both / "list.csv")
+
+
 def test_a_loop_of_links_is_one_file_that_is_left_out(both):
     loop = both / "ir" / "loop.png"
     loop.symlink_to(loop)
