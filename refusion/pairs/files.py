@@ -50,6 +50,22 @@ def check_source(source: str | Path, task: Task) -> None:
         )
 
 
+def check_apart(out: Path, source: str | Path, task: Task) -> None:
+    """Check that a folder to write to does not lie among the images of a data set, where its images would be sources.
+
+    Args:
+        out: the folder; it need not exist.
+        source: see `check_source`.
+        task: see `check_source`.
+
+    Raises:
+        DataError: it is one of the two folders of the task, or lies within one.
+    """
+    for folder in (Path(source) / name for name in task.folders):
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"The output {out.name} lies within the source {folder.name}; choose another folder.")
+
+
 def source_kind(source: str | Path, task: Task) -> SourceKind:
     """What a data set on this machine or on the Hub is.
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from refusion.hub.names import locate
-from refusion.pairs.files import check_source, reading_pairs
+from refusion.pairs.files import check_apart, check_source, reading_pairs
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
@@ -54,3 +54,5 @@ def check(args: argparse.Namespace) -> None:
         if source is not None:
             with reading_pairs(source):
                 check_source(source, get_task(args.task))
+                if not args.resume:
+                    check_apart(args.out, source, get_task(args.task))

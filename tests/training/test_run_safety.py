@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,3 +122,14 @@ def test_damaged_and_foreign_checkpoints_are_refused_by_name(pair_folder, tmp_pa
         assert main([*flags, "--resume"]) == 2
         assert "checkpoint.pt in run is damaged" in " ".join(capsys.readouterr().err.split())
         assert path.read_bytes() == left
+
+
+@pytest.mark.parametrize("which", [["--data"], ["--from", "refusion-ir-vis", "--data", "other", "--val"]])
+def test_a_run_among_the_images_of_its_data_is_refused(pair_folder, tmp_path, monkeypatch, capsys, which):
+    """Its previews would be sources without a partner."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pair_folder, tmp_path / "other")
+    for out, folder in ((pair_folder / "ir" / "run", "ir"), (Path("pairs/vis"), "vis")):
+        assert main([*FLAGS, "--steps", "1", *which, str(pair_folder), "--out", str(out)]) == 2
+        assert f"The output {out.name} lies within the source {folder}" in capsys.readouterr().err
+    assert not (pair_folder / "ir" / "run").exists()
