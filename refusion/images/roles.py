@@ -1,5 +1,7 @@
 """Notes on sources that look swapped, or unlike the modality that the task expects."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from refusion.images.colour import join_colour
@@ -21,6 +23,10 @@ _SCANS = {"CT": "CT", "MR": "MRI", "PT": "PET", "NM": "SPECT"}
 
 _SAME_EXTENT = 0.02
 """Largest relative difference of what two scans show in mm that counts as the same."""
+
+_SAME_EXPOSURE = 1.5
+"""Quotient of mean luminances above which two images are not of one exposure; for our 199 focus pairs it is at most
+1.1."""
 
 _BRIGHTER = 0.05
 """Difference in mean luminance, in [0, 1], above which the under-exposed source counts as the brighter one."""
@@ -46,10 +52,28 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
         ]
     if task.name == "ir-vis":
         return _infrared_notes(a, b)
+    if task.name == "multi-focus":
+        return exposure_notes([(one.name, float(one.luminance.mean())) for one in (a, b)])
     if task.name == "medical" and _is_coloured(b):
         swapped = "they look swapped" if not _is_coloured(a) else "an MRI is grey"
         return [f"{b.name} is given as the MRI but is coloured: {swapped}; the order is CT, PET or SPECT, then MRI."]
     return []
+
+
+def exposure_notes(images: Sequence[tuple[str, float]]) -> list[str]:
+    """Notes on images of a focus pair or stack that are much darker or brighter than the others.
+
+    Args:
+        images: name and mean luminance of each, in [0, 1].
+    """
+    usual = max(sorted(mean for _, mean in images)[len(images) // 2], 1 / 255)
+    odd = [(name, mean) for name, mean in images if not 1 / _SAME_EXPOSURE < mean / usual < _SAME_EXPOSURE]
+    return [
+        f"{name} is much {'darker' if mean < usual else 'brighter'} ({mean:.2f} on average) than "
+        f"{'the others' if len(images) > 2 else 'the other image'} ({usual:.2f}): images of different focus have one "
+        "exposure; look whether it belongs to them."
+        for name, mean in odd
+    ]
 
 
 def _scan_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> list[str]:

@@ -19,6 +19,7 @@ from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, Reading, told_apart
+from refusion.images.roles import exposure_notes
 from refusion.inference.alignment import (
     LEAST_LINK_GAIN,
     Alignment,
@@ -111,6 +112,8 @@ def fuse_stack(
         frames.append(_Frame.of(index, picture))
         step()
     notes = [*looks.notes, *_odd_ones(frames)]
+    if task.name == "multi-focus":
+        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in frames])[:_FEW_ODD]
     frames.sort(key=lambda frame: frame.place)
 
     def load(frame: _Frame) -> Layer:

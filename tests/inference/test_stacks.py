@@ -214,6 +214,8 @@ def test_what_a_pair_is_told_a_stack_is_told():
     twice = FOCUS.fuse_stack([near, far, near]).notes
     assert any("are the same image" in note for note in twice)
     assert FOCUS.fuse_stack([near, far, cv2.GaussianBlur(scene(), (0, 0), 2)]).notes == ()
+    covered = FOCUS.fuse_stack([near, far, np.zeros_like(near)]).notes
+    assert any("Image 3 is much darker (0.00 on average) than the others" in note for note in covered)
     red = np.stack([near, near // 2, near // 3], axis=-1)
     odd = FOCUS.fuse_stack([red, cv2.GaussianBlur(red, (0, 0), 1), far]).notes
     assert any("is grey and the others are in colour" in note for note in odd)
