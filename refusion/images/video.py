@@ -274,11 +274,12 @@ def halves(picture: Picture) -> tuple[Picture, Picture]:
     """Return the left and right half of an image; the middle column of an odd width is left out."""
     width = picture.size[0] // 2
 
-    def part(columns: slice) -> Picture:
+    def part(columns: slice, side: str) -> Picture:
         chroma = None if picture.chroma is None else picture.chroma[:, :, columns]
-        return replace(picture, luminance=picture.luminance[:, columns], chroma=chroma)
+        name = f"{picture.name} ({side})"
+        return replace(picture, luminance=picture.luminance[:, columns], chroma=chroma, name=name)
 
-    return part(slice(0, width)), part(slice(picture.size[0] - width, None))
+    return part(slice(0, width), "left"), part(slice(picture.size[0] - width, None), "right")
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from refusion.images.picture import Picture, PictureError, range_note
+from refusion.images.roles import role_notes
 from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
+from refusion.inference.alignment import offset_note
 from refusion.inference.finishing import anchored, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
@@ -126,11 +128,9 @@ def fuse_videos(
         def fused_frames() -> Iterator[Frame]:
             for done, (time, *pair) in enumerate(pairs, 1):
                 a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
-                if done == 1:
-                    notes.extend(without_options(note) for frame in (a, b) if (note := range_note([frame])))
                 a, b = _matched(a, b, options.resize)
-                if done == 1 and same_picture(a, b):
-                    notes.append(f"The first frames of {a.name} and {b.name} are the same picture.")
+                if done == 1:
+                    notes.extend(_notes_at(a, b, task))
                 yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
                     progress(done, total)
@@ -169,6 +169,17 @@ def _notes_on(video: Video) -> list[str]:
     if width % 2 or height % 2:
         notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")
     return notes
+
+
+def _notes_at(a: Picture, b: Picture, task: Task) -> list[str]:
+    """Notes on two frames of one moment, as those on a pair of images; videos have no options to follow the advice."""
+    found = [range_note([a]), range_note([b]), *role_notes(a, b, task)]
+    if same_picture(a, b):
+        found.append(f"The first frames of {a.name} and {b.name} are the same picture.")
+    elif task.name != "medical":
+        # Edges of PET and SPECT need not be edges of the MRI.
+        found.append(offset_note(a, b))
+    return [without_options(note) for note in found if note]
 
 
 def _damage_note(video: Video) -> str:

@@ -201,6 +201,30 @@ def test_dark_thermal_counts_and_transparency_are_said(tmp_path):
     assert "vis.mov has transparency, which is ignored." in notes
 
 
+def test_the_notes_on_a_pair_of_images_are_given_for_videos(tmp_path):
+    still = textured(1, 96, 128)
+    colours = np.stack([still, still // 2 + 60, textured(3, 96, 128) // 2 + 40], axis=-1)
+    grey = write(tmp_path / "grey.mp4", [still] * 2)
+    shifted = write(tmp_path / "shifted.mp4", [np.roll(still, 16, axis=1)] * 2)
+    dark = write(tmp_path / "dark.mp4", [still // 4] * 2)
+    colour = write(tmp_path / "colour.mp4", [colours] * 2)
+    both = write(tmp_path / "both.mp4", [np.hstack([colours, np.stack([still] * 3, axis=-1)])] * 2)
+
+    def notes(*sources: Path, task: str = "ir-vis") -> str:
+        return " ".join(fuse_videos(sources, tmp_path / "f.mp4", model=MODEL, task=task))
+
+    assert notes(grey, colour) == ""
+    assert "colour.mp4 is given as the infrared source but is a colour image" in notes(colour, grey)
+    assert "both.mp4 (left) is given as the infrared source but is a colour image, and both.mp4 (right)" in notes(both)
+    assert "grey.mp4 is given as the under-exposed source" in notes(grey, dark, task="multi-exposure")
+    assert "colour.mp4 is given as the MRI but is coloured" in notes(grey, colour, task="medical")
+    said = notes(grey, shifted)
+    assert "shifted.mp4 seems to lie about 16 pixels off grey.mp4" in said
+    assert said.endswith("register the two first.")
+    assert "--align" not in said
+    assert notes(grey, shifted, task="medical") == ""
+
+
 PATCHES = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [16, 16, 16], [235, 235, 235], [200, 100, 50]]
 )
@@ -499,7 +523,9 @@ def test_a_slower_camera_is_shown_repeatedly(tmp_path):
 def test_a_late_start_keeps_sound_and_image_in_step(tmp_path, suffix):
     ir = moving(tmp_path / "ir.mp4", REGULAR, 8)
     vis = moving(tmp_path / f"vis{suffix}", REGULAR, 40, start=1.4, sound=True)
-    assert fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network") == []
+    notes = fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network")
+    # The marks of both lie in different rows.
+    assert [note for note in notes if "32 pixels off" not in note] == []
     times = times_of(tmp_path / "f.mkv")
     assert np.diff(times) == pytest.approx(1 / RATE, abs=0.002)
     with av.open(str(tmp_path / "f.mkv")) as container:
