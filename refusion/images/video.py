@@ -101,11 +101,13 @@ class Video:
         coding: colour coding of the frames.
         damaged: number of frames so far that the decoder reports as damaged. Not every decoder notices damage, and
             those that are predicted from such a frame are not reported.
+        restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         self.path = path
         self.damaged = 0
+        self.restarts = 0
         self._max_pixels = max_pixels
 
     def __enter__(self) -> "Video":
@@ -185,11 +187,19 @@ class Video:
         )
 
     def pictures(self) -> Iterator[Frame]:
-        """Yield the frames one by one."""
+        """Yield the frames one by one; where the time stamps go back, the time goes on by the duration of a frame."""
+        last, ahead = None, Fraction(0)
         with self._sentences():
             for number, (frame, time) in enumerate(self._timed_frames()):
                 self.damaged += frame.is_corrupt
-                since = number / self.rate if time is None or self.start is None else time - self.start
+                since = number / self.rate
+                if time is not None and self.start is not None:
+                    since = time - self.start + ahead
+                    if last is not None and since < last:
+                        self.restarts += 1
+                        ahead += last + 1 / self.rate - since
+                        since = last + 1 / self.rate
+                last = since
                 yield Frame(self._picture(frame), since)
 
     def _timed_frames(self) -> Iterator[tuple[Any, Fraction | None]]:
@@ -240,13 +250,22 @@ class Video:
         return np.stack([red, green, blue], axis=-1).clip(0, 1)
 
     def sound_packets(self) -> Iterator[Any]:
-        """Yield the packets of the first audio stream; opens the file again. Time 0 is that of the first frame."""
+        """Yield the packets of the first audio stream; opens the file again. Time 0 is that of the first frame.
+
+        Where the time stamps go back, the time goes on after the packet before.
+        """
         start = self.start or Fraction(0)
+        shift, end, last = None, 0, 0
         with _av().open(str(self.path)) as container:
             for packet in container.demux(container.streams.audio[0]):
                 if packet.dts is None:
                     continue
-                shift = round(start / packet.time_base)
+                if shift is None:
+                    shift = round(start / packet.time_base)
+                elif packet.dts - shift < last:
+                    shift = packet.dts - end
+                last = packet.dts - shift
+                end = last + max(1, packet.duration or 0)
                 packet.dts -= shift
                 packet.pts = packet.dts if packet.pts is None else packet.pts - shift
                 if packet.dts * packet.time_base > -_EARLY:

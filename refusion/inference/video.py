@@ -139,6 +139,7 @@ def fuse_videos(
         with writing(target), replacing(target) as temporary:
             if encode(temporary, fused_frames(), lead.rate, coding, sound, notes) == 0:
                 raise PictureError(f"{paths[0].name} holds no frame that can be read.")
+    notes += [_restart_note(video) for video in videos if video.restarts]
     return notes + [_damage_note(video) for video in videos if video.damaged]
 
 
@@ -180,6 +181,15 @@ def _notes_at(a: Picture, b: Picture, task: Task) -> list[str]:
         # Edges of PET and SPECT need not be edges of the MRI.
         found.append(offset_note(a, b))
     return [without_options(note) for note in found if note]
+
+
+def _restart_note(video: Video) -> str:
+    times = "once" if video.restarts == 1 else f"{video.restarts} times"
+    sound = "; its sound may be out of step from there on" if video.has_sound else ""
+    return (
+        f"The time stamps of {video.path.name} restart {times}, as in clips joined byte by byte: each part is taken to "
+        f"follow the one before without a gap{sound}."
+    )
 
 
 def _damage_note(video: Video) -> str:

@@ -535,6 +535,27 @@ def test_a_late_start_keeps_sound_and_image_in_step(tmp_path, suffix):
     assert sound[-1] - times[-1] == pytest.approx(0, abs=0.1)
 
 
+def test_time_goes_on_where_the_time_stamps_of_joined_clips_restart(tmp_path):
+    ir = moving(tmp_path / "ir.mkv", REGULAR, 8)
+    parts = []
+    for name, first in (("one.ts", 0), ("two.ts", 12)):
+        frames = [np.full((64, 240), 40, np.uint8) for _ in range(12)]
+        for number, frame in enumerate(frames, first):
+            frame[40:56, (place := int(10 + 200 * REGULAR[number])) : place + 8] = 250
+        parts.append(write(tmp_path / name, frames, sound=True).read_bytes())
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(parts))
+    notes = fuse_videos([ir, joined], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")
+    assert "The time stamps of joined.ts restart once, as in clips joined byte by byte" in notes[-1]
+    assert "its sound may be out of step" in notes[-1]
+    assert np.diff(times_of(tmp_path / "f.mkv")) == pytest.approx([1 / RATE] * 23, abs=0.002)
+    assert apart(tmp_path / "f.mkv") < 200 * 0.02 + 4
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        sound = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    assert np.diff(sound).min() > 0
+    assert np.diff(sound).max() < 0.1
+
+
 def test_the_frames_of_an_avi_with_b_frames_come_at_their_times(tmp_path):
     """AVI numbers its packets in the order of decoding."""
     frames = [np.full((48, 160), 60, np.uint8) for _ in range(20)]
