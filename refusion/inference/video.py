@@ -28,6 +28,9 @@ SMOOTHING_SECONDS = 1.0
 SAME_RATE = 0.001
 """Frame rates whose relative difference is at most this are treated as equal."""
 
+_BEGINNING = 1
+"""Seconds in which the notes on the sources wait for frames of which none is uniform, as a shutter or a fade is."""
+
 _FOR_IMAGES = {
     "align": "--align",
     "window": "--window, --window-a, --window-b, --own-range",
@@ -126,10 +129,12 @@ def fuse_videos(
         total = min(round(video.frames * lead.rate / video.rate) for video in videos)
 
         def fused_frames() -> Iterator[Frame]:
+            looked = False
             for done, (time, *pair) in enumerate(pairs, 1):
                 a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
                 a, b = _matched(a, b, options.resize)
-                if done == 1:
+                if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
+                    looked = True
                     notes.extend(_notes_at(a, b, task))
                 yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
@@ -170,6 +175,11 @@ def _notes_on(video: Video) -> list[str]:
     if width % 2 or height % 2:
         notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")
     return notes
+
+
+def _is_uniform(picture: Picture) -> bool:
+    low, high = ends_of(picture.luminance)
+    return low == high
 
 
 def _notes_at(a: Picture, b: Picture, task: Task) -> list[str]:

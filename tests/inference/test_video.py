@@ -225,6 +225,22 @@ def test_the_notes_on_a_pair_of_images_are_given_for_videos(tmp_path):
     assert notes(grey, shifted, task="medical") == ""
 
 
+def test_a_closed_shutter_does_not_hide_what_the_notes_are_on(tmp_path):
+    counts = 7000 + 3 * textured(1).astype(np.uint16)
+    closed = np.full_like(counts, 7000)
+    with av.open(str(tmp_path / "ir.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = *counts.shape, "gray16le"
+        for values in (closed, closed, counts, counts):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(values, "gray16le")))
+        container.mux(stream.encode())
+    vis = write(tmp_path / "vis.mp4", scene(2, 4))
+    notes = fuse_videos([tmp_path / "ir.mkv", vis], tmp_path / "f.mp4", model=MODEL)
+    assert len([note for note in notes if "ir.mkv uses only 7" in note]) == 1
+    black = write(tmp_path / "black.mp4", [np.zeros((48, 64), np.uint8)] * 3)
+    assert "are the same picture" in " ".join(fuse_videos([black, black], tmp_path / "f.mp4", model=MODEL))
+
+
 PATCHES = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [16, 16, 16], [235, 235, 235], [200, 100, 50]]
 )
