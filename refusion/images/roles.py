@@ -18,6 +18,9 @@ _SATURATED = 0.14
 _PALETTE = 64
 """Maximum number of colours, out of 4096, that hold nearly all pixels of a less saturated false-colour image."""
 
+_VIVID = 0.24
+"""The same for a visible source of many colours beside a grey infrared one; one of our photographs has 0.2."""
+
 _SCANS = {"CT": "CT", "MR": "MRI", "PT": "PET", "NM": "SPECT"}
 """Names of the modalities of DICOM that the medical task is for."""
 
@@ -104,7 +107,13 @@ def _scan_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> l
 
 def _infrared_notes(a: Picture, b: Picture) -> list[str]:
     if not _is_coloured(a):
-        return []
+        saturation = _saturation(b)
+        if saturation <= _SATURATED or (saturation <= _VIVID and not _has_few_colours(b)):
+            return []
+        return [
+            f"{b.name} is given as the visible source but is in false colours (a palette such as rainbow or iron), and "
+            f"{a.name}, the infrared one, is grey: they look swapped; the order is infrared, visible."
+        ]
     false_a, false_b = _is_false_colour(a), _is_false_colour(b)
     if (not _is_coloured(b) and not false_a) or (false_b and not false_a):
         what = "in false colours" if false_b else "grey"
@@ -134,11 +143,14 @@ def _saturation(picture: Picture) -> float:
 def _is_false_colour(picture: Picture) -> bool:
     """Whether an image is grey with a colour palette applied: it is very saturated, or has few colours."""
     saturation = _saturation(picture)
-    if saturation > _SATURATED or picture.chroma is None:
-        return saturation > _SATURATED
+    return saturation > _SATURATED or (saturation > 4 * _COLOURED and _has_few_colours(picture))
+
+
+def _has_few_colours(picture: Picture) -> bool:
+    if picture.chroma is None:
+        return False
     rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
     red, green, blue = np.moveaxis(np.minimum(rgb * 16, 15).astype(np.int32), 2, 0)
     ordered = np.sort(np.bincount((red * 256 + green * 16 + blue).ravel(), minlength=4096))[::-1]
     # Compression adds a few rare colours.
-    held = int(np.searchsorted(np.cumsum(ordered), 0.98 * ordered.sum())) + 1
-    return saturation > 4 * _COLOURED and held <= _PALETTE
+    return int(np.searchsorted(np.cumsum(ordered), 0.98 * ordered.sum())) + 1 <= _PALETTE

@@ -51,6 +51,14 @@ def test_infrared_in_false_colours(palette, quality):
     for visible in (VISIBLE, GREY):
         (note,) = role_notes(infrared, read_picture(visible), IR_VIS)
         assert "is in false colours (a palette such as rainbow or iron)" in note
+    (note,) = role_notes(read_picture(GREY), infrared, IR_VIS)
+    assert "given as the visible source but is in false colours" in note
+    assert "they look swapped" in note
+
+
+def test_a_vivid_photograph_is_no_false_colour():
+    vivid = np.stack([textured(2), textured(4) // 3, textured(3) // 2], axis=-1)
+    assert role_notes(read_picture(GREY), read_picture(vivid), IR_VIS) == []
 
 
 def test_a_tint_of_noise_is_no_colour():
