@@ -17,12 +17,8 @@ Windows: TypeAlias = Window | Sequence[Window | None]
 """One window for all sources of more than 8 bits, or one for each source, in order."""
 
 OUTLIERS = 1 / 200
-"""Fraction of the pixels at each end of the scale, at least one pixel, that an own range leaves out: hot pixels,
-reflections, a small cloud."""
-
-_IN_USE = 1 / 2000
-"""Fraction of the pixels at each end that is ignored when measuring how much of the scale an image uses."""
-
+"""Fraction of the pixels at each end of the scale, at least one pixel, that an own range leaves out, and that do not
+count when measuring how much of the scale an image uses: hot pixels, reflections, a small cloud."""
 
 _SAMPLE = 1 << 22
 """Maximum number of values that a range is measured on; larger images are subsampled."""
@@ -223,7 +219,7 @@ def _inner_range(values: np.ndarray, outliers: float) -> tuple[float, float]:
 def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool) -> Levels | None:
     if values.min() == values.max():
         return None
-    darkest, brightest = np.clip(_inner_range(values, _IN_USE), *ends)
+    darkest, brightest = np.clip(_inner_range(values, OUTLIERS), *ends)
     return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given)
 
 

@@ -36,8 +36,8 @@ class Levels:
     Attributes:
         black: stored value that becomes 0.
         white: stored value that becomes 1.
-        darkest: stored value, from black to white, below which lie only 0.05 % of the pixels.
-        brightest: stored value, from black to white, above which lie only 0.05 % of the pixels.
+        darkest: stored value, from black to white, below which lie only 0.5 % of the pixels.
+        brightest: stored value, from black to white, above which lie only 0.5 % of the pixels.
         given: whether black and white are a window given by the user, not those of the type or the file.
     """
 
@@ -132,7 +132,7 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
     whose, which = ("their", "them") if several else ("its", "it")
     return Advised(
-        f"Except for 0.1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
+        f"Except for 1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
         "contrast",
         f"use --own-range (window='own') for {whose} own range, or give a window",
         f"scale {whose} values to the full range first",

@@ -45,6 +45,8 @@ def test_a_small_cloud_does_not_count():
     clouded[:3, :5] = 15_000
     own, clear = (read_picture(values, window="own").luminance for values in (clouded, field))
     assert np.abs(own[3:] - clear[3:]).max() < 0.05
+    clouded[:3, :5] = 60_000
+    assert "Except for 1 % of the pixels, array uses only" in (read_picture(clouded).note or "")
 
 
 def test_a_note_from_less_than_a_quarter_of_the_range_on():
