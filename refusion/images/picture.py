@@ -24,6 +24,12 @@ NEUTRAL = 128 / 255
 _FEW = 1 / 4
 """An image of more than 8 bits gets a note if its values use less than this fraction of the scale."""
 
+_MOST, _LITTLE = 0.02, 1 / 10
+"""An image at its own range gets a note if all its pixels but this fraction at each end use less than this of it."""
+
+_SAMPLE = 1 << 20
+"""Maximum number of pixels, about, that this is measured on."""
+
 
 class PictureError(ValueError):
     """An image cannot be read, paired or written; the message is a sentence for the user."""
@@ -121,6 +127,13 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     levels = [picture.levels for picture in pictures if picture.levels is not None]
     if not levels or len(levels) < len(pictures):
         return None
+    if len(pictures) == 1 and _is_flat_in_own_range(pictures[0]):
+        return Advised(
+            f"Nearly all pixels of {pictures[0].name} (all but {200 * _MOST:g} %) use less than a tenth of its own "
+            f"range, {levels[0].black:g} to {levels[0].white:g}, which leaves it with little contrast",
+            "give a window of the values that matter (--window LOW HIGH, window=(low, high))",
+            "scale the values that matter to the full range first",
+        )
     low, high = min(x.darkest for x in levels), max(x.brightest for x in levels)
     black, white = min(x.black for x in levels), max(x.white for x in levels)
     given = any(x.given for x in levels)
@@ -137,6 +150,15 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         f"use --own-range (window='own') for {whose} own range, or give a window",
         f"scale {whose} values to the full range first",
     )
+
+
+def _is_flat_in_own_range(picture: Picture) -> bool:
+    """Whether a large cloud or flare takes up most of the own range that the user asked for."""
+    if picture.levels is None or picture.levels.given or "window" not in picture.used:
+        return False
+    seen = picture.luminance if picture.alpha is None else picture.luminance[picture.alpha > 0]
+    low, high = np.quantile(seen.reshape(-1)[:: seen.size // _SAMPLE + 1], (_MOST, 1 - _MOST))
+    return bool(0 < high - low < _LITTLE)
 
 
 def by(size: tuple[int, int]) -> str:

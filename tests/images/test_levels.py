@@ -49,6 +49,19 @@ def test_a_small_cloud_does_not_count():
     assert "Except for 1 % of the pixels, array uses only" in (read_picture(clouded).note or "")
 
 
+def test_a_cloud_that_takes_up_the_own_range_is_said():
+    field = (3000 * UNIT).astype(np.uint16)
+    clouded = field.copy()
+    clouded[:6, :8] = 60_000
+    (note,) = Reading("own").notes([read_picture(clouded, window="own")])
+    assert "Nearly all pixels of array (all but 4 %) use less than a tenth of its own range" in note
+    assert "--window LOW HIGH" in note
+    for values, window in ((field, "own"), (clouded, (0, 3000)), (np.full_like(field, 7), "own")):
+        assert read_picture(values, window=window).note is None
+    half = np.where(np.arange(64) < 32, 0, field + 20_000).astype(np.uint16)
+    assert read_picture(half, window="own").note is None
+
+
 def test_a_note_from_less_than_a_quarter_of_the_range_on():
     for share, noted in ((0.2, True), (0.24, True), (0.26, False), (1, False)):
         values = np.linspace(0, share, 64 * 64).reshape(64, 64)
