@@ -124,6 +124,15 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     Args:
         pictures: one image, or several that share one scale.
     """
+    if odd := _of_fewer_bits(pictures):
+        names = " and ".join(picture.name for picture in odd[:2]) + (", and more," if len(odd) > 2 else "")
+        return Advised(
+            f"Except for 1 % of the pixels, {names} {'uses' if len(odd) == 1 else 'use'} less than 1/16 of the scale, "
+            "unlike the others, as 12 bits stored in 16 do",
+            "if they are not meant to be so dark, scale their values to the full range, or give them a window "
+            "(--window-a or --window-b LOW HIGH, window=[...] with one for each)",
+            "if they are not meant to be so dark, scale their values to the full range",
+        )
     levels = [picture.levels for picture in pictures if picture.levels is not None]
     if not levels or len(levels) < len(pictures):
         return None
@@ -150,6 +159,20 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         f"use --own-range (window='own') for {whose} own range, or give a window",
         f"scale {whose} values to the full range first",
     )
+
+
+def _of_fewer_bits(pictures: Sequence[Picture]) -> list[Picture]:
+    """The images of one camera that use a small part of their scale, if all others are of 8 bits or use a large part.
+
+    Where others lie between, they are a bracket of exposures.
+    """
+    uses = [_use(picture.levels) if picture.levels else 0.0 if picture.bits > 8 else 1.0 for picture in pictures]
+    odd = [picture for picture, use in zip(pictures, uses, strict=True) if 0 < use < _FEW / 4]
+    return odd if max(uses) >= _FEW and not any(_FEW / 4 <= use < _FEW for use in uses) else []
+
+
+def _use(levels: Levels) -> float:
+    return (levels.brightest - levels.darkest) / (levels.white - levels.black)
 
 
 def _is_flat_in_own_range(picture: Picture) -> bool:

@@ -104,13 +104,25 @@ def test_one_camera_has_one_own_range():
     np.testing.assert_allclose(
         together[0].luminance, np.clip((dark - float(one)) / (top - float(one)), 0, 1), atol=1e-5
     )
-    # The note is on all together, too: the dark one alone would have one.
+    # The note is on all together, too: the darker one alone would have one.
     wide = (30000 * UNIT).astype(np.uint16)
-    assert Reading(alike=True).notes([read_picture(x) for x in (dark, wide)]) == []
-    assert len(Reading().notes([read_picture(x) for x in (dark, wide)])) == 1
+    assert Reading(alike=True).notes([read_picture(x) for x in (bright, wide)]) == []
+    assert len(Reading().notes([read_picture(x) for x in (bright, wide)])) == 1
     fused = FOCUS.fuse_stack([dark, wide, bright])
     assert fused.notes == ()
     assert "and the others together use only" in FOCUS.fuse_stack([dark, dark, bright // 2]).notes[0]
+
+
+def test_an_image_of_fewer_bits_than_the_others_is_said():
+    twelve, sixteen, eight = (4095 * UNIT).astype(np.uint16), (65535 * UNIT).astype(np.uint16), textured(3)
+    for others in ([sixteen], [eight], [sixteen, sixteen], [eight, eight], [eight, sixteen]):
+        notes = Reading(alike=True).notes([read_picture(twelve, name="a.tif"), *map(read_picture, others)])
+        assert len(notes) == 1
+        assert "a.tif uses less than 1/16 of the scale, unlike the others, as 12 bits stored in 16 do" in notes[0]
+        assert Reading(alike=True).notes([read_picture(twelve, window=(0, 4095)), *map(read_picture, others)]) == []
+    assert Reading(alike=True).notes([read_picture(x) for x in (sixteen, eight, sixteen // 2)]) == []
+    flat = np.full_like(twelve, 500)
+    assert Reading(alike=True).notes([read_picture(x) for x in (sixteen, flat)]) == []
 
 
 def test_options_without_effect_are_said():
