@@ -309,5 +309,16 @@ def asked_windows(
 def asked_finish(
     output_range: OutputRange | None, anchor: Anchor | None, stretch: bool
 ) -> tuple[OutputRange | None, Anchor | None]:
-    """Combine --output-range, --anchor and --stretch; None means the task's default."""
-    return ("stretch", anchor or "none") if stretch else (output_range, anchor)
+    """Combine --output-range, --anchor and --stretch; None means the task's default.
+
+    Raises:
+        ValueError: --stretch and another output range are given.
+    """
+    if not stretch:
+        return output_range, anchor
+    if output_range not in (None, "stretch"):
+        raise ValueError(
+            f"--stretch is short for --output-range stretch, but --output-range {output_range} was given too; leave "
+            "one of them out."
+        )
+    return "stretch", anchor or "none"

@@ -216,11 +216,17 @@ def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_pat
             "translation, euclidean, similarity, affine, homography",
         ),
         (["-o", tmp_path / "f.gif"], "ends in .gif"),
+        (
+            ["-o", tmp_path / "f.png", "--stretch", "--output-range", "network"],
+            "--stretch is short for --output-range stretch, but --output-range network was given too",
+        ),
     ]:
         result = refusion(*base, *flags)
         assert result.code == 2, result.err
         assert words in result.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+    same = refusion(*base, "-o", tmp_path / "f.png", "--stretch", "--output-range", "stretch", "--anchor", "bounds")
+    assert same.code == 0, same.err
 
 
 @pytest.mark.parametrize("option", ["output-range", "anchor", "chroma", "resize", "motion"])
