@@ -10,7 +10,7 @@ do not count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -81,7 +81,16 @@ class Alignment:
         """
         if self.moves:
             return f"{name} was moved onto {onto}: {self}."
-        return f"{name} was left where it is, since no move makes its edges agree clearly better with those of {onto}."
+        cause = (
+            f"{name} was left where it is, since no {self.motion} move makes its edges agree clearly better with those "
+            f"of {onto}"
+        )
+        motions = get_args(Motion)
+        richer = motions[motions.index(self.motion) + 1 :]
+        if not richer:
+            return f"{cause}."
+        named = " or ".join(filter(None, (", ".join(richer[:-1]), richer[-1])))
+        return Advised(cause, f"if they still do not match, --motion {named} (align={richer[0]!r}) may fit")
 
     def __str__(self) -> str:
         x, y = self.matrix[:2, 2] / self.matrix[2, 2]

@@ -12,6 +12,7 @@ from refusion.images import Picture, PictureError, read_picture
 from refusion.inference.alignment import agreements, align, estimate_alignment, offset_note
 from refusion.inference.edges import View
 from refusion.models.model import ReFusion
+from refusion.system.advice import without_options
 
 KNOWN = {
     "translation": np.array([[1, 0, 9.0], [0, 1, -6.5], [0, 0, 1]]),
@@ -185,7 +186,13 @@ def test_a_move_that_does_not_help_is_not_made_and_said():
     noisy = read_picture(np.clip(a.luminance + rng.normal(0, 0.01, a.luminance.shape), 0, 1).astype(np.float32))
     first, second, found = align(a, noisy, "euclidean", "crop")
     assert (first, second, found.moves) == (a, noisy, False)
-    assert "b.png was left where it is" in found.note("b.png", "a.png")
+    note = found.note("b.png", "a.png")
+    assert "b.png was left where it is, since no euclidean move makes its edges agree clearly better" in note
+    assert "--motion similarity, affine or homography (align='similarity') may fit" in note
+    assert "--motion" not in without_options(note)
+    assert "--motion affine or homography" in align(a, noisy, "similarity")[2].note("b.png", "a.png")
+    assert "--motion homography (align='homography')" in align(a, noisy, "affine")[2].note("b.png", "a.png")
+    assert "may fit" not in align(a, noisy, "homography")[2].note("b.png", "a.png")
 
 
 def test_a_move_that_is_made_brings_the_edges_nearer():
