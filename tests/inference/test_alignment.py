@@ -252,6 +252,30 @@ def test_frames_that_lie_on_each_other_are_not_moved():
     np.testing.assert_array_equal(np.asarray(fused), np.asarray(model.fuse_stack(frames)))
 
 
+@pytest.mark.parametrize(
+    ("degrees", "size", "words"),
+    [
+        (3, 1, "turned by about 3 degrees,"),
+        (-5, 1, "turned by about 5 degrees,"),
+        (0, 1.06, "about 6 % larger,"),
+        (0, 0.94, "about 6 % smaller,"),
+        (4, 1.08, "turned by about 4 degrees and about 8 % larger,"),
+        (0.5, 1.01, ""),
+    ],
+)
+def test_a_turn_and_another_size_are_noted(degrees, size, words):
+    scene = cv2.GaussianBlur(np.random.default_rng(0).random((240, 320)).astype(np.float32), (0, 0), 3)
+    scene = (scene - scene.min()) / np.ptp(scene)
+    matrix = cv2.getRotationMatrix2D((160, 120), degrees, size)
+    moved = cv2.warpAffine(scene, matrix, (320, 240), borderMode=cv2.BORDER_REFLECT)
+    a, b = read_picture(scene, name="a.png"), read_picture(moved, name="b.png")
+    note = offset_note(a, b) or ""
+    assert note.startswith(f"b.png seems to be {words} compared with a.png") if words else note == ""
+    assert ("--align --motion similarity" in note) == bool(words)
+    if words:
+        assert align(a, b, "similarity")[2].moves
+
+
 @pytest.mark.parametrize("shape", [(8, 4000), (4000, 9)])
 def test_a_narrow_pair_is_looked_at_too(shape):
     scene = textured(1, *shape)
