@@ -78,7 +78,7 @@ class Coding:
 
 @dataclass(frozen=True)
 class Frame:
-    """A video frame with the rotation applied.
+    """A video frame with the rotation and mirroring applied.
 
     Attributes:
         picture: the image.
@@ -161,6 +161,7 @@ class Video:
         if first is None:
             raise PictureError(f"{self.path.name} holds no frame that can be read.")
         self.turns = round(first.rotation / 90) % 4
+        self.mirrored = _is_mirrored(first)
         # AVI numbers packets in the order of decoding, which with B-frames is not that in which frames are shown.
         self._times_of_packets = container.format.name == "avi" and bool(self.stream.codec_context.has_b_frames)
         self.start = Fraction(0) if self._times_of_packets else _time(first)
@@ -218,16 +219,19 @@ class Video:
             stored = frame.to_ndarray(format="gray16le" if frame.format.name != "gray" else None)
             if self.coding.full and stored.dtype != np.uint8:
                 # Thermal cameras use a small part of 16 bits.
-                return to_picture(Stored(np.rot90(stored, self.turns), (0, 65535), True), self.path.name)
+                return to_picture(Stored(self._upright(stored), (0, 65535), True), self.path.name)
             values = _unit(stored)
             values = values if self.coding.full else ((values - 16 / 255) * (255 / 219)).clip(0, 1)
-            return Picture(np.ascontiguousarray(np.rot90(values, self.turns)), None, self.path.name)
+            return Picture(np.ascontiguousarray(self._upright(values)), None, self.path.name)
         if frame.format.is_rgb or frame.format.has_palette:
             rgb = _unit(frame.reformat(format="rgb48le", dst_color_range=_FULL).to_ndarray())
         else:
             rgb = self._decoded(frame)
-        luminance, chroma = split_colour(np.ascontiguousarray(np.rot90(rgb, self.turns)))
+        luminance, chroma = split_colour(np.ascontiguousarray(self._upright(rgb)))
         return Picture(luminance, chroma, self.path.name)
+
+    def _upright(self, values: np.ndarray) -> np.ndarray:
+        return np.rot90(values[::-1] if self.mirrored else values, self.turns)
 
     def _decoded(self, frame: Any) -> np.ndarray:
         """R'G'B' in [0, 1] of Y'CbCr (ITU-T H.273); swscale's own is up to three levels too dark."""
@@ -279,6 +283,15 @@ class Video:
 
 def _time(frame: Any) -> Fraction | None:
     return None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+
+
+def _is_mirrored(frame: Any) -> bool:
+    """Whether the frame is to be turned upside down, as in a mirror, before it is rotated."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            matrix = np.frombuffer(bytes(data), np.int32).astype(float)
+            return bool(matrix[0] * matrix[4] < matrix[1] * matrix[3])
+    return False
 
 
 def _samples(plane: Any, kind: str) -> np.ndarray:

@@ -89,8 +89,8 @@ def fuse_videos(
     Frames are paired by their time since the beginning: each frame of the source with the higher frame rate, with the
     nearest frame of the other. The result has the times of the former, is H.264 at constant quality with the colour
     coding, depth and pixel aspect of the source that the colour comes from, and has a copy of the first audio stream,
-    from the second source if it has one. Its length is that of the shorter source. Frames are rotated upright. The file
-    is written atomically.
+    from the second source if it has one. Its length is that of the shorter source. Frames are turned upright, and
+    mirrored if the file says so. The result is written atomically.
 
     Args:
         network: a loaded model.

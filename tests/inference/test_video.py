@@ -1,6 +1,7 @@
 """Videos made by PyAV, fused and looked at again."""
 
 import shutil
+import struct
 from base64 import b64encode
 from fractions import Fraction
 from pathlib import Path
@@ -438,6 +439,32 @@ def test_what_lies_on_its_side_is_turned_upright(tmp_path, degrees):
     found, _ = shown(tmp_path / "f.mp4")
     assert found.shape == image.shape
     assert np.abs(found.astype(int) - image).mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen"),
+    [
+        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+        ((1, 0, 0, -1), lambda image: image[::-1]),
+        ((0, 1, 1, 0), lambda image: image.T),
+        ((0, -1, -1, 0), lambda image: image[::-1, ::-1].T),
+        ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
+    ],
+)
+def test_what_is_mirrored_is_seen_as_players_show_it(tmp_path, matrix, seen):
+    content = bytearray(write(tmp_path / "a.mp4", [textured(1)] * 2).read_bytes())
+    header = content.index(b"tkhd") + 4
+    # ISO 14496-12, 8.3.2: the matrix follows the version, the times, the duration and 16 bytes more.
+    at = header + 4 + (32 if content[header] else 20) + 16
+    with Video(tmp_path / "a.mp4", 10_000) as video:
+        plain = next(video.pictures()).picture.luminance
+    a, b, c, d = matrix
+    struct.pack_into(">9i", content, at, a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    (tmp_path / "mirrored.mp4").write_bytes(content)
+    with Video(tmp_path / "mirrored.mp4", 10_000) as video:
+        picture = next(video.pictures()).picture
+        assert video.size == picture.size
+    np.testing.assert_array_equal(picture.luminance, seen(plain))
 
 
 def test_odd_sides_lose_nothing(tmp_path):
