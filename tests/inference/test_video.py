@@ -56,7 +56,7 @@ def scene(seed: int, count: int, *, colour: bool = False) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     still = textured(seed).astype(float)
     frames = [np.clip(still + rng.normal(0, 3, still.shape), 0, 255).astype(np.uint8) for _ in range(count)]
-    return [np.stack([f, 255 - f, f // 2], axis=-1) for f in frames] if colour else frames
+    return [np.stack([f, f // 2 + 60, f // 2 + 40], axis=-1) for f in frames] if colour else frames
 
 
 @pytest.fixture
