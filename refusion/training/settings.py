@@ -190,19 +190,20 @@ _TASK_SETTINGS: dict[str, dict[str, Any]] = {
 
 _CAMERAS: dict[str, Any] = {"sensor_noise": 0.01, "blur": 0.7, "jpeg": 0.1}
 
+_BY_REGION: dict[str, Any] = {"gradient_smoothing": 9, "direct_share": 0.66}
+
 # Settings of the default preset, in addition.
 _SHIPPED_SETTINGS: dict[str, dict[str, Any]] = {
     "ir-vis": {
         **_CAMERAS,
+        **_BY_REGION,
         "intensity_brightness": 6.0,
-        "gradient_smoothing": 9,
-        "direct_share": 0.66,
         "balance": 0.5,
         "tone": 0.7,
         "gain": 0.6,
         "invert": 0.05,
     },
-    "medical": {**_CAMERAS, "tone": 0.3},
+    "medical": {**_CAMERAS, **_BY_REGION, "tone": 0.3},
     "multi-focus": {"window": 80, "balance": 0.5},
     "multi-exposure": {**_CAMERAS, "relative": False, "balance": 0.5, "meta_lr": 1e-4, "tone": 0.3},
 }
