@@ -135,6 +135,7 @@ def evaluate(
 
     from rich.console import Console
 
+    from refusion.inference.alignment import offset_note
     from refusion.inference.options import Options
     from refusion.metrics import evaluation, pictures, reports, tables
     from refusion.metrics.conventions import get_conventions
@@ -161,7 +162,9 @@ def evaluate(
     read = [*source_files(data, pairs), *(file for folder in fused or [] for file in files_of(folder).by_name.values())]
     for output in outputs:
         refuse_overwriting(output, read, "files to score")
-    score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom)
+    # Edges of PET and SPECT need not be edges of the MRI.
+    look = None if chosen.name == "medical" else offset_note
+    score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom, look=look)
     report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 
     # Save the scores before printing anything, since printing may fail.

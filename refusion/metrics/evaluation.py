@@ -13,7 +13,6 @@ from PIL import Image
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.picture import by
 from refusion.images.profiles import share_profile
-from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION, Conventions, check_name
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
@@ -159,6 +158,7 @@ def evaluate(
     *,
     conventions: Conventions = REFUSION,
     custom: Mapping[str, CustomMetric] | None = None,
+    look: Callable[[Picture, Picture], str | None] | None = None,
 ) -> Evaluation:
     """Score the fused image of every pair; pairs that cannot be scored are listed with the reason.
 
@@ -174,6 +174,7 @@ def evaluate(
         task: expected kinds of sources, for the notes.
         conventions: how metrics are computed.
         custom: user-defined metrics by name; called from several threads. Where one fails, only it is undefined.
+        look: a further check of both sources, which returns a note, as `refusion.inference.alignment.offset_note`.
 
     Raises:
         ValueError: there is no such figure, or the conventions have the name of a preset and other values.
@@ -195,7 +196,7 @@ def evaluate(
                 raise images
             sources, reading = images[:2], pairs.reading
             notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
-            if task is not None and task.name != "medical" and (note := offset_note(*sources)):
+            if look is not None and (note := look(*sources)):
                 notes.append(without_options(note))
             scores = score_figures(*images, evaluation.figures, conventions)
             own, errors = score_custom(images, custom or {})

@@ -20,6 +20,7 @@ from support.scenes import textured
 from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.hub.folder import save_model
 from refusion.images import PictureError
+from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.evaluation import FusedFolder, evaluate
@@ -190,7 +191,8 @@ def test_sources_are_scored_and_noted_as_they_are_fused(tmp_path):
     for folder, left in (("near", 0), ("far", 24), ("fused", 0)):
         Image.fromarray(np.roll(scene, left, axis=1)).save(tmp_path / folder / "moved.png")
     task = get_task("multi-focus")
-    report = evaluate(load_pairs(tmp_path, task), FusedFolder(tmp_path / "fused"), ("PSNR", "agree"), task=task)
+    folder, figures = FusedFolder(tmp_path / "fused"), ("PSNR", "agree")
+    report = evaluate(load_pairs(tmp_path, task), folder, figures, task=task, look=offset_note)
     scores = {row.name: row.scores for row in report.scored}
     assert scores["same"]["PSNR"] > 40
     assert scores["same"]["agree"] < 1
