@@ -109,7 +109,7 @@ def test_one_camera_has_one_own_range():
     assert Reading(alike=True).notes([read_picture(x) for x in (bright, wide)]) == []
     assert len(Reading().notes([read_picture(x) for x in (bright, wide)])) == 1
     fused = FOCUS.fuse_stack([dark, wide, bright])
-    assert fused.notes == ()
+    assert not any("use only" in note for note in fused.notes)
     assert "and the others together use only" in FOCUS.fuse_stack([dark, dark, bright // 2]).notes[0]
 
 
