@@ -14,6 +14,9 @@ from refusion.inference.alignment import Alignment, Border, align, offset_note
 from refusion.inference.options import Options
 from refusion.tasks import Motion, Resize, Task, check_choice
 
+LEAST_ALPHA = 1 / 65535
+"""Least opacity above zero."""
+
 _SAME_SHAPE = 0.02
 """Largest relative difference of aspect ratios that resizing accepts."""
 
@@ -130,14 +133,20 @@ def filled(a: Picture, b: Picture) -> tuple[Picture, Picture]:
 
 
 def over(picture: Picture, ground: Picture) -> Picture:
-    """Composite an image over another one of its size, where it was composited over black."""
+    """Composite an image over what another one of its size shows beyond its opacity; it was composited over black.
+
+    The opacity becomes the larger one of the two, as that of a fused image.
+    """
     if picture.alpha is None:
         return picture
-    rest = 1 - picture.alpha
+    if ground.alpha is None:
+        alpha, rest = None, 1 - picture.alpha
+    else:
+        alpha = np.maximum(picture.alpha, ground.alpha)
+        rest = (alpha - picture.alpha) / np.maximum(ground.alpha, LEAST_ALPHA)
     chroma = picture.chroma
     if chroma is not None and ground.chroma is not None:
         chroma = chroma + rest * (ground.chroma - NEUTRAL)
-    alpha = None if ground.alpha is None else picture.alpha + rest * ground.alpha
     return replace(picture, luminance=picture.luminance + rest * ground.luminance, chroma=chroma, alpha=alpha)
 
 

@@ -270,6 +270,20 @@ def test_alpha_of_both_stays(page, tmp_path):
     assert_same(got, fuse_here(tmp_path, *paths), level=2)
 
 
+def test_a_hole_is_filled_from_the_other(page, tmp_path):
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    hole = np.full((60, 80), 255, np.uint8)
+    hole[10:40, 20:50], hole[40:45, 20:50] = 0, 100
+    holed = Image.fromarray(textured(0, 60, 80)).convert("LA")
+    holed.putalpha(Image.fromarray(hole))
+    holed.save(paths[0])
+    Image.fromarray(np.dstack([textured(seed, 60, 80) for seed in (1, 2, 3)])).save(paths[1])
+    panel = panel_of(page, "Infrared + visible")
+    give(panel, *paths)
+    panel.get_by_role("button", name="Fuse", exact=True).click()
+    assert_same(fused(page, panel, tmp_path / "fused.png"), fuse_here(tmp_path, *paths), level=2)
+
+
 def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
     files = {
         name: tmp_path / name for name in ("empty.png", "text.png", "torn.png", "tiny.png", "good.png", "other.png")

@@ -255,6 +255,12 @@ def test_a_hole_in_one_source_is_filled_from_the_other():
             np.testing.assert_allclose(fused.astype(int), MODEL.fuse(*as_if).to_array(), atol=2)
 
 
+def test_two_sources_of_one_opacity_are_fused_as_if_opaque():
+    opacity = np.tile(np.linspace(100, 255, 64).astype(np.uint8), (48, 1))
+    fused = MODEL.fuse(*(np.dstack([textured(seed)] * 3 + [opacity]) for seed in (1, 1)), output_range="network")
+    np.testing.assert_allclose(np.asarray(fused)[..., 0].astype(int), textured(1), atol=2)
+
+
 def test_rounding_errors_are_not_stretched_to_a_picture():
     nearly = np.float32(0.5) + np.float32(1e-6) * (unit(1) > 0.5)
     for output_range in ("stretch", "robust", "sources"):

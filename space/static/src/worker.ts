@@ -1,3 +1,4 @@
+import { filled } from "./holes";
 import { fromLevels } from "./levels";
 import type { Answers, Device, Frame, Reply, Request, Task } from "./messages";
 import { GpuFailure, on } from "./gpu";
@@ -33,7 +34,7 @@ async function answer(task: Task, progress: (share: number) => void): Promise<An
   if (task.kind === "start") return description(run);
   const folder = `models/${task.model}`;
   if (task.kind === "fuse") {
-    const rgb = await on(run.device, () => fuse(run, folder, task.a, task.b, task.choices, progress));
+    const rgb = await on(run.device, () => fuse(run, folder, ...filled(task.a, task.b), task.choices, progress));
     return resultPng(rgb, task.a, task.b) as Uint8Array<ArrayBuffer>;
   }
   const [a, b] = [task.a, task.b].map(({ width, height, data }) => fromLevels("", width, height, 4, data, 255));
