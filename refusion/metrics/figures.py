@@ -15,7 +15,7 @@ from PIL import Image
 from refusion.images import Picture, to_image
 from refusion.metrics.conventions import REFUSION, Conventions
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.fusion import DEFAULT_METRICS, METRIC_SETS, METRICS, score
+from refusion.metrics.fusion import DEFAULT_METRICS, METRICS, choose, score
 from refusion.tasks import Task
 
 FIGURES = (*DEFAULT_METRICS, "border")
@@ -79,16 +79,7 @@ def choose_metrics(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such metric, defect or set; the message lists the accepted names.
     """
-    known = {name.lower(): (name,) for name in (*METRICS, *DEFECTS)} | METRIC_SETS
-    chosen: list[str] = []
-    for name in (part.strip() for text in names for part in text.split(",")):
-        if name.lower() not in known:
-            raise ValueError(
-                f"There is no metric {name!r}; choose {', '.join((*METRICS, *DEFECTS))}, or one of the sets "
-                f"{', '.join(METRIC_SETS)}."
-            )
-        chosen.extend(known[name.lower()])
-    return tuple(dict.fromkeys(chosen))
+    return choose((part.strip() for text in names for part in text.split(",")), (*METRICS, *DEFECTS))
 
 
 def load_metric(reference: str) -> CustomMetric:

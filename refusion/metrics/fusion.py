@@ -110,6 +110,28 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
 """Sets of metrics by name: the default, those of the two toolkits, and all."""
 
 
+def choose(names: Iterable[str], known: Iterable[str] = METRICS) -> tuple[str, ...]:
+    """Return the keys that names stand for: in upper or lower case, or the name of a set; each once.
+
+    Args:
+        names: the names.
+        known: the keys.
+
+    Raises:
+        ValueError: there is no such name; the message lists the accepted ones.
+    """
+    known = list(known)
+    keys = {key.lower(): (key,) for key in known} | METRIC_SETS
+    chosen: list[str] = []
+    for name in names:
+        if name.lower() not in keys:
+            raise ValueError(
+                f"There is no metric {name!r}; choose {', '.join(known)}, or one of the sets {', '.join(METRIC_SETS)}."
+            )
+        chosen.extend(keys[name.lower()])
+    return tuple(dict.fromkeys(chosen))
+
+
 def score(
     a: ImageLike,
     b: ImageLike,
@@ -136,7 +158,7 @@ def score(
     Raises:
         ValueError: a name is unknown, there is more than one pair, or the images do not fit (see above).
     """
-    names = _chosen([names] if isinstance(names, str) else names)
+    names = choose([names] if isinstance(names, str) else names)
     if len(checked := read_images(conventions, data_range, a=a, b=b, fused=fused)[2]) > 1:
         raise ValueError(f"score() takes one pair, not {len(checked)}; call the metrics themselves for a batch.")
     a, b, fused = (plain_image(image) for image in (a, b, fused))
@@ -150,17 +172,6 @@ def score(
         values = [metric.function(*images, conventions, data_range=data_range).item() for images in shown]
         scores[name] = math.fsum(values) / len(values)
     return scores
-
-
-def _chosen(names: Iterable[str]) -> list[str]:
-    known = {name.lower(): (name,) for name in METRICS} | METRIC_SETS
-    names = list(names)
-    if unknown := [name for name in names if name.lower() not in known]:
-        raise ValueError(
-            f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(METRICS)}, and the sets "
-            f"{', '.join(METRIC_SETS)}."
-        )
-    return list(dict.fromkeys(one for name in names for one in known[name.lower()]))
 
 
 def _planes(

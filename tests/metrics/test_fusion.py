@@ -347,7 +347,7 @@ def test_score():
     chosen = score(a[0, 0].numpy(), b[0, 0].numpy(), fused[0, 0].numpy(), iter(["MEF-SSIM", "EN"]))
     assert chosen == {"MEF-SSIM": mef_ssim(a, b, fused).item(), "EN": metrics.en(fused).item()}
     assert list(chosen) == ["MEF-SSIM", "EN"]
-    with pytest.raises(ValueError, match="no metric LPIPS; the metrics are EN, SD"):
+    with pytest.raises(ValueError, match="no metric 'LPIPS'; choose EN, SD"):
         score(a, b, fused, ["EN", "LPIPS"])
     with pytest.raises(ValueError, match="one pair"):
         score(*triple(n=2))

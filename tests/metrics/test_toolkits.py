@@ -220,7 +220,7 @@ def test_values_of_0_to_1_are_refused_or_scaled(name, triple):
 def test_names_in_any_case_and_sets_are_known(triple):
     assert score(*triple, "ssim") == score(*triple, ["SSIM"])
     assert list(score(*triple, ["vifb", "en"])) == list(METRIC_SETS["vifb"])
-    with pytest.raises(ValueError, match=r"There is no metric niqe; the metrics are .* and the sets default"):
+    with pytest.raises(ValueError, match=r"There is no metric 'niqe'; choose .*, or one of the sets default"):
         score(*triple, ["EN", "niqe"])
 
 
