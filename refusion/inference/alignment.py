@@ -222,15 +222,15 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
     cv2 = opencv()
     width, height = a.size
 
-    def warp(values: np.ndarray, interpolation: int, fill: float = 0) -> np.ndarray:
+    def warp(values: np.ndarray, interpolation: int, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        return cv2.warpPerspective(values, alignment.matrix, (width, height), flags=flags, borderValue=fill)
+        return cv2.warpPerspective(values, alignment.matrix, (width, height), flags=flags, borderMode=border)
 
-    shown = warp(np.ones(b.luminance.shape, np.float32), cv2.INTER_LINEAR) > 0.999
+    shown = warp(np.ones(b.luminance.shape, np.float32), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) > 0.999
     luminance = np.where(shown, np.clip(warp(b.luminance, cv2.INTER_CUBIC), 0, 1), a.luminance).astype(np.float32)
     chroma = None
     if b.chroma is not None:
-        chroma = np.stack([warp(channel, cv2.INTER_LINEAR, NEUTRAL) for channel in b.chroma])
+        chroma = np.stack([warp(channel, cv2.INTER_LINEAR) for channel in b.chroma])
         chroma[:, ~shown] = NEUTRAL
     alpha = None
     if b.alpha is not None:

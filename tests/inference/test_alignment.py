@@ -9,7 +9,7 @@ from support.scenes import textured
 
 from refusion import fuse
 from refusion.images import Picture, PictureError, read_picture
-from refusion.inference.alignment import agreements, align, estimate_alignment, offset_note
+from refusion.inference.alignment import Alignment, agreements, align, estimate_alignment, move, offset_note
 from refusion.inference.edges import View
 from refusion.models.model import ReFusion
 from refusion.system.advice import without_options
@@ -98,6 +98,13 @@ def test_aligning_moves_b_and_keeps_or_cuts_the_size():
     assert first.size == second.size
     assert a.size[0] - 8 <= first.size[0] < a.size[0]
     assert np.median(np.abs(first.luminance - second.luminance)) < 0.01
+
+
+def test_a_move_by_half_a_pixel_leaves_no_line_at_the_border():
+    grey = Picture(np.full((48, 64), 0.5, np.float32), None, "b.png")
+    matrix = np.array([[1, 0, 0.5], [0, 1, -0.5], [0, 0, 1.0]])
+    moved, _ = move(grey, Alignment(matrix, "translation", 0.7, 1, 1), grey)
+    np.testing.assert_allclose(moved.luminance, 0.5, atol=1e-6)
 
 
 def test_pictures_with_nothing_in_common_are_not_moved():
