@@ -1,5 +1,6 @@
 """refusion evaluate"""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -34,12 +35,16 @@ from refusion.cli.options import (
 from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
+from refusion.system.files import write_text
 from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
     from refusion.inference.options import Options
     from refusion.metrics.evaluation import Evaluation, FusedSource
     from refusion.pairs.dataset import Pairs
+
+_STANDARD_OUTPUT = Path("-")
+"""Path of a report that is written to standard output."""
 
 
 def evaluate(
@@ -94,7 +99,9 @@ def evaluate(
     conventions: Annotated[
         str, typer.Option(help="How metrics are computed: refusion, or as in the toolkits vifb and mefb.")
     ] = "refusion",
-    json_path: Annotated[Path | None, typer.Option("--json", help="Also write all scores as JSON.")] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write all scores as JSON. Here and below, - is standard output.")
+    ] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
     markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
     latex_path: Annotated[Path | None, typer.Option("--latex", help="Also write a table for a paper.")] = None,
@@ -142,7 +149,6 @@ def evaluate(
     from refusion.metrics.figures import by_name, choose_metrics, figures_of, load_metric
     from refusion.pairs.dataset import load_pairs, source_files
     from refusion.pairs.matching import files_of
-    from refusion.system.files import write_text
 
     if ranks_path is not None:
         pictures.check_plot(ranks_path)
@@ -169,14 +175,15 @@ def evaluate(
 
     # Save the scores before printing anything, since printing may fail.
     unsaved = _save(
-        (json_path, lambda path: write_text(path, reports.to_json(report))),
-        (csv_path, lambda path: write_text(path, reports.to_csv(report))),
-        (markdown_path, lambda path: write_text(path, tables.to_markdown(report))),
-        (latex_path, lambda path: write_text(path, tables.to_latex(report))),
+        (json_path, lambda path: _write(path, reports.to_json(report))),
+        (csv_path, lambda path: _write(path, reports.to_csv(report))),
+        (markdown_path, lambda path: _write(path, tables.to_markdown(report))),
+        (latex_path, lambda path: _write(path, tables.to_latex(report))),
         (ranks_path, lambda path: pictures.save_rank_plot(report, path)),
         (sheets, lambda path: pictures.save_contact_sheets(report, pairs, sources, path)),
     )
-    console = Console()
+    # The tables must not be mixed with a report that another program reads.
+    console = Console(stderr=_STANDARD_OUTPUT in outputs)
     if not console.is_terminal:
         console.width = reports.WIDTH + reports.WIDTH_PER_MODEL * len(sources)
     console.print(reports.means_table(report))
@@ -190,6 +197,14 @@ def evaluate(
         typer.echo("\n".join(["Not saved:", *unsaved]), err=True)
     if report.problems or unsaved:
         raise typer.Exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    if path == _STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text(path, text)
 
 
 def _save(*reports: tuple[Path | None, Callable[[Path], object]]) -> list[str]:

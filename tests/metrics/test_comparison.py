@@ -1,5 +1,6 @@
 """Several contenders over one data set: ranks, intervals, differences, and what is written of them."""
 
+import csv
 import json
 import math
 import re
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from support import command
 from support.program import check_refused, refusion
 from support.scenes import textured
 
@@ -208,6 +210,33 @@ def test_the_command_compares_folders_and_writes_everything(pair_folder, contend
         assert sheet.width > 700
         assert sheet.height > 6 * 150
         assert len(sheet.getcolors(1 << 20)) > 50
+
+
+@pytest.mark.parametrize(
+    ("option", "parsed"),
+    [
+        ("--json", lambda text: list(json.loads(text)["models"])),
+        ("--csv", lambda text: [next(csv.DictReader(text.splitlines()))["model"]]),
+        ("--markdown", lambda text: re.findall(r"^\| (mean) ", text, re.MULTILINE)[:1]),
+        ("--latex", lambda text: re.findall(r"^(mean) &", text, re.MULTILINE)),
+    ],
+)
+def test_a_report_for_standard_output_is_all_that_is_there(pair_folder, contenders, tmp_path, option, parsed):
+    told = ("evaluate", "--data", pair_folder, "--fused", contenders["mean"], "--metrics", "SD", option)
+    there, file = command.refusion(*told, "-"), command.refusion(*told, tmp_path / "report")
+    assert there.code == 0, there.err
+    assert there.out == (tmp_path / "report").read_bytes().decode()
+    assert parsed(there.out) == ["mean"]
+    assert "means over 6 pairs" in there.err
+    assert "means over 6 pairs" in " ".join(file.out.split())
+    assert not Path("-").exists()
+
+
+def test_two_reports_for_standard_output_are_refused(pair_folder, contenders):
+    told = ("evaluate", "--data", pair_folder, "--fused", contenders["mean"], "--json", "-", "--csv", "-")
+    result = command.refusion(*told)
+    assert result.code == 2
+    assert "Two outputs would be written to -" in result.err
 
 
 def test_ranks_are_plotted(pair_folder, contenders, tmp_path):
