@@ -58,7 +58,8 @@ class Pairs:
         skipped: the pairs and files that were skipped and why, one sentence each (only with `skip_bad`).
         skip_bad: skip pairs that cannot be used instead of raising.
         reading: how the images are read.
-        notes: notes for the user on the images, as sentences; empty for a streamed data set.
+        notes: notes for the user on the images, as sentences; of a streamed data set, those that `look` found.
+        task: the task, which defines the kind of each source.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
@@ -66,11 +67,17 @@ class Pairs:
     skip_bad: bool = False
     reading: Reading = AS_STORED
     notes: list[str] = field(default_factory=list)
+    task: Task | None = None
 
     @property
     def streaming(self) -> bool:
         """Whether the rows can only be iterated, without random access."""
         return isinstance(self.dataset, datasets.IterableDataset)
+
+    def look(self, pictures: tuple[Picture, Picture]) -> None:
+        """Add the notes on the sources of a pair, each once."""
+        assert self.task is not None
+        self.notes += [note for note in pair_notes(pictures, self.reading, self.task) if note not in self.notes]
 
 
 def load_pairs(
@@ -125,7 +132,7 @@ def load_pairs(
         pairs = Pairs(_with_names(dataset), notes=notes)
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
-    pairs.skip_bad = skip_bad
+    pairs.skip_bad, pairs.task = skip_bad, task
     pairs.reading = reading or Reading(alike=task.one_camera)
     if pairs.streaming:
         if processes.count > 1:

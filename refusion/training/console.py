@@ -1,6 +1,6 @@
 """Progress, tables and lists on the console."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -51,6 +51,25 @@ def report_notes(notes: list[str], console: Console) -> None:
     """Print the first notes on the pairs, and how many more there are."""
     for line in listed("Notes", notes, FEW_NOTES):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def with_notes(updates: Iterable[TrainingProgress], notes: list[str], console: Console) -> Iterator[TrainingProgress]:
+    """Yield the updates, and print the notes that reading a streamed data set adds meanwhile.
+
+    Args:
+        updates: what the trainer reports.
+        notes: notes on the pairs; those that are there already were printed.
+        console: where the first of them are printed at once, and at the end how many more there are.
+    """
+    said = len(notes)
+    most = said + FEW_NOTES
+    for progress in updates:
+        for note in notes[said:most]:
+            console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+        said = len(notes)
+        yield progress
+    if said > most:
+        console.print(f"There are {said - most} more notes of this kind.", markup=False, highlight=False)
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:

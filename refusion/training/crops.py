@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from refusion.images import PictureError
-from refusion.pairs.dataset import Pairs, read_row
+from refusion.pairs.dataset import Pairs, read_pictures, read_row
 from refusion.pairs.files import DataError
 from refusion.system.processes import ALONE, Processes
 from refusion.training.augmentation import NO_AUGMENTATION, Augmentation
@@ -117,6 +117,7 @@ class PairReader:
         self.cache_bytes = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
         self._cached_bytes = 0
+        self._looked = False
 
     def __len__(self) -> int:
         return len(self.pairs.dataset)
@@ -134,14 +135,22 @@ class PairReader:
         return a, b
 
     def stream(self, seed: int, buffer_size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """One pass over a streamed data set in shuffled order; what cannot be read is handled as asked."""
+        """One pass over a streamed data set in shuffled order; what cannot be read is handled as asked.
+
+        Until one pass is complete, the pairs get the notes on their sources.
+        """
         for row in self.pairs.dataset.shuffle(seed=seed, buffer_size=buffer_size):
             try:
-                yield read_row(row, self.pairs.reading)
+                pictures = read_pictures(row, self.pairs.reading)
             except PictureError as error:
                 if not self.pairs.skip_bad:
                     raise
                 self.pairs.skipped.append(str(error))
+                continue
+            if not self._looked:
+                self.pairs.look(pictures)
+            yield pictures[0].luminance, pictures[1].luminance
+        self._looked = True
 
 
 class CropBatches:

@@ -27,7 +27,7 @@ from refusion.system.errors import sentence_of
 from refusion.system.files import write_text
 from refusion.system.processes import LostProcessError, Processes, error_line, join_processes
 from refusion.tasks import Task, get_task
-from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line
+from refusion.training.console import StatusProgress, report_notes, report_skipped, show_scores, status_line, with_notes
 from refusion.training.flags import keeps_gains, reading_from, settings_from, settled
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import (
@@ -176,7 +176,7 @@ def run(
         with written_to(args.out):
             train(trainer, args, stop, console, described)
     else:
-        for _ in trainer.train(stop):
+        for _ in with_notes(trainer.train(stop), pairs.notes, console):
             pass
     report_skipped(trainer.reader.pairs.skipped if pairs.streaming else [], console)
     processes.wait()
@@ -311,7 +311,7 @@ def train(
     ):
         row = bar.add_task("", total=1.0)
         bar.update(row, completed=trainer.share)
-        for progress in trainer.train(stop):
+        for progress in with_notes(trainer.train(stop), trainer.reader.pairs.notes, console):
             bar.status = status_line(progress)
             bar.update(row, completed=progress.share)
             now = time.monotonic()

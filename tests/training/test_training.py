@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from support.modules import trainer
-from support.scenes import ROOT
+from support.scenes import ROOT, textured
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from refusion.models.model import ReFusion
@@ -356,6 +356,25 @@ def test_bf16_trains(pair_folder, tmp_path):
 def test_streaming_trains(pair_folder, tmp_path):
     assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--streaming")) == 0
     ReFusion.from_pretrained(tmp_path / "run")
+
+
+def test_streaming_prints_the_notes_of_the_pairs_once(pair_folder, tmp_path, capsys):
+    dim = (textured(1).astype(np.uint16) + 100) * 4
+    Image.fromarray(dim).save(pair_folder / "ir" / "scene1.png")
+    note = "ir/scene1.png uses only"
+    for name, extra in (("whole", []), ("streamed", ["--streaming"])):
+        assert main(arguments(pair_folder, tmp_path / name, "--steps", "12", *extra)) == 0
+        assert capsys.readouterr().err.count(note) == 1
+
+
+def test_of_many_notes_on_a_stream_the_first_are_printed_and_the_others_counted(pair_folder, tmp_path, capsys):
+    for place in range(14):
+        Image.fromarray((textured(place).astype(np.uint16) + 100) * 4).save(pair_folder / "ir" / f"dim{place}.png")
+        Image.fromarray(textured(place)).save(pair_folder / "vis" / f"dim{place}.png")
+    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "40", "--streaming")) == 0
+    said = capsys.readouterr().err
+    assert said.count("uses only") == 10
+    assert "There are 4 more notes of this kind." in said
 
 
 def test_a_time_budget_ends_the_run(pair_folder, tmp_path):
