@@ -45,6 +45,7 @@ class BulkSummary:
         seconds: time from the first row of this run to the last.
         processes: number of processes that fused them.
         notes: notes on files that were left out because they are not images to fuse, as sentences.
+        noted: number of rows with a result that have a note, in the column ``note``.
     """
 
     fused: int
@@ -54,6 +55,7 @@ class BulkSummary:
     seconds: float
     processes: int
     notes: tuple[str, ...] = ()
+    noted: int = 0
 
     @property
     def pairs_per_second(self) -> float:
@@ -174,9 +176,10 @@ def fuse_dataset(
     parts = opened.parts(agree(store, settings, rows_per_shard or min(ROWS_PER_SHARD, few), mended=retry_failed))
     before = read_shards(store, parts)
     gone = lost_images(store, before) if images else {}
-    todo = [part for part in parts if part not in before or part in gone or (retry_failed and before[part])]
+    todo = [part for part in parts if part not in before or part in gone or (retry_failed and before[part].failures)]
     worker = Worker(opened.read, store, network, devices[0], chosen, wanted, bits, images, figures, batch_size)
-    total = sum(len(before.get(part, range(part.rows))) + gone.get(part, 0) for part in todo)
+    rows_of = {part: len(before[part].failures) if part in before else part.rows for part in todo}
+    total = sum(rows + gone.get(part, 0) for part, rows in rows_of.items())
     tell = progress or (lambda done, total: None)
     start, tried, processes = time.monotonic(), 0, set()
     tell(tried, total)
@@ -195,9 +198,11 @@ def fuse_dataset(
     if len(after) < len(parts):
         lost = f"{len(parts) - len(after)} shards that were written are not in {store.name}"
         raise DataError(f"{lost}: all machines must write to one folder that they share, or to an object store.")
-    failed = [failure for failures in after.values() for failure in failures]
+    failed = [failure for footer in after.values() for failure in footer.failures]
     failures = (*failed, *(Failure(None, None, sentence) for sentence in opened.left_out))
     if failures or store.exists(FAILURES):
         store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
     done_before = sum(part.rows for part in before) - sum(gone.values())
-    return BulkSummary(opened.total - len(failed), done_before, failures, tried, seconds, len(processes), opened.notes)
+    noted = sum(footer.noted for footer in after.values())
+    fused = opened.total - len(failed)
+    return BulkSummary(fused, done_before, failures, tried, seconds, len(processes), opened.notes, noted)

@@ -20,7 +20,7 @@ from refusion.system.stores import Store
 FAILURES = "failures.jsonl"
 SHARDS = "data"
 IMAGES = "images"
-_KEY = b"refusion.failures"
+_KEY, _NOTED = b"refusion.failures", b"refusion.noted"
 
 _FLUSH_BYTES = 16 << 20
 """Bytes of images that are held before they are written to the unfinished shard."""
@@ -39,6 +39,19 @@ class Failure:
     row: int | None
     id: str | None
     error: str
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a shard says of its rows.
+
+    Attributes:
+        failures: rows that could not be fused.
+        noted: number of rows with a note.
+    """
+
+    failures: tuple[Failure, ...]
+    noted: int
 
 
 def shard_name(part: Part) -> str:
@@ -69,6 +82,7 @@ def write_shard(store: Store, name: str, schema: pa.Schema, results: Iterable[di
     """
     failures: list[dict[str, Any]] = []
     held: list[dict[str, Any]] = []
+    noted = 0
     options = {"compression": "none", "use_dictionary": False, "write_statistics": ["row"]}
     with store.finishing(name) as unfinished, pq.ParquetWriter(unfinished, schema, **options) as writer:
         for result in results:
@@ -76,18 +90,21 @@ def write_shard(store: Store, name: str, schema: pa.Schema, results: Iterable[di
                 failures.append(asdict(result))
                 continue
             held.append(result)
+            noted += result["note"] is not None
             if sum(len(row["fused"]["bytes"]) for row in held if "fused" in row) >= _FLUSH_BYTES:
                 writer.write_table(pa.Table.from_pylist(held, schema))
                 held.clear()
         if held:
             writer.write_table(pa.Table.from_pylist(held, schema))
-        writer.add_key_value_metadata({_KEY: json.dumps(failures)})
+        writer.add_key_value_metadata({_KEY: json.dumps(failures), _NOTED: str(noted)})
 
 
-def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, tuple[Failure, ...]]:
-    """Open a shard, which has to be closed; returns it and its failures."""
+def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, Footer]:
+    """Open a shard, which has to be closed; returns it and what its footer says."""
     parquet = pq.ParquetFile(f"{store.root}/{name}", filesystem=store.filesystem)
-    return parquet, tuple(Failure(**failure) for failure in json.loads(parquet.metadata.metadata[_KEY]))
+    said = parquet.metadata.metadata
+    failures = tuple(Failure(**failure) for failure in json.loads(said[_KEY]))
+    return parquet, Footer(failures, int(said[_NOTED]))
 
 
 def lost_rows(shard: pq.ParquetFile, is_there: Callable[[str], bool]) -> set[int]:
@@ -110,8 +127,8 @@ def lost_images(store: Store, parts: Iterable[Part]) -> dict[Part, int]:
     return lost
 
 
-def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, tuple[Failure, ...]]:
-    """The parts that have a shard, in their order, and the failures in each; only footers are read.
+def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, Footer]:
+    """The parts that have a shard, in their order, and the footer of each; nothing else is read.
 
     Raises:
         DataError: a shard is damaged, or belongs to none of these parts.
@@ -121,17 +138,17 @@ def read_shards(store: Store, parts: Sequence[Part]) -> dict[Part, tuple[Failure
     if foreign := found - {shard_name(part) for part in done}:
         raise DataError(f"{min(foreign)} in {store.name} is not a shard of this run; remove it.")
 
-    def read(part: Part) -> tuple[Failure, ...]:
+    def read(part: Part) -> Footer:
         try:
-            parquet, failures = open_shard(store, shard_name(part))
+            parquet, footer = open_shard(store, shard_name(part))
             with parquet:
-                if parquet.metadata.num_rows + len(failures) != part.rows:
+                if parquet.metadata.num_rows + len(footer.failures) != part.rows:
                     raise ValueError(f"it should have {part.rows} rows")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{shard_name(part)} is damaged or from another run ({error}); remove it to fuse its rows again."
             ) from error
-        return failures
+        return footer
 
     with ThreadPoolExecutor(16) as pool:
         return dict(zip(done, pool.map(read, done), strict=True))

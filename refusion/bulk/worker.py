@@ -84,9 +84,9 @@ class Worker:
         if not self.store.exists(name):
             write_shard(self.store, name, schema, self._results(rows))
         else:
-            shard, failures = open_shard(self.store, name)
+            shard, footer = open_shard(self.store, name)
             with shard:
-                wanted = {failure.row for failure in failures} | lost_rows(shard, self.store.exists)
+                wanted = {failure.row for failure in footer.failures} | lost_rows(shard, self.store.exists)
                 count = len(wanted)
                 again = self._results(row for row in rows if row.index in wanted)
                 of_shard = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())

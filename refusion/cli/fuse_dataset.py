@@ -31,6 +31,7 @@ from refusion.cli.options import (
 from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
+from refusion.system.lists import counted
 from refusion.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
     from refusion.system.stores import without_secrets
 
     typer.echo(f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before.")
+    if summary.noted:
+        typer.echo(f"{counted(summary.noted, 'row')} with a note, in the column note of the results.")
     if summary.tried:
         processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
         rate = f"{summary.pairs_per_second:.2f} pairs/s"

@@ -109,6 +109,26 @@ def test_what_was_fused_is_scored(model, tmp_path, options):
         assert {name: result[name] for name in DEFAULT_METRICS} == pytest.approx(wanted)
 
 
+def test_rows_with_notes_are_counted_also_by_a_run_that_resumes(model, tmp_path):
+    rows = spoil(pairs(20))
+    for index in (2, 3, 11):  # Row 3 fails.
+        rows[index]["vis"] = rows[index]["ir"]
+    source = write(tmp_path / "pairs.parquet", rows)
+    command = [source, tmp_path / "out", "--model", model, "--rows-per-shard", 7]
+    for _ in range(2):
+        result = fused(*command)
+        noted = [
+            row["row"]
+            for file in (tmp_path / "out" / "data").iterdir()
+            for row in pq.read_table(file).to_pylist()
+            if row["note"]
+        ]
+        assert {2, 11} <= set(noted)
+        assert f"{len(noted)} rows with a note, in the column note of the results." in result.out
+    sharp = fused(write(tmp_path / "none.parquet", pairs(2)), tmp_path / "none", "--model", model)
+    assert "note" not in sharp.out
+
+
 def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):
     source = write(tmp_path / "pairs.parquet", spoil(pairs(20)))
     command = [source, tmp_path / "out", "--model", model, "--id-column", "name"]
