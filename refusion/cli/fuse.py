@@ -115,20 +115,22 @@ def fuse(
     from refusion.models.loading import load
 
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
+    mode = _mode(sources)
+    # Videos refuse both, where others may have forgotten --align.
+    wanted_motion = (motion or align) if mode == "videos" else asked_motion(align, motion, crop)
     options = Options(
         wanted_range,
         wanted_anchor,
         chroma,
         asked_windows(window, window_a, window_b, own_range),
         resize,
-        asked_motion(align, motion, crop),
+        wanted_motion,
         "crop" if crop else "fill",
         engine=engine,
         temperatures=temperatures,
         nodata=nodata,
     )
     opened = partial(load, task, model, device, engine, revision)
-    mode = _mode(sources)
     if mode != "pairs" and batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     given = {

@@ -56,6 +56,8 @@ def fuse_pictures(
             f"rest of its stack with --task {' or --task '.join(STACK_TASKS)}."
         )
 
+    _check_windows(options, len(frames or sources))
+
     from refusion.inference.fuse import fuse_sources
 
     shown: AbstractContextManager[Callable[[int, int], None] | None]
@@ -69,6 +71,21 @@ def fuse_pictures(
             typer.echo(f"Note: {said}", err=True)
         width, height = fused.size
         typer.echo(f"Written to {output}: {width} x {height} pixels.")
+
+
+def _check_windows(options: "Options", count: int) -> None:
+    """Refuse windows for one of two sources with a stack.
+
+    Raises:
+        ValueError: they were given.
+    """
+    from refusion.images.levels import is_one_window
+
+    if count > 2 and not is_one_window(options.window):
+        raise ValueError(
+            f"--window-a and --window-b are for the two sources of a pair, but a stack of {count} images was given; "
+            "give one window for all of them (--window LOW HIGH), or --own-range."
+        )
 
 
 def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":

@@ -32,12 +32,13 @@ _BEGINNING = 1
 """Seconds in which the notes on the sources wait for frames of which none is uniform, as a shutter or a fade is."""
 
 _FOR_IMAGES = {
-    "align": "--align",
-    "window": "--window, --window-a, --window-b, --own-range",
-    "temperatures": "--temperatures",
-    "nodata": "--nodata",
+    "align": ("--align, --motion", "frames are fused as they lie; register the videos first, and leave it out"),
+    "align_border": ("--crop", "frames are fused whole; crop the videos first, and leave it out"),
+    "window": ("--window, --window-a, --window-b, --own-range", "frames have the range of their video; leave it out"),
+    "temperatures": ("--temperatures", "videos hold no temperatures; leave it out"),
+    "nodata": ("--nodata", "every pixel of a frame has a value; leave it out"),
 }
-"""Options for images only, and how a command names them."""
+"""Options for images only: how a command names them, and what holds for videos."""
 
 
 class RangeSmoother:
@@ -68,11 +69,11 @@ def check_options(options: Options) -> None:
     Raises:
         ValueError: one of them is given.
     """
-    for name, flags in _FOR_IMAGES.items():
+    for name, (flags, instead) in _FOR_IMAGES.items():
         given = getattr(options, name)
         # A no-data value of 0 is given, too.
-        if given is not None and given is not False:
-            raise ValueError(f"Videos do not take {name} ({flags}); leave it out.")
+        if given is not None and given is not False and given != "fill":
+            raise ValueError(f"Videos were given with {name} ({flags}), which is for images only: {instead}.")
 
 
 def fuse_videos(

@@ -121,6 +121,20 @@ def test_bad_input_is_one_sentence(model, pair, tmp_path):
     check_refused(refusion("fuse", tmp_path / "nothing.png", pair[1], "-o", output), "nothing.png")
 
 
+def test_a_window_for_one_source_of_a_stack_says_what_is_for_all(tmp_path):
+    frames = [tmp_path / f"{place}.png" for place in range(3)]
+    for place, frame in enumerate(frames):
+        Image.fromarray(textured(place).astype(np.uint16) * 16).save(frame)
+    first, *others = map(Image.open, frames)
+    first.save(tmp_path / "all.tif", save_all=True, append_images=others)
+    for sources in (frames, [tmp_path / "all.tif"]):
+        stack = ("fuse", *sources, "-o", tmp_path / "f.png", "--task", "multi-focus")
+        result = command.refusion(*stack, "--window-a", "0", "4095")
+        assert result.code == 2
+        assert "for the two sources of a pair, but a stack of 3 images was given; give one window" in result.err
+    assert not (tmp_path / "f.png").exists()
+
+
 def test_help_does_not_import_torch():
     code = "import sys; sys.argv = ['refusion', '--help']\nfrom refusion.cli.app import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules, 'PIL' in sys.modules)"

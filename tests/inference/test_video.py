@@ -143,10 +143,26 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
         with pytest.raises(PictureError, match=words):
             fuse_videos(sources, tmp_path / "f.mp4", model=MODEL)
         assert sorted(path.name for path in tmp_path.iterdir()) == before
-    with pytest.raises(ValueError, match=r"Videos do not take align \(--align\); leave it out"):
+    with pytest.raises(ValueError, match=r"with align \(--align, --motion\), which is for images only: .* register"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, align=True)
     with pytest.raises(PictureError, match="at most 100 are accepted"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, max_pixels=100)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--crop"], "align_border (--crop), which is for images only: frames are fused whole; crop the videos first"),
+        (["--motion", "affine"], "align (--align, --motion), which is for images only"),
+        (["--window-a", "0", "9"], "which is for images only: frames have the range of their video; leave it out."),
+    ],
+)
+def test_an_option_for_images_is_refused_with_what_to_do_instead(pair, tmp_path, flags, words):
+    result = refusion("fuse", *pair, "-o", tmp_path / "f.mp4", *flags)
+    assert result.code == 2
+    assert words in result.err
+    assert "Note:" not in result.err
+    assert not (tmp_path / "f.mp4").exists()
 
 
 def test_damage_is_said(pair, tmp_path):
