@@ -354,6 +354,28 @@ def test_pa_is_over_black(tmp_path):
     np.testing.assert_array_equal(written(read_picture(tmp_path / "alpha.tif")), expected)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_the_transparent_level_of_a_png_of_few_bits_is_in_these_bits(tmp_path, bits):
+    top = 2**bits - 1
+    levels = np.arange(16 * 24).reshape(16, 24) % (top + 1)
+    parts = levels.reshape(16, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)
+    rows = b"".join(b"\0" + row.tobytes() for row in parts.sum(axis=2).astype(np.uint8))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 24, 16, bits, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", top)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    content = b"".join(
+        struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in chunks
+    )
+    (tmp_path / "few.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    for source in (tmp_path / "few.png", Image.open(tmp_path / "few.png")):
+        picture = read_picture(source)
+        np.testing.assert_array_equal(picture.alpha, levels != top)
+        np.testing.assert_allclose(picture.luminance, np.where(levels == top, 0, levels / top), atol=1e-6)
+
+
 def test_png_transparency_is_black(tmp_path):
     grey = Image.fromarray(GREY)
     grey.save(tmp_path / "grey.png", transparency=int(GREY[3, 4]))
