@@ -93,6 +93,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
             _guess_syntax(dataset)
         _lift_groups(dataset)
         _fill_rescaling(dataset)
+        _lower_bits(dataset)
         _unpack(dataset)
         if int(dataset.SamplesPerPixel) > 1:
             stored = _colour(dataset, name)
@@ -168,6 +169,20 @@ def _fill_rescaling(dataset: Any) -> None:
     for name, neutral in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
         if name in dataset and dataset.get(name) in (None, ""):
             setattr(dataset, name, neutral)
+
+
+def _lower_bits(dataset: Any) -> None:
+    """Shift pixel values that are stored in the upper bits (PS3.5 8.1.1) down, which pydicom does not do."""
+    syntax, allocated = dataset.file_meta.TransferSyntaxUID, int(dataset.get("BitsAllocated") or 0)
+    stored = int(dataset.get("BitsStored") or allocated)
+    above = int(dataset.get("HighBit") or stored - 1) + 1 - stored
+    if syntax.is_compressed or "PixelData" not in dataset or not 0 < above <= allocated - stored:
+        return
+    values = np.frombuffer(dataset.PixelData, f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
+    # Where the values use the lowest bits only, the header is wrong.
+    if (values >> stored).any() or not (values & (1 << above) - 1).any():
+        dataset.PixelData = (values >> above & (1 << stored) - 1).astype(values.dtype).tobytes()
+        dataset.HighBit = stored - 1
 
 
 def _unpack(dataset: Any) -> None:

@@ -322,3 +322,22 @@ def test_pixels_that_are_not_square_are_noted(tmp_path, elements):
     picture = read_picture(dicom(tmp_path / "a.dcm", LEVELS, **elements))
     assert "not square (height to width 3 to 1)" in picture.note
     assert read_picture(dicom(tmp_path / "b.dcm", LEVELS, PixelSpacing=[2, 2])).note is None
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("above", [0, 2, 4])
+def test_values_in_the_upper_bits_are_those_in_the_lower_ones(tmp_path, above, signed):
+    values = (LEVELS.astype(np.int16) * 8 - (1024 if signed else 0)).astype(np.int16 if signed else np.uint16)
+    window = {"WindowCenter": 0 if signed else 1024, "WindowWidth": 2048}
+    expected = read_picture(dicom(tmp_path / "plain.dcm", values, **window)).luminance
+    # What older files store beside the values, such as overlays, is not part of them.
+    stored = (values << above) | (3 if above == 4 else 0)
+    path = dicom(tmp_path / "upper.dcm", stored.astype(values.dtype), BitsStored=12, HighBit=11 + above, **window)
+    np.testing.assert_allclose(read_picture(path).luminance, expected, atol=1e-6)
+
+
+def test_values_that_use_the_lower_bits_only_stay_there_whatever_the_header_says(tmp_path):
+    values, window = LEVELS.astype(np.uint16) * 8 + 1, {"WindowCenter": 1024, "WindowWidth": 2048}
+    expected = read_picture(dicom(tmp_path / "plain.dcm", values, **window)).luminance
+    wrong = dicom(tmp_path / "wrong.dcm", values, BitsStored=12, HighBit=15, **window)
+    np.testing.assert_array_equal(read_picture(wrong).luminance, expected)
