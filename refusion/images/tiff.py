@@ -31,6 +31,7 @@ GEO_TAGS = (33550, 33922, 34264, GEO_KEYS, 34736, _GEO_TEXT)
 
 _PHOTOMETRIC = 262
 _ORIENTATION = 274
+_COLOUR_MAP = 320
 _SUB_DIRECTORIES = 330
 _PROFILE = 34675
 _GDAL_METADATA = 42112
@@ -334,10 +335,18 @@ def _opened_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any) -> Image.Im
 def _stored_by_pillow(image: Image.Image, page: Any) -> Stored:
     # This also turns it upright.
     image.load()
+    _mend_palette(image, page)
     nodata = _nodata(page)
     missing = None if nodata is None else _is_nodata(image, page, nodata)
     stored = stored_pixels(image)
     return stored if missing is None else _masked(stored, missing)
+
+
+def _mend_palette(image: Image.Image, page: Any) -> None:
+    """Use a palette without an entry above 255 as one of 8 bits, as libtiff does: some writers do not scale to 16."""
+    entries = np.ravel(page.tags.valueof(_COLOUR_MAP, default=()))
+    if image.mode in ("P", "PA") and entries.size and entries.max() < 256:
+        image.putpalette(entries.reshape(3, -1).T.astype(np.uint8).tobytes())
 
 
 def _is_nodata(image: Image.Image, page: Any, nodata: float) -> np.ndarray | None:

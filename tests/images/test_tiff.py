@@ -449,3 +449,36 @@ def test_a_strip_that_is_larger_inside_is_refused_before_it_is_decoded(tmp_path,
     (tmp_path / "a.tif").write_bytes(content + strip)
     with pytest.raises(PictureError, match="a strip or tile of it is 1000 x 1200 pixels"):
         read_picture(tmp_path / "a.tif", max_pixels=1_000)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("scale", [1, 256, 257])
+def test_a_palette_that_was_not_scaled_to_16_bits_is_read_as_one_of_8(tmp_path, bits, scale):
+    count = 2**bits
+    palette = np.stack([np.linspace(20 * k, 255, count) for k in range(3)]).astype(np.uint16)
+    places = (np.arange(48 * 64) % count).astype(np.uint8).reshape(48, 64)
+    packed = places if bits == 8 else places[:, ::2] << 4 | places[:, 1::2]
+    entries = (palette * scale).ravel().tolist()
+    tags = [
+        *((256, "I", 1, 64), (257, "I", 1, 48), (258, "H", 1, bits), (259, "H", 1, 1), (262, "H", 1, 3)),
+        *((273, "I", 1, None), (277, "H", 1, 1), (278, "I", 1, 48), (279, "I", 1, packed.size)),
+        (320, "H", 3 * count, entries),
+    ]
+    (tmp_path / "a.tif").write_bytes(classic_tiff(tags, packed.tobytes()))
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif")), palette.T[places])
+
+
+def classic_tiff(tags, pixels):
+    """A little-endian TIFF of one strip; the tag 273 without a value gets its place."""
+    types = {"H": 3, "I": 4}
+    after = 8 + 2 + 12 * len(tags) + 4
+    directory, values = struct.pack("<H", len(tags)), b""
+    end = after + sum(struct.calcsize(f"<{count}{kind}") for _, kind, count, _ in tags if count > 1)
+    for tag, kind, count, value in tags:
+        directory += struct.pack("<HHI", tag, types[kind], count)
+        if count > 1:
+            directory += struct.pack("<I", after + len(values))
+            values += struct.pack(f"<{count}{kind}", *value)
+        else:
+            directory += struct.pack(f"<{kind}", end if value is None else value).ljust(4, b"\0")
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + values + pixels
