@@ -188,14 +188,21 @@ def _wholes_and_mask(opened: "TiffFile", name: str, most: int) -> tuple[list[Any
         refuse_raw(name)
     whole: list[Any] = []
     mask: Any = None
-    for page in chain(_pages(opened), sub if _kind(first) & _REDUCED else ()):
+    # Some writers do not mark a thumbnail that stands before its image.
+    is_thumbnail = bool(_kind(first) & _REDUCED) or any(_is_larger(page, first) for page in sub)
+    for page in chain(_pages(opened), sub if is_thumbnail else ()):
         if _kind(page) & _MASK:
             mask = mask or page
-        elif not _kind(page) & _REDUCED:
+        elif not _kind(page) & _REDUCED and not (is_thumbnail and page.offset == first.offset):
             whole.append(page)
         if len(whole) == most:
             break
     return whole, mask
+
+
+def _is_larger(page: Any, other: Any) -> bool:
+    is_whole = not _kind(page) & (_REDUCED | _MASK)
+    return is_whole and page.imagewidth > other.imagewidth and page.imagelength > other.imagelength
 
 
 def _said_images(description: str) -> int:

@@ -482,3 +482,17 @@ def classic_tiff(tags, pixels):
         else:
             directory += struct.pack(f"<{kind}", end if value is None else value).ljust(4, b"\0")
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + values + pixels
+
+
+@pytest.mark.parametrize("marked", [0, 1])
+def test_an_image_below_its_thumbnail_is_read_also_if_that_is_not_marked(tmp_path, marked):
+    stored = (255 * COLOUR).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(stored[::4, ::4], photometric="rgb", subifds=1, subfiletype=marked)
+        writer.write(stored, photometric="rgb", compression="deflate")
+    np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif")), stored)
+    with tifffile.TiffWriter(tmp_path / "jpeg.tif") as writer:
+        writer.write(stored[::4, ::4], photometric="rgb", subifds=1, subfiletype=marked)
+        writer.write(stored, photometric="ycbcr", compression="jpeg")
+    with pytest.raises(PictureError, match="its image is in a directory below that of a thumbnail"):
+        read_picture(tmp_path / "jpeg.tif")
