@@ -21,6 +21,7 @@ from datasets.distributed import split_dataset_by_node
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
+from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.files import (
     METADATA,
     DataError,
@@ -60,6 +61,7 @@ class Pairs:
         reading: how the images are read.
         notes: notes for the user on the images, as sentences; of a streamed data set, those that `look` found.
         task: the task, which defines the kind of each source.
+        lacking: names of the pairs from which nothing can be learned; of a streamed data set, those that `look` found.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
@@ -68,16 +70,19 @@ class Pairs:
     reading: Reading = AS_STORED
     notes: list[str] = field(default_factory=list)
     task: Task | None = None
+    lacking: dict[Lack, dict[str, None]] = field(default_factory=dict)
 
     @property
     def streaming(self) -> bool:
         """Whether the rows can only be iterated, without random access."""
         return isinstance(self.dataset, datasets.IterableDataset)
 
-    def look(self, pictures: tuple[Picture, Picture]) -> None:
-        """Add the notes on the sources of a pair, each once."""
+    def look(self, name: str, pictures: tuple[Picture, Picture]) -> None:
+        """Add the notes on the sources of a pair, each once, and what the pair lacks."""
         assert self.task is not None
         self.notes += [note for note in pair_notes(pictures, self.reading, self.task) if note not in self.notes]
+        if lack := lack_of(*pictures):
+            self.lacking.setdefault(lack, {})[name] = None
 
 
 def load_pairs(
@@ -267,15 +272,19 @@ def _row_name(row: dict[str, Any], index: int) -> str:
 def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     """Decode every pair once, so that a bad file is found before a run starts."""
     mine: list[tuple[int, str]] = []
-    notes: list[tuple[int, list[str]]] = []
+    looks: list[tuple[int, list[str], Lack | None]] = []
     for index in range(processes.rank, len(pairs.dataset), processes.count):
         try:
-            notes.append((index, pair_notes(read_pictures(pairs.dataset[index], pairs.reading), pairs.reading, task)))
+            pictures = read_pictures(pairs.dataset[index], pairs.reading)
+            looks.append((index, pair_notes(pictures, pairs.reading, task), lack_of(*pictures)))
         except PictureError as error:
             mine.append((index, str(error)))
-    parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, notes]).encode())]
+    parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, looks]).encode())]
     found = dict(row for part in parts for row in part[0])
-    pairs.notes += [note for _, said in sorted(row for part in parts for row in part[1]) for note in said]
+    for index, said, lack in sorted((row for part in parts for row in part[1]), key=lambda row: row[0]):
+        pairs.notes += said
+        if lack is not None:
+            pairs.lacking.setdefault(lack, {})[str(pairs.dataset[index]["name"])] = None
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:

@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
+from refusion.pairs.content import lack_notes
 from refusion.pairs.dataset import Pairs
 from refusion.system.lists import listed
 from refusion.tasks import Task
@@ -53,23 +54,31 @@ def report_notes(notes: list[str], console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def with_notes(updates: Iterable[TrainingProgress], notes: list[str], console: Console) -> Iterator[TrainingProgress]:
+def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Console) -> Iterator[TrainingProgress]:
     """Yield the updates, and print the notes that reading a streamed data set adds meanwhile.
 
     Args:
         updates: what the trainer reports.
-        notes: notes on the pairs; those that are there already were printed.
-        console: where the first of them are printed at once, and at the end how many more there are.
+        pairs: the pairs; the notes that they have already were printed.
+        console: where the first of them are printed at once, and at the end how many more there are, and of how many
+            pairs nothing can be learned.
     """
-    said = len(notes)
+    said = len(pairs.notes)
     most = said + FEW_NOTES
     for progress in updates:
-        for note in notes[said:most]:
-            console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
-        said = len(notes)
+        for note in pairs.notes[said:most]:
+            _print_note(note, console)
+        said = len(pairs.notes)
         yield progress
     if said > most:
         console.print(f"There are {said - most} more notes of this kind.", markup=False, highlight=False)
+    if pairs.streaming:
+        for note in lack_notes(pairs.lacking):
+            _print_note(note, console)
+
+
+def _print_note(note: str, console: Console) -> None:
+    console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:

@@ -148,7 +148,7 @@ class PairReader:
                 self.pairs.skipped.append(str(error))
                 continue
             if not self._looked:
-                self.pairs.look(pictures)
+                self.pairs.look(str(row["name"]), pictures)
             yield pictures[0].luminance, pictures[1].luminance
         self._looked = True
 

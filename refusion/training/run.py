@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from refusion.hub.folder import CHECKPOINT, read_config
 from refusion.hub.names import local_folder, locate
+from refusion.pairs.content import lack_notes
 from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
 from refusion.pairs.files import DataError, reading_pairs
 from refusion.system.allocator import keep_freed_memory
@@ -176,7 +177,7 @@ def run(
         with written_to(args.out):
             train(trainer, args, stop, console, described)
     else:
-        for _ in with_notes(trainer.train(stop), pairs.notes, console):
+        for _ in with_notes(trainer.train(stop), pairs, console):
             pass
     report_skipped(trainer.reader.pairs.skipped if pairs.streaming else [], console)
     processes.wait()
@@ -222,7 +223,7 @@ def pairs_of(args: argparse.Namespace, task: Task, processes: Processes, console
         )
     if processes.first:
         report_skipped(pairs.skipped, console)
-        report_notes(pairs.notes, console)
+        report_notes([*lack_notes(pairs.lacking), *pairs.notes], console)
     return pairs, found
 
 
@@ -311,7 +312,7 @@ def train(
     ):
         row = bar.add_task("", total=1.0)
         bar.update(row, completed=trainer.share)
-        for progress in with_notes(trainer.train(stop), trainer.reader.pairs.notes, console):
+        for progress in with_notes(trainer.train(stop), trainer.reader.pairs, console):
             bar.status = status_line(progress)
             bar.update(row, completed=progress.share)
             now = time.monotonic()

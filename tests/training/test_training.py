@@ -367,6 +367,17 @@ def test_streaming_prints_the_notes_of_the_pairs_once(pair_folder, tmp_path, cap
         assert capsys.readouterr().err.count(note) == 1
 
 
+def test_pairs_without_content_are_counted_once(pair_folder, tmp_path, capsys):
+    for place in range(4):
+        Image.new("L", (64, 48)).save(pair_folder / "ir" / f"scene{place}.png")
+    shutil.copy(pair_folder / "ir" / "scene4.png", pair_folder / "vis" / "scene4.png")
+    for name, extra in (("whole", []), ("streamed", ["--streaming"])):
+        assert main(arguments(pair_folder, tmp_path / name, "--steps", "12", *extra)) == 0
+        said = capsys.readouterr().err
+        assert said.count("4 pairs have a source of a single grey level, such as black, so nothing can be learned") == 1
+        assert said.count("1 pair has the same image twice, so nothing can be learned from it: scene4.") == 1
+
+
 def test_of_many_notes_on_a_stream_the_first_are_printed_and_the_others_counted(pair_folder, tmp_path, capsys):
     for place in range(14):
         Image.fromarray((textured(place).astype(np.uint16) + 100) * 4).save(pair_folder / "ir" / f"dim{place}.png")
