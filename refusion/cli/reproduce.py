@@ -30,7 +30,7 @@ def reproduce(
         raise ValueError(f"{folder.name} is the run itself; give another folder as --out.")
     flags = ["--data", data or run["arguments"]["data"], "--out", str(out)]
     args = make_parser().parse_args(flags, reproduction.arguments_of(run))
-    from refusion.training.run import start
+    from refusion.training.session import start
 
     first, *lengthened = (Namespace(**{**vars(args), **stage}) for stage in reproduction.stages_of(run))
     code = start(first, announce=lambda processes: reproduction.differences(run, processes.count))

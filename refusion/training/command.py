@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
     except (ValueError, MissingExtraError) as error:
         print(error_line(str(error)), file=sys.stderr)
         return 2
-    from refusion.training.run import start
+    from refusion.training.session import start
 
     return start(args)
 

@@ -255,5 +255,5 @@ def test_what_is_no_run_is_not_reproduced(tmp_path):
 
 
 def test_training_alone_imports_nothing_of_accelerate():
-    program = "import sys, refusion.training.run; sys.exit('accelerate' in sys.modules)"
+    program = "import sys, refusion.training.session; sys.exit('accelerate' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from support.scenes import ROOT
@@ -92,6 +93,30 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_one_before_is_kept(pair_
     assert "The last checkpoint is intact" in error
     assert (out / "checkpoint.pt").read_bytes() == before
     assert half_written(out) == []
+
+
+def test_a_stream_that_is_gone_is_not_taken_for_a_full_disk(pair_folder, tmp_path):
+    files = [sorted((pair_folder / side).iterdir()) for side in ("ir", "vis")]
+    rows = {name: [{"bytes": file.read_bytes()} for file in some] for name, some in zip("ab", files, strict=True)}
+    features = datasets.Features({"a": datasets.Image(), "b": datasets.Image()})
+    source, out = tmp_path / "pairs.parquet", tmp_path / "run"
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(source)
+    flags = ["--data", str(source), "--streaming", "--out", str(out), "--steps", "1000000", "--save-every", "0"]
+    run = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *FLAGS, *flags],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (out / "checkpoint.pt").exists() and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    source.unlink()
+    error = " ".join(run.communicate(timeout=200)[1].split())
+    assert run.returncode == 1, error
+    assert f"The pairs in {source} cannot be read any more" in error
+    assert "cannot be written" not in error
+    assert "The last checkpoint is intact: continue with --resume." in error
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other keys", "other shapes", "not a dictionary"])
