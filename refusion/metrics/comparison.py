@@ -1,7 +1,7 @@
 """Compare contenders over the pairs that all of them have: ranks, bootstrap intervals and paired differences."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def best_first(
     for figure, more in higher_is_better.items():
         values = _values(evaluations.values(), names, figure)
         lead = values[place] - values.mean(axis=0) if len(values) > 1 else values[place]
-        ranks.append(_ranks(lead.tolist(), more))
+        ranks.append(_ranks(lead, more))
     return [name for _, name in sorted(zip([_mean(row) for row in zip(*ranks, strict=True)], names, strict=True))]
 
 
@@ -127,14 +127,25 @@ def sign_flip_p(differences: np.ndarray) -> float:
     pairs = len(differences)
     if pairs == 0:
         return math.nan
+    if not differences.any():
+        return 1.0
     if pairs <= _EXACT:
         signs = 1 - 2 * (np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1)
+        sums = signs @ differences
     else:
-        signs = np.random.default_rng(0).choice([-1, 1], (10_000, pairs))
-        signs[0] = 1
+        rng = np.random.default_rng(0)
+        blocks = _blocks(10_000, pairs)
+        sums = np.concatenate([rng.choice([-1, 1], (rows, pairs)) @ differences for rows in blocks])
+        sums[0] = differences.sum()
     # Sums that are equal but for rounding count as equal.
     least = abs(differences.sum()) * (1 - 1e-9)
-    return float(np.mean(np.abs(signs @ differences) >= least))
+    return float(np.mean(np.abs(sums) >= least))
+
+
+def _blocks(rows: int, columns: int) -> Iterator[int]:
+    """Numbers of rows that add up to `rows`, each of a block of at most a million values."""
+    most = max(1, 2**20 // columns)
+    yield from (min(most, rows - first) for first in range(0, rows, most))
 
 
 def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
@@ -156,21 +167,20 @@ def _estimates(values: np.ndarray) -> list[Estimate]:
     means = values.mean(axis=1)
     if pairs == 1:
         return [Estimate(float(mean), math.nan, math.nan) for mean in means]
-    drawn = np.random.default_rng(0).multinomial(pairs, np.full(pairs, 1 / pairs), size=RESAMPLES)
+    rng, shares = np.random.default_rng(0), np.full(pairs, 1 / pairs)
+    blocks = _blocks(RESAMPLES, pairs)
+    drawn = np.concatenate([rng.multinomial(pairs, shares, size=rows) @ values.T / pairs for rows in blocks])
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn @ values.T / pairs, (tail, 1 - tail), axis=0)
+    low, high = np.quantile(drawn, (tail, 1 - tail), axis=0)
     return [Estimate(*map(float, row)) for row in zip(means, low, high, strict=True)]
 
 
-def _ranks(values: list[float], higher_is_better: bool) -> list[float]:
-    """Ranks from 1; the rank of nan is nan."""
-    keys = [-value if higher_is_better else value for value in values]
-    return [
-        math.nan
-        if math.isnan(key)
-        else 1 + sum(other < key for other in keys) + (sum(other == key for other in keys) - 1) / 2
-        for key in keys
-    ]
+def _ranks(values: Sequence[float], higher_is_better: bool) -> list[float]:
+    """Ranks from 1, ties share the mean of theirs; the rank of nan is nan."""
+    keys = -np.asarray(values) if higher_is_better else np.asarray(values)
+    ordered = np.sort(keys[~np.isnan(keys)])
+    ranks = (np.searchsorted(ordered, keys) + np.searchsorted(ordered, keys, side="right") + 1) / 2
+    return np.where(np.isnan(keys), np.nan, ranks).tolist()
 
 
 def _mean(values: Iterable[float]) -> float:
