@@ -3,9 +3,9 @@
 The grey levels of infrared and visible images, or of two exposures, differ, but their edges agree. So both images are
 turned into maps of edge strength relative to the surroundings (gradients of the logarithm), which are matched by ECC
 (Evangelidis and Psarakis, TPAMI 2008) from coarse to fine. An estimate is trusted if estimating from B to A gives its
-inverse, if the edges match better than at small offsets from it, and if they match well. An image is moved only if
-that makes its edges agree clearly better with those of the other image. Pixels without content (transparent, no-data)
-do not count.
+inverse, if the edges match better than at small offsets from it, if they match well, and unless the scene repeats
+itself, as bricks and fences do. An image is moved only if that makes its edges agree clearly better with those of the
+other image. Pixels without content (transparent, no-data) do not count.
 """
 
 from collections.abc import Sequence
@@ -47,6 +47,15 @@ _MATCH = 0.3
 """Correlation of the edge maps that gives full confidence: real infrared-visible pairs have 0.2 to 0.6."""
 
 
+_REPEATS = 0.85
+"""Correlation of the edges of an image with its own, moved by some distance, above which the scene repeats itself. Of
+207 real pairs, none reaches 0.7 in both images."""
+
+_BETWEEN, _COMPARED = 0.7, 0.6
+"""For shorter moves, the correlation of a scene that repeats itself falls below the first, unlike along a line. The
+second is the fraction of height and width that is compared."""
+
+
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The estimated alignment of the second source to the first.
@@ -57,6 +66,7 @@ class Alignment:
         shift: largest displacement of the corners and the centre, in pixels of the first source.
         confidence: 0 to 1, see `SURE`.
         gain: fraction by which the move reduces 1 - correlation of the edges; None if nothing is moved.
+        repeats: whether the scene repeats itself, so that other moves match nearly as well.
     """
 
     matrix: np.ndarray
@@ -64,11 +74,12 @@ class Alignment:
     shift: float
     confidence: float
     gain: float | None = None
+    repeats: bool = False
 
     @property
     def sure(self) -> bool:
         """Whether the estimate is reliable enough to move an image."""
-        return self.confidence >= SURE
+        return self.confidence >= SURE and not self.repeats
 
     @property
     def moves(self) -> bool:
@@ -124,7 +135,10 @@ def estimate_alignment(a: View, b: View, motion: Motion = "euclidean", longest: 
     error = shift_of(there @ back, shape) * min(1, longest / max(shape))
     match, peak = _match(a, b, there)
     confidence = min(1, max(0, match) / _MATCH) * max(0, 1 - error) if peak else 0
-    return Alignment(there, motion, shift_of(there, shape), float(confidence))
+    shift = shift_of(there, shape)
+    # A scene that lies where it is has hardly been moved by just one repetition.
+    repeats = shift >= SMALL_SHIFT * max(shape) and min(_repetition(a), _repetition(b)) >= _REPEATS
+    return Alignment(there, motion, shift, float(confidence), repeats=repeats)
 
 
 def align(
@@ -143,7 +157,7 @@ def align(
         Both sources, and how B was moved.
 
     Raises:
-        PictureError: the confidence is below `SURE`.
+        PictureError: the confidence is below `SURE`, or the scene repeats itself.
         ValueError: there is no such motion or border.
     """
     check_choice("border", border, Border)
@@ -170,11 +184,16 @@ def helpful_alignment(
         alike: whether both have the same grey levels, which are then compared instead of the edges.
 
     Raises:
-        PictureError: the confidence is below `SURE`.
+        PictureError: the confidence is below `SURE`, or the scene repeats itself.
         ValueError: there is no such motion.
     """
     view_a, view_b = View.of(a), View.of(b)
     found = estimate_alignment(view_a, view_b, motion)
+    if found.repeats:
+        raise PictureError(
+            f"{b.name} cannot be aligned to {a.name}, since the scene repeats itself, as bricks or a fence do, and "
+            "several moves match nearly as well; register them by hand, or fuse them without aligning."
+        )
     if not found.sure:
         raise PictureError(
             f"{b.name} cannot be aligned to {a.name} (confidence {found.confidence:.2f}, needed {SURE}), so "
@@ -420,6 +439,21 @@ def _match(a: View, b: View, matrix: np.ndarray) -> tuple[float, bool]:
         for angle in np.arange(8) * np.pi / 4
     ]
     return middle, bool(np.mean([middle > other for other in around]) > 0.9)
+
+
+def _repetition(view: View) -> float:
+    """Highest correlation of the edges in the middle with edges elsewhere, beyond where they correlate less."""
+    cv2 = opencv()
+    small = view.scaled(_scale_to(256, view.luminance.shape))
+    edges = cv2.GaussianBlur(small.edges(), (0, 0), 1)
+    height, width = edges.shape
+    top, left = (round(side * (1 - _COMPARED) / 2) for side in (height, width))
+    middle = np.ascontiguousarray(edges[top : height - top, left : width - left])
+    if middle.std() == 0:
+        return 0
+    found = cv2.matchTemplate(edges, middle, cv2.TM_CCOEFF_NORMED)
+    _, parts = cv2.connectedComponents((found >= _BETWEEN).astype(np.uint8))
+    return float(found[parts != parts[top, left]].max(initial=0))
 
 
 def _covered(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -107,6 +107,38 @@ def test_a_move_by_half_a_pixel_leaves_no_line_at_the_border():
     np.testing.assert_allclose(moved.luminance, 0.5, atol=1e-6)
 
 
+def fence(shift: int, behind: float) -> Picture:
+    """Posts 60 pixels apart in front of blocks of this contrast, all moved by `shift`."""
+    rng = np.random.default_rng(5)
+    levels = np.full((280, 400), 110.0)
+    for _ in range(60):
+        top, left = rng.integers(0, 280), rng.integers(0, 400)
+        levels[top : top + rng.integers(10, 60), left : left + rng.integers(10, 60)] += behind * rng.normal()
+    levels[:, np.arange(400) % 60 < 8] = 210
+    levels[40:48] = 210
+    noisy = levels + np.random.default_rng(shift).normal(0, 4, levels.shape)
+    return read_picture(np.clip(noisy, 0, 255).astype(np.uint8)[20:-20, 48 - shift : 368 - shift])
+
+
+def test_a_scene_that_repeats_itself_is_not_aligned_by_a_wrong_period():
+    a, b = fence(0, 1), fence(40, 1)
+    found = estimate_alignment(View.of(a), View.of(b), "translation")
+    assert found.matrix[0, 2] == pytest.approx(40 - 60, abs=0.3)
+    assert found.confidence > 0.9
+    assert not found.sure
+    with pytest.raises(PictureError, match="the scene repeats itself, as bricks or a fence do"):
+        align(a, b, "translation")
+    assert offset_note(a, b) is None
+    still = align(a, fence(0, 1), "translation")[2]
+    assert still.sure
+    assert not still.moves
+
+
+def test_a_scene_with_a_fence_in_it_is_aligned():
+    found = align(fence(0, 40), fence(36, 40), "translation")[2]
+    assert found.matrix[0, 2] == pytest.approx(36, abs=0.3)
+
+
 def test_pictures_with_nothing_in_common_are_not_moved():
     with pytest.raises(PictureError, match="cannot be aligned"):
         align(blocks(1), blocks(2))
