@@ -145,7 +145,9 @@ class PairReader:
             except PictureError as error:
                 if not self.pairs.skip_bad:
                     raise
-                self.pairs.skipped.append(str(error))
+                # Every pass meets it again.
+                if str(error) not in self.pairs.skipped:
+                    self.pairs.skipped.append(str(error))
                 continue
             if not self._looked:
                 self.pairs.look(str(row["name"]), pictures)
