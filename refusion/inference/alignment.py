@@ -56,6 +56,10 @@ _BETWEEN, _COMPARED = 0.7, 0.6
 second is the fraction of height and width that is compared."""
 
 
+_SAMPLED = 2**20
+"""About as many pixels are compared to bring one exposure to another."""
+
+
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The estimated alignment of the second source to the first.
@@ -142,7 +146,7 @@ def estimate_alignment(a: View, b: View, motion: Motion = "euclidean", longest: 
 
 
 def align(
-    a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill"
+    a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill", *, exposures: bool = False
 ) -> tuple[Picture, Picture, Alignment]:
     """Align B to A, if that clearly improves the match.
 
@@ -152,6 +156,7 @@ def align(
         motion: the motion model.
         border: ``fill`` gives B the luminance of A where B has no data, which keeps the size; ``crop`` crops both to a
             large rectangle that both cover.
+        exposures: see `move`.
 
     Returns:
         Both sources, and how B was moved.
@@ -164,10 +169,10 @@ def align(
     found = helpful_alignment(a, b, motion)
     if not found.moves:
         return a, b, found
-    moved, shown = move(b, found, a)
+    moved, shown = move(b, found, a, exposures=exposures)
     if border == "crop":
-        rows, columns = _shown_part(shown)
-        a, moved = _cropped(a, rows, columns), _cropped(moved, rows, columns)
+        rows, columns = shown_part(shown)
+        a, moved = cropped(a, rows, columns), cropped(moved, rows, columns)
     return a, moved, found
 
 
@@ -232,8 +237,14 @@ def agreements(a: View, b: View, matrix: np.ndarray, *, alike: bool = False) -> 
     return float(np.corrcoef(edges, still)[0, 1]), float(np.corrcoef(edges, gone)[0, 1])
 
 
-def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndarray]:
+def move(b: Picture, alignment: Alignment, a: Picture, *, exposures: bool = False) -> tuple[Picture, np.ndarray]:
     """Warp B by an alignment; pixels that B does not cover get A's luminance and alpha, without colour.
+
+    Args:
+        b: second source.
+        alignment: its alignment to A.
+        a: first source.
+        exposures: whether the two are exposures of one scene, so that A's luminance is brought to B's exposure first.
 
     Returns:
         B aligned to A, and a bool mask (H, W) of the pixels that B covers.
@@ -246,7 +257,9 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
         return cv2.warpPerspective(values, alignment.matrix, (width, height), flags=flags, borderMode=border)
 
     shown = warp(np.ones(b.luminance.shape, np.float32), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT) > 0.999
-    luminance = np.where(shown, np.clip(warp(b.luminance, cv2.INTER_CUBIC), 0, 1), a.luminance).astype(np.float32)
+    luminance = np.clip(warp(b.luminance, cv2.INTER_CUBIC), 0, 1)
+    ground = _as_exposed(a.luminance, luminance, shown) if exposures else a.luminance
+    luminance = np.where(shown, luminance, ground).astype(np.float32)
     chroma = None
     if b.chroma is not None:
         chroma = np.stack([warp(channel, cv2.INTER_LINEAR) for channel in b.chroma])
@@ -256,6 +269,17 @@ def move(b: Picture, alignment: Alignment, a: Picture) -> tuple[Picture, np.ndar
         filled = np.ones_like(b.alpha) if a.alpha is None else a.alpha
         alpha = np.where(shown, np.clip(warp(b.alpha, cv2.INTER_LINEAR), 0, 1), filled)
     return replace(b, luminance=luminance, chroma=chroma, alpha=alpha), shown
+
+
+def _as_exposed(a: np.ndarray, b: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The luminance of A with the histogram that B has where both show the scene."""
+    if not shown.any():
+        return a
+    step = max(1, round((a.size / _SAMPLED) ** 0.5))
+    sample = shown[::step, ::step]
+    grey, wanted = (np.quantile(x[::step, ::step][sample], np.linspace(0, 1, 129)) for x in (a, b))
+    grey, same = np.unique(grey, return_inverse=True)
+    return np.interp(a, grey, np.bincount(same, wanted) / np.bincount(same))
 
 
 def offset_note(a: Picture, b: Picture) -> str | None:
@@ -484,7 +508,7 @@ def shift_of(matrix: np.ndarray, shape: tuple[int, ...]) -> float:
     return float(np.linalg.norm(moved[:2] / moved[2] - places[:2], axis=0).max())
 
 
-def _shown_part(shown: np.ndarray) -> tuple[slice, slice]:
+def shown_part(shown: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of a large rectangle without hidden pixels, found by cropping the worst side repeatedly."""
     top, bottom, left, right = 0, shown.shape[0], 0, shown.shape[1]
     while bottom - top > 1 and right - left > 1:
@@ -498,7 +522,7 @@ def _shown_part(shown: np.ndarray) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _cropped(picture: Picture, rows: slice, columns: slice) -> Picture:
+def cropped(picture: Picture, rows: slice, columns: slice) -> Picture:
     return replace(
         picture,
         luminance=np.ascontiguousarray(picture.luminance[rows, columns]),

@@ -49,7 +49,7 @@ class Options:
         resize: the source whose size both get if their sizes differ; in a stack only ``a``, the first image.
         align: the motion to align by, see `refusion.inference.alignment.align`; or True for ``similarity`` in a focus
             stack of three or more, where focusing changes the scale of the image, and ``euclidean`` otherwise.
-        align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`; in a stack only ``fill``.
+        align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`.
         max_pixels: maximum number of pixels of a source.
         engine: how the network runs, see `refusion.tasks.Engine`.
         temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.

@@ -77,6 +77,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         border=options.align_border,
         # Edges of PET and SPECT need not be edges of the MRI.
         check_offset=task.name != "medical",
+        exposures=task.name == "multi-exposure",
         notes=notes,
     )
 
@@ -89,6 +90,7 @@ def prepare_pair(
     motion: Motion | None = None,
     border: Border = "fill",
     check_offset: bool = True,
+    exposures: bool = False,
     notes: Sequence[str] = (),
 ) -> Prepared:
     """Resize and align two sources if requested, fill transparent parts from the other, and add notes on problems.
@@ -100,6 +102,7 @@ def prepare_pair(
         motion: align B to A, see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
         check_offset: if they are not aligned, check for a clear offset.
+        exposures: see `refusion.inference.alignment.move`.
         notes: earlier notes on the sources.
 
     Raises:
@@ -117,7 +120,7 @@ def prepare_pair(
         return Prepared(*filled(a, b), (*notes, *same))
     alignment = None
     if motion is not None:
-        a, b, alignment = align(a, b, motion, border)
+        a, b, alignment = align(a, b, motion, border, exposures=exposures)
         if alignment.moves:
             # Moving B invalidates its georeference; cropping also moves the origin of A.
             a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())

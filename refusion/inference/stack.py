@@ -23,10 +23,12 @@ from refusion.images.roles import exposure_notes
 from refusion.inference.alignment import (
     LEAST_LINK_GAIN,
     Alignment,
+    cropped,
     helpful_alignment,
     move,
     offset_note,
     shift_of,
+    shown_part,
 )
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.network import Network, fuse_luminance
@@ -96,7 +98,8 @@ def fuse_stack(
     looks = _Looks(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
-    read = _StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion)
+    exposures = task.name == "multi-exposure"
+    read = _StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
     frames: list[_Frame] = []
     ground: Picture | None = None
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
@@ -129,6 +132,8 @@ def fuse_stack(
     chosen = fused.chroma if colour is None else colour.chroma(fused.luminance)
     luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range, chosen)
     picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
+    if read.shown is not None and options.align_border == "crop":
+        picture = replace(cropped(picture, *shown_part(read.shown)), geo=())
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
 
 
@@ -194,6 +199,11 @@ class _StackReader:
 
     The first reads must be in order: each image is aligned to the previous one, whose focus or exposure is similar, and
     through the chain of these to the first.
+
+    Attributes:
+        exposures: whether the images differ in exposure.
+        notes: notes on what was done to the images, as sentences.
+        shown: bool (H, W), the pixels that all images show which were moved; None if none was.
     """
 
     sources: Sequence[PictureSource]
@@ -202,7 +212,9 @@ class _StackReader:
     windows: Sequence[Window | None]
     names: Sequence[str | None]
     motion: Motion | None
+    exposures: bool
     notes: list[str] = field(default_factory=list)
+    shown: np.ndarray | None = None
     _first: Picture | None = None
     _last: Picture | None = None
     _moves: dict[int, Alignment] = field(default_factory=dict)
@@ -223,13 +235,17 @@ class _StackReader:
             self._moves[index] = self._chained(index, picture, self.motion)
             self.notes.append(self._moves[index].note(picture.name, self._first.name))
         found = self._moves[index]
-        return replace(move(picture, found, self._first)[0], geo=()) if found.moves else picture
+        if not found.moves:
+            return picture
+        moved, shown = move(picture, found, self._first, exposures=self.exposures)
+        self.shown = shown if self.shown is None else self.shown & shown
+        return replace(moved, geo=())
 
     def _chained(self, index: int, picture: Picture, motion: Motion) -> Alignment:
         """The alignment of an image to the first."""
         assert self._first is not None
         assert self._last is not None
-        link = helpful_alignment(self._last, picture, motion, LEAST_LINK_GAIN, alike=motion == "similarity")
+        link = self._link(self._last, picture, motion)
         self._last = replace(picture, chroma=None)
         before = self._moves.get(index - 1)
         if before is None or not before.moves:
@@ -238,7 +254,26 @@ class _StackReader:
             return before
         matrix = link.matrix @ before.matrix
         shift = shift_of(matrix, picture.luminance.shape)
-        return Alignment(matrix, motion, shift, min(link.confidence, before.confidence), link.gain)
+        richer = max(link.motion, before.motion, key=get_args(Motion).index)
+        return Alignment(matrix, richer, shift, min(link.confidence, before.confidence), link.gain)
+
+    @staticmethod
+    def _link(last: Picture, picture: Picture, motion: Motion) -> Alignment:
+        """The alignment of an image to the previous one.
+
+        What is sharp in one and blurred in the other may seem to be scaled or turned. If the motion is uncertain
+        therefore, simpler ones are tried.
+        """
+        motions = get_args(Motion)
+        alike = motion == "similarity"
+        uncertain = None
+        for one in motions[motions.index(motion) :: -1]:
+            try:
+                return helpful_alignment(last, picture, one, LEAST_LINK_GAIN, alike=alike)
+            except PictureError as error:
+                uncertain = uncertain or error
+        assert uncertain is not None
+        raise uncertain
 
 
 @dataclass(frozen=True)
@@ -315,5 +350,3 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
         raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
     if options.resize not in (None, "a"):
         raise ValueError(f"A stack is resized to its first image only (a), but {options.resize} was asked for.")
-    if options.align and options.align_border != "fill":
-        raise ValueError("In a stack, what a moved image does not show is filled; cropping is for pairs.")

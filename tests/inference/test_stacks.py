@@ -11,7 +11,9 @@ from support.command import refusion, small_model
 from support.scenes import textured
 
 import refusion as refusion_api
-from refusion.images import PictureError
+from refusion.images import PictureError, read_picture
+from refusion.inference.alignment import estimate_alignment
+from refusion.inference.edges import View
 from refusion.inference.stack import MAX_FRAMES
 from refusion.inference.stack_layers import Layer
 from refusion.models.model import ReFusion
@@ -198,6 +200,52 @@ def test_the_colour_of_a_focus_stack_is_as_sharp_as_its_luminance():
         for x in (sharp, model.fuse_stack(frames_in_focus), model.fuse_stack(frames_in_focus, chroma="release"))
     )
     assert np.abs(follows - truth).mean() < 0.5 * np.abs(mixed - truth).mean()
+
+
+def handheld_bracket() -> list[np.ndarray]:
+    """Three exposures of a scene of even brightness, each further to the side; the first is the darkest."""
+    light = cv2.GaussianBlur(np.random.default_rng(3).random((160, 220), np.float32), (0, 0), 2)
+    light = (light - light.min()) / np.ptp(light)
+    cuts = [light[2 * i : 2 * i + 140, 3 * i : 3 * i + 200] for i in range(3)]
+    return [
+        np.uint8(255 * np.clip(cut * gain, 0, 1) ** (1 / 2.2)) for cut, gain in zip(cuts, (0.1, 0.5, 2), strict=True)
+    ]
+
+
+def test_a_bracket_that_was_moved_has_no_dark_border():
+    columns = np.asarray(EXPOSURE.fuse_stack(handheld_bracket(), align=True)).mean(axis=0)
+    assert columns[:5].mean() == pytest.approx(columns[20:60].mean(), rel=0.15)
+
+
+def test_a_stack_that_was_moved_can_be_cropped_to_what_all_show():
+    whole = np.asarray(EXPOSURE.fuse_stack(handheld_bracket(), align=True))
+    cut = np.asarray(EXPOSURE.fuse_stack(handheld_bracket(), align=True, align_border="crop"))
+    assert whole.shape == (140, 200)
+    assert cut.shape == pytest.approx((136, 194), abs=1)
+    np.testing.assert_array_equal(cut, whole[-cut.shape[0] :, -cut.shape[1] :])
+
+
+def layered(sharp: np.ndarray, focus: float) -> np.ndarray:
+    """A slope from far at the top to near at the bottom, through a lens that is focused on one depth."""
+    depth = np.linspace(1, 0, len(sharp), dtype=np.float32)[:, None]
+    total = weights = np.zeros_like(sharp)
+    for layer in np.linspace(0, 1, 12):
+        share = np.clip(1 - 11 * np.abs(depth - layer), 0, 1) * np.ones_like(sharp)
+        radius = int(30 * abs(layer - focus))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.float32)
+        total = total + cv2.filter2D(sharp * share, -1, disc / disc.sum())
+        weights = weights + cv2.filter2D(share, -1, disc / disc.sum())
+    return total / np.maximum(weights, 1e-6)
+
+
+def test_frames_whose_scale_is_uncertain_are_aligned_by_a_simpler_motion():
+    sharp = textured(1, 240, 320).astype(np.float32) / 255
+    first, second = layered(sharp, 0), layered(sharp, 0.25)
+    second = cv2.warpAffine(second, np.float32([[1, 0, 2.6], [0, 1, 1]]), (320, 240), borderMode=cv2.BORDER_REFLECT)
+    pictures = [np.uint8(255 * np.clip(frame, 0, 1)) for frame in (first, second, second)]
+    assert not estimate_alignment(*[View.of(read_picture(one)) for one in pictures[:2]], "similarity").sure
+    notes = FOCUS.fuse_stack(pictures, align=True).notes
+    assert "Image 2 was moved onto Image 1: euclidean" in " ".join(notes)
 
 
 def scene(seed: int = 0) -> np.ndarray:
