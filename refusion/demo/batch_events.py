@@ -1,6 +1,7 @@
 """Event handlers of the tab for many pairs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,23 @@ from refusion.tasks import Task, get_task
 
 _CANCELLED = "Cancelled before all pairs were fused."
 
+_STALE = "These results are from before your last change. Press Fuse all for new ones."
+
+
+@dataclass(frozen=True)
+class Done:
+    """A batch that is on the page.
+
+    Attributes:
+        inputs: what it was fused from, as text.
+        note: the note on the pairs, as HTML.
+        status: its status, likewise.
+    """
+
+    inputs: str
+    note: str
+    status: str
+
 
 class BatchEvents:
     """The handlers of the tab for many pairs."""
@@ -29,16 +47,14 @@ class BatchEvents:
     def __init__(self, fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         self._fusing, self._files, self._showcase = fusing, files, showcase
 
-    def check(self, task: Any, by: Any, a: Any, b: Any, done: bool) -> list[Any]:
+    def check(self, done: Done | None, task: Any, by: Any, a: Any, b: Any, *settings: Any) -> list[Any]:
         """Return the note on the pairs, the thumbnails of both lists, the status, and the labels of both lists."""
         try:
             chosen = get_task(str(task))
         except ValueError as error:
             return [notes.bad(str(error)), *[gr.skip()] * 5]
         labels = [gr.File(label=label) for label in list_labels(chosen)]
-        status: Any = gr.skip()
-        if done:
-            status = notes.stale("These results are from before your last change. Press Fuse all for new ones.")
+        status: Any = gr.skip() if done is None else notes.stale(_STALE)
         try:
             firsts, seconds = (
                 [stored_path(upload, label) for upload in uploads or []]
@@ -47,6 +63,8 @@ class BatchEvents:
             shown = [thumbnails_html(paths, self._fusing.uploads) for paths in (firsts, seconds)]
             if not (firsts and seconds):
                 return ["", *shown, status, *labels]
+            if done is not None and done.inputs == _inputs(chosen, by, firsts, seconds, settings):
+                return [done.note, *shown, done.status, *labels]
             return [self._said(match(firsts, seconds, chosen, by_place=by == "place")), *shown, status, *labels]
         except SourceError as error:
             return [notes.bad(str(error)), "", "", status, *labels]
@@ -71,14 +89,15 @@ class BatchEvents:
         try:
             chosen = get_task(str(task))
             first, second = chosen.labels
-            batch = match(_stored(a, first), _stored(b, second), chosen, by_place=by == "place")
+            firsts, seconds = _stored(a, first), _stored(b, second)
+            batch = match(firsts, seconds, chosen, by_place=by == "place")
             checked = Settings.checked(self._fusing.models, chosen, *settings)
             count = len(batch.pairs)
 
             def tell(index: int) -> Any:
                 return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
-            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", False]
+            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", None]
             states = fuse_batch(batch, session(request), checked, self._fusing, self._files, tell)
             for number, state in enumerate(states, 1):
                 said = notes.good(f"{number} of {count} pairs done.")
@@ -98,15 +117,16 @@ class BatchEvents:
             ]
             return
         said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
+        status = notes.good(said)
         path = archive(batch, self._files)
         yield [
             gr.skip(),
-            notes.good(said),
+            status,
             _table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(path), visible=True),
             _command(batch, checked),
-            True,
+            Done(_inputs(chosen, by, firsts, seconds, settings), self._said(batch), status),
         ]
 
     def cancel(self, request: gr.Request) -> str:
@@ -128,6 +148,10 @@ def list_labels(task: Task) -> tuple[str, str]:
     """Labels of the two lists of files."""
     first, second = task.labels
     return f"First of each pair: {first}", f"Second of each pair: {second}"
+
+
+def _inputs(task: Task, by: Any, firsts: list[Path], seconds: list[Path], settings: tuple[Any, ...]) -> str:
+    return repr((task.name, by, firsts, seconds, settings))
 
 
 def _stored(uploads: Any, label: str) -> list[Path]:

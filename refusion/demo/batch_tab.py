@@ -72,14 +72,15 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
             download = gr.DownloadButton("Download all as zip", visible=False)
             table = gr.HTML("")
             command = gr.Markdown("")
-    done = gr.State(False)
+    done = gr.State(None)
     events = BatchEvents(fusing, files, showcase)
 
     inputs = [task, by, *lists]
+    # Also after a run: inputs may have changed meanwhile.
     gr.on(
-        changes([*inputs, *settings]),
+        [*changes([*inputs, *settings]), done.change],
         events.check,
-        [*inputs, done],
+        [done, *inputs, *settings],
         [note, *thumbnails, status, *lists],
         trigger_mode="always_last",
         **READING,

@@ -24,7 +24,9 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     """Fill the tab for stacks."""
     ready = [TASKS[name] for name in STACK_TASKS if fusing.models.ready(TASKS[name])]
     gr.Markdown(
-        f"Three to {MAX_FRAMES} photographs from a tripod: a focus stack, or an exposure bracket.", elem_classes="lead"
+        f"Three to {MAX_FRAMES} photographs from a tripod, of a scene in which nothing moves: a focus stack, or an "
+        "exposure bracket.",
+        elem_classes="lead",
     )
     if not ready:
         gr.Markdown("This version comes without weights for stacks, so nothing can be fused here yet.")
@@ -53,8 +55,9 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     events = StackEvents(fusing, files, showcase, shown)
 
     inputs = [task, stack, *settings]
+    # Also after a fusion: inputs may have changed meanwhile.
     gr.on(
-        changes(inputs),
+        [*changes(inputs), shown.result.change],
         events.check,
         [shown.result, *inputs],
         [note, thumbnails, shown.status],
@@ -74,7 +77,14 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     by_itself: Any = wanted.change(**fusing_event)
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     outputs = [*inputs, note, credit, *shown.outputs]
-    chosen: Any = strip.click(events.show_example, shown.open_tab, outputs, js=to_result("stack"), **reading)
+    chosen: Any = strip.click(
+        events.show_example,
+        shown.open_tab,
+        outputs,
+        js=to_result("stack"),
+        cancels=[asked, by_itself],
+        **reading,
+    )
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
     # Nothing else sets `wanted`: of two events that may and run at the same time, gradio takes both to have changed it.
     demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)

@@ -64,7 +64,8 @@ def task_tab(
         "trigger_mode": "always_last",
         **READING,
     }
-    gr.on(changes(inputs), **checking)
+    # Also after a fusion: inputs may have changed meanwhile.
+    gr.on([*changes(inputs), shown.result.change], **checking)
     swap.click(None, images, images, js="(a, b) => [b, a]", **PRIVATE)
 
     fusing_event: dict[str, Any] = {
@@ -79,7 +80,14 @@ def task_tab(
 
     example_outputs = [*images, *settings, note, credit, *shown.outputs]
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
-    chosen = strip.click(events.show_example, shown.open_tab, example_outputs, js=to_result(task.name), **reading)
+    chosen = strip.click(
+        events.show_example,
+        shown.open_tab,
+        example_outputs,
+        js=to_result(task.name),
+        cancels=[asked, by_itself],
+        **reading,
+    )
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
     keep_address(task.name, tab, shown.address)
     demo.load(events.arrived, [shown.open_tab], [*example_outputs, wanted], **reading)

@@ -319,6 +319,28 @@ def test_a_large_pair_is_marked_as_from_before(visit, size, large_pair):
     assert panel.locator(".stage").evaluate("e => getComputedStyle(e).filter") == "none"
 
 
+def test_what_changes_while_a_pair_is_fused_is_not_taken_for_fused(visit, large_pair):
+    panel = shown_in(visit())
+    give(panel, large_pair)
+    panel.get_by_text(re.compile("^Fusing takes about")).wait_for()
+    fuse(panel)
+    panel.get_by_text(re.compile("Fusing, about .* left")).wait_for(timeout=LONG)
+    panel.get_by_role("button", name="Swap", exact=True).click()
+    panel.get_by_role("button", name="Cancel").wait_for(state="hidden", timeout=LONG)
+    wait_for_status(panel, "This result is from before your last change.")
+    panel.get_by_role("button", name="Swap", exact=True).click()
+    wait_for_status(panel, "Result of first.png and second.png.")
+
+    panel.get_by_role("button", name="Swap", exact=True).click()
+    wait_for_status(panel, "This result is from before your last change.")
+    fuse(panel)
+    panel.get_by_text(re.compile("Fusing, about .* left")).wait_for(timeout=LONG)
+    press_example(panel, "A street at dusk")
+    wait_for_status(panel, "Result of ir-vis_ir.png")
+    panel.get_by_role("button", name="Cancel").wait_for(state="hidden", timeout=LONG)
+    assert status_of(panel).get_by_text("Result of ir-vis_ir.png").is_visible()
+
+
 def test_a_mismatch_stays_written_until_it_is_mended(visit, small_pair, tmp_path):
     page = visit()
     panel = shown_in(page)
@@ -470,6 +492,38 @@ def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
     panel.get_by_role("button", name="Clear").click()
     panel.get_by_role("alert").wait_for(state="hidden")
+
+
+def test_what_leaves_a_stack_or_a_batch_while_it_is_fused_is_not_taken_for_fused(visit, large_pair, tmp_path):
+    page = visit()
+    panel = panel_of(page, "Stack")
+    wait_for_status(panel, "Result of 3 images")
+    panel.get_by_role("button", name="Clear").click()
+    panel.locator(".thumbnails").wait_for(state="hidden")
+    paths = [*large_pair, tmp_path / "third.png", tmp_path / "fourth.png"]
+    for path in paths[2:]:
+        Image.fromarray(textured(len(path.name), 1600, 2400)).save(path)
+    files_of(panel, "All images").set_input_files(paths)
+    panel.get_by_text(re.compile("^4 images of .* Fusing takes about")).wait_for()
+    panel.get_by_role("button", name="Fuse the stack").click()
+    panel.get_by_text(re.compile("Fusing, about .* left")).wait_for(timeout=LONG)
+    panel.get_by_role("button", name="Remove fourth.png").click()
+    panel.get_by_role("button", name="Cancel").wait_for(state="hidden", timeout=LONG)
+    wait_for_status(panel, "This result is from before your last change.")
+    panel.get_by_text("3 images of 2400 x 1600 pixels.").wait_for()
+
+    panel = panel_of(page, "Batch")
+    panel.get_by_role("radio", name="at the same position").check()
+    for label in ("First of each pair", "Second of each pair"):
+        files_of(panel, label).set_input_files(paths[:3])
+    panel.get_by_text("3 pairs.").wait_for()
+    panel.get_by_role("button", name="Fuse all").click()
+    panel.get_by_text(re.compile("Pair 1 of 3, about .* left")).wait_for(timeout=LONG)
+    for row in range(2):
+        panel.locator(".thumbnails").nth(row).get_by_role("button", name="Remove third.png").click()
+    panel.get_by_role("button", name="Download all as zip").wait_for(timeout=LONG)
+    wait_for_status(panel, "These results are from before your last change.")
+    panel.get_by_text("2 pairs.").wait_for()
 
 
 @widths
