@@ -40,13 +40,14 @@ def keep_working_whoever_reads() -> None:
 def leave_out_library_warnings() -> None:
     """Leave out the warnings of libraries that read images, such as on EXIF data of cameras that break the standard.
 
-    Also left out is what torch says of a deprecated function that its own derivatives use. Warnings show lines of
-    source code; what matters to the user is a note or an error. They stay with `python -W`, and those of OpenCV, which
-    must not have been imported yet, with the environment variable ``OPENCV_LOG_LEVEL``.
+    Also left out is what torch says of a deprecated function that its own derivatives use, and what loky says of a
+    worker that it replaced. Warnings show lines of source code; what matters to the user is a note or an error. They
+    stay with `python -W`, and those of OpenCV, which must not have been imported yet, with the environment variable
+    ``OPENCV_LOG_LEVEL``.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     if not sys.warnoptions:
-        warnings.filterwarnings("ignore", module=r"(PIL|flyr|imagecodecs|pillow_heif|pydicom|tifffile)(\.|$)")
+        warnings.filterwarnings("ignore", module=r"(PIL|flyr|imagecodecs|loky|pillow_heif|pydicom|tifffile)(\.|$)")
         warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning, r"torch\.jit\.")
 
 

@@ -19,6 +19,11 @@ Result = TypeVar("Result")
 # More threads than cores make everything slow.
 _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# loky replaces a worker that has grown by this many bytes since its first item. Its own default, 3e8, is less than some
+# libraries take that are imported later.
+_GROWTH = "LOKY_MAX_MEMORY_LEAK_SIZE"
+_MOST_GROWTH = "2e9"
+
 _work: Callable[[Any], Any] | None = None
 
 
@@ -26,7 +31,8 @@ def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item
     """Process items in several worker processes, which end when this process ends, even if it is killed.
 
     Args:
-        works: one function for each worker process; they must be picklable.
+        works: one function for each worker process; they must be picklable. A worker that has grown by more than 2 GB,
+            or by LOKY_MAX_MEMORY_LEAK_SIZE bytes, is replaced by a new one with the same function.
         items: their arguments.
 
     Yields:
@@ -35,11 +41,14 @@ def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item
     Raises:
         ChildProcessError: a worker process was killed.
     """
-    free = get_context("loky").SimpleQueue()
-    for number in range(len(works)):
-        free.put(number)
+    holders = get_context("loky").SimpleQueue()
+    holders.put([0] * len(works))
     pool = ProcessPoolExecutor(
-        len(works), initializer=_begin, initargs=(list(works), free, os.getpid()), env=_ENVIRONMENT, timeout=None
+        len(works),
+        initializer=_begin,
+        initargs=(list(works), holders, os.getpid()),
+        env={**_ENVIRONMENT, _GROWTH: os.environ.get(_GROWTH, _MOST_GROWTH)},
+        timeout=None,
     )
     try:
         for future in as_completed([pool.submit(_do, item) for item in items]):
@@ -53,7 +62,7 @@ def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item
         pool.shutdown(kill_workers=True)
 
 
-def _begin(works: list[Callable[[Any], Any]], free: Any, parent: int) -> None:
+def _begin(works: list[Callable[[Any], Any]], holders: Any, parent: int) -> None:
     def end_with_parent() -> None:
         psutil.Process(parent).wait()
         os._exit(1)
@@ -61,7 +70,17 @@ def _begin(works: list[Callable[[Any], Any]], free: Any, parent: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     leave_out_library_warnings()
     global _work
-    _work = works[free.get()]
+    # Whoever has the list of processes from the queue is alone with it.
+    pids = holders.get()
+    number = _without_process(pids)
+    pids[number] = os.getpid()
+    holders.put(pids)
+    _work = works[number]
+
+
+def _without_process(pids: list[int]) -> int:
+    """Index of a function that no living process has; 0, which is not a worker's, stands for none yet."""
+    return next((index for index, pid in enumerate(pids) if not pid or not psutil.pid_exists(pid)), 0)
 
 
 def _do(item: Any) -> Any:
