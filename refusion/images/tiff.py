@@ -48,6 +48,9 @@ _PILLOWS_BITS = (1, 2, 4)
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MAX_CHANNELS = 16
 _SMALL = 1 << 20
+_BYTES_PER_PIXEL = 16
+"""Of an image as large as is accepted: four channels of 32 bits."""
+
 _MAX_DIRECTORIES = 200
 _OTHER_AXES = {
     "channels": r"^channels=(\d+)|\bSizeC=\"(\d+)\"",
@@ -118,7 +121,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
     Args:
         file: open for reading bytes, at its start.
         name: used in messages.
-        max_pixels: maximum number of pixels; checked before anything is decoded.
+        max_pixels: maximum number of pixels, at 16 bytes for each; checked before anything is decoded.
         frame: which image of several is read, from 0; None if there must be only one.
 
     Returns:
@@ -126,7 +129,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         decoded by Pillow, with 8 bits.
 
     Raises:
-        PictureError: the file is too large, a camera raw file, has several frames, or bands that are not colours.
+        PictureError: the file is too large, in pixels or bytes, a camera raw file, has several frames, or bands that
+            are not colours.
         Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
@@ -139,8 +143,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         check_size(name, size, max_pixels)
         turn = int(page.tags.valueof(_ORIENTATION, default=1))
         if mask is not None:
-            _check_tiles(mask, max_pixels)
-            _check_segments(mask)
+            _check_mask(mask, max_pixels)
         if _is_read_here(page, name):
             _check_layout(page, name, max_pixels)
             stored = _stored(page, name, turn)
@@ -274,6 +277,17 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
             f"grey nor red, green and blue; save the band you want alone{rgb}."
         )
+    most = _BYTES_PER_PIXEL * max_pixels
+    # Strips and tiles may be left out, so the length of the file says nothing.
+    if (size := page.imagewidth * page.imagelength * bands * page.dtype.itemsize) > most:
+        raise PictureError(
+            Advised(
+                f"{name} has {bands} channels of {page.bitspersample} bits, {size / 1e6:,.0f} MB in all, but at most "
+                f"{most / 1e6:,.0f} MB are accepted",
+                "save it with fewer channels or bits, or scaled down, or pass a larger max_pixels in Python",
+                "save it with fewer channels or bits, or scaled down",
+            )
+        )
     _check_tiles(page, max_pixels)
     end = page.parent.filehandle.size
     if any(start + count > end for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
@@ -281,9 +295,20 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
     _check_segments(page)
 
 
+def _check_mask(mask: Any, max_pixels: int) -> None:
+    if mask.samplesperpixel != 1 or mask.imagedepth != 1 or mask.dtype is None or mask.dtype.itemsize > 1:
+        raise ValueError(f"its mask has {mask.samplesperpixel} channels of {mask.bitspersample} bits")
+    _check_tiles(mask, max_pixels)
+    _check_segments(mask)
+
+
 def _check_tiles(page: Any, max_pixels: int) -> None:
-    if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max(max_pixels, 1 << 24):
-        raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels")
+    if not page.is_tiled:
+        return
+    pixels, most = page.tilewidth * page.tilelength * page.tiledepth, max(max_pixels, 1 << 24)
+    each = page.samplesperpixel * page.dtype.itemsize
+    if pixels > most or pixels * each > _BYTES_PER_PIXEL * most:
+        raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels of {each} bytes")
 
 
 def _check_segments(page: Any) -> None:

@@ -259,6 +259,33 @@ def test_a_giant_tile_is_refused_before_it_is_made(tmp_path):
         read_picture(tmp_path / "a.tif")
 
 
+def test_many_deep_channels_are_refused_before_they_are_decoded(tmp_path):
+    """The strips need not be in the file, so a few hundred bytes could take gigabytes."""
+    values = np.zeros((16, 16, 16)) + 0.5
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", planarconfig="contig", metadata=None)
+    assert read_picture(tmp_path / "a.tif").size == (16, 16)
+    with pytest.raises(PictureError, match=r"a\.tif has 16 channels of 64 bits.* but at most"):
+        read_picture(tmp_path / "a.tif", max_pixels=256)
+    tifffile.imwrite(tmp_path / "tiled.tif", values, photometric="rgb", tile=(16, 16), metadata=None)
+    with tifffile.TiffFile(tmp_path / "tiled.tif", mode="r+b") as file:
+        for tag in (322, 323):
+            file.pages[0].tags[tag].overwrite(4096)
+    with pytest.raises(PictureError, match="its tiles are 4096 x 4096 pixels of 128 bytes"):
+        read_picture(tmp_path / "tiled.tif")
+
+
+def test_a_tile_that_is_left_out_is_black(tmp_path):
+    """As GDAL writes with SPARSE_OK."""
+    stored = np.full((32, 64), 200, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stored, tile=(32, 32), metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        for tag in (324, 325):
+            tags = file.pages[0].tags
+            tags[tag].overwrite((tags[tag].value[0], 0))
+    values = to_array(read_picture(tmp_path / "a.tif"), 8)
+    np.testing.assert_array_equal(values, np.where(np.arange(64) < 32, stored, 0))
+
+
 def test_missing_pixels_are_not_filled_with_black(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", (65_535 * SCENE).astype(np.uint16), rowsperstrip=8, compression="deflate")
     whole = (tmp_path / "a.tif").read_bytes()
@@ -306,7 +333,7 @@ def test_alpha_of_signed_bytes_has_their_range(tmp_path):
     assert (alpha[0, 0], alpha[1:].min()) == (0, 1)
 
 
-def test_a_mask_of_another_shape_is_refused(tmp_path):
+def test_a_mask_of_several_channels_is_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(np.zeros((16, 16), np.uint8) + 9, metadata=None)
         writer.write(np.ones((16, 16, 3), np.uint8), subfiletype=2, photometric="rgb", metadata=None)
@@ -314,7 +341,7 @@ def test_a_mask_of_another_shape_is_refused(tmp_path):
     content = (tmp_path / "a.tif").read_bytes()
     assert content.count(page) == 1
     (tmp_path / "a.tif").write_bytes(content.replace(page, mask))
-    with pytest.raises(PictureError, match="its mask has the shape"):
+    with pytest.raises(PictureError, match="its mask has 3 channels of 8 bits"):
         read_picture(tmp_path / "a.tif")
 
 
