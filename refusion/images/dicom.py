@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+import zlib
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -35,6 +36,46 @@ _BY_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008
 """Transfer syntaxes that pydicom decodes with Pillow: JPEG of 8 bits and JPEG 2000."""
 
 
+_BYTES_PER_PIXEL = 8
+_OTHER_BYTES = 1 << 24
+"""Of a deflated file: how much its pixels and its other elements may take when inflated."""
+
+_CHUNK = 1 << 24
+
+
+class _Bounded:
+    """A deflated DICOM file that is refused if it is too large inside; other files are read as they are.
+
+    pydicom reads the rest of a file at once only in order to inflate it (PS3.5 A.5), which it does without a limit.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, max_pixels: int) -> None:
+        self._file, self._name = file, name
+        self._most = _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        if size < 0 and _inflates_beyond(content, self._most):
+            raise PictureError(
+                Advised(
+                    f"{self._name} is a deflated DICOM file, and inflates to more than the {self._most / 1e6:,.0f} MB "
+                    "that are accepted",
+                    "export the image alone, or scaled down, or pass a larger max_pixels in Python",
+                    "export the image alone, or scaled down",
+                )
+            )
+        return content
+
+
+def _inflates_beyond(content: bytes, most: int) -> bool:
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    size = len(inflating.decompress(content, _CHUNK))
+    while inflating.unconsumed_tail and size <= most:
+        size += len(inflating.decompress(inflating.unconsumed_tail, _CHUNK))
+    return size > most
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file starts like DICOM: with a preamble, or directly with a data element of group 2 or 8."""
     if start[128:132] == b"DICM":
@@ -59,8 +100,8 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         windowed: whether the caller applies a window; the file's own lookup table is then not applied.
 
     Raises:
-        PictureError: pydicom is not installed, or the file is damaged, has several frames, or has a compression that
-            needs more packages.
+        PictureError: pydicom is not installed, or the file is damaged, has several frames, is deflated and too large
+            inside, or has a compression that needs more packages.
     """
     try:
         import pydicom
@@ -74,7 +115,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         ) from error
     try:
         # Without force, pydicom rejects files that have no preamble.
-        dataset = pydicom.dcmread(file, force=True)
+        dataset = pydicom.dcmread(_Bounded(file, name, max_pixels), force=True)
         # If the file ends within compressed pixels, pydicom returns no element at all.
         if not len(dataset):
             raise PictureError(f"{name} is a DICOM file that is truncated; copy or export it again.")

@@ -285,6 +285,18 @@ def test_a_compressed_file_that_was_cut_off_is_called_truncated(tmp_path, share)
         read_picture(tmp_path / "a.dcm")
 
 
+def test_a_deflated_file_is_read_unless_it_is_far_larger_inside(tmp_path):
+    deflated = {"syntax": "1.2.840.10008.1.2.1.99", "RescaleSlope": 1, "RescaleIntercept": 0}
+    found = read_picture(dicom(tmp_path / "a.dcm", LEVELS, **deflated), max_pixels=LEVELS.size)
+    expected = read_picture(dicom(tmp_path / "b.dcm", LEVELS))
+    np.testing.assert_array_equal(found.luminance, expected.luminance)
+    path = dicom(tmp_path / "large.dcm", LEVELS, **deflated, EncapsulatedDocument=bytes(20_000_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(PictureError, match=r"large\.dcm is a deflated DICOM file, and inflates to more than the 17 MB"):
+        read_picture(path, max_pixels=LEVELS.size)
+    assert read_picture(path).size == (64, 48)
+
+
 @pytest.mark.parametrize("empty", ["RescaleSlope", "RescaleIntercept"])
 def test_an_empty_rescaling_changes_nothing(tmp_path, empty):
     given = {"RescaleSlope": 2, "RescaleIntercept": -10}
