@@ -106,6 +106,15 @@ def load_weights(module: "torch.nn.Module", path: Path) -> None:
     """Load a safetensors file into a module; every weight must be there, none besides.
 
     Raises:
+        ModelError: see `read_weights`.
+    """
+    module.load_state_dict(read_weights(module, path))
+
+
+def read_weights(module: "torch.nn.Module", path: Path) -> "dict[str, torch.Tensor]":
+    """The weights in a safetensors file, which must be exactly those of a module; it may be on the device ``meta``.
+
+    Raises:
         ModelError: the file is missing or damaged, or a weight is missing, unknown or of another shape.
     """
     from safetensors import SafetensorError
@@ -123,7 +132,7 @@ def load_weights(module: "torch.nn.Module", path: Path) -> None:
         raise ModelError(f"{name} is damaged or not a safetensors file: {error}") from error
     weights = {**getattr(module, "ADDED_STATE", {}), **weights}
     check_weights(name, weights, module.state_dict())
-    module.load_state_dict(weights)
+    return weights
 
 
 def save_weights(module: "torch.nn.Module", path: Path) -> None:

@@ -28,6 +28,7 @@ from refusion.hub.folder import (
     display_name,
     load_weights,
     read_config,
+    read_weights,
     save_checksums,
     save_model,
 )
@@ -205,10 +206,20 @@ class ReFusion(
         folder = Path(model_id)
         config = read_config(folder)
         try:
-            model = cls(**config)
+            # Memory is taken only for what the file of the weights holds, whatever the configuration says.
+            with torch.device("meta"):
+                outline = cls(**config)
         except ValueError as error:
             raise ModelError(f"{CONFIG} in {display_name(folder)}: {error}") from error
-        load_weights(model, folder / WEIGHTS)
+        except (RuntimeError, TypeError) as error:
+            # The types of the numbers were checked; torch cannot count the elements.
+            raise ModelError(
+                f"{CONFIG} in {display_name(folder)} describes a model that is too large for any computer; give the "
+                "widths that it was trained with."
+            ) from error
+        weights = read_weights(outline, folder / WEIGHTS)
+        model = cls(**config)
+        model.load_state_dict(weights)
         model._origin = folder
         return model.to(map_location).eval()
 

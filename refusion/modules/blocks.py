@@ -16,6 +16,9 @@ from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 # The padding modes of torch that `Widths` accepts.
 _PaddingMode = Literal["zeros", "replicate", "reflect"]
 
+# So that a configuration from elsewhere cannot ask for a module that takes minutes to describe.
+_MOST_BLOCKS = 100
+
 # The eps of torch.nn.functional.normalize, which the paper's attention uses.
 NORM_EPS = 1e-12
 
@@ -251,7 +254,7 @@ class Widths:
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
         expansion: width of the gated feed-forward network relative to its input.
-        blocks: transformer blocks in a sequence.
+        blocks: transformer blocks in a sequence, at most 100.
         padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or ``zeros``.
         window: side of the attention window in pixels, a multiple of 5; None for the whole image.
 
@@ -270,6 +273,8 @@ class Widths:
         for name, value in (("channels", self.channels), ("heads", self.heads), ("expansion", self.expansion)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1.")
+        if self.blocks > _MOST_BLOCKS:
+            raise ValueError(f"blocks is {self.blocks}; it must be at most {_MOST_BLOCKS}.")
         if self.channels % self.heads:
             raise ValueError(f"channels ({self.channels}) must be a multiple of heads ({self.heads}).")
         if self.padding_mode not in ("zeros", "replicate", "reflect"):

@@ -62,7 +62,7 @@ class FusionModule(nn.Module):
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
         expansion: width of the gated feed-forward network relative to its input.
-        blocks: transformer blocks in each encoder and in the decoder.
+        blocks: transformer blocks in each encoder and in the decoder, at most 100.
         padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or
             ``zeros`` (the authors' release; it leaves a visible frame).
         window: side of the attention window in pixels, a multiple of 5; None for the whole

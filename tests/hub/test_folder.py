@@ -85,6 +85,24 @@ def test_weights_that_do_not_fit_are_named(saved, change, message):
         ReFusion.from_pretrained(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # 37 TB.
+        ({"channels": 800_000}, r"The weight .* in .*model\.safetensors has shape"),
+        ({"channels": 8 * 10**9}, "too large for any computer"),
+        ({"channels": 8 * 10**30}, "too large for any computer"),
+        ({"blocks": 10**9}, "blocks is 1000000000; it must be at most 100"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_is_larger_than_the_weights_takes_no_memory(saved, change, message):
+    folder, model = saved
+    (folder / "config.json").write_text(json.dumps({**model.config, **change}))
+    with pytest.raises(ModelError, match=message):
+        ReFusion.from_pretrained(folder)
+
+
 def test_damaged_files_are_named(saved):
     folder, _ = saved
     whole = (folder / "model.safetensors").read_bytes()
