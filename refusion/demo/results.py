@@ -2,7 +2,7 @@
 
 import secrets
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,13 @@ class Result:
         return (self.paths, self.settings.key(len(self.paths)))
 
 
+class FileNames(set[str]):
+    """Names of files that one thread can go through while others add to them."""
+
+    def __iter__(self) -> Iterator[str]:
+        return set.__iter__(self.copy())
+
+
 class ResultFiles:
     """Writes files below the folder for uploads, in folders with unguessable names.
 
@@ -53,7 +60,7 @@ class ResultFiles:
     """
 
     def __init__(self) -> None:
-        self.written: set[str] = set()
+        self.written = FileNames()
 
     def save_fused(self, fused: Fused, name: str) -> Path:
         """Write a fused image exactly as `refusion fuse` does: all bits, colour profile and EXIF data."""

@@ -600,6 +600,18 @@ def test_old_files_are_removed_while_it_runs(tmp_path, monkeypatch):
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
 
 
+def test_files_can_be_written_while_gradio_goes_through_their_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    written = ResultFiles()
+    paths = [written.save(Image.new("L", (8, 8)), f"{name}.png") for name in "abc"]
+    seen = []
+    for name in written.written:
+        seen.append(name)
+        written.save(Image.new("L", (8, 8)), "new.png")
+    assert sorted(seen) == sorted(map(str, paths))
+    assert len(written.written) == 6
+
+
 def test_a_file_that_was_not_uploaded_cannot_be_reordered_into_a_list(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     paths = [ResultFiles().save(Image.new("L", (8, 8)), f"{name}.png") for name in "abc"]
