@@ -1,5 +1,6 @@
 """Batches: fuse many pairs and collect the results in one archive."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.uploads import SourceError
+from refusion.inference.finishing import Fused
 from refusion.pairs.matching import match as match_files
 from refusion.pairs.matching import name_files
 from refusion.tasks import Task
@@ -27,15 +29,17 @@ class Batch:
 
     Attributes:
         pairs: name and both files of every pair.
-        done: name and file of each fused image.
+        done: name of each pair that was fused.
         previews: name and file of a small version of each fused image.
         failed: name of every pair or file that could not be fused, and the reason.
+        archive: the file with the fused images; None before the first one.
     """
 
     pairs: list[tuple[str, tuple[Path, Path]]]
-    done: list[tuple[str, Path]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     previews: list[tuple[str, Path]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    archive: Path | None = None
 
 
 def match(firsts: list[Path], seconds: list[Path], task: Task, *, by_place: bool = False) -> Batch:
@@ -96,7 +100,9 @@ def fuse_batch(
     files: ResultFiles,
     tell: Callable[[int], OnTick],
 ) -> Iterator[Batch]:
-    """Fuse the pairs one by one; a pair that fails is listed, and the others are fused all the same.
+    """Fuse the pairs one by one into an archive; a pair that fails is listed, and the others are fused all the same.
+
+    The files of the batch are kept meanwhile, even if it takes longer than Gradio keeps files.
 
     Args:
         batch: the batch from `match`; updated and yielded after every pair.
@@ -116,15 +122,34 @@ def fuse_batch(
         except SourceError as error:
             batch.failed.append((name, str(error)))
         else:
-            batch.done.append((name, files.save_fused(fused, f"{name}_fused.png")))
+            _add(batch, f"{name}_fused.png", fused, files)
+            batch.done.append(name)
             batch.previews.append((name, files.preview(fused.to_image(8), f"{name}.png", PREVIEW)))
+        _keep(batch, index + 1, files)
         yield batch
 
 
-def archive(batch: Batch, files: ResultFiles) -> Path:
-    """Write the archive of a batch and remove the single images."""
-    texts = [(FAILED, "".join(f"{name}: {why}\n" for name, why in batch.failed))] if batch.failed else []
-    path = files.zip([(f"{name}_fused.png", file) for name, file in batch.done], texts, "fused.zip")
-    for _, file in batch.done:
-        files.remove(file)
-    return path
+def finish(batch: Batch) -> Path:
+    """Write the list of failures to the archive of a batch in which a pair was fused, and return the archive."""
+    assert batch.archive is not None
+    if batch.failed:
+        with zipfile.ZipFile(batch.archive, "a") as archive:
+            archive.writestr(FAILED, "".join(f"{name}: {why}\n" for name, why in batch.failed))
+    return batch.archive
+
+
+def _add(batch: Batch, name: str, fused: Fused, files: ResultFiles) -> None:
+    if batch.archive is None:
+        batch.archive = files.new_archive("fused.zip")
+    path = files.save_fused(fused, name)
+    with zipfile.ZipFile(batch.archive, "a") as archive:
+        archive.write(path, name)
+    files.remove(path)
+
+
+def _keep(batch: Batch, index: int, files: ResultFiles) -> None:
+    """Keep what was made, and the sources of the pairs from an index on."""
+    batch.previews = [(name, path) for name, path in batch.previews if files.keep(path)]
+    for path in (batch.archive, *(path for _, paths in batch.pairs[index:] for path in paths)):
+        if path is not None:
+            files.keep(path)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes
-from refusion.demo.batch import MAX_PAIRS, Batch, archive, fuse_batch, match
+from refusion.demo.batch import MAX_PAIRS, Batch, finish, fuse_batch, match
 from refusion.demo.events import session, tell_progress
 from refusion.demo.examples import example_pairs
 from refusion.demo.queue import CancelledError
@@ -118,13 +118,12 @@ class BatchEvents:
             return
         said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
         status = notes.good(said)
-        path = archive(batch, self._files)
         yield [
             gr.skip(),
             status,
             _table(batch),
             _gallery(batch),
-            gr.DownloadButton(value=str(path), visible=True),
+            gr.DownloadButton(value=str(finish(batch)), visible=True),
             _command(batch, checked),
             Done(_inputs(chosen, by, firsts, seconds, settings), self._said(batch), status),
         ]
@@ -163,7 +162,7 @@ def _stored(uploads: Any, label: str) -> list[Path]:
 
 
 def _table(batch: Batch) -> str:
-    failed, done = dict(batch.failed), {name for name, _ in batch.done}
+    failed, done = dict(batch.failed), set(batch.done)
     rows = [
         *(
             (name, failed.get(name) or ("fused" if name in done else "waiting"), name in failed)

@@ -1,8 +1,9 @@
 """Results of visitors, the files that a demo writes for them, and their removal."""
 
+import os
 import secrets
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,19 @@ class ResultFiles:
         image.save(path, compress_level=1)  # Fast, and lossless all the same.
         return path
 
-    def zip(self, files: Iterable[tuple[str, Path]], texts: Iterable[tuple[str, str]], name: str) -> Path:
-        """Write an archive of files and texts, given by their names in it."""
+    def new_archive(self, name: str) -> Path:
+        """Write an empty zip archive."""
         path = self._new(name)
-        with zipfile.ZipFile(path, "w") as archive:
-            for inside, file in files:
-                archive.write(file, inside)
-            for inside, text in texts:
-                archive.writestr(inside, text)
+        zipfile.ZipFile(path, "w").close()
         return path
+
+    def keep(self, path: Path) -> bool:
+        """Make a file count as new, so that Gradio does not remove it yet; returns whether it is there."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove(self, path: Path) -> None:
         """Remove a file that is no longer needed."""

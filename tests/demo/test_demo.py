@@ -24,7 +24,7 @@ from support.scenes import textured
 
 import refusion.cli.app
 from refusion.demo import link
-from refusion.demo.batch import archive, fuse_batch, match
+from refusion.demo.batch import finish, fuse_batch, match
 from refusion.demo.command import main
 from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
@@ -364,7 +364,7 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
     settings = Settings.checked(fusing.models, task, None, None, None, None, None)
     states = [len(b.done) for b in fuse_batch(batch, "me", settings, fusing, written, lambda _: lambda *_: None)]
     assert states == [1, 1, 2]
-    archived = archive(batch, written)
+    archived = finish(batch)
     with zipfile.ZipFile(archived) as zipped:
         assert zipped.namelist() == ["street_fused.png", "yard_fused.png", "failed.txt"]
         assert zipped.testzip() is None
@@ -378,6 +378,38 @@ def test_a_batch_matches_names_fuses_the_good_and_lists_the_bad(fusing, tmp_path
     )
     previews = [path for _, path in batch.previews]
     assert sorted(files(tmp_path / "temp")) == sorted([archived, *previews])
+
+
+def test_a_batch_that_takes_longer_than_files_are_kept_loses_none(fusing, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temp"))
+    task = TASKS["ir-vis"]
+    paths = [tmp_path / folder / f"{name}.png" for folder in ("ir", "vis") for name in "ab"]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(textured(seed)).save(path)
+    written = ResultFiles()
+    batch = match(paths[:2], paths[2:], task)
+    settings = Settings.checked(fusing.models, task, None, None, None, None, None)
+    states = fuse_batch(batch, "me", settings, fusing, written, lambda _: lambda *_: None)
+    next(states)
+    # As Gradio leaves a preview that is older than that.
+    batch.previews[0][1].unlink()
+    next(states)
+    assert [name for name, _ in batch.previews] == ["b"]
+    with zipfile.ZipFile(finish(batch)) as zipped:
+        assert zipped.namelist() == ["a_fused.png", "b_fused.png"]
+        assert zipped.testzip() is None
+
+
+def test_what_a_running_batch_needs_counts_as_new(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    written = ResultFiles()
+    path = written.save(Image.new("L", (8, 8)), "x.png")
+    os.utime(path, (0, 0))
+    assert written.keep(path)
+    assert path.stat().st_mtime > 0
+    path.unlink()
+    assert not written.keep(path)
 
 
 def test_a_batch_matches_by_place(tmp_path):
