@@ -367,7 +367,8 @@ def _of_npy(file: BinaryIO, name: str, max_pixels: int, window: Window | None) -
     _check_array(shape, dtype, name, name, max_pixels, window)
     with decoding(name):
         array = read_npy(file)
-    return _of_array(array, name, max_pixels, window)
+    stored = _of_array(array, name, max_pixels, window)
+    return replace(stored, deep=stored.deep or array.dtype.kind == "f")
 
 
 def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | None) -> Stored:

@@ -22,7 +22,6 @@ from refusion.hub.folder import (
     LOADED,
     PROPOSAL_WEIGHTS,
     RECONSTRUCTION_WEIGHTS,
-    TRAINING,
     TUNING_SCORES,
     WEIGHTS,
     display_name,
@@ -389,13 +388,8 @@ def _copy_beside(source: Path, destination: Path) -> None:
     Raises:
         ModelError: a checksum does not match, or a file is damaged.
     """
-    from refusion.hub.facts import read_facts, save_training
-
     for name in (WEIGHTS, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, *FACTS):
         if (source / name).is_file():
             content = read_verified(source / name) if name in LOADED else (source / name).read_bytes()
             with replacing(destination / name) as temporary:
                 temporary.write_bytes(content)
-    training = read_facts(source).training
-    if training is not None and not (source / TRAINING).is_file():
-        save_training(destination, training)

@@ -114,6 +114,7 @@ def load_pairs(
     Raises:
         DataError: there is no usable pair or no such split, a file has no partner, sizes differ, or a file cannot be
             read.
+        PictureError: a list cannot be read as one.
     """
     path = Path(source)
     kind = source_kind(source, task)

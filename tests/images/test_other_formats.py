@@ -134,6 +134,11 @@ def test_a_header_that_claims_more_than_there_is_is_refused_at_once():
         read(npy(GREY)[:128].replace(b"(24, 40)", b"(24, 40 "))
 
 
+@pytest.mark.parametrize(("kind", "bits"), [(np.uint8, 8), (np.uint16, 16), (np.float32, 16), (bool, 8)])
+def test_the_bits_of_an_array_in_a_file(kind, bits):
+    assert read(npy(np.eye(24, 40, dtype=kind))).bits == bits
+
+
 def test_a_command_fuses_them(tmp_path):
     a, b = textured(1), textured(2)
     Image.fromarray(a).save(tmp_path / "a.pgm", "PPM")
