@@ -54,6 +54,20 @@ class FileNames(set[str]):
         return set.__iter__(self.copy())
 
 
+class CopiedNames:
+    """What Gradio's clean-up needs of a set of names of its own, to which requests add meanwhile: see `FileNames`."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names.copy())
+
+    def __isub__(self, gone: set[str]) -> "CopiedNames":
+        self._names -= gone
+        return self
+
+
 class ResultFiles:
     """Writes files below the folder for uploads, in folders with unguessable names.
 

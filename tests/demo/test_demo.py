@@ -644,6 +644,21 @@ def test_files_can_be_written_while_gradio_goes_through_their_names(tmp_path, mo
     assert len(written.written) == 6
 
 
+def test_uploads_can_arrive_while_gradio_goes_through_their_names(tmp_path, monkeypatch):
+    from gradio.route_utils import delete_files_created_by_app
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    demo = build_demo()
+    (tmp_path / "old.png").touch()
+    demo.upload_file_set.update({str(tmp_path / "old.png"), str(tmp_path / "gone.png")})
+    for place, names in enumerate(demo.temp_file_sets):
+        for _ in names:
+            demo.upload_file_set.add(f"{place}.png")
+    delete_files_created_by_app(demo, age=-1)
+    assert not (tmp_path / "old.png").exists()
+    assert demo.upload_file_set == {str(tmp_path / "gone.png"), "0.png"}
+
+
 def test_a_file_that_was_not_uploaded_cannot_be_reordered_into_a_list(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     paths = [ResultFiles().save(Image.new("L", (8, 8)), f"{name}.png") for name in "abc"]
