@@ -62,6 +62,8 @@ class Task:
         anchor: default anchor of the fused luminance; likewise.
         one_camera: whether the sources are images of one camera, so that there can be more than two, and all share
             one scale of brightness.
+        same_edges: whether both sources have the edges of the scene, so that an offset between them shows; those of
+            PET and SPECT need not be edges of the MRI.
         licence: licence of the weights (the training images are research-only).
     """
 
@@ -74,6 +76,7 @@ class Task:
     output_range: OutputRange = "sources"
     anchor: Anchor = "none"
     one_camera: bool = False
+    same_edges: bool = True
     licence: str = "cc-by-nc-4.0"
 
     def range_of(self, count: int) -> OutputRange:
@@ -103,6 +106,7 @@ TASKS: dict[str, Task] = {
             "refusion-medical",
             "robust",
             "full-detail",
+            same_edges=False,
         ),
         Task(
             "multi-focus",

@@ -168,8 +168,7 @@ def evaluate(
     read = [*source_files(data, pairs), *(file for folder in fused or [] for file in files_of(folder).by_name.values())]
     for output in outputs:
         refuse_overwriting(output, read, "files to score")
-    # Edges of PET and SPECT need not be edges of the MRI.
-    look = None if chosen.name == "medical" else offset_note
+    look = offset_note if chosen.same_edges else None
     score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom, look=look)
     report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
 

@@ -86,9 +86,8 @@ class StackEvents:
         status = self.check(result, task, stack, *settings)[2]
         return status if result is not None and status == _status(result) else notes.stale(CANCELLED)
 
-    def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
-        """Show the selected example with its result; a fusion that runs is cancelled."""
-        self._fusing.jobs.cancel(session(request))
+    def show_example(self, open_tab: str, event: gr.EventData) -> list[Any]:
+        """Show the selected example with its result."""
         return self._example(self._examples.get(str(told(event, "name"))), {}, open_tab)[0]
 
     def opened(self, result: Result | None, open_tab: str, address: str) -> list[Any]:

@@ -152,8 +152,7 @@ class TaskEvents:
     # ------------------------------------------------------------------------------------------------ examples
 
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
-        """Show the selected example with its result; a fusion that runs is cancelled."""
-        self._fusing.jobs.cancel(session(request))
+        """Show the selected example with its result."""
         example = self._examples.get(str(told(event, "name")))
         return self._example(example, {}, open_tab, request)[0]
 

@@ -132,7 +132,7 @@ def explain(
     first, second = reading.all((a, b))
     notes = (*reading.notes((first, second)), *role_notes(first, second, task))
     _check_size(first, max_megapixels)
-    prepared = prepare_pair(first, second, check_offset=task.name != "medical")
+    prepared = prepare_pair(first, second, check_offset=task.same_edges)
     first, second = prepared.a, prepared.b
     intensity, gradient = trained.proposal.propose(first.luminance, second.luminance)
     fused = fuse_luminance(trained.fusion, first.luminance, second.luminance)

@@ -75,8 +75,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         resize=options.resize,
         motion=motion,
         border=options.align_border,
-        # Edges of PET and SPECT need not be edges of the MRI.
-        check_offset=task.name != "medical",
+        check_offset=task.same_edges,
         exposures=task.name == "multi-exposure",
         notes=notes,
     )

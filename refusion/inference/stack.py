@@ -37,13 +37,13 @@ from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.inference.preparation import over, resize_pair
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.system.advice import Advised
-from refusion.tasks import ChromaRule, MeanRule, Motion, Task
+from refusion.tasks import TASKS, ChromaRule, MeanRule, Motion, Task
 
 MAX_FRAMES = 50
 """Maximum number of images in a stack."""
 
-STACK_TASKS = ("multi-focus", "multi-exposure")
-"""Tasks that accept more than two sources, since these are of one kind."""
+STACK_TASKS = tuple(task.name for task in TASKS.values() if task.one_camera)
+"""Tasks that accept more than two sources."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
@@ -329,7 +329,7 @@ def _check_size(picture: Picture, first: Picture) -> None:
 
 
 def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -> None:
-    if task.name not in STACK_TASKS:
+    if not task.one_camera:
         raise ValueError(
             f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )

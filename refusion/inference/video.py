@@ -188,8 +188,7 @@ def _notes_at(a: Picture, b: Picture, task: Task) -> list[str]:
     found = [range_note([a]), range_note([b]), *role_notes(a, b, task)]
     if same_picture(a, b):
         found.append(f"The first frames of {a.name} and {b.name} are the same picture.")
-    elif task.name != "medical":
-        # Edges of PET and SPECT need not be edges of the MRI.
+    elif task.same_edges:
         found.append(offset_note(a, b))
     return [without_options(note) for note in found if note]
 
