@@ -80,6 +80,24 @@ class StackEvents:
         shown = Shown(_status(result), viewer, saved, details, result, self._address(result, example))
         return [_about(paths, self._fusing.uploads.facts(paths[0])), *self._panel.show(shown, open_tab)]
 
+    def fuse_wanted(
+        self,
+        wanted: str,
+        open_tab: str,
+        task: Any,
+        stack: Any,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+        *settings: Any,
+    ) -> list[Any]:
+        """Fuse automatically, if the address of the page asks for it; returns the note and the panel.
+
+        Of several events that run at the same time, gradio takes each to have changed `wanted`.
+        """
+        if not wanted:
+            return [gr.skip(), *self._panel.keep()]
+        return self.fuse(open_tab, task, stack, request, progress, *settings)
+
     def cancel(self, result: Result | None, task: Any, stack: Any, request: gr.Request, *settings: Any) -> str:
         """Cancel the jobs of this visitor; returns the status."""
         self._fusing.jobs.cancel(session(request))

@@ -66,15 +66,13 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     )
     thumbnails.move(move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
-        "fn": events.fuse,
-        "inputs": [shown.open_tab, *inputs],
         "outputs": [note, *shown.outputs],
         "js": to_result("stack"),
         "show_progress_on": shown.status,
         **computing(fusing.options),
     }
-    asked: Any = fuse.click(**fusing_event)
-    by_itself: Any = wanted.change(**fusing_event)
+    asked: Any = fuse.click(events.fuse, [shown.open_tab, *inputs], **fusing_event)
+    by_itself: Any = wanted.change(events.fuse_wanted, [wanted, shown.open_tab, *inputs], **fusing_event)
     reading = READING | {"show_progress": "full", "show_progress_on": shown.viewer}
     outputs = [*inputs, note, credit, *shown.outputs]
     chosen: Any = strip.click(
@@ -86,7 +84,6 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         **reading,
     )
     tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
-    # Nothing else sets `wanted`: of two events that may and run at the same time, gradio takes both to have changed it.
     demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
     keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
