@@ -101,8 +101,8 @@ def load_pairs(
         source: a folder with the task's two subfolders (matched as by `refusion.pairs.files.match_folders`); an
             imagefolder with ``metadata.jsonl`` (``a_file_name``, ``b_file_name``); a list, see
             `refusion.pairs.files.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
-            with image columns ``a`` and ``b``.
-        task: the task, which names the two subfolders.
+            with two image columns, named like the subfolders or ``a`` and ``b``.
+        task: the task, which names the two subfolders and columns.
         split: split of a data set on the Hub, or of a folder of Parquet files whose names say which split they are of.
         skip_bad: skip pairs that cannot be used, and list them in ``skipped``, instead of raising.
         streaming: iterate over the rows, for data sets too large for memory or disk. Images are then checked when
@@ -121,7 +121,7 @@ def load_pairs(
     if split != "train" and kind not in ("hub", "parquet"):
         raise DataError(f"{path.name} has no split {split!r}: only data sets on the Hub and Parquet files have splits.")
     if kind == "hub":
-        pairs = Pairs(_may_name_cached(_with_names(_from_hub(str(source), split, streaming))))
+        pairs = Pairs(_may_name_cached(_with_names(_from_hub(str(source), split, streaming), task)))
     elif kind == "list":
         pairs = _listed(path, ("a", "b"))
     elif kind == "folders":
@@ -135,7 +135,7 @@ def load_pairs(
         # `datasets` treats file names as patterns.
         files = [glob.escape(str(file)) for file in found]
         dataset = _load("parquet", path.name, data_files=files, split="train", streaming=streaming)
-        pairs = Pairs(_with_names(dataset), notes=notes)
+        pairs = Pairs(_with_names(dataset, task), notes=notes)
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad, pairs.task = skip_bad, task
@@ -253,15 +253,20 @@ def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.
     return datasets.Dataset.from_dict(columns, features=features)
 
 
-def _with_names(dataset: Any) -> Any:
-    """Check the columns, keep images undecoded, and give every row a name."""
+def _with_names(dataset: Any, task: Task) -> Any:
+    """Find the columns, keep images undecoded, and give every row a name."""
     columns = dataset.column_names or list(dataset.features or {})
-    missing = [column for column in ("a", "b") if column not in columns]
-    if missing:
-        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the image columns a and b.")
-    for column in ("a", "b"):
+    chosen = next((pair for pair in (task.folders, ("a", "b")) if {*pair} <= {*columns}), None)
+    if chosen is None:
+        needed = f"{' and '.join(task.folders)}, or a and b"
+        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the image columns {needed}.")
+    name = ["name"] if "name" in columns else []
+    dataset = dataset.select_columns([*name, *chosen])
+    for column in chosen:
         dataset = dataset.cast_column(column, datasets.Image(decode=False))
-    if "name" not in columns:
+    if chosen != ("a", "b"):
+        dataset = dataset.rename_columns(dict(zip(chosen, "ab", strict=True)))
+    if not name:
         dataset = dataset.map(lambda row, index: {"name": _row_name(row, index)}, with_indices=True)
     return dataset.select_columns(["name", "a", "b"])
 

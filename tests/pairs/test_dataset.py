@@ -53,8 +53,12 @@ def test_imagefolder_parquet_and_streaming_give_the_same_rows(pair_folder, tmp_p
             content = (pair_folder / side / f"scene{i}.png").read_bytes()
             table[column].append({"bytes": content, "path": f"scene{i}.png"})
         table["name"].append(f"scene{i}")
-    datasets.Dataset.from_dict(table, features=pictures).to_parquet(tmp_path / "pairs.parquet")
-    for source in (folder, tmp_path / "pairs.parquet"):
+    dataset = datasets.Dataset.from_dict(table, features=pictures)
+    dataset.to_parquet(tmp_path / "pairs.parquet")
+    named = dataset.rename_columns({"a": "ir", "b": "vis"})
+    named.to_parquet(tmp_path / "named.parquet")
+    named.remove_columns("name").add_column("a", ["other"] * 6).to_parquet(tmp_path / "unnamed.parquet")
+    for source in (folder, *(tmp_path / f"{name}.parquet" for name in ("pairs", "named", "unnamed"))):
         for streaming in (False, True):
             rows = rows_of(load_pairs(source, IR_VIS, streaming=streaming))
             assert sorted(rows) == sorted(expected)
@@ -164,7 +168,7 @@ def test_two_files_of_one_stem_are_refused(pair_folder):
 
 def test_parquet_without_the_columns_is_refused(tmp_path):
     datasets.Dataset.from_dict({"left": [1], "b": [2]}).to_parquet(tmp_path / "wrong.parquet")
-    with pytest.raises(DataError, match="left, b; it needs the image columns a and b"):
+    with pytest.raises(DataError, match="left, b; it needs the image columns ir and vis, or a and b"):
         load_pairs(tmp_path / "wrong.parquet", IR_VIS)
 
 
