@@ -96,12 +96,24 @@ def frequencies(symbols: Tensor, count: int) -> Tensor:
     return torch.bincount((symbols + offsets).flatten(), minlength=n * count).reshape(n, count).double() / pixels
 
 
-def stretch(x: Tensor) -> Tensor:
-    """Stretch each image from its own range to 0 to 255, in whole grey levels; a constant image becomes black."""
+def stretch(x: Tensor, *, whole: bool = True) -> Tensor:
+    """Stretch each image from its own range to 0 to 255; a constant image becomes black.
+
+    Args:
+        x: the images.
+        whole: round to whole grey levels, which has no gradient.
+    """
     low, high = x.amin(dim=(-3, -2, -1), keepdim=True), x.amax(dim=(-3, -2, -1), keepdim=True)
     span = high - low
+    stretched = (x - low) / span.clamp_min(1e-12) * 255
     # Halves are rounded up, as in MATLAB.
-    return torch.where(span > 0, ((x - low) / span.clamp_min(1e-12) * 255 + 0.5).floor(), 0.0)
+    return torch.where(span > 0, (stretched + 0.5).floor() if whole else stretched, 0.0)
+
+
+def divide(x: Tensor, y: Tensor, otherwise: float) -> Tensor:
+    """x / y, and `otherwise` with a gradient of 0 where y is 0."""
+    some = y != 0
+    return torch.where(some, x / torch.where(some, y, 1.0), otherwise)
 
 
 def filter_spectrum(x: Tensor, transfer: Callable[[Tensor], Tensor], scale: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refusion.metrics.conventions import REFUSION, Conventions
-from refusion.metrics.filters import add_sources, filter_same, filter_spectrum, mean, sobel, split, stretch
+from refusion.metrics.filters import add_sources, divide, filter_same, filter_spectrum, mean, sobel, split, stretch
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 REGION = 16
@@ -34,19 +34,18 @@ def qcb(
 
     Source: Chen, Blum, Image and Vision Computing 2009, equations (5) to (15). Both toolkits compute the same.
     """
-    images = stretch(torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused)))
+    images = _stretched(a, b, fused, conventions, data_range)
     seen = filter_spectrum(
         images, lambda r: (-((r / 15.3870) ** 2)).exp() - 0.7622 * (-((r / 1.3456) ** 2)).exp(), 1 / 15
     )
     narrow, wide = (filter_same(seen, _taps(sigma)) for sigma in (2, 4))
-    contrast = torch.where(wide != 0, narrow / wide - 1, 0.0).abs()
+    contrast = (divide(narrow, wide, 1.0) - 1).abs()
     masked = contrast**3 / (contrast.square() + 0.0001)
     source, result = split(masked)
-    larger = torch.maximum(source, result)
-    kept = torch.where(larger > 0, torch.minimum(source, result) / larger, 1.0)
+    kept = divide(torch.minimum(source, result), torch.maximum(source, result), 1.0)
     weight = source.square()
     whole = add_sources(weight).repeat(2, 1, 1, 1)
-    return add_sources(mean(torch.where(whole > 0, weight / whole, 0.5) * kept))
+    return add_sources(mean(divide(weight, whole, 0.5) * kept))
 
 
 def qcv(
@@ -67,14 +66,20 @@ def qcv(
     Source: Chen, Varshney, Information Fusion 2007, equations (1) to (7). Both toolkits compute the same. (Mannos and
     Sakrison, after whom the sensitivity is named, have 0.114 where the toolkits have 0.144.)
     """
-    source, result = split(stretch(torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused))))
+    source, result = split(_stretched(a, b, fused, conventions, data_range))
     gx, gy = sobel(source)
     salience = _regions((gx.square() + gy.square()) ** 2.5)
     seen = filter_spectrum(source - result, lambda r: 2.6 * (0.0192 + 0.144 * r) * (-((0.144 * r) ** 1.1)).exp(), 1 / 4)
     distortion = _regions(seen.square())
     whole = add_sources(salience.sum(dim=(-3, -2, -1)))
-    weighted = add_sources((salience * distortion).sum(dim=(-3, -2, -1))) / whole
+    weighted = divide(add_sources((salience * distortion).sum(dim=(-3, -2, -1))), whole, 0.0)
     return torch.where(whole > 0, weighted, add_sources(mean(distortion)) / 2)
+
+
+def _stretched(a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions, data_range: float) -> Tensor:
+    """The three images one after the other, (3N, 1, H, W), each stretched to 0 to 255."""
+    images = torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused))
+    return stretch(images, whole=conventions.rounding != "none")
 
 
 def _taps(sigma: float) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from refusion.metrics import REFUSION
+from refusion.metrics import REFUSION, VIFB
 from refusion.metrics.fusion import METRICS
 from refusion.metrics.running import CHEAP, DIFFERENTIABLE, RunningMetric, RunningMetrics
 
@@ -71,6 +71,36 @@ def test_gradients_flow_where_nothing_is_rounded():
         value.backward()
         assert learned.grad.abs().sum() > 0
         assert not RunningMetric(name, data_range=1)(a, b, learned).requires_grad
+
+
+@pytest.mark.parametrize("base", [REFUSION, VIFB], ids=lambda base: base.name)
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_gradients_are_those_of_finite_differences(name, base):
+    exact = replace(base, name="exact", rounding="none")
+    metric = METRICS[name]
+    generator = torch.Generator().manual_seed(3)
+    a, b, mixed = (0.1 + 0.8 * image.double() for image in batch(1, 1))
+    a, b, start = (x + 0.05 * torch.rand(x.shape, generator=generator, dtype=x.dtype) for x in (a, b, mixed))
+    step = 1e-6 * torch.randn(start.shape, generator=generator, dtype=start.dtype)
+
+    def value(fused):
+        return metric.function(*((a, b, fused) if metric.needs_sources else (fused,)), exact, data_range=1).sum()
+
+    learned = start.clone().requires_grad_()
+    value(learned).backward()
+    change = (learned.grad * step).sum()
+    assert change != 0
+    torch.testing.assert_close(change, (value(start + step) - value(start - step)) / 2, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("name", ["Qcb", "Qcv"])
+def test_gradients_of_flat_images_are_finite(name):
+    exact = replace(REFUSION, name="exact", rounding="none")
+    a, b, fused = batch(1)
+    for images in ((a, b, fused * 0), (a * 0, b * 0, fused), (a * 0, b * 0, fused * 0)):
+        learned = images[2].clone().requires_grad_()
+        RunningMetric(name, exact, 1)(*images[:2], learned).backward()
+        assert learned.grad.isfinite().all()
 
 
 def work(rank: int, folder: str) -> None:
