@@ -83,12 +83,19 @@ def check_name(conventions: Conventions) -> None:
         )
 
 
-def get_conventions(name: str) -> Conventions:
-    """Return the set called `name`.
+def get_conventions(given: Conventions | str) -> Conventions:
+    """Return the set with a given name; a set itself is returned unchanged.
 
     Raises:
         ValueError: there is no such set; the message lists the sets.
     """
-    if name not in PRESETS:
-        raise ValueError(f"There are no conventions {name!r}; choose {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    if isinstance(given, Conventions):
+        return given
+    if not isinstance(given, str):
+        raise ValueError(
+            f"The conventions are {given!r}; give {', '.join(PRESETS)}, or a set of your own, as in "
+            'replace(REFUSION, name="mine", sources="mean").'
+        )
+    if given not in PRESETS:
+        raise ValueError(f"There are no conventions {given!r}; choose {', '.join(PRESETS)}.")
+    return PRESETS[given]

@@ -13,7 +13,7 @@ from PIL import Image
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.picture import by
 from refusion.images.profiles import share_profile
-from refusion.metrics.conventions import REFUSION, Conventions, check_name
+from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
 from refusion.metrics.fusion import METRICS
@@ -156,7 +156,7 @@ def evaluate(
     on_pair: Callable[[], None] | None = None,
     task: Task | None = None,
     *,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     custom: Mapping[str, CustomMetric] | None = None,
     look: Callable[[Picture, Picture], str | None] | None = None,
 ) -> Evaluation:
@@ -172,14 +172,15 @@ def evaluate(
         figures: keys of `METRICS`, `DEFECTS` and `custom`; see `refusion.metrics.figures.figures_of`.
         on_pair: called after every pair.
         task: expected kinds of sources, for the notes.
-        conventions: how metrics are computed.
+        conventions: how metrics are computed, a set or its name.
         custom: user-defined metrics by name; called from several threads. Where one fails, only it is undefined.
         look: a further check of both sources, which returns a note, as `refusion.inference.alignment.offset_note`.
 
     Raises:
-        ValueError: there is no such figure, or the conventions have the name of a preset and other values.
+        ValueError: there is no such figure or preset, or the conventions have the name of a preset and other values.
         OSError: reading the data set failed.
     """
+    conventions = get_conventions(conventions)
     check_name(conventions)
     known = (*METRICS, *DEFECTS, *(custom or ()))
     if unknown := [name for name in figures if name not in known]:

@@ -61,7 +61,7 @@ def mef_ssim(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import sobel
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 from refusion.tasks import check_choice
@@ -30,7 +30,7 @@ def fmi(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
     feature: Feature | None = None,
@@ -50,6 +50,7 @@ def fmi(
     Source: Haghighat, Aghagolzadeh, Seyedarabi, Computers and Electrical Engineering 2011; Haghighat, Razian, AICT
     2014. Not compared with values of MEFB, whose code does not run in GNU Octave.
     """
+    conventions = get_conventions(conventions)
     toolkit = conventions.formulas == "toolkit"
     chosen = feature or ("edge" if toolkit else "gradient")
     check_choice("feature", chosen, Feature)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, filter_valid, gaussian, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
@@ -22,7 +22,7 @@ def vif(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -35,6 +35,7 @@ def vif(
     Source: Sheikh, Bovik, IEEE Transactions on Image Processing 2006. The VIF of MEFB (formulas ``toolkit``) is
     another metric, `viff`.
     """
+    conventions = get_conventions(conventions)
     if conventions.formulas == "toolkit":
         return viff(a, b, fused, conventions, data_range=data_range)
     images = torch.cat(read_images(conventions, data_range, min_size=VIF_MIN_SIZE, a=a, b=b, fused=fused))
@@ -49,7 +50,7 @@ def viff(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from refusion.images import Picture, to_image
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import DEFAULT_METRICS, METRICS, choose, score
 from refusion.tasks import Task
@@ -150,7 +150,7 @@ def score_figures(
     b: Picture,
     fused: Picture,
     figures: Iterable[str],
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
 ) -> dict[str, float]:
     """Compute figures of one fused image, by name; nan if one is undefined or the image is too small for it.
 
@@ -159,11 +159,12 @@ def score_figures(
         b: second source, of the same size.
         fused: the fused image, likewise.
         figures: keys of `METRICS` and `DEFECTS`.
-        conventions: how metrics are computed.
+        conventions: how metrics are computed, a set or its name.
 
     Raises:
         ValueError: a metric does not accept the images.
     """
+    conventions = get_conventions(conventions)
     figures = list(figures)
     pictures = (a, b, fused)
     arrays = levels(a.luminance), levels(b.luminance), levels(fused.luminance)

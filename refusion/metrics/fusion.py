@@ -8,13 +8,13 @@ float64 (a device without it, such as Apple's MPS, needs ``.cpu()`` first) and o
 conventions say ``rounding="none"``.
 
 Where published evaluators differ, `refusion.metrics.conventions.Conventions` selects the variant; it is the argument
-``conventions`` of every metric: sums or means over the two sources, bits or nats, windows, and the formulas of papers
-or of toolkits. By default MI, VIF and SSIM are sums over the two sources, CC is their mean, and formulas are those of
-the papers.
+``conventions`` of every metric, which also takes the name of a preset, such as ``"vifb"``: sums or means over the two
+sources, bits or nats, windows, and the formulas of papers or of toolkits. By default MI, VIF and SSIM are sums over the
+two sources, CC is their mean, and formulas are those of the papers.
 
 Every metric raises ValueError, with all shapes in the message, if the images differ in size or type
 (array or tensor, integer or float, device), if one is neither (H, W) nor (N, 1, H, W), is too small for the
-metric, or holds values that are not finite or not within 0 to 255.
+metric, or holds values that are not finite or not within 0 to 255; and if there are no such conventions.
 """
 
 import math
@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.exposure import MEF_SSIM_MIN_SIZE, mef_ssim
 from refusion.metrics.features import SIDE, fmi
 from refusion.metrics.fidelity import VIF_MIN_SIZE, vif, viff
@@ -137,7 +137,7 @@ def score(
     b: ImageLike,
     fused: ImageLike,
     names: str | Iterable[str] = DEFAULT_METRICS,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> dict[str, float]:
@@ -148,16 +148,17 @@ def score(
         b: source B, like `a`.
         fused: fused image, like `a`.
         names: keys of `METRICS` or of `METRIC_SETS`, in upper or lower case; by default those that most papers report.
-        conventions: how they are computed. With ``colour="channels"``, values for Pillow images in colour are means
-            over red, green and blue.
+        conventions: how they are computed, a set or its name. With ``colour="channels"``, values for Pillow images in
+            colour are means over red, green and blue.
         data_range: the value of white in arrays and tensors.
 
     Returns:
         One value per metric, by its key of `METRICS`, in the order of `names`.
 
     Raises:
-        ValueError: a name is unknown, there is more than one pair, or the images do not fit (see above).
+        ValueError: a metric or a preset is unknown, there is more than one pair, or the images do not fit (see above).
     """
+    conventions = get_conventions(conventions)
     names = choose([names] if isinstance(names, str) else names)
     if len(checked := read_images(conventions, data_range, a=a, b=b, fused=fused)[2]) > 1:
         raise ValueError(f"score() takes one pair, not {len(checked)}; call the metrics themselves for a batch.")

@@ -8,12 +8,12 @@ import math
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, magnitude, mean, sobel, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 
-def sf(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def sf(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Spatial frequency: root of the summed mean squares of row and column differences; higher is better, 0 to 361.
 
     Needs 2 x 2 pixels. The means are over the number of differences; the toolkits (formulas ``toolkit``) divide by the
@@ -21,6 +21,7 @@ def sf(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
 
     Source: Eskicioglu, Fisher, IEEE Transactions on Communications 1995.
     """
+    conventions = get_conventions(conventions)
     (fused,) = read_images(conventions, data_range, min_size=2, fused=fused)
     rows, columns = fused.diff(dim=-2).square(), fused.diff(dim=-1).square()
     if conventions.formulas == "toolkit":
@@ -28,7 +29,7 @@ def sf(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
     return (mean(rows) + mean(columns)).sqrt()
 
 
-def ag(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def ag(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Average gradient: mean of sqrt((gx^2 + gy^2) / 2), central differences; higher is better, 0 to 255.
 
     Differences are one-sided at the border. Needs 2 x 2 pixels. The toolkits (formulas ``toolkit``) divide the sum over
@@ -36,6 +37,7 @@ def ag(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
 
     Source: Cui, Feng, Xu, Li, Chen, Optics Communications 2015.
     """
+    conventions = get_conventions(conventions)
     (fused,) = read_images(conventions, data_range, min_size=2, fused=fused)
     gy, gx = torch.gradient(fused, dim=(-2, -1))
     strength = magnitude(gx, gy) / math.sqrt(2)
@@ -44,7 +46,9 @@ def ag(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
     return mean(strength)
 
 
-def edge_intensity(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def edge_intensity(
+    fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS
+) -> Tensor:
     """Mean magnitude of the Sobel gradient, with replicated borders; higher is better, 0 to 1443.
 
     Source: Rajalingam, Priya, International Journal of Engineering Science Invention 2018.
@@ -58,7 +62,7 @@ def qabf(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, entropy, frequencies, split, stretch
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
@@ -16,7 +16,7 @@ LEVELS = 256
 TSALLIS_ORDER = 1.85
 
 
-def en(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def en(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Entropy of the grey levels, -sum p log2 p, in bits; higher is better, 0 to 8.
 
     Source: Roberts, van Aardt, Ahmed, Journal of Applied Remote Sensing 2008.
@@ -29,7 +29,7 @@ def mi(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -40,6 +40,7 @@ def mi(
     Source: Qu, Zhang, Yan, Electronics Letters 2002. VIFB stretches each image to the full range first, which does
     not change the mutual information of whole grey levels.
     """
+    conventions = get_conventions(conventions)
     x, f = split(torch.cat([_symbols(image) for image in read_images(conventions, data_range, a=a, b=b, fused=fused)]))
     shared = (entropy(x, LEVELS) + entropy(f, LEVELS) - _joint_entropy(x, f)).clamp_min(0)
     shared = add_sources(shared) / (2 if conventions.sources == "mean" else 1)
@@ -50,7 +51,7 @@ def nmi(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -70,7 +71,7 @@ def te(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -82,6 +83,7 @@ def te(
     takes p(x) at the grey level of f and p(f) at that of x, and omits terms in which one of them is 0; its
     values (formulas ``toolkit``) have no upper bound.
     """
+    conventions = get_conventions(conventions)
     images = read_images(conventions, data_range, a=a, b=b, fused=fused)
     if conventions.formulas == "toolkit":
         images = [stretch(image) for image in images]
@@ -99,7 +101,7 @@ def qncie(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -125,7 +127,7 @@ def cross_entropy(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:

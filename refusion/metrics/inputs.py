@@ -9,7 +9,7 @@ from torch import Tensor
 
 from refusion.images.colour import LUMINANCE
 from refusion.images.sources import SupportsArray
-from refusion.metrics.conventions import Conventions
+from refusion.metrics.conventions import Conventions, get_conventions
 from refusion.metrics.grey import GREY_LEVELS, UNIT_RANGE, grey_levels, range_problem
 
 ImageLike: TypeAlias = Tensor | np.ndarray | Image.Image | SupportsArray
@@ -21,7 +21,7 @@ _BITS = {"nearest": torch.round, "down": torch.floor}
 
 
 def read_images(
-    conventions: Conventions, data_range: float = GREY_LEVELS, *, min_size: int = 1, **given: ImageLike
+    conventions: Conventions | str, data_range: float = GREY_LEVELS, *, min_size: int = 1, **given: ImageLike
 ) -> list[Tensor]:
     """Return images as float64 tensors (N, 1, H, W) of grey levels 0 to 255.
 
@@ -36,6 +36,7 @@ def read_images(
         ValueError: the images differ in size or kind, are not images, too small, or not within 0 to `data_range`; or
             they are floats of 0 to 1 where grey levels are expected.
     """
+    conventions = get_conventions(conventions)
     plain = {name: plain_image(image) for name, image in given.items()}
     arrays = {name: to_array(image, name) for name, image in plain.items()}
     text = "; ".join(_describe(name, given[name], image) for name, image in arrays.items())

@@ -6,12 +6,12 @@ Images, conventions, shapes and errors are those of `refusion.metrics.fusion`.
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, mean, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 
-def sd(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def sd(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Population standard deviation, in grey levels; higher is better, 0 to 127.5.
 
     Source: Rao, Measurement Science and Technology 1997.
@@ -20,12 +20,13 @@ def sd(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: flo
     return fused.flatten(1).std(dim=1, correction=0)
 
 
-def variance(fused: ImageLike, conventions: Conventions = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
+def variance(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
     """Population variance, in squared grey levels; higher is better, 0 to 16256.
 
     Source: Rao, Measurement Science and Technology 1997. The variance of VIFB (formulas ``toolkit``) is its square
     root, the standard deviation.
     """
+    conventions = get_conventions(conventions)
     deviation = sd(fused, conventions, data_range=data_range)
     return deviation if conventions.formulas == "toolkit" else deviation.square()
 
@@ -34,7 +35,7 @@ def rmse(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -50,7 +51,7 @@ def psnr(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -61,6 +62,7 @@ def psnr(
     Source: Jagalingam, Hegde, Aquatic Procedia 2015. VIFB and MEFB (formulas ``toolkit``) use the root of the summed
     squares divided by the number of pixels as MSE, which gives about twice as many dB.
     """
+    conventions = get_conventions(conventions)
     differences = _differences(a, b, fused, conventions, data_range)
     squares = differences if conventions.formulas == "toolkit" else differences.square()
     return 10 * torch.log10(255**2 / (add_sources(squares) / 2))
@@ -70,7 +72,7 @@ def cc(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -88,7 +90,7 @@ def scd(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -102,8 +104,11 @@ def scd(
     return _correlation(a, fused - b) + _correlation(b, fused - a)
 
 
-def _differences(a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions, data_range: float) -> Tensor:
+def _differences(
+    a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions | str, data_range: float
+) -> Tensor:
     """RMSE of the fused image from each source, (2N,), or the variant of the toolkits."""
+    conventions = get_conventions(conventions)
     x, f = split(torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused)))
     squares = (x - f).square()
     if conventions.formulas == "toolkit":

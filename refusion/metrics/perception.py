@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, divide, filter_same, filter_spectrum, mean, sobel, split, stretch
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
@@ -21,7 +21,7 @@ def qcb(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -52,7 +52,7 @@ def qcv(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -76,8 +76,11 @@ def qcv(
     return torch.where(whole > 0, weighted, add_sources(mean(distortion)) / 2)
 
 
-def _stretched(a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions, data_range: float) -> Tensor:
+def _stretched(
+    a: ImageLike, b: ImageLike, fused: ImageLike, conventions: Conventions | str, data_range: float
+) -> Tensor:
     """The three images one after the other, (3N, 1, H, W), each stretched to 0 to 255."""
+    conventions = get_conventions(conventions)
     images = torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused))
     return stretch(images, whole=conventions.rounding != "none")
 

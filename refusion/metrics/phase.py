@@ -30,7 +30,7 @@ def qp(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:

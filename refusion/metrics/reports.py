@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refusion.metrics.comparison import CONFIDENCE, RESAMPLES, Comparison, Estimate, Standing, compare
-from refusion.metrics.conventions import REFUSION, Conventions, check_name
+from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.figures import CustomMetric, higher_is_better
@@ -36,11 +36,11 @@ class Report:
         figures: names of the figures, the columns of the tables.
         evaluations: scores by name of the model or of the folder of fused images.
         left_out: files of the data set without a pair, one sentence each.
-        conventions: how the metrics were computed.
+        conventions: how the metrics were computed; the name of a preset stands for it.
         custom: user-defined metrics by name.
 
     Raises:
-        ValueError: the conventions have the name of a preset and other values.
+        ValueError: there is no such preset, or the conventions have the name of one and other values.
     """
 
     figures: tuple[str, ...]
@@ -50,6 +50,7 @@ class Report:
     custom: dict[str, CustomMetric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.conventions = get_conventions(self.conventions)
         check_name(self.conventions)
 
     @property

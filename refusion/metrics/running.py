@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, distributed, nn
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.fusion import METRICS
 from refusion.metrics.inputs import GREY_LEVELS
 
@@ -29,21 +29,21 @@ class RunningMetric(nn.Module):
 
     Args:
         name: key of `METRICS`; those in `CHEAP` suit every training step.
-        conventions: how it is computed.
+        conventions: how it is computed, a set or its name.
         data_range: the value of white in the batches; 1 for tensors in 0 to 1.
 
     Raises:
-        ValueError: there is no such metric.
+        ValueError: there is no such metric, or there are no such conventions.
     """
 
     total: Tensor
     count: Tensor
 
-    def __init__(self, name: str, conventions: Conventions = REFUSION, data_range: float = GREY_LEVELS) -> None:
+    def __init__(self, name: str, conventions: Conventions | str = REFUSION, data_range: float = GREY_LEVELS) -> None:
         super().__init__()
         if name not in METRICS:
             raise ValueError(f"There is no metric {name}; the metrics are {', '.join(METRICS)}.")
-        self.metric, self.conventions, self.data_range = METRICS[name], conventions, data_range
+        self.metric, self.conventions, self.data_range = METRICS[name], get_conventions(conventions), data_range
         self.register_buffer("total", torch.zeros((), dtype=torch.float64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64), persistent=False)
 
@@ -102,7 +102,7 @@ class RunningMetrics(nn.Module):
     """
 
     def __init__(
-        self, names: tuple[str, ...] = CHEAP, conventions: Conventions = REFUSION, data_range: float = GREY_LEVELS
+        self, names: tuple[str, ...] = CHEAP, conventions: Conventions | str = REFUSION, data_range: float = GREY_LEVELS
     ) -> None:
         super().__init__()
         self.metrics = nn.ModuleDict({name: RunningMetric(name, conventions, data_range) for name in names})

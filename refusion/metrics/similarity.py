@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refusion.metrics.conventions import REFUSION, Conventions
+from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
 from refusion.metrics.filters import add_sources, filter_valid, gaussian, magnitude, mean, sobel, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
@@ -26,7 +26,7 @@ def ssim(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -39,6 +39,7 @@ def ssim(
 
     Source: Wang, Bovik, Sheikh, Simoncelli, IEEE Transactions on Image Processing 2004.
     """
+    conventions = get_conventions(conventions)
     uniform = conventions.ssim_window == "uniform-7"
     window = [1 / 7] * 7 if uniform else gaussian(11, 1.5)
     images = read_images(conventions, data_range, min_size=len(window), a=a, b=b, fused=fused)
@@ -52,7 +53,7 @@ def qw(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -65,6 +66,7 @@ def qw(
     Source: Piella, Heijmans, ICIP 2003, equation (5). MEFB (formulas ``toolkit``) uses SSIM (Gaussian window of 11 x
     11) instead of Q, and compares Prewitt gradients instead of the images.
     """
+    conventions = get_conventions(conventions)
     toolkit = conventions.formulas == "toolkit"
     images = torch.cat(read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused))
     if toolkit:
@@ -87,7 +89,7 @@ def qy(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -101,6 +103,7 @@ def qy(
     value, down to -44 on one pair. The values here are the same, with the order of operations of GNU Octave; those of
     MATLAB, whose filter adds in another order, differ.
     """
+    conventions = get_conventions(conventions)
     a, b, fused = read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused)
     toolkit = conventions.formulas == "toolkit"
     sources, with_a, with_b = (_compare(x, y, toolkit) for x, y in ((a, b), (a, fused), (b, fused)))
@@ -118,7 +121,7 @@ def qc(
     a: ImageLike,
     b: ImageLike,
     fused: ImageLike,
-    conventions: Conventions = REFUSION,
+    conventions: Conventions | str = REFUSION,
     *,
     data_range: float = GREY_LEVELS,
 ) -> Tensor:
@@ -131,6 +134,7 @@ def qc(
     ``toolkit``) uses a Gaussian window of 7 x 7, sets the value itself to 0 or 1 where l is below 0 or above 1, and
     divides rounding errors where an image is constant, as its Qy does.
     """
+    conventions = get_conventions(conventions)
     a, b, fused = read_images(conventions, data_range, min_size=11, a=a, b=b, fused=fused)
     if conventions.formulas == "toolkit":
         with_a, with_b = _compare(a, fused, True), _compare(b, fused, True)

@@ -17,7 +17,8 @@ from refusion.metrics.conventions import get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.features import _FEATURES
 from refusion.metrics.fusion import METRIC_SETS, METRICS, score
-from refusion.metrics.running import DIFFERENTIABLE
+from refusion.metrics.reports import Report
+from refusion.metrics.running import DIFFERENTIABLE, RunningMetric
 
 VECTORS = SHARED / "toolkit_vectors.json"
 TABLE = json.loads(VECTORS.read_text())["vectors"] if VECTORS.is_file() else {}
@@ -179,6 +180,28 @@ def test_each_convention_changes_what_it_says(triple):
     options = {"gaussian_weights": True, "use_sample_covariance": False, "sigma": 1.5, "win_size": 11, "full": True}
     maps = [structural_similarity(x, fused, data_range=510, **options)[1][5:-5, 5:-5].mean() for x in (a, b)]
     assert call("SSIM", *triple, wide) == pytest.approx(sum(maps))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_takes_conventions_by_name(triple, name):
+    for preset in ("refusion", "vifb"):
+        by_name, by_value = (call(name, *triple, given) for given in (preset, PRESETS[preset]))
+        assert by_name == pytest.approx(by_value, nan_ok=True)
+    with pytest.raises(ValueError, match="no conventions 'matlab'; choose refusion, vifb, mefb"):
+        call(name, *triple, "matlab")
+    with pytest.raises(ValueError, match="conventions are None; give refusion, vifb, mefb, or a set of your own"):
+        call(name, *triple, None)
+
+
+def test_scores_and_reports_take_conventions_by_name(triple):
+    colours = [Image.fromarray(np.stack([plane, plane // 2, plane], -1)) for plane in triple]
+    assert score(*colours, ["Qcb", "SSIM"], "vifb") == score(*colours, ["Qcb", "SSIM"], VIFB)
+    assert RunningMetric("SSIM", "mefb").conventions is MEFB
+    assert Report((), {}, conventions="vifb").conventions is VIFB
+    with pytest.raises(ValueError, match="no conventions 'matlab'"):
+        score(*triple, conventions="matlab")
+    with pytest.raises(ValueError, match="no conventions 'matlab'"):
+        Report((), {}, conventions="matlab")
 
 
 def test_presets_have_names_and_can_be_read():
