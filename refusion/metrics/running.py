@@ -1,13 +1,13 @@
 """Metrics that accumulate over batches, with the interface of torchmetrics: update, compute, reset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
 
 from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
-from refusion.metrics.fusion import METRICS
+from refusion.metrics.fusion import METRICS, choose
 from refusion.metrics.inputs import GREY_LEVELS
 
 CHEAP = ("EN", "SD", "SF", "AG", "MI", "CC", "SCD", "NMI", "TE", "Qncie", "CE", "EI", "PSNR", "RMSE", "variance")
@@ -28,12 +28,12 @@ class RunningMetric(nn.Module):
     those in `DIFFERENTIABLE` if the conventions have ``rounding="none"``.
 
     Args:
-        name: key of `METRICS`; those in `CHEAP` suit every training step.
+        name: key of `METRICS`, in upper or lower case; those in `CHEAP` suit every training step.
         conventions: how it is computed, a set or its name.
         data_range: the value of white in the batches; 1 for tensors in 0 to 1.
 
     Raises:
-        ValueError: there is no such metric, or there are no such conventions.
+        ValueError: there is no such metric, it is the name of a set, or there are no such conventions.
     """
 
     total: Tensor
@@ -41,9 +41,10 @@ class RunningMetric(nn.Module):
 
     def __init__(self, name: str, conventions: Conventions | str = REFUSION, data_range: float = GREY_LEVELS) -> None:
         super().__init__()
-        if name not in METRICS:
-            raise ValueError(f"There is no metric {name}; the metrics are {', '.join(METRICS)}.")
-        self.metric, self.conventions, self.data_range = METRICS[name], get_conventions(conventions), data_range
+        chosen = choose([name])
+        if len(chosen) > 1:
+            raise ValueError(f"{name!r} is a set of {len(chosen)} metrics; give one metric, or use RunningMetrics.")
+        self.metric, self.conventions, self.data_range = METRICS[chosen[0]], get_conventions(conventions), data_range
         self.register_buffer("total", torch.zeros((), dtype=torch.float64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64), persistent=False)
 
@@ -90,22 +91,27 @@ class RunningMetrics(nn.Module):
     """Several metrics at once, with the methods of `RunningMetric`; results are dictionaries by name.
 
     Attributes:
-        metrics: the `RunningMetric` of each name.
+        metrics: the `RunningMetric` of each key of `METRICS`.
 
     Args:
-        names: keys of `METRICS`.
+        names: a key of `METRICS` or of `METRIC_SETS` or several, in upper or lower case, as for `score`; by default
+            those in `CHEAP`.
         conventions: see `RunningMetric`.
         data_range: see `RunningMetric`.
 
     Raises:
-        ValueError: there is no such metric.
+        ValueError: there is no such metric, or there are no such conventions.
     """
 
     def __init__(
-        self, names: tuple[str, ...] = CHEAP, conventions: Conventions | str = REFUSION, data_range: float = GREY_LEVELS
+        self,
+        names: str | Iterable[str] = CHEAP,
+        conventions: Conventions | str = REFUSION,
+        data_range: float = GREY_LEVELS,
     ) -> None:
         super().__init__()
-        self.metrics = nn.ModuleDict({name: RunningMetric(name, conventions, data_range) for name in names})
+        chosen = choose([names] if isinstance(names, str) else names)
+        self.metrics = nn.ModuleDict({name: RunningMetric(name, conventions, data_range) for name in chosen})
 
     def update(self, a: Tensor, b: Tensor, fused: Tensor) -> None:
         """Add the images of a batch to all metrics, see `RunningMetric.update`."""

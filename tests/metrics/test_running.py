@@ -9,7 +9,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from refusion.metrics import REFUSION, VIFB
-from refusion.metrics.fusion import METRICS
+from refusion.metrics.fusion import DEFAULT_METRICS, METRIC_SETS, METRICS
 from refusion.metrics.running import CHEAP, DIFFERENTIABLE, RunningMetric, RunningMetrics
 
 
@@ -57,8 +57,26 @@ def test_several_at_once():
     metrics.reset()
     assert all(mean.isnan() for mean in metrics.compute().values())
     assert set(RunningMetrics().compute()) == set(CHEAP)
-    with pytest.raises(ValueError, match="no metric LPIPS; the metrics are EN"):
-        RunningMetrics(("LPIPS",))
+
+
+def test_names_are_those_that_score_takes():
+    for names, expected in {
+        "SSIM": ["SSIM"],
+        "ssim": ["SSIM"],
+        ("sf", "Qabf", "SF"): ["SF", "Qabf"],
+        "default": list(DEFAULT_METRICS),
+        "vifb": list(METRIC_SETS["vifb"]),
+        ("SD", "ALL"): ["SD", *(name for name in METRICS if name != "SD")],
+    }.items():
+        assert list(RunningMetrics(names).compute()) == expected
+    assert RunningMetric("ssim").metric is METRICS["SSIM"]
+    for refused in ("LPIPS", ("LPIPS",)):
+        with pytest.raises(ValueError, match=r"no metric 'LPIPS'; choose EN.* sets default, vifb, mefb, all"):
+            RunningMetrics(refused)
+    with pytest.raises(ValueError, match="no metric 'LPIPS'; choose EN"):
+        RunningMetric("LPIPS")
+    with pytest.raises(ValueError, match="'default' is a set of 10 metrics; give one metric, or use RunningMetrics"):
+        RunningMetric("default")
 
 
 def test_gradients_flow_where_nothing_is_rounded():
