@@ -1,6 +1,7 @@
 """Model folders: their files, and strict loading from them. torch is imported only where weights are touched."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,12 @@ def display_name(folder: Path) -> str:
     return folder.name
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, further: Collection[str] = ()) -> dict[str, Any]:
     """Arguments of `refusion.ReFusion` from config.json.
+
+    Args:
+        folder: the model folder.
+        further: keys that are accepted with any value, the arguments of a subclass.
 
     Raises:
         ModelError: the file is missing, damaged or not JSON, lacks the task, or holds a key or a type that the
@@ -73,13 +78,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{CONFIG} in {name} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{CONFIG} in {name} is not an object with the constructor arguments.")
-    if unknown := sorted(config.keys() - CONFIG_TYPES.keys()):
+    if unknown := sorted(config.keys() - CONFIG_TYPES.keys() - set(further)):
         raise ModelError(
-            f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(CONFIG_TYPES)}."
+            f"{CONFIG} in {name} has the unknown key {', '.join(unknown)}; known are {', '.join(CONFIG_TYPES)}. A "
+            "model of a subclass with arguments of its own is loaded with from_pretrained of that subclass."
         )
     if "task" not in config:
         raise ModelError(f"{CONFIG} in {name} lacks the key task, one of {', '.join(TASKS)}.")
     for key, value in config.items():
+        if key in further:
+            continue
         accepted = CONFIG_TYPES[key]
         if type(value) not in accepted:
             told = " or ".join("null" if kind is type(None) else kind.__name__ for kind in accepted)

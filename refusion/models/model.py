@@ -38,6 +38,7 @@ from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.options import Options, OptionValues
 from refusion.inference.stack import fuse_stack
+from refusion.models.subclasses import check_config, further_arguments, made_from
 from refusion.modules.blocks import Widths
 from refusion.modules.fusion import FusionModule
 from refusion.system.devices import choose_device
@@ -57,6 +58,9 @@ class ReFusion(
     """The fusion module of one task, loadable by name.
 
     `forward` takes and returns luminance tensors, see `FusionModule.forward`; `fuse` takes and returns images.
+
+    A subclass may have further arguments that JSON can hold; it passes those of this class on, as by ``**kwargs``. Its
+    models are saved with both, and loaded with `from_pretrained` of the subclass.
 
     Args:
         task: name of the task of the weights, one of `refusion.tasks.TASKS`.
@@ -86,11 +90,20 @@ class ReFusion(
     ) -> None:
         super().__init__(channels, heads, expansion, blocks, padding_mode, window)
         self.task = get_task(task)
+        self._own_config = {
+            "task": task,
+            "channels": channels,
+            "heads": heads,
+            "expansion": expansion,
+            "blocks": blocks,
+            "padding_mode": padding_mode,
+            "window": window,
+        }
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor arguments, as stored in config.json."""
-        return dict(cast(dict[str, Any], self._hub_mixin_config))
+        """The constructor arguments, as stored in config.json; of a subclass, its own as well."""
+        return {**self._own_config, **(cast(dict[str, Any] | None, self._hub_mixin_config) or {})}
 
     def fuse(
         self,
@@ -196,28 +209,30 @@ class ReFusion(
             local_files_only=local_files_only,
         )
         # The mixin accepts a missing config.json and ignores unknown keys.
-        read_config(folder)
+        read_config(folder, further_arguments(cls))
         model = super().from_pretrained(str(folder), map_location=map_location)
         return model if dtype is None else model.to(dtype)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str | torch.device = "cpu", **_: Any) -> "ReFusion":
         folder = Path(model_id)
-        config = read_config(folder)
+        config = read_config(folder, further_arguments(cls))
         try:
             # Memory is taken only for what the file of the weights holds, whatever the configuration says.
-            with torch.device("meta"):
-                outline = cls(**config)
+            with torch.device("meta" if cls is ReFusion else "cpu"):
+                outline = made_from(cls, config)
         except ValueError as error:
             raise ModelError(f"{CONFIG} in {display_name(folder)}: {error}") from error
         except (RuntimeError, TypeError) as error:
+            if cls is not ReFusion:
+                raise ModelError(f"{CONFIG} in {display_name(folder)}: {error}") from error
             # The types of the numbers were checked; torch cannot count the elements.
             raise ModelError(
                 f"{CONFIG} in {display_name(folder)} describes a model that is too large for any computer; give the "
                 "widths that it was trained with."
             ) from error
         weights = read_weights(outline, folder / WEIGHTS)
-        model = cls(**config)
+        model = made_from(cls, config)
         model.load_state_dict(weights)
         model._origin = folder
         return model.to(map_location).eval()
@@ -262,10 +277,12 @@ class ReFusion(
 
         Raises:
             ModelError: a file beside the weights is damaged, changed weights would replace those that they were loaded
-                from, or the folder is that of a training run.
+                from, the folder is that of a training run, or it is a model of a subclass that could not be loaded.
             OSError: the folder cannot be written.
         """
         folder = Path(save_directory)
+        if type(self) is not ReFusion:
+            check_config(self)
         if self._origin is not None and folder.resolve() == self._origin.resolve() and not self._unchanged_source():
             raise ModelError(
                 f"The weights were changed since they were loaded from {folder.name}, and what lies beside them there "
@@ -342,7 +359,7 @@ class ReFusion(
         folder = self._origin
         if folder is None or not (folder / WEIGHTS).is_file():
             return None
-        fresh = type(self)(**self.config)
+        fresh = made_from(type(self), self.config)
         load_weights(fresh, folder / WEIGHTS)
         own = self.state_dict()
         same = all(
