@@ -18,6 +18,11 @@ def rank_here() -> int:
     return int(os.environ.get("RANK") or os.environ.get("PMI_RANK") or os.environ.get("OMPI_COMM_WORLD_RANK") or 0)
 
 
+def is_alone() -> bool:
+    """Whether this process was started as the only one of its run."""
+    return all(os.environ.get(name, "1") == "1" for name in _COUNT_VARIABLES)
+
+
 def error_line(sentence: str) -> str:
     """An error as all commands print it, with the number of the process if it is not the first."""
     process = f"process {rank_here() + 1}: " if rank_here() else ""
@@ -142,7 +147,7 @@ def join_processes(cpu: bool) -> Processes:
         ValueError: accelerate was asked for several processes but started one.
         LostProcessError: the others cannot be reached.
     """
-    if all(os.environ.get(name, "1") == "1" for name in _COUNT_VARIABLES):
+    if is_alone():
         # `accelerate launch --cpu --num_processes 2` sets these variables but starts only one process.
         if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ and "RANK" not in os.environ:
             raise ValueError(

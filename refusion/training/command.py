@@ -12,6 +12,7 @@ from refusion.system.output import keep_working_whoever_reads, leave_out_library
 from refusion.system.processes import error_line
 from refusion.tasks import get_task
 from refusion.training.flags import make_parser, settings_from, settled
+from refusion.training.resuming import parse_flags
 
 
 def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
@@ -26,8 +27,9 @@ def main(argv: list[str] | None = None, prog: str = "train.py") -> int:
     """
     keep_working_whoever_reads()
     leave_out_library_warnings()
-    args = make_parser(prog).parse_args(argv)
+    parser = make_parser(prog)
     try:
+        args = parse_flags(parser, argv)
         need("train", prog)
         check(args)
     except (ValueError, MissingExtraError) as error:

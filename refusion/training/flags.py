@@ -36,9 +36,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
     )
     parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
-    parser.add_argument(
-        "--data", required=True, help="folder, list, imagefolder, Parquet file or Hub data set of pairs"
-    )
+    parser.add_argument("--data", help="folder, list, imagefolder, Parquet file or Hub data set of pairs")
     parser.add_argument("--out", required=True, type=Path, help="folder of the run")
     parser.add_argument(
         "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"
@@ -49,7 +47,8 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resume from the checkpoint in --out, to the end of its budget; larger --steps or --minutes lengthen it",
+        help="resume from the checkpoint in --out, to the end of its budget, with the flags of the run where none are "
+        "given; larger --steps or --minutes lengthen it",
     )
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(

@@ -1,7 +1,6 @@
 """Records of a run: settings.json to start it again, training.json for its card."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -18,7 +17,6 @@ from refusion.system.processes import Processes
 from refusion.tasks import TASKS
 from refusion.training.flags import BUDGETS, GAINS, keeps_gains
 from refusion.training.provenance import git_revision, start_digest, versions
-from refusion.training.run_folder import SETTINGS
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
 READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperatures")
@@ -76,30 +74,12 @@ def description(
     }
 
 
-def begun_with(folder: Path) -> dict[str, Any]:
-    """The settings.json that a run folder has; empty if there is none.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    path = folder / SETTINGS
-    if not path.is_file():
-        return {}
-    try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(begun.get("data", {}), dict) and isinstance(begun.get("arguments", {}), dict):
-            return begun
-    except (ValueError, AttributeError):
-        pass
-    raise DataError(f"{SETTINGS} in {folder.name} is damaged; choose another --out.")
-
-
 def check_same_pairs(args: argparse.Namespace, begun: Mapping[str, Any], found: str | None) -> None:
     """Refuse to resume a run with other pairs, or with the same pairs read differently.
 
     Args:
         args: the flags.
-        begun: as from `begun_with`.
+        begun: as from `refusion.training.resuming.begun_with`.
         found: fingerprint of the pairs; None of a streamed set, of which nothing is known.
 
     Raises:
@@ -121,25 +101,12 @@ def check_same_pairs(args: argparse.Namespace, begun: Mapping[str, Any], found: 
             )
 
 
-def with_budget_of(args: argparse.Namespace, begun: Mapping[str, Any]) -> argparse.Namespace:
-    """The flags with the budget of the run that is resumed, if none is given.
-
-    Args:
-        args: the flags.
-        begun: as from `begun_with`.
-    """
-    if any(value is not None for value in (args.steps, args.minutes, args.rounds)):
-        return args
-    recorded = begun.get("arguments", {})
-    return argparse.Namespace(**{**vars(args), **{name: recorded.get(name) for name in BUDGETS}})
-
-
 def earlier_budgets(args: argparse.Namespace, begun: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
     """The budgets that a run had before, in order, each with the step at which the next one took its place.
 
     Args:
         args: the flags that it is resumed with.
-        begun: as from `begun_with`.
+        begun: as from `refusion.training.resuming.begun_with`.
         step: fusion updates done.
     """
     earlier = list(begun.get("earlier_budgets", []))

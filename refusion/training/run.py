@@ -27,15 +27,13 @@ from refusion.training.data import pairs_of, scored_apart
 from refusion.training.flags import keeps_gains, settings_from, settled
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import (
-    begun_with,
     check_same_pairs,
     description,
     earlier_budgets,
     save_record,
-    with_budget_of,
 )
+from refusion.training.resuming import SETTINGS, begun_with
 from refusion.training.run_folder import (
-    SETTINGS,
     append_history,
     resume,
     save_checkpoint,
@@ -84,7 +82,7 @@ def run(
     """Train with the given flags; returns the exit code."""
     base = local_folder(locate(args.start)) if args.start else None
     begun = begun_with(args.out) if args.resume else {}
-    args = settled(with_budget_of(args, begun), base)
+    args = settled(args, base)
     settings = settings_from(args)
     if base is not None and args.window is None:
         settings = replace(settings, window=read_config(base).get("window") or 0)

@@ -22,10 +22,9 @@ from refusion.hub.folder import (
 from refusion.models.model import ReFusion
 from refusion.system.checkpoints import CheckpointError, load_plain
 from refusion.system.files import remove_leftovers, write_bytes, write_text
+from refusion.training.resuming import SETTINGS
 from refusion.training.settings import FIXED_LOSSES
 from refusion.training.trainer import MetaTrainer, Progress
-
-SETTINGS = "settings.json"
 
 
 def save_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
