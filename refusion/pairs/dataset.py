@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,8 @@ def load_pairs(
         reading: how the images are read; by default that of the task.
 
     Raises:
-        DataError: there is no usable pair or no such split, a file has no partner, sizes differ, or a file cannot be
-            read.
+        DataError: there is no usable pair or no such split, a file has no partner, sizes differ, a file cannot be
+            read, or Parquet files hold no image but only paths.
         PictureError: a list cannot be read as one.
     """
     path = Path(source)
@@ -136,6 +136,8 @@ def load_pairs(
         files = [glob.escape(str(file)) for file in found]
         dataset = _load("parquet", path.name, data_files=files, split="train", streaming=streaming)
         pairs = Pairs(_with_names(dataset, task), notes=notes)
+        if not streaming:
+            _check_embedded(pairs.dataset, path.name)
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad, pairs.task = skip_bad, task
@@ -187,6 +189,26 @@ def _check_parquet(file: Path) -> None:
         pq.read_metadata(file)
     except pa.ArrowException as error:
         raise DataError(f"{file.name} cannot be read as Parquet: {error}") from error
+
+
+def _check_embedded(rows: Iterable[dict[str, Any]], what: str) -> None:
+    """Refuse Parquet files without a single image, as `datasets` writes them for images that are given as paths.
+
+    Raises:
+        DataError: no row holds the bytes of an image.
+    """
+    named = False
+    for row in rows:
+        images = [image for image in (row["a"], row["b"]) if image]
+        if any(image["bytes"] is not None for image in images):
+            return
+        named = named or any(image["path"] for image in images)
+    if named:
+        raise DataError(
+            f"The images in {what} are only paths; the data set must contain the bytes of its images. Write it again "
+            'with them: dataset.save_to_disk("folder") of datasets embeds them, then '
+            'load_from_disk("folder").to_parquet("pairs.parquet").'
+        )
 
 
 def _from_hub(name: str, split: str, streaming: bool) -> Any:

@@ -81,6 +81,26 @@ def test_a_row_of_parquet_opens_no_file_of_this_machine(tmp_path):
             rows_of(load_pairs(source, IR_VIS, streaming=True))
 
 
+def test_parquet_of_paths_says_how_to_embed_the_images(pair_folder, tmp_path):
+    """Once, and what it says works."""
+    features = datasets.Features({"a": datasets.Image(), "b": datasets.Image()})
+    sides = {"a": "ir", "b": "vis"}
+    table = {key: [str(pair_folder / side / f"scene{i}.png") for i in range(6)] for key, side in sides.items()}
+    named = datasets.Dataset.from_dict(table, features=features)
+    named.to_parquet(tmp_path / "named.parquet")
+    for skip_bad in (False, True):
+        with pytest.raises(DataError) as refusal:
+            load_pairs(tmp_path / "named.parquet", IR_VIS, skip_bad=skip_bad)
+        said = str(refusal.value)
+        assert said.startswith("The images in named.parquet are only paths; the data set must contain the bytes")
+        assert said.count("only paths") == 1
+        assert 'load_from_disk("folder").to_parquet("pairs.parquet")' in said
+    named.save_to_disk(tmp_path / "folder")
+    datasets.load_from_disk(tmp_path / "folder").to_parquet(tmp_path / "pairs.parquet")
+    shutil.move(pair_folder, tmp_path / "moved")
+    assert len(rows_of(load_pairs(tmp_path / "pairs.parquet", IR_VIS))) == 6
+
+
 def test_a_row_of_the_hub_opens_only_what_was_stored_from_it(tmp_path, monkeypatch):
     for folder in ("cache", "elsewhere"):
         (tmp_path / folder).mkdir()
