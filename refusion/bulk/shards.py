@@ -104,7 +104,11 @@ def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, Footer]:
     parquet = pq.ParquetFile(f"{store.root}/{name}", filesystem=store.filesystem)
     said = parquet.metadata.metadata
     failures = tuple(Failure(**failure) for failure in json.loads(said[_KEY]))
-    return parquet, Footer(failures, int(said[_NOTED]))
+    if _NOTED in said:
+        return parquet, Footer(failures, int(said[_NOTED]))
+    # Written before the number was kept.
+    notes = parquet.read(["note"])["note"]
+    return parquet, Footer(failures, len(notes) - notes.null_count)
 
 
 def lost_rows(shard: pq.ParquetFile, is_there: Callable[[str], bool]) -> set[int]:

@@ -28,7 +28,7 @@ def start(args: argparse.Namespace, announce: Callable[[Processes], list[str]] =
     console = Console(stderr=True)
 
     def fail(sentence: str, code: int) -> int:
-        console.print(error_line(sentence), style="red", markup=False, highlight=False)
+        console.print(error_line(sentence), style="red", markup=False, highlight=False, soft_wrap=True)
         return code
 
     # Until an error is printed, a launcher that stops the other processes must not end this one.

@@ -191,9 +191,11 @@ def test_training_reads_as_fuse_does(deep_pairs, capfd):
     assert train([*small, "--out", str(deep_pairs / "own"), "--own-range"]) == 0
     assert "with little contrast" not in capfd.readouterr().err
     assert json.loads((deep_pairs / "own" / "settings.json").read_text())["arguments"]["own_range"] is True
+    assert train([*small, "--out", str(deep_pairs / "own"), "--resume"]) == 0
+    assert "with little contrast" not in capfd.readouterr().err
     # Other pairs, or the same ones read otherwise, are not what the run was started with.
-    assert train([*small, "--out", str(deep_pairs / "own"), "--resume"]) == 2
-    assert "started with other values for --own-range" in " ".join(capfd.readouterr().err.split())
+    assert train([*small, "--out", str(deep_pairs / "own"), "--nodata", "3", "--resume"]) == 2
+    assert "started with other values for --nodata" in " ".join(capfd.readouterr().err.split())
     tifffile.imwrite(deep_pairs / "d14" / "ir" / "0.tif", COUNTS)
     assert train([*small, "--out", str(deep_pairs / "own"), "--own-range", "--resume"]) == 2
     assert "are not those that own was started with" in " ".join(capfd.readouterr().err.split())
