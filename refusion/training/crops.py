@@ -137,7 +137,7 @@ class PairReader:
     def stream(self, seed: int, buffer_size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """One pass over a streamed data set in shuffled order; what cannot be read is handled as asked.
 
-        Until one pass is complete, the pairs get the notes on their sources.
+        Until one pass is complete, notes on sources and what is skipped are added to the pairs.
         """
         for row in self.pairs.dataset.shuffle(seed=seed, buffer_size=buffer_size):
             try:
@@ -145,8 +145,7 @@ class PairReader:
             except PictureError as error:
                 if not self.pairs.skip_bad:
                     raise
-                # Every pass meets it again.
-                if str(error) not in self.pairs.skipped:
+                if not self._looked:
                     self.pairs.skipped.append(str(error))
                 continue
             if not self._looked:
