@@ -153,16 +153,21 @@ def focus_stack(sharp: np.ndarray, count: int, rng: np.random.Generator) -> Fram
 
 def bracket(under: np.ndarray, over: np.ndarray, count: int, rng: np.random.Generator) -> Frames:
     """Exposures in even steps between two real ones; the first and the last are these."""
-    dark, bright = under**2.2, over**2.2
-    good = (under > 0.05) & (under < 0.9) & (over > 0.05) & (over < 0.9)
-    ratio = float(np.median(bright[good] / dark[good])) if good.sum() > 100 else float(bright.mean() / dark.mean())
-    trust = np.clip((0.95 - over) / 0.25, 0, 1)
-    radiance = (1 - trust) * dark + trust * bright / ratio
+    radiance, ratio = merged(under, over)
     frames = [under]
     for step in range(1, count - 1):
         exposed = np.clip(radiance * ratio ** (step / (count - 1)), 0, 1) ** (1 / 2.2)
         frames.append(as_shot(exposed + 0.004 * rng.standard_normal(under.shape)))
     return [*frames, over]
+
+
+def merged(under: np.ndarray, over: np.ndarray) -> tuple[np.ndarray, float]:
+    """Linear light of both exposures together, at the scale of the darker one, and the ratio of the exposures."""
+    dark, bright = under**2.2, over**2.2
+    good = (under > 0.05) & (under < 0.9) & (over > 0.05) & (over < 0.9)
+    ratio = float(np.median(bright[good] / dark[good])) if good.sum() > 100 else float(bright.mean() / dark.mean())
+    trust = np.clip((0.95 - over) / 0.25, 0, 1)
+    return (1 - trust) * dark + trust * bright / ratio, ratio
 
 
 def as_shot(luminance: np.ndarray) -> np.ndarray:

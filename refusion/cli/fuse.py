@@ -12,6 +12,7 @@ from refusion.cli.options import (
     AnchorOption,
     ChromaOption,
     CropOption,
+    DeghostOption,
     DeviceOption,
     ModelOption,
     MotionOption,
@@ -89,6 +90,7 @@ def fuse(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
+    deghost: DeghostOption = True,
     match: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="A B", help="Patterns of the file names, such as '*_ir.*' '*_vis.*'."),
@@ -126,6 +128,7 @@ def fuse(
         resize,
         wanted_motion,
         "crop" if crop else "fill",
+        deghost,
         engine=engine,
         temperatures=temperatures,
         nodata=nodata,
@@ -139,6 +142,7 @@ def fuse(
         "--overwrite": overwrite,
         "--side-by-side": side_by_side,
         "--bits": bits is not None,
+        "--no-deghost": not deghost,
     }
     _note_idle(mode, [option for option, is_given in given.items() if is_given])
     if mode == "pairs":
@@ -182,7 +186,11 @@ def _kind(source: Path) -> str:
 
 def _note_idle(mode: Mode, given: list[str]) -> None:
     """Say which of the given options change nothing in this mode."""
-    useful = {"--side-by-side": mode == "videos", "--bits": mode != "videos"}
+    useful = {
+        "--side-by-side": mode == "videos",
+        "--bits": mode != "videos",
+        "--no-deghost": mode == "pictures",
+    }
     idle = [option for option in given if not useful.get(option, mode == "pairs")]
     if idle:
         change = "change" if len(idle) > 1 else "changes"

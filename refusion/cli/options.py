@@ -118,6 +118,12 @@ MotionOption = Annotated[
     ),
 ]
 CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]
+DeghostOption = Annotated[
+    bool,
+    typer.Option(
+        "--deghost/--no-deghost", help="In brackets of three or more, show what moves as the best exposed image does."
+    ),
+]
 
 RevisionOption = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit of a model on the Hub; main if not given.")

@@ -24,8 +24,8 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     """Fill the tab for stacks."""
     ready = [TASKS[name] for name in STACK_TASKS if fusing.models.ready(TASKS[name])]
     gr.Markdown(
-        f"Three to {MAX_FRAMES} photographs from a tripod, of a scene in which nothing moves: a focus stack, or an "
-        "exposure bracket.",
+        f"Three to {MAX_FRAMES} photographs from a tripod: a focus stack of a scene in which nothing moves, or an "
+        "exposure bracket, in which what moves is shown once.",
         elem_classes="lead",
     )
     if not ready:

@@ -49,8 +49,12 @@ def blend(
 def quality(picture: np.ndarray) -> np.ndarray:
     """Local contrast times exposure (section 3.1, without saturation), above 0; input and output are (H, W)."""
     contrast = np.abs(cv2.Laplacian(picture, cv2.CV_32F))
-    exposure = np.exp(-((picture - WELL_EXPOSED) ** 2) / (2 * TOLERANCE**2))
-    return contrast * exposure + np.float32(LEAST_QUALITY)
+    return contrast * exposedness(picture) + np.float32(LEAST_QUALITY)
+
+
+def exposedness(picture: np.ndarray) -> np.ndarray:
+    """How well each pixel is exposed (section 3.1), (H, W) in [0, 1]."""
+    return np.exp(-((picture - WELL_EXPOSED) ** 2) / (2 * TOLERANCE**2))
 
 
 def _laplacian_pyramid(picture: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ class OptionValues(TypedDict, total=False):
     resize: Resize | None
     align: Motion | bool
     align_border: Border
+    deghost: bool
     max_pixels: int
     engine: Engine | None
     temperatures: bool
@@ -50,6 +51,8 @@ class Options:
         align: the motion to align by, see `refusion.inference.alignment.align`; or True for ``similarity`` in a focus
             stack of three or more, where focusing changes the scale of the image, and ``euclidean`` otherwise.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`.
+        deghost: in an exposure bracket of three or more, show what moves as the best exposed image does, see
+            `refusion.inference.ghosts`; no effect otherwise.
         max_pixels: maximum number of pixels of a source.
         engine: how the network runs, see `refusion.tasks.Engine`.
         temperatures: read the temperatures of radiometric JPEGs, see `refusion.images.read_picture`.
@@ -68,6 +71,7 @@ class Options:
     resize: Resize | None = None
     align: Motion | bool = False
     align_border: Border = "fill"
+    deghost: bool = True
     max_pixels: int = MAX_PIXELS
     engine: Engine | None = None
     temperatures: bool = False

@@ -5,7 +5,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -15,29 +15,21 @@ from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
 from refusion.images.frames import frames_of
-from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError, by
-from refusion.images.profiles import share_profile
-from refusion.images.reading import PictureSource, Reading, told_apart
+from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import exposure_notes
-from refusion.inference.alignment import (
-    LEAST_LINK_GAIN,
-    Alignment,
-    cropped,
-    helpful_alignment,
-    move,
-    offset_note,
-    shift_of,
-    shown_part,
-)
+from refusion.inference.alignment import cropped, shown_part
+from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
+from refusion.inference.ghosts import without_ghosts
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import Options
 from refusion.inference.output_range import bring_to_range, ends_of
-from refusion.inference.preparation import over, resize_pair
+from refusion.inference.preparation import over
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
+from refusion.inference.stack_reading import OffsetNotes, StackReader
 from refusion.system.advice import Advised
-from refusion.tasks import TASKS, ChromaRule, MeanRule, Motion, Task
+from refusion.tasks import TASKS, ChromaRule, MeanRule, Task
 
 MAX_FRAMES = 50
 """Maximum number of images in a stack."""
@@ -85,8 +77,9 @@ def fuse_stack(
     finish = options.for_task(task, count)
     _check_stack(task, count, finish.chroma, options)
     blended = task.name == "multi-exposure" and count > 2
+    deghosted = blended and options.deghost
     fusions = count // 2 if blended else count - 1
-    steps = count + fusions + (count + fusions if blended else 0)
+    steps = count + fusions + (count + fusions if blended else 0) + (count if deghosted else 0)
     counter = itertools.count()
 
     def step() -> None:
@@ -95,38 +88,48 @@ def fuse_stack(
 
     step()
     motion = options.motion(task, count)
-    looks = _Looks(motion)
+    offsets = OffsetNotes(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
     exposures = task.name == "multi-exposure"
-    read = _StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
+    read = StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
     frames: list[_Frame] = []
     ground: Picture | None = None
     colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
     for index in range(count):
         picture = read(index)
         _check_size(picture, frames[0].facts if frames else picture)
-        looks.at(picture)
+        offsets.look_at(picture)
         alpha.add(picture.alpha)
         ground = picture if ground is None else over(ground, picture)
         picture = over(picture, ground)
-        if colour is not None:
+        if colour is not None and not deghosted:
             colour.add(picture)
         frames.append(_Frame.of(index, picture))
         step()
-    notes = [*looks.notes, *_odd_ones(frames)]
+    notes = [*offsets.notes, *_odd_ones(frames)]
     if task.name == "multi-focus":
         notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in frames])[:_FEW_ODD]
     frames.sort(key=lambda frame: frame.place)
 
     def load(frame: _Frame) -> Layer:
         picture = read(frame.index) if ground is None else over(read(frame.index), ground)
-        return Layer(picture.luminance, picture.chroma if colour is None else None)
+        return Layer(picture.luminance, picture.chroma if colour is None or deghosted else None)
+
+    def settle(index: int, layer: Layer) -> None:
+        assert colour is not None
+        colour.add(replace(frames[index].facts, luminance=layer.luminance, chroma=layer.chroma))
+        step()
 
     run = partial(fuse_luminance, network, engine=options.engine)
     fuse = partial(fuse_layers, run, finish.anchor, colour is None)
     loaders: list[Loader] = [partial(load, frame) for frame in frames]
     with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
+        if deghosted:
+            reference = max(range(count), key=lambda index: frames[index].exposed)
+            loaders, share = without_ghosts(loaders, reference, Path(folder), settle)
+            if share > 0:
+                notes.append(_ghost_note(share, frames[reference].facts.name))
         merge = blend_pairs if blended else merge_in_pairs
         fused = merge(fuse, loaders, Path(folder), step)
     chosen = fused.chroma if colour is None else colour.chroma(fused.luminance)
@@ -137,29 +140,12 @@ def fuse_stack(
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
 
 
-@dataclass
-class _Looks:
-    """Checks each frame for an offset from the previous one, unless the frames are aligned anyway."""
-
-    motion: Motion | None
-    _last: Picture | None = None
-    _found: list[str] = field(default_factory=list)
-
-    def at(self, picture: Picture) -> None:
-        if self.motion is not None:
-            return
-        small = replace(picture, chroma=None)
-        if self._last is not None and (note := offset_note(self._last, small)):
-            self._found.append(note)
-        self._last = small
-
-    @property
-    def notes(self) -> list[str]:
-        if len(self._found) < 2:
-            return self._found
-        more = len(self._found) - 1
-        seem = "image seems" if more == 1 else "images seem"
-        return [self._found[0], f"{more} more {seem} to lie off the one before."]
+def _ghost_note(share: float, name: str) -> str:
+    return Advised(
+        f"Something moved between the images; it is shown as in {name}, which replaces up to {100 * share:.2g} % of "
+        "another image",
+        "--no-deghost (deghost=False) keeps the images as they are",
+    )
 
 
 def _names(sources: Sequence[PictureSource]) -> list[str | None]:
@@ -193,89 +179,6 @@ def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
     return notes
 
 
-@dataclass
-class _StackReader:
-    """Reads an image of a stack by its index, resized and aligned to the first on request.
-
-    The first reads must be in order: each image is aligned to the previous one, whose focus or exposure is similar, and
-    through the chain of these to the first.
-
-    Attributes:
-        exposures: whether the images differ in exposure.
-        notes: notes on what was done to the images, as sentences.
-        shown: bool (H, W), the pixels that all images show which were moved; None if none was.
-    """
-
-    sources: Sequence[PictureSource]
-    options: Options
-    reading: Reading
-    windows: Sequence[Window | None]
-    names: Sequence[str | None]
-    motion: Motion | None
-    exposures: bool
-    notes: list[str] = field(default_factory=list)
-    shown: np.ndarray | None = None
-    _first: Picture | None = None
-    _last: Picture | None = None
-    _moves: dict[int, Alignment] = field(default_factory=dict)
-
-    def __call__(self, index: int) -> Picture:
-        picture = self.reading.one(self.sources[index], self.windows[index], self.names[index])
-        if index == 0 or self._first is None:
-            self._first = self._last = picture
-            return picture
-        picture, note = share_profile(picture, self._first)
-        if note and note not in self.notes:
-            self.notes.append(note)
-        if self.options.resize and picture.size != self._first.size:
-            picture = resize_pair(self._first, picture, self.options.resize)[1]
-        if self.motion is None or picture.size != self._first.size:
-            return picture
-        if index not in self._moves:
-            self._moves[index] = self._chained(index, picture, self.motion)
-            self.notes.append(self._moves[index].note(picture.name, self._first.name))
-        found = self._moves[index]
-        if not found.moves:
-            return picture
-        moved, shown = move(picture, found, self._first, exposures=self.exposures)
-        self.shown = shown if self.shown is None else self.shown & shown
-        return replace(moved, geo=())
-
-    def _chained(self, index: int, picture: Picture, motion: Motion) -> Alignment:
-        """The alignment of an image to the first."""
-        assert self._first is not None
-        assert self._last is not None
-        link = self._link(self._last, picture, motion)
-        self._last = replace(picture, chroma=None)
-        before = self._moves.get(index - 1)
-        if before is None or not before.moves:
-            return link
-        if not link.moves:
-            return before
-        matrix = link.matrix @ before.matrix
-        shift = shift_of(matrix, picture.luminance.shape)
-        richer = max(link.motion, before.motion, key=get_args(Motion).index)
-        return Alignment(matrix, richer, shift, min(link.confidence, before.confidence), link.gain)
-
-    @staticmethod
-    def _link(last: Picture, picture: Picture, motion: Motion) -> Alignment:
-        """The alignment of an image to the previous one.
-
-        What is sharp in one and blurred in the other may seem to be scaled or turned. If the motion is uncertain
-        therefore, simpler ones are tried.
-        """
-        motions = get_args(Motion)
-        alike = motion == "similarity"
-        uncertain = None
-        for one in motions[motions.index(motion) :: -1]:
-            try:
-                return helpful_alignment(last, picture, one, LEAST_LINK_GAIN, alike=alike)
-            except PictureError as error:
-                uncertain = uncertain or error
-        assert uncertain is not None
-        raise uncertain
-
-
 @dataclass(frozen=True)
 class _Frame:
     """The data kept for one image of the stack between reads.
@@ -284,12 +187,14 @@ class _Frame:
         index: index among the sources.
         place: sort key: the brightness, and for equal ones a hash of the content.
         ends: ends of the range of its luminance.
+        exposed: how well its pixels are exposed, see `refusion.inference.exposure_blend.exposedness`; in [0, 1].
         facts: the image without its pixels.
     """
 
     index: int
     place: tuple[float, bytes]
     ends: tuple[float, float]
+    exposed: float
     facts: Picture
 
     @classmethod
@@ -298,7 +203,7 @@ class _Frame:
         place = float(luminance.mean(dtype=np.float64)), hashlib.sha256(luminance.tobytes()).digest()
         nothing = np.broadcast_to(np.float32(0), luminance.shape)
         facts = replace(picture, luminance=nothing, chroma=None if picture.chroma is None else nothing, alpha=None)
-        return cls(index, place, ends_of(luminance), facts)
+        return cls(index, place, ends_of(luminance), float(exposedness(luminance).mean(dtype=np.float64)), facts)
 
 
 class _AlphaUnion:

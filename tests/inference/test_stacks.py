@@ -110,8 +110,9 @@ def test_a_hole_in_one_image_is_filled_from_the_others(model, holed):
     filled = list(stack)
     filled[holed] = np.where(hole == 0, stack[1 if holed == 0 else 0], stack[holed])
     stack[holed] = np.dstack([stack[holed], hole])
-    expected = model.fuse_stack(filled, output_range="network").to_array().astype(int)
-    fused = model.fuse_stack(stack, output_range="network").to_array().astype(int)
+    # Three unrelated textures would be ghosts of each other.
+    expected = model.fuse_stack(filled, output_range="network", deghost=False).to_array().astype(int)
+    fused = model.fuse_stack(stack, output_range="network", deghost=False).to_array().astype(int)
     np.testing.assert_allclose(fused, expected, atol=1)
 
 

@@ -1,0 +1,110 @@
+"""What moves between the images of an exposure bracket."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion
+
+from refusion.images import read_picture
+from refusion.inference.ghosts import ghosts
+from refusion.inference.stack_layers import Layer
+from refusion.models.model import ReFusion
+
+PLACES = (60, 120, 180)
+GAINS = (0.08, 0.5, 2.4)
+
+
+@pytest.fixture(scope="module")
+def model() -> ReFusion:
+    return ReFusion.from_pretrained("refusion-multi-exposure")
+
+
+def bracket(places: tuple[int, ...] | None, *, colour: bool = False) -> list[np.ndarray]:
+    """Three exposures of a scene, the darkest first, with a disc whose centre is at these columns of the middle row."""
+    rng = np.random.default_rng(5)
+    light = cv2.GaussianBlur(rng.random((120, 240, 3), np.float32), (0, 0), 3)
+    light = 0.02 + 0.9 * (light - light.min()) / np.ptp(light)
+    rows, columns = np.indices(light.shape[:2])
+    frames = []
+    for index, gain in enumerate(GAINS):
+        scene = light.copy()
+        if places is not None:
+            inside = (rows - 60) ** 2 + (columns - places[index]) ** 2 < 20**2
+            scene[inside] = (0.05, 0.2, 0.05) if (columns[inside] + rows[inside]).min() % 2 else (0.3, 0.1, 0.02)
+        if not colour:
+            scene = scene.mean(axis=2)
+        exposed = np.clip(scene * gain, 0, 1) ** (1 / 2.2) + 0.003 * rng.standard_normal(scene.shape)
+        frames.append(np.rint(255 * np.clip(exposed, 0, 1)).astype(np.uint8))
+    return frames
+
+
+def off(fused: object, truth: object) -> float:
+    """Mean difference in grey levels over the places where the disc was."""
+    rows, columns = np.indices((120, 240))
+    zone = np.any([(rows - 60) ** 2 + (columns - place) ** 2 < 20**2 for place in PLACES], axis=0)
+    return float(np.abs(np.asarray(fused).astype(float) - np.asarray(truth).astype(float))[zone].mean())
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_what_moves_is_shown_once(model, colour):
+    moving, still = bracket(PLACES, colour=colour), bracket((PLACES[1],) * 3, colour=colour)
+    fused, truth = model.fuse_stack(moving), model.fuse_stack(still)
+    assert off(fused, truth) < 0.25 * off(model.fuse_stack(moving, deghost=False), truth)
+    assert not any("Something moved" in note for note in truth.notes)
+    assert any("Something moved between the images; it is shown as in Image 2" in note for note in fused.notes)
+
+
+def test_of_a_scene_at_rest_nothing_changes(model):
+    frames = bracket(None, colour=True)
+    kept, compared = model.fuse_stack(frames, deghost=False), model.fuse_stack(frames)
+    np.testing.assert_array_equal(compared.picture.luminance, kept.picture.luminance)
+    np.testing.assert_allclose(compared.picture.chroma, kept.picture.chroma, atol=1e-6)
+    assert compared.notes == kept.notes == ()
+
+
+def test_the_order_of_a_bracket_with_something_that_moves_does_not_matter(model):
+    frames = bracket(PLACES)
+    expected = np.asarray(model.fuse_stack(frames))
+    for order in ((2, 0, 1), (1, 2, 0), (2, 1, 0)):
+        np.testing.assert_array_equal(np.asarray(model.fuse_stack([frames[i] for i in order])), expected)
+
+
+def test_the_burnt_out_sky_of_the_reference_stays_as_a_darker_image_shows_it(model):
+    frames = bracket(None)
+    sky = slice(0, 40)
+    for frame, gain in zip(frames, GAINS, strict=True):
+        light = np.linspace(2.2, 6, 40)[:, None] * gain
+        frame[sky] = np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2))
+    assert frames[1][sky].min() == 255
+    fused = np.asarray(model.fuse_stack(frames))
+    np.testing.assert_array_equal(fused, np.asarray(model.fuse_stack(frames, deghost=False)))
+    assert np.ptp(fused[sky].mean(axis=1)) > 40
+
+
+def test_ghosts_are_found_at_any_size():
+    moving = [frame.astype(np.float32) / 255 for frame in bracket(PLACES)]
+    for side in (240, 2400):
+        layers = [Layer(cv2.resize(frame, (side, side // 2)), None) for frame in moving]
+        found = ghosts(layers[0], layers[1])
+        assert found.shape == (side // 2, side)
+        assert found[side // 4, side // 4] == pytest.approx(1, abs=0.01)
+        assert found[side // 4, side // 2] == pytest.approx(1, abs=0.01)
+        assert found[:, -side // 8 :].max() == 0
+
+
+def test_the_command_can_keep_the_ghosts(tmp_path, model):
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    for path, frame in zip(paths, bracket(PLACES), strict=True):
+        Image.fromarray(frame).save(path)
+    given = ("fuse", *paths, "--task", "multi-exposure", "-o")
+    without = refusion(*given, tmp_path / "without.png")
+    assert without.code == 0, without.err
+    assert "--no-deghost" in without.err
+    kept = refusion(*given, tmp_path / "kept.png", "--no-deghost")
+    assert kept.code == 0, kept.err
+    assert "moved" not in kept.err
+    for name, deghost in (("without", True), ("kept", False)):
+        expected = np.asarray(model.fuse_stack(paths, deghost=deghost))
+        written = read_picture(tmp_path / f"{name}.png").luminance
+        np.testing.assert_array_equal(np.rint(255 * written).astype(np.uint8), expected)
