@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from refusion.images.picture import PictureError
     from refusion.inference.finishing import Fused
     from refusion.models.model import ReFusion
-    from refusion.pairs.files import DataError
+    from refusion.pairs.errors import DataError
 
 _PUBLIC = {
     "ReFusion": "refusion.models.model",
@@ -31,7 +31,7 @@ _PUBLIC = {
     "explain": "refusion.explanation.maps",
     "list_models": "refusion.hub.names",
     "PictureError": "refusion.images.picture",
-    "DataError": "refusion.pairs.files",
+    "DataError": "refusion.pairs.errors",
     "ModelError": "refusion.hub.errors",
     "HubError": "refusion.hub.errors",
     "NoWeightsError": "refusion.hub.errors",

@@ -48,7 +48,7 @@ SAID_BY: dict[str, tuple[str, ...]] = {
     "modules": READING,
     "pairs": READING,
     "pairs/dataset.py": ("train",),
-    "pairs/files.py": ("fuse",),
+    "pairs/jobs.py": ("fuse",),
     "pairs/rows.py": ("fuse-dataset",),
     "system": READING,
     "system/pool.py": ("fuse-dataset",),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from refusion.bulk.worker import Worker
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.pairs.rows import Part, Piece
 from refusion.system.errors import sentence_of
 

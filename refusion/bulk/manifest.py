@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.stores import Store
 
 MANIFEST = "manifest.json"

@@ -19,7 +19,7 @@ from refusion.bulk.shards import FAILURES, IMAGES, Failure, lost_images, read_sh
 from refusion.bulk.worker import Worker
 from refusion.inference.options import Options, OptionValues
 from refusion.models.loading import Model, load_for_workers
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.pairs.rows import open_source
 from refusion.system.devices import all_devices
 from refusion.system.pool import in_processes

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.pairs.rows import Part
 from refusion.system.stores import Store
 

@@ -127,7 +127,7 @@ def evaluate(
         check_model(name, revision=revision)
     known = _task(task, model or [], revision, data)
     chosen = known or get_task("ir-vis")
-    from refusion.pairs.files import check_source
+    from refusion.pairs.kinds import check_source
 
     check_source(data, chosen)
     outputs = [path for path in (json_path, csv_path, markdown_path, latex_path, ranks_path) if path is not None]

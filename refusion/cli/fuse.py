@@ -176,7 +176,7 @@ def _mode(sources: list[Path]) -> Mode:
 
 def _kind(source: Path) -> str:
     from refusion.images.video import VIDEO_SUFFIXES
-    from refusion.pairs.files import LISTS
+    from refusion.pairs.lists import LISTS
 
     if source.is_dir():
         return "folder"

@@ -117,7 +117,7 @@ def fuse_dataset(
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_motion = asked_motion(align, motion, crop)
     if "://" not in str(source) and not has_magic(str(source)):
-        from refusion.pairs.files import check_source
+        from refusion.pairs.kinds import check_source
 
         check_source(source, get_task(task or "ir-vis"))
     check_model(model, revision=model_revision, task=task)

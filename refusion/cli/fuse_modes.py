@@ -19,7 +19,7 @@ from refusion.tasks import Task
 if TYPE_CHECKING:
     from refusion.inference.network import Network
     from refusion.inference.options import Options
-    from refusion.pairs.files import Jobs
+    from refusion.pairs.jobs import Jobs
 
 _FEW_LISTED = 20
 
@@ -90,7 +90,7 @@ def _check_windows(options: "Options", count: int) -> None:
 
 def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, str] | None) -> "Jobs":
     """The pairs of two folders, of one folder with two patterns, or of a list."""
-    from refusion.pairs.files import match_folders, read_list
+    from refusion.pairs.jobs import match_folders, read_list
 
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if not sources[0].is_dir():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from refusion.inference.many import Outcome
-from refusion.pairs.files import Job
+from refusion.pairs.jobs import Job
 from refusion.system.errors import sentence_of
 from refusion.system.files import is_there
 

@@ -18,8 +18,8 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
 from refusion.metrics.fusion import METRICS
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
-from refusion.pairs.files import DataError, refuse_doubles
-from refusion.pairs.matching import files_of, nfc
+from refusion.pairs.errors import DataError
+from refusion.pairs.matching import files_of, nfc, refuse_doubles
 from refusion.system.advice import without_options
 from refusion.system.files import printable
 from refusion.system.threads import in_order
@@ -107,7 +107,7 @@ class FusedFolder:
             raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused images.")
         self.path = path
         files = files_of(path)
-        refuse_doubles(files, DataError)
+        refuse_doubles(files)
         # The names of pairs are text, unlike those of files.
         self._by_stem = {printable(name): file for name, file in files.by_name.items()}
         self._by_name = {printable(nfc(file.relative_to(path).as_posix())): file for file in files.by_name.values()}

@@ -22,18 +22,10 @@ from refusion.images import Picture, PictureError, Reading
 from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.pairs.content import Lack, lack_of
-from refusion.pairs.files import (
-    METADATA,
-    DataError,
-    hub_caches,
-    list_rows,
-    listed_file,
-    names_file,
-    parquet_files,
-    refuse_doubles,
-    source_kind,
-)
-from refusion.pairs.matching import files_of, match
+from refusion.pairs.errors import DataError
+from refusion.pairs.kinds import METADATA, hub_caches, parquet_files, source_kind
+from refusion.pairs.lists import list_rows, listed_file, names_file
+from refusion.pairs.matching import files_of, match, refuse_doubles
 from refusion.system.files import printable
 from refusion.system.lists import counted
 from refusion.system.processes import ALONE, Processes
@@ -98,9 +90,9 @@ def load_pairs(
     """Open a data set of registered pairs.
 
     Args:
-        source: a folder with the task's two subfolders (matched as by `refusion.pairs.files.match_folders`); an
+        source: a folder with the task's two subfolders (matched as by `refusion.pairs.jobs.match_folders`); an
             imagefolder with ``metadata.jsonl`` (``a_file_name``, ``b_file_name``); a list, see
-            `refusion.pairs.files.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
+            `refusion.pairs.jobs.read_list`; a Parquet file or a folder of them; or the id of a data set on the Hub
             with two image columns, named like the subfolders or ``a`` and ``b``.
         task: the task, which names the two subfolders and columns.
         split: split of a data set on the Hub, or of a folder of Parquet files whose names say which split they are of.
@@ -233,7 +225,7 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     found = [files_of(path / folder) for folder in task.folders]
     if not skip_bad:
         for files in found:
-            refuse_doubles(files, DataError)
+            refuse_doubles(files)
     matched = match(*found)
     if matched.problems and not skip_bad:
         raise DataError(

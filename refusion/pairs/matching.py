@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refusion.images.video import VIDEO_SUFFIXES
+from refusion.pairs.errors import DataError
 from refusion.system.files import printable
 
 SUFFIXES = frozenset(
@@ -107,7 +108,7 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
 
     Args:
         folder: the folder.
-        pattern: see `refusion.pairs.files.match_folders`.
+        pattern: see `refusion.pairs.jobs.match_folders`.
         leave: a subfolder to leave out.
 
     Raises:
@@ -194,6 +195,16 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
         else:
             doubles.append((name, other, file))
     return Files(where, by_name, tuple(left_out), tuple(doubles))
+
+
+def refuse_doubles(files: Files) -> None:
+    """Refuse a folder in which two images have the same name.
+
+    Raises:
+        DataError: there are such images.
+    """
+    for _, one, other in files.doubles:
+        raise DataError(f"{files.where} holds both {one.name} and {other.name}; keep only one of them.")
 
 
 def match(first: Files, second: Files) -> Matched:

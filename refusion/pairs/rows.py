@@ -16,17 +16,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from refusion.images.picture import PictureError
-from refusion.pairs.files import (
-    METADATA,
-    DataError,
-    hub_caches,
-    list_rows,
-    listed_file,
-    match_folders,
-    names_file,
-    parquet_files,
-    source_kind,
-)
+from refusion.pairs.errors import DataError
+from refusion.pairs.jobs import match_folders
+from refusion.pairs.kinds import METADATA, hub_caches, parquet_files, source_kind
+from refusion.pairs.lists import list_rows, listed_file, names_file
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there, printable
 from refusion.system.stores import Store, without_secrets

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from refusion.hub.names import locate
-from refusion.pairs.files import check_apart, check_source, reading_pairs
+from refusion.pairs.errors import reading_pairs
+from refusion.pairs.kinds import check_apart, check_source
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refusion.images import PictureError
 from refusion.pairs.dataset import Pairs, read_pictures, read_row
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.processes import ALONE, Processes
 from refusion.training.augmentation import NO_AUGMENTATION, Augmentation
 

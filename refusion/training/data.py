@@ -6,7 +6,7 @@ from rich.console import Console
 
 from refusion.pairs.content import lack_notes
 from refusion.pairs.dataset import Pairs, fingerprint, load_pairs
-from refusion.pairs.files import DataError, reading_pairs
+from refusion.pairs.errors import DataError, reading_pairs
 from refusion.system.processes import Processes
 from refusion.tasks import Task
 from refusion.training.console import report_notes, report_skipped

@@ -16,7 +16,7 @@ from refusion.metrics.figures import figures_of, higher_is_better
 from refusion.metrics.reports import NOTHING, Report, to_json
 from refusion.models.loading import load_module
 from refusion.pairs.dataset import Pairs, picture_files
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.files import write_text
 from refusion.tasks import Task
 

@@ -11,7 +11,7 @@ import torch
 from refusion.hub.facts import Training, TrainingData, read_history, save_training
 from refusion.hub.folder import HISTORY
 from refusion.pairs.dataset import Pairs
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.files import expand_home
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.training.flags import BUDGETS, GAINS
 from refusion.training.provenance import git_revision, versions
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.processes import is_alone
 from refusion.training.flags import BUDGETS, GAINS
 from refusion.training.settings import TrainingSettings

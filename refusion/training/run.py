@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from refusion.hub.folder import CHECKPOINT, read_config
 from refusion.hub.names import local_folder, locate
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text

@@ -19,7 +19,7 @@ import refusion as package
 from refusion.hub.errors import ModelError
 from refusion.images import PictureError, read_picture
 from refusion.models.model import ReFusion
-from refusion.pairs.files import match_folders, read_list
+from refusion.pairs.jobs import match_folders, read_list
 
 MODEL = small_network()
 

@@ -30,7 +30,7 @@ from refusion.metrics.reports import Report, to_csv, to_json
 from refusion.metrics.tables import to_markdown
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.system.markdown import NOTHING
 from refusion.tasks import get_task
 

@@ -8,7 +8,7 @@ import pytest
 from support.bulk import pairs, write
 
 from refusion.images.reading import read_picture
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.pairs.rows import open_source
 from refusion.tasks import get_task
 

@@ -18,7 +18,7 @@ from support.command import refusion, small_model
 from support.scenes import ROOT, textured
 
 from refusion.pairs.dataset import load_pairs
-from refusion.pairs.files import DataError
+from refusion.pairs.errors import DataError
 from refusion.tasks import get_task
 from refusion.training.command import main
 from refusion.training.fine_tuning import hold_out, score_both

@@ -1,0 +1,99 @@
+"""What a data set is: folders, a list, an imagefolder, Parquet files, or a name on the Hub."""
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from refusion.hub.names import is_path
+from refusion.pairs.errors import DataError
+from refusion.pairs.lists import LISTS
+from refusion.tasks import Task
+
+METADATA = "metadata.jsonl"
+"""Name of the list in an imagefolder."""
+
+SourceKind: TypeAlias = Literal["hub", "list", "folders", "imagefolder", "parquet"]
+"""What a data set is: on the Hub, a list, the two folders of a task, an imagefolder, or Parquet files."""
+
+
+def check_source(source: str | Path, task: Task) -> None:
+    """Check that a data set exists, or may be the name of one on the Hub.
+
+    Args:
+        source: a path, or OWNER/NAME.
+        task: the task, which names the two folders.
+
+    Raises:
+        DataError: there is no such folder or file.
+    """
+    named = is_path(str(source)) or Path(source).suffix.lower() in (".parquet", *LISTS)
+    if not Path(source).exists() and named:
+        raise DataError(
+            f"There is no folder or file {str(source)!r}; give a folder with {' and '.join(task.folders)} in it, an "
+            "imagefolder, a list, Parquet, or OWNER/NAME of a data set on the Hub."
+        )
+
+
+def check_apart(out: Path, source: str | Path, task: Task) -> None:
+    """Check that a folder to write to does not lie among the images of a data set, where its images would be sources.
+
+    Args:
+        out: the folder; it need not exist.
+        source: see `check_source`.
+        task: see `check_source`.
+
+    Raises:
+        DataError: it is one of the two folders of the task, or lies within one.
+    """
+    for folder in (Path(source) / name for name in task.folders):
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"The output {out.name} lies within the source {folder.name}; choose another folder.")
+
+
+def source_kind(source: str | Path, task: Task) -> SourceKind:
+    """What a data set on this machine or on the Hub is.
+
+    Args:
+        source: see `check_source`.
+        task: see `check_source`.
+
+    Raises:
+        DataError: there is no such folder or file, or it is none of these.
+    """
+    check_source(source, task)
+    path = Path(source)
+    if not path.exists():
+        return "hub"
+    if path.is_file() and path.suffix.lower() in LISTS:
+        return "list"
+    if all((path / folder).is_dir() for folder in task.folders):
+        return "folders"
+    if (path / METADATA).is_file():
+        return "imagefolder"
+    if parquet_files(path):
+        return "parquet"
+    raise DataError(
+        f"{path.name or path.resolve()} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor "
+        f"Parquet files, and is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{_layout_advice(path)}"
+    )
+
+
+def _layout_advice(path: Path) -> str:
+    """What to do about a folder in another layout of `datasets`, as a sentence after a space; empty if it is none."""
+    if any((folder / "state.json").is_file() for folder in (path, *path.glob("*/"))):
+        return " It was written by save_to_disk of datasets: load it with load_from_disk, and save it with to_parquet."
+    splits = sorted(file.parent.name for file in path.glob(f"*/{METADATA}"))
+    return f" {METADATA} is in {' and in '.join(splits)}: give that folder." if splits else ""
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """A Parquet file alone, or all of those in a folder and its subfolders, sorted."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sorted(file for file in files if file.suffix.lower() == ".parquet" and file.is_file())
+
+
+def hub_caches() -> tuple[Path, ...]:
+    """Folders in which `datasets` stores data sets on the Hub: the only ones whose files the rows of these may name."""
+    import datasets
+
+    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
+    return tuple(Path(cache).expanduser().resolve() for cache in caches)

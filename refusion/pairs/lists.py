@@ -1,0 +1,105 @@
+"""Read the rows of lists: CSV, TSV and JSONL files that name the files of pairs."""
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from refusion.images.picture import PictureError
+from refusion.system.files import is_there
+
+LISTS = frozenset({".csv", ".jsonl", ".tsv"})
+"""Suffixes of lists of pairs."""
+
+
+def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the rows of a CSV, TSV or JSONL file with their line numbers.
+
+    CSV columns are separated by commas, semicolons or tabs, detected in the first line.
+
+    Raises:
+        PictureError: the file is damaged; the message gives the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PictureError(f"{path.name} is not UTF-8 text; save it again as UTF-8.") from error
+    return _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    # Excel may write the separator in a first line of its own.
+    given = text[4:5] if text.lower().startswith("sep=") else None
+    above = 1 if given else 0
+    if given:
+        text = text.partition("\n")[2]
+    delimiter = given or max((",", ";", "\t"), key=text.partition("\n")[0].count)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        columns = [(name or "").strip() for name in reader.fieldnames or ()]
+        if columns and not {"a", "b"} <= {*columns}:
+            raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
+        start = reader.line_num
+        for row in reader:
+            if reader.line_num - start > 1 and not _is_closed(lines[start : reader.line_num], delimiter):
+                first = next(number for number in range(start, reader.line_num) if lines[number].strip())
+                raise PictureError(
+                    f"{path.name}, line {above + first + 1}: a quote is opened and not closed; close it, or remove it."
+                )
+            start = reader.line_num
+            yield above + reader.line_num, {(key or "").strip(): _stripped(value) for key, value in row.items()}
+    except csv.Error as error:
+        raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _is_closed(lines: list[str], delimiter: str) -> bool:
+    """Whether every quote of a row is closed; an open one takes the rows below it into its own."""
+    try:
+        list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error:
+        return False
+    return True
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    for line, content in enumerate(text.split("\n"), 1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise PictureError(f"{path.name}, line {line} is not JSON: {error.msg}.") from error
+        except RecursionError as error:
+            raise PictureError(f"{path.name}, line {line} is not a row: it is nested too deeply.") from error
+        if not isinstance(row, dict):
+            raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and optionally output.")
+        yield line, row
+
+
+def names_file(value: object) -> bool:
+    """Whether a value in a list can be the path of a file."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def listed_file(folder: Path, name: str) -> Path:
+    """Return the path of a file named in a list in this folder.
+
+    Backslashes of Windows are accepted, and accents in either encoding (macOS decomposes them).
+    """
+    plain = name.replace("\\", "/")
+    spellings = (name, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")))
+    return next((folder / one for one in spellings if is_there(folder / one)), folder / plain)
