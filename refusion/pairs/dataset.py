@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
-from refusion.pairs.kinds import METADATA, hub_caches, parquet_files, source_kind
+from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
+from refusion.pairs.kinds import METADATA, parquet_files, source_kind
 from refusion.pairs.lists import list_rows, listed_file, names_file
 from refusion.pairs.matching import files_of, match, refuse_doubles
 from refusion.system.files import printable
@@ -122,14 +123,12 @@ def load_pairs(
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     else:
         found, notes = _of_split(path, split)
-        for file in found:
-            _check_parquet(file)
+        footers = [_footer(file) for file in found]
+        check_embedded(footers, _image_columns(footers[0].schema.to_arrow_schema().names, task), path.name)
         # `datasets` treats file names as patterns.
         files = [glob.escape(str(file)) for file in found]
         dataset = _load("parquet", path.name, data_files=files, split="train", streaming=streaming)
         pairs = Pairs(_with_names(dataset, task), notes=notes)
-        if not streaming:
-            _check_embedded(pairs.dataset, path.name)
     if streaming and not pairs.streaming:
         pairs.dataset = pairs.dataset.to_iterable_dataset()
     pairs.skip_bad, pairs.task = skip_bad, task
@@ -175,32 +174,12 @@ def _of_split(path: Path, split: str) -> tuple[list[Path], list[str]]:
     return splits[split], [f"Of {path.name}, which has the splits {names}, only {split} is used."]
 
 
-def _check_parquet(file: Path) -> None:
-    """Check the footer of a Parquet file, as `datasets` does not name the file that it cannot read."""
+def _footer(file: Path) -> pq.FileMetaData:
+    """The footer of a Parquet file; `datasets` does not name the file that it cannot read."""
     try:
-        pq.read_metadata(file)
+        return pq.read_metadata(file)
     except pa.ArrowException as error:
         raise DataError(f"{file.name} cannot be read as Parquet: {error}") from error
-
-
-def _check_embedded(rows: Iterable[dict[str, Any]], what: str) -> None:
-    """Refuse Parquet files without a single image, as `datasets` writes them for images that are given as paths.
-
-    Raises:
-        DataError: no row holds the bytes of an image.
-    """
-    named = False
-    for row in rows:
-        images = [image for image in (row["a"], row["b"]) if image]
-        if any(image["bytes"] is not None for image in images):
-            return
-        named = named or any(image["path"] for image in images)
-    if named:
-        raise DataError(
-            f"The images in {what} are only paths; the data set must contain the bytes of its images. Write it again "
-            'with them: dataset.save_to_disk("folder") of datasets embeds them, then '
-            'load_from_disk("folder").to_parquet("pairs.parquet").'
-        )
 
 
 def _from_hub(name: str, split: str, streaming: bool) -> Any:
@@ -244,7 +223,7 @@ def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pa
         given = [row.get(key) for key in keys]
         first, second = (listed_file(path.parent, str(name)) if names_file(name) else None for name in given)
         for file in (first, second):
-            if file is not None and within is not None and not file.resolve().is_relative_to(within.resolve()):
+            if file is not None and within is not None and not lies_within(file, [within]):
                 raise DataError(f"{path.name}, line {line}: {file.name} lies outside of the folder {within.name}.")
         name = row.get("name") or (first.stem if first else f"line {line}")
         rows.append((str(name), first, second))
@@ -270,10 +249,7 @@ def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.
 def _with_names(dataset: Any, task: Task) -> Any:
     """Find the columns, keep images undecoded, and give every row a name."""
     columns = dataset.column_names or list(dataset.features or {})
-    chosen = next((pair for pair in (task.folders, ("a", "b")) if {*pair} <= {*columns}), None)
-    if chosen is None:
-        needed = f"{' and '.join(task.folders)}, or a and b"
-        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the image columns {needed}.")
+    chosen = _image_columns(columns, task)
     name = ["name"] if "name" in columns else []
     dataset = dataset.select_columns([*name, *chosen])
     for column in chosen:
@@ -283,6 +259,14 @@ def _with_names(dataset: Any, task: Task) -> Any:
     if not name:
         dataset = dataset.map(lambda row, index: {"name": _row_name(row, index)}, with_indices=True)
     return dataset.select_columns(["name", "a", "b"])
+
+
+def _image_columns(columns: Sequence[str], task: Task) -> tuple[str, str]:
+    chosen = next((pair for pair in (task.folders, ("a", "b")) if {*pair} <= {*columns}), None)
+    if chosen is None:
+        needed = f"{' and '.join(task.folders)}, or a and b"
+        raise DataError(f"The data set has the columns {', '.join(columns)}; it needs the image columns {needed}.")
+    return chosen
 
 
 def _row_name(row: dict[str, Any], index: int) -> str:
@@ -386,20 +370,11 @@ def picture_files(row: dict[str, Any]) -> tuple[Path | io.BytesIO, Path | io.Byt
 
 
 def _picture_file(row: dict[str, Any], column: str) -> Path | io.BytesIO:
-    picture = row[column]
-    if not picture or (picture["bytes"] is None and not picture["path"]):
-        raise PictureError(f"The image {column} of {row['name']} is missing.")
-    if picture["bytes"] is None:
-        path = _path(row, picture["path"])
-        # A data set from elsewhere must not be able to open arbitrary files of this machine.
-        stored = row.get(_FILES) == "cache" and any(path.resolve().is_relative_to(cache) for cache in hub_caches())
-        if row.get(_FILES) not in ("any", "quoted") and not stored:
-            which = f"The image {column} of {row['name']}"
-            raise PictureError(f"{which} is only a path; the data set must contain the bytes of its images.")
-        return path
-    file = io.BytesIO(picture["bytes"])
-    file.name = f"{column} of {row['name']}"
-    return file
+    image, may_name = row[column], row.get(_FILES)
+    if image and image["path"]:
+        image = {**image, "path": _path(row, image["path"])}
+    folders = None if may_name in ("any", "quoted") else hub_caches() if may_name == "cache" else ()
+    return image_file(image, f"image {column} of {row['name']}", folders)
 
 
 def _path(row: dict[str, Any], given: str) -> Path:

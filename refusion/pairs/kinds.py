@@ -89,11 +89,3 @@ def parquet_files(path: Path) -> list[Path]:
     """A Parquet file alone, or all of those in a folder and its subfolders, sorted."""
     files = [path] if path.is_file() else path.rglob("*")
     return sorted(file for file in files if file.suffix.lower() == ".parquet" and file.is_file())
-
-
-def hub_caches() -> tuple[Path, ...]:
-    """Folders in which `datasets` stores data sets on the Hub: the only ones whose files the rows of these may name."""
-    import datasets
-
-    caches = (datasets.config.HF_DATASETS_CACHE, datasets.config.HF_CACHE_HOME)
-    return tuple(Path(cache).expanduser().resolve() for cache in caches)

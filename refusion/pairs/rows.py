@@ -17,8 +17,9 @@ from pyarrow import fs
 
 from refusion.images.picture import PictureError
 from refusion.pairs.errors import DataError
+from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.jobs import match_folders
-from refusion.pairs.kinds import METADATA, hub_caches, parquet_files, source_kind
+from refusion.pairs.kinds import METADATA, parquet_files, source_kind
 from refusion.pairs.lists import list_rows, listed_file, names_file
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there, printable
@@ -128,9 +129,9 @@ class _LazyFile(io.BytesIO):
         return super().seek(*place)
 
 
-def _missing(index: int, which: str, problem: str = "is missing") -> _LazyFile:
+def _unusable(sentence: str) -> _LazyFile:
     def refuse() -> bytes:
-        raise PictureError(f"The image {which} of row {index} {problem}.")
+        raise PictureError(sentence)
 
     return _LazyFile("", refuse)
 
@@ -148,23 +149,19 @@ def _read_table(
     """
     for index, row in enumerate((row for piece in part.pieces for row in rows(piece)), part.first):
         if isinstance(row, str):
-            yield Row(index, str(index), (_missing(index, "A", row), _missing(index, "B", row)))
+            damaged = [_unusable(f"The image {which} of row {index} {row}.") for which in "AB"]
+            yield Row(index, str(index), (damaged[0], damaged[1]))
             continue
         given = row[id_column] if id_column else None
-        a, b = (_image(index, "AB"[i], row[column], folders) for i, column in enumerate(columns))
+        a, b = (_image(row[column], f"image {'AB'[i]} of row {index}", folders) for i, column in enumerate(columns))
         yield Row(index, str(index if given is None else given), (a, b))
 
 
-def _image(index: int, which: str, value: Any, folders: Sequence[Path]) -> "Path | BinaryIO":
-    content, path = (value, None) if isinstance(value, bytes) else map((value or {}).get, ("bytes", "path"))
-    if content is not None:
-        file = io.BytesIO(content)
-        file.name = f"image {which} of row {index}"
-        return file
-    # A data set from elsewhere must not be able to open arbitrary files of this machine.
-    if path and not any(Path(str(path)).resolve().is_relative_to(folder) for folder in folders):
-        return _missing(index, which, "is only a path; the data set must contain the bytes of its images")
-    return Path(str(path)) if path else _missing(index, which)
+def _image(image: Any, what: str, folders: Sequence[Path]) -> "Path | BinaryIO":
+    try:
+        return image_file(image, what, folders)
+    except PictureError as error:
+        return _unusable(str(error))
 
 
 def _rows_of_dataset(piece: Piece, dataset: "datasets.Dataset") -> Iterator[dict[str, Any]]:
@@ -195,17 +192,17 @@ def _read_files(part: Part, store: Store | None = None, folder: Path | None = No
     """
     for index, piece in enumerate(part.pieces, part.first):
         name, *paths = piece.place
-        a, b = (_file(index, "AB"[i], path, store, folder) for i, path in enumerate(paths))
+        a, b = (_file(path, f"image {'AB'[i]} of row {index}", store, folder) for i, path in enumerate(paths))
         yield Row(index, printable(name), (a, b))
 
 
-def _file(index: int, which: str, path: str | None, store: Store | None, folder: Path | None) -> "Path | BinaryIO":
+def _file(path: str | None, what: str, store: Store | None, folder: Path | None) -> "Path | BinaryIO":
     if not path:
-        return _missing(index, which)
+        return _unusable(f"The {what} is missing.")
     if store is not None:
         return _LazyFile(PurePosixPath(path).name, partial(store.read, path))
-    if folder and not Path(path).resolve().is_relative_to(folder.resolve()):
-        return _missing(index, which, f"lies outside of the folder {folder.name}")
+    if folder and not lies_within(Path(path), [folder]):
+        return _unusable(f"The {what} lies outside of the folder {folder.name}.")
     return Path(path)
 
 
@@ -351,14 +348,13 @@ def _opened(filesystem: fs.FileSystem, path: str) -> pq.ParquetFile:
     return pq.ParquetFile(path, filesystem=filesystem, buffer_size=1 << 20, pre_buffer=False)
 
 
-def _look(filesystem: fs.FileSystem, path: str) -> tuple[pa.Schema, list[int], bytes]:
-    """Schema, rows of each row group, and footer of a Parquet file, which has the place and size of every chunk."""
+def _look(filesystem: fs.FileSystem, path: str) -> tuple[pq.FileMetaData, bytes]:
+    """The footer of a Parquet file, which has the place and size of every chunk, and its bytes."""
     try:
         with _opened(filesystem, path) as parquet, filesystem.open_input_file(path) as file:
             metadata = parquet.metadata
             file.seek(file.size() - 8 - metadata.serialized_size)
-            rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-            return parquet.schema_arrow, rows, file.read() + str(file.size()).encode()
+            return metadata, file.read() + str(file.size()).encode()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{PurePosixPath(path).name} cannot be read as Parquet: {error}") from error
 
@@ -370,16 +366,22 @@ def _parquet(
         raise DataError(f"No file matches {what!r}; give Parquet files.")
     places: list[tuple[Any, int]] = []
     names, content = hashlib.sha256(), hashlib.sha256()
+    footers: list[pq.FileMetaData] = []
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        for file, (schema, groups, footer) in zip(files, pool.map(partial(_look, filesystem), files), strict=True):
+        for file, (footer, stored) in zip(files, pool.map(partial(_look, filesystem), files), strict=True):
             name = PurePosixPath(file).name
-            columns = _choose_columns(schema.names, name, task, columns, id_column)
-            for column in columns:
-                _check_image_type(schema.field(column).type, column, name)
+            columns = _choose_columns(footer.schema.to_arrow_schema().names, name, task, columns, id_column)
+            groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
             places += [((file, number), rows) for number, rows in enumerate(groups)]
             names.update(f"{name} {sum(groups)}\n".encode())
-            content.update(footer)
+            content.update(stored)
+            footers.append(footer)
     assert columns is not None
+    check_embedded(footers, columns, what)
+    for file, footer in zip(files, footers, strict=True):
+        for column in columns:
+            kind = footer.schema.to_arrow_schema().field(column).type
+            _check_image_type(kind, column, PurePosixPath(file).name)
     wanted = [*dict.fromkeys([*columns, *([id_column] if id_column else [])])]
     rows = partial(_rows_of_group, filesystem=filesystem, columns=wanted)
     read = partial(_read_table, columns=columns, id_column=id_column, rows=rows)

@@ -81,24 +81,51 @@ def test_a_row_of_parquet_opens_no_file_of_this_machine(tmp_path):
             rows_of(load_pairs(source, IR_VIS, streaming=True))
 
 
-def test_parquet_of_paths_says_how_to_embed_the_images(pair_folder, tmp_path):
-    """Once, and what it says works."""
-    features = datasets.Features({"a": datasets.Image(), "b": datasets.Image()})
+@pytest.mark.parametrize("kind", [datasets.Image(), datasets.Value("string")])
+def test_parquet_of_paths_says_how_to_embed_the_images(pair_folder, tmp_path, monkeypatch, kind):
+    """Once, before anything is loaded, in the same words for all commands; and what it says works."""
+    monkeypatch.chdir(tmp_path)
     sides = {"a": "ir", "b": "vis"}
     table = {key: [str(pair_folder / side / f"scene{i}.png") for i in range(6)] for key, side in sides.items()}
-    named = datasets.Dataset.from_dict(table, features=features)
-    named.to_parquet(tmp_path / "named.parquet")
+    named = datasets.Dataset.from_dict(table, features=datasets.Features({"a": kind, "b": kind}))
+    named.to_parquet("named.parquet")
+    said = set()
     for skip_bad in (False, True):
-        with pytest.raises(DataError) as refusal:
-            load_pairs(tmp_path / "named.parquet", IR_VIS, skip_bad=skip_bad)
-        said = str(refusal.value)
-        assert said.startswith("The images in named.parquet are only paths; the data set must contain the bytes")
-        assert said.count("only paths") == 1
-        assert 'load_from_disk("folder").to_parquet("pairs.parquet")' in said
-    named.save_to_disk(tmp_path / "folder")
-    datasets.load_from_disk(tmp_path / "folder").to_parquet(tmp_path / "pairs.parquet")
+        for streaming in (False, True):
+            with pytest.raises(DataError) as refusal:
+                load_pairs("named.parquet", IR_VIS, skip_bad=skip_bad, streaming=streaming)
+            said.add(str(refusal.value))
+    with pytest.raises(DataError) as refusal:
+        open_source("named.parquet", IR_VIS)
+    said.add(str(refusal.value))
+    (sentence,) = said
+    assert sentence.startswith("The images in named.parquet are only paths; the data set must contain the bytes")
+    assert sentence.count("only paths") == 1
+    first, then = sentence.removesuffix(".").partition("again with them: ")[2].split(" of datasets embeds them, then ")
+    eval(first, {"dataset": named, "datasets": datasets})
+    eval(then, {"load_from_disk": datasets.load_from_disk})
     shutil.move(pair_folder, tmp_path / "moved")
-    assert len(rows_of(load_pairs(tmp_path / "pairs.parquet", IR_VIS))) == 6
+    assert len(rows_of(load_pairs("pairs.parquet", IR_VIS))) == 6
+    assert open_source("pairs.parquet", IR_VIS).total == 6
+
+
+def test_a_column_of_paths_beside_one_of_images_is_named(tmp_path):
+    content, path = {"bytes": png(textured(1)), "path": "x.png"}, {"bytes": None, "path": "x.png"}
+    source = tmp_path / "pairs.parquet"
+    pq.write_table(pa.Table.from_pylist([{"a": content, "b": path}, {"a": content, "b": path}]), source)
+    for opening in (load_pairs, open_source):
+        with pytest.raises(DataError, match=r"The images in the column b of pairs\.parquet are only paths"):
+            opening(source, IR_VIS)
+
+
+def test_one_image_among_paths_is_enough_to_tell_rows_apart(tmp_path):
+    """Also in the second of two files."""
+    content, path = {"bytes": png(textured(1)), "path": "x.png"}, {"bytes": None, "path": "x.png"}
+    schema = datasets.Features({"a": datasets.Image(), "b": datasets.Image()}).arrow_schema
+    for number, image in enumerate((path, content)):
+        pq.write_table(pa.Table.from_pylist([{"a": content, "b": image}], schema), tmp_path / f"{number}.parquet")
+    assert open_source(tmp_path, IR_VIS).total == 2
+    assert len(load_pairs(tmp_path, IR_VIS, skip_bad=True).dataset) == 1
 
 
 def test_a_row_of_the_hub_opens_only_what_was_stored_from_it(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -356,6 +358,17 @@ def test_bf16_trains(pair_folder, tmp_path):
 def test_streaming_trains(pair_folder, tmp_path):
     assert main(arguments(pair_folder, tmp_path / "run", "--steps", "2", "--streaming")) == 0
     ReFusion.from_pretrained(tmp_path / "run")
+
+
+@pytest.mark.parametrize("extra", [[], ["--streaming"]])
+def test_parquet_of_paths_is_refused_before_the_run(pair_folder, tmp_path, capsys, extra):
+    paths = {side: [str(file) for file in sorted((pair_folder / side).iterdir())] for side in ("ir", "vis")}
+    pq.write_table(pa.table(paths), tmp_path / "paths.parquet")
+    assert main(arguments(tmp_path / "paths.parquet", tmp_path / "run", "--steps", "2", *extra)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("only paths") == 1
+    assert "of datasets embeds them" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_streaming_prints_the_notes_of_the_pairs_once(pair_folder, tmp_path, capsys):
