@@ -64,6 +64,7 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
     task: Task | None = None
     lacking: dict[Lack, dict[str, None]] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def streaming(self) -> bool:
@@ -73,7 +74,10 @@ class Pairs:
     def look(self, name: str, pictures: tuple[Picture, Picture]) -> None:
         """Add the notes on the sources of a pair, each once, and what the pair lacks."""
         assert self.task is not None
-        self.notes += [note for note in pair_notes(pictures, self.reading, self.task) if note not in self.notes]
+        for note in pair_notes(pictures, self.reading, self.task):
+            if note not in self._seen:
+                self._seen.add(note)
+                self.notes.append(note)
         if lack := lack_of(*pictures):
             self.lacking.setdefault(lack, {})[name] = None
 
