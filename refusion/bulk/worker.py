@@ -113,6 +113,8 @@ class Worker:
                 yield self._result(row, pair, outcome.fused)
             except ValueError as error:
                 yield Failure(row.index, row.id, str(error))
+            except MemoryError:
+                yield Failure(row.index, row.id, "Memory ran out after fusing; make the images smaller.")
 
     def _result(self, row: Row, pair: Prepared, fused: Fused) -> dict[str, Any]:
         png = to_png(fused.picture, self.bits)

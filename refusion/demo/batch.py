@@ -115,6 +115,8 @@ def fuse_batch(
     Raises:
         ModelError: the model cannot be loaded.
         CancelledError: the visitor cancelled.
+        OSError: a result cannot be written.
+        zipfile.BadZipFile: the archive is damaged.
     """
     for index, (name, paths) in enumerate(batch.pairs):
         try:
@@ -129,10 +131,14 @@ def fuse_batch(
         yield batch
 
 
-def finish(batch: Batch) -> Path:
-    """Write the list of failures to the archive of a batch in which a pair was fused, and return the archive."""
-    assert batch.archive is not None
-    if batch.failed:
+def finish(batch: Batch) -> Path | None:
+    """Write the list of failures to the archive of a batch, and return the archive; None if no pair was fused.
+
+    Raises:
+        OSError: it cannot be written.
+        zipfile.BadZipFile: it is damaged.
+    """
+    if batch.archive is not None and batch.failed:
         with zipfile.ZipFile(batch.archive, "a") as archive:
             archive.writestr(FAILED, "".join(f"{name}: {why}\n" for name, why in batch.failed))
     return batch.archive

@@ -1,5 +1,6 @@
 """Event handlers of the tab for many pairs."""
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -85,7 +86,7 @@ class BatchEvents:
         *settings: Any,
     ) -> Iterator[list[Any]]:
         """Fuse all pairs; after each, yield note, status, table, gallery, archive, command and whether it is done."""
-        batch = None
+        batch, archive = None, None
         try:
             chosen = get_task(str(task))
             first, second = chosen.labels
@@ -102,13 +103,19 @@ class BatchEvents:
             for number, state in enumerate(states, 1):
                 said = notes.good(f"{number} of {count} pairs done.")
                 yield [self._said(state), said, _table(state), _gallery(state), *[gr.skip()] * 3]
+            archive = finish(batch)
         except CancelledError:
             yield [gr.skip(), notes.stale(_CANCELLED), *[gr.skip()] * 5]
             return
         except (SourceError, ModelError, ValueError) as error:
             yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 5]
             return
-        if not batch.done:
+        except (OSError, zipfile.BadZipFile) as error:
+            why = (isinstance(error, OSError) and error.strerror) or "the archive is damaged"
+            said = f"A file of this batch cannot be read or written ({why}); try fewer pairs, or try again later."
+            yield [gr.skip(), notes.bad(said), *[gr.skip()] * 5]
+            return
+        if archive is None:
             yield [
                 gr.skip(),
                 notes.stale("No pair could be fused; the list says why."),
@@ -123,7 +130,7 @@ class BatchEvents:
             status,
             _table(batch),
             _gallery(batch),
-            gr.DownloadButton(value=str(finish(batch)), visible=True),
+            gr.DownloadButton(value=str(archive), visible=True),
             _command(batch, checked),
             Done(_inputs(chosen, by, firsts, seconds, settings), self._said(batch), status),
         ]

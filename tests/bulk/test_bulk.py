@@ -23,6 +23,7 @@ from support.scenes import ROOT, textured
 import refusion as package
 from refusion.bulk.run import fuse_dataset
 from refusion.images.reading import read_picture
+from refusion.images.writing import to_png as refusion_to_png
 from refusion.inference.options import Options
 from refusion.inference.preparation import prepare
 from refusion.metrics.figures import levels
@@ -382,6 +383,23 @@ def test_a_disk_that_fills_up_is_told_by_the_file(model, tmp_path, kind, written
     assert error == f"refusion: {out / written} cannot be used: File too large."
     assert not [path for path in out.rglob("*") if path.is_file() and path.name != "manifest.json"]
     assert fused(source, out, "--model", model, *kind).code == 0
+
+
+def test_a_result_for_which_memory_runs_out_fails_alone(model, tmp_path, monkeypatch):
+    written = []
+
+    def to_png(picture, bits):
+        written.append(picture)
+        if len(written) == 2:
+            raise MemoryError
+        return refusion_to_png(picture, bits)
+
+    monkeypatch.setattr("refusion.bulk.worker.to_png", to_png)
+    summary = fuse_dataset(write(tmp_path / "pairs.parquet", pairs(3)), tmp_path / "out", model=model, workers=1)
+    assert summary.fused == 2
+    assert [(failure.row, failure.error) for failure in summary.failures] == [
+        (1, "Memory ran out after fusing; make the images smaller.")
+    ]
 
 
 def test_a_list_with_a_name_that_is_too_long_is_fused(model, pair_folder, tmp_path):

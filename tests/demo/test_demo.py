@@ -1,5 +1,6 @@
 """The demo, as `python app.py` serves it: what programs get, what is refused, and what stays private."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from support.scenes import textured
 import refusion.cli.app
 from refusion.demo import link
 from refusion.demo.batch import finish, fuse_batch, match
+from refusion.demo.batch_events import BatchEvents
 from refusion.demo.command import main
 from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
@@ -32,6 +35,7 @@ from refusion.demo.page import build_demo
 from refusion.demo.results import ResultFiles
 from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
+from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
@@ -399,6 +403,32 @@ def test_a_batch_that_takes_longer_than_files_are_kept_loses_none(fusing, tmp_pa
     with zipfile.ZipFile(finish(batch)) as zipped:
         assert zipped.namelist() == ["a_fused.png", "b_fused.png"]
         assert zipped.testzip() is None
+
+
+@pytest.mark.parametrize("method", ["write", "writestr"])
+def test_an_archive_that_cannot_be_written_is_told_beside_what_was_fused(fusing, tmp_path, monkeypatch, method):
+    """While the pairs are fused, and when the list of those that failed is added."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    uploads = {"ir": [], "vis": []}
+    for seed, (folder, given) in enumerate(uploads.items()):
+        (tmp_path / folder).mkdir()
+        for name in ("good", f"alone {folder}"):
+            path = tmp_path / folder / f"{name}.png"
+            Image.fromarray(textured(seed)).save(path)
+            given.append({"path": str(path)})
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/on/the/server")
+
+    monkeypatch.setattr(zipfile.ZipFile, method, no_space)
+    events = BatchEvents(fusing, ResultFiles(), Showcase(fusing))
+    request, silent = gr.Request(session_hash="me"), lambda *_, **__: None
+    states = list(events.run("ir-vis", "name", uploads["ir"], uploads["vis"], request, silent, *[None] * 5))
+    note, status, *rest = states[-1]
+    assert note == rest[0] == gr.skip()
+    assert "cannot be read or written (No space left on device)" in status
+    assert "server" not in status
+    assert len(states) == (2 if method == "write" else 3)
 
 
 def test_what_a_running_batch_needs_counts_as_new(tmp_path, monkeypatch):
