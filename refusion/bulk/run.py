@@ -7,23 +7,26 @@ whichever worker fuses it, so it may be assigned twice; a resumed run assigns th
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import Unpack
 
 from refusion.bulk.cluster import connect, fuse_on_cluster
 from refusion.bulk.manifest import CONTENT, SIZE, agree, check_folder
-from refusion.bulk.shards import FAILURES, IMAGES, Failure, lost_images, read_shards
+from refusion.bulk.plan import Plan, make_plan
+from refusion.bulk.shards import FAILURES, IMAGES, Failure, read_shards
 from refusion.bulk.worker import Worker
 from refusion.inference.options import Options, OptionValues
 from refusion.models.loading import Model, load_for_workers
 from refusion.pairs.errors import DataError
-from refusion.pairs.rows import open_source
+from refusion.pairs.rows import Part, Source, open_source
 from refusion.system.devices import all_devices
 from refusion.system.pool import in_processes
 from refusion.system.stores import Store
+from refusion.tasks import Task
 from refusion.version import __version__
 
 ROWS_PER_SHARD = 256
@@ -127,6 +130,28 @@ def fuse_dataset(
         ValueError: an option is invalid, or Ray is not installed.
         OSError: a result cannot be written, or (ChildProcessError) a worker was killed.
     """
+    _check_arguments(rows_per_shard, bits, device, batch_size, workers)
+    wanted = Options(**options)
+    network, chosen, digest = load_for_workers(task, model, model_revision)
+    wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
+    opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)
+    store = Store.at(out)
+    check_folder(store, source)
+    devices = connect(ray, device, workers) if ray else all_devices(device, workers)
+    figures = _figures_of(chosen) if scores else ()
+    worker = Worker(opened.read, store, network, devices[0], chosen, wanted, bits, images, figures, batch_size)
+    settings = _settings(worker, opened, columns, id_column, digest, rows_per_shard)
+    size = agree(store, settings, rows_per_shard or _default_size(opened, len(devices)), mended=retry_failed)
+    plan = make_plan(store, opened.parts(size), images=images, retry_failed=retry_failed)
+    start = time.monotonic()
+    results = _fuse_parts(worker, plan.pending, devices, ray, workers)
+    tried, processes = _follow(results, plan.pending_rows, progress)
+    return _summarize(store, opened, plan, tried, time.monotonic() - start, processes)
+
+
+def _check_arguments(
+    rows_per_shard: int | None, bits: int | None, device: str | None, batch_size: int, workers: int | None
+) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError(
             "One command fuses on all cores, so start it without torchrun or accelerate; --workers limits its "
@@ -143,66 +168,86 @@ def fuse_dataset(
         raise ValueError(f"An image is written with 8 or 16 bits, but {bits} were asked for.")
     if device not in (None, "cpu", "cuda"):
         raise ValueError(f"There is no device {device!r}; choose cpu or cuda.")
-    wanted = Options(**options)
-    network, chosen, digest = load_for_workers(task, model, model_revision)
-    wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
-    opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)
-    store = Store.at(out)
-    check_folder(store, source)
-    devices = connect(ray, device, workers) if ray else all_devices(device, workers)
-    figures: tuple[str, ...] = ()
-    if scores:
-        from refusion.metrics.figures import metrics_of
 
-        figures = metrics_of(chosen)
-    settings = {
-        "task": chosen.name,
-        **asdict(wanted),
-        "nodata": str(wanted.nodata),  # nan is not equal to itself
-        "bits": bits,
-        "scores": figures,
-        "results": IMAGES if images else "parquet",
+
+def _figures_of(task: Task) -> tuple[str, ...]:
+    from refusion.metrics.figures import metrics_of
+
+    return tuple(metrics_of(task))
+
+
+def _settings(
+    worker: Worker,
+    source: Source,
+    columns: tuple[str, str] | None,
+    id_column: str | None,
+    digest: str,
+    rows_per_shard: int | None,
+) -> dict[str, Any]:
+    """The settings that the results depend on, for the manifest."""
+    return {
+        "task": worker.task.name,
+        **asdict(worker.options),
+        "nodata": str(worker.options.nodata),  # nan is not equal to itself
+        "bits": worker.bits,
+        "scores": worker.figures,
+        "results": IMAGES if worker.images else "parquet",
         "columns": columns,
         "id_column": id_column,
-        "device": devices[0].partition(":")[0],
+        "device": worker.device.partition(":")[0],
         "weights": digest,
-        "source": opened.names,
-        "rows": opened.total,
-        CONTENT: opened.content,
+        "source": source.names,
+        "rows": source.total,
+        CONTENT: source.content,
         SIZE: rows_per_shard,
         "refusion": __version__,
     }
-    few = -(-opened.total // (_SHARDS_PER_WORKER * len(devices)))
-    parts = opened.parts(agree(store, settings, rows_per_shard or min(ROWS_PER_SHARD, few), mended=retry_failed))
-    before = read_shards(store, parts)
-    gone = lost_images(store, before) if images else {}
-    todo = [part for part in parts if part not in before or part in gone or (retry_failed and before[part].failures)]
-    worker = Worker(opened.read, store, network, devices[0], chosen, wanted, bits, images, figures, batch_size)
-    rows_of = {part: len(before[part].failures) if part in before else part.rows for part in todo}
-    total = sum(rows + gone.get(part, 0) for part, rows in rows_of.items())
+
+
+def _default_size(source: Source, workers: int) -> int:
+    """Rows per shard with which no worker is idle for long."""
+    return min(ROWS_PER_SHARD, -(-source.total // (_SHARDS_PER_WORKER * workers)))
+
+
+def _fuse_parts(
+    worker: Worker, parts: Sequence[Part], devices: Sequence[str], ray: str | None, workers: int | None
+) -> Iterator[tuple[int, str]]:
+    """Yield the number of rows of each finished part, and the process that fused it."""
+    if ray and parts:
+        return fuse_on_cluster(worker, parts, len(devices), workers)
+    if min(len(devices), len(parts)) > 1:
+        return in_processes([replace(worker, device=name).fuse for name in devices[: len(parts)]], parts)
+    return map(worker.fuse, parts)
+
+
+def _follow(
+    results: Iterable[tuple[int, str]], total: int, progress: Callable[[int, int], None] | None
+) -> tuple[int, int]:
+    """Go through the finished parts and report the progress; returns the numbers of rows and of processes."""
     tell = progress or (lambda done, total: None)
-    start, tried, processes = time.monotonic(), 0, set()
+    tried, processes = 0, set()
     tell(tried, total)
-    if ray and todo:
-        results: Iterator[tuple[int, str]] = fuse_on_cluster(worker, todo, len(devices), workers)
-    elif min(len(devices), len(todo)) > 1:
-        results = in_processes([replace(worker, device=name).fuse for name in devices[: len(todo)]], todo)
-    else:
-        results = map(worker.fuse, todo)
     for rows, process in results:
         tried += rows
         processes.add(process)
         tell(tried, total)
-    seconds = time.monotonic() - start
-    after = read_shards(store, parts)
-    if len(after) < len(parts):
-        lost = f"{len(parts) - len(after)} shards that were written are not in {store.name}"
+    return tried, len(processes)
+
+
+def _summarize(store: Store, source: Source, plan: Plan, tried: int, seconds: float, processes: int) -> BulkSummary:
+    """Read the footers of all shards, and write the list of failures.
+
+    Raises:
+        DataError: shards that were written are not there.
+    """
+    footers = read_shards(store, plan.parts)
+    if len(footers) < len(plan.parts):
+        lost = f"{len(plan.parts) - len(footers)} shards that were written are not in {store.name}"
         raise DataError(f"{lost}: all machines must write to one folder that they share, or to an object store.")
-    failed = [failure for footer in after.values() for failure in footer.failures]
-    failures = (*failed, *(Failure(None, None, sentence) for sentence in opened.left_out))
+    failed = [failure for footer in footers.values() for failure in footer.failures]
+    failures = (*failed, *(Failure(None, None, sentence) for sentence in source.left_out))
     if failures or store.exists(FAILURES):
         store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
-    done_before = sum(part.rows for part in before) - sum(gone.values())
-    noted = sum(footer.noted for footer in after.values())
-    fused = opened.total - len(failed)
-    return BulkSummary(fused, done_before, failures, tried, seconds, len(processes), opened.notes, noted)
+    noted = sum(footer.noted for footer in footers.values())
+    fused = source.total - len(failed)
+    return BulkSummary(fused, plan.done_rows, failures, tried, seconds, processes, source.notes, noted)
