@@ -127,9 +127,11 @@ def fuse_dataset(
         DataError: the source or the folder of the results cannot be used, or it was started with other settings.
         ModelError: the model cannot be loaded.
         PictureError: the list of pairs is damaged.
+        TypeError: the source is a data set in memory.
         ValueError: an option is invalid, or Ray is not installed.
         OSError: a result cannot be written, or (ChildProcessError) a worker was killed.
     """
+    _check_source_type(source)
     _check_arguments(rows_per_shard, bits, device, batch_size, workers)
     wanted = Options(**options)
     network, chosen, digest = load_for_workers(task, model, model_revision)
@@ -147,6 +149,24 @@ def fuse_dataset(
     results = _fuse_parts(worker, plan.pending, devices, ray, workers)
     tried, processes = _follow(results, plan.pending_rows, progress)
     return _summarize(store, opened, plan, tried, time.monotonic() - start, processes)
+
+
+def _check_source_type(source: object) -> None:
+    """Refuse a data set in memory, which other processes and machines cannot read and a resumed run cannot recognise.
+
+    Raises:
+        TypeError: the source is neither a path nor a string.
+    """
+    if isinstance(source, str | os.PathLike):
+        return
+    if hasattr(source, "to_parquet"):
+        advice = 'Save it with to_parquet("pairs.parquet"), and give that file.'
+    else:
+        advice = "refusion.fuse_many fuses pairs in memory."
+    raise TypeError(
+        "A source is a path, an address such as s3://bucket/folder, or OWNER/NAME of a data set on the Hub, not "
+        f"{type(source).__name__}. {advice}"
+    )
 
 
 def _check_arguments(

@@ -385,6 +385,21 @@ def test_a_disk_that_fills_up_is_told_by_the_file(model, tmp_path, kind, written
     assert fused(source, out, "--model", model, *kind).code == 0
 
 
+def test_a_data_set_in_memory_is_refused_with_what_to_do(model, tmp_path):
+    write(tmp_path / "stored.parquet", pairs(2))
+    source = datasets.Dataset.from_parquet(str(tmp_path / "stored.parquet"), cache_dir=str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    with pytest.raises(
+        TypeError, match=r'not Dataset\. Save it with to_parquet\("pairs\.parquet"\), and give that file'
+    ):
+        fuse_dataset(source, out, model=model)
+    with pytest.raises(TypeError, match=r"not list\. refusion\.fuse_many fuses pairs in memory"):
+        fuse_dataset([("a.png", "b.png")], out, model=model)
+    assert not out.exists()
+    source.to_parquet(tmp_path / "pairs.parquet")
+    assert fuse_dataset(tmp_path / "pairs.parquet", out, model=model, workers=1).fused == 2
+
+
 def test_a_result_for_which_memory_runs_out_fails_alone(model, tmp_path, monkeypatch):
     written = []
 
