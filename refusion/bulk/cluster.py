@@ -42,14 +42,16 @@ def connect(address: str, device: str | None, workers: int | None) -> list[str]:
     return [kind] * max(1, min(count, workers or count))
 
 
-def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int | None) -> Iterator[tuple[int, str]]:
+def fuse_on_cluster(
+    worker: Worker, parts: Sequence[Part], count: int, max_count: int | None
+) -> Iterator[tuple[int, str]]:
     """Fuse parts in actors that have a GPU or a CPU each; only the places of rows pass through Ray, not images.
 
     Args:
         worker: the worker that each actor runs; its device selects GPUs or CPUs.
         parts: the parts.
         count: initial number of actors.
-        most: largest number of actors; if not given, as many as the cluster has room for, now and later.
+        max_count: largest number of actors; if not given, as many as the cluster has room for, now and later.
 
     Yields:
         The number of rows of each finished part, and the process that fused it.
@@ -62,7 +64,7 @@ def fuse_on_cluster(worker: Worker, parts: Sequence[Part], count: int, most: int
     from ray.exceptions import RayError
 
     items = ray.data.from_items([{"part": json.dumps(asdict(part))} for part in parts], override_num_blocks=len(parts))
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=min(count, len(parts)))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=max_count, initial_size=min(count, len(parts)))
     cpus, gpus = (None, 1) if worker.device == "cuda" else (1, None)
     done = items.map(cast(Any, _Actor), fn_constructor_args=(worker,), compute=pool, num_cpus=cpus, num_gpus=gpus)
     try:

@@ -37,7 +37,7 @@ from refusion.tasks import TASKS, get_task
 if TYPE_CHECKING:
     from refusion.bulk.run import BulkSummary
 
-_FEW_LISTED = 5
+_FAILURES_SHOWN = 5
 
 
 def fuse_dataset(
@@ -182,4 +182,4 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
         rate = f"{summary.pairs_per_second:.2f} pairs/s"
         typer.echo(f"{summary.tried} rows in {summary.seconds:.1f} s with {processes}, {rate}.")
     failed = [f"{'' if failure.id is None else f'{failure.id}: '}{failure.error}" for failure in summary.failures]
-    print_listed(f"Failed, all in {without_secrets(out)}/{FAILURES}", failed, _FEW_LISTED)
+    print_listed(f"Failed, all in {without_secrets(out)}/{FAILURES}", failed, _FAILURES_SHOWN)

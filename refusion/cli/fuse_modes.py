@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from refusion.inference.options import Options
     from refusion.pairs.jobs import Jobs
 
-_FEW_LISTED = 20
+_FAILURES_SHOWN = 20
 
 
 def fuse_pictures(
@@ -151,8 +151,8 @@ def fuse_pair_files(
     if not quiet:
         fused = len(to_do) - len(failed)
         typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
-    print_listed("Failed", failed, _FEW_LISTED)
-    print_listed("Left out", jobs.unmatched, _FEW_LISTED)
+    print_listed("Failed", failed, _FAILURES_SHOWN)
+    print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Re
 if TYPE_CHECKING:
     from refusion.images.levels import Window, Windows
 
-_FEW_NOTES = 10
+_NOTES_SHOWN = 10
 
 ModelOption = Annotated[
     str | None,
@@ -267,15 +267,15 @@ def refuse_same_names(outputs: Iterable[Path]) -> None:
             seen.add(place)
 
 
-def print_listed(title: str, lines: Sequence[str], most: int) -> None:
+def print_listed(title: str, lines: Sequence[str], shown: int) -> None:
     """Print a list to standard error, see `refusion.system.lists.listed`."""
-    for line in listed(title, lines, most):
+    for line in listed(title, lines, shown):
         typer.echo(line, err=True)
 
 
 def print_notes(notes: Sequence[str]) -> None:
     """Print the first notes to standard error, and how many more there are."""
-    print_listed("Notes", notes, _FEW_NOTES)
+    print_listed("Notes", notes, _NOTES_SHOWN)
 
 
 def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | bool:

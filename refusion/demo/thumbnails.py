@@ -21,7 +21,7 @@ SIDE = 120
 PREVIEW = 480
 """Longest side in pixels of the preview of an upload that browsers cannot show."""
 
-MOST = 24
+MAX_SHOWN = 24
 """How many thumbnails are shown; more would take long to decode."""
 
 
@@ -34,8 +34,8 @@ def thumbnails_html(paths: list[Path], uploads: Uploads) -> str:
     """The thumbnails as HTML; a file that cannot be read is marked as such."""
     if not paths:
         return ""
-    items = "".join(_item(index, path, len(paths), uploads) for index, path in enumerate(paths[:MOST]))
-    more = f'<li class="more">and {len(paths) - MOST} more</li>' if len(paths) > MOST else ""
+    items = "".join(_item(index, path, len(paths), uploads) for index, path in enumerate(paths[:MAX_SHOWN]))
+    more = f'<li class="more">and {len(paths) - MAX_SHOWN} more</li>' if len(paths) > MAX_SHOWN else ""
     return f'<ol class="thumbnails" data-count="{len(paths)}">{items}{more}</ol>'
 
 

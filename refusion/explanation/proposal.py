@@ -10,7 +10,7 @@ from refusion.modules.features import (
     BRIGHTNESS_SPAN,
     CONTRAST_FLOOR,
     CONTRAST_WINDOW,
-    LEAST_DEVIATION,
+    MIN_DEVIATION,
     RELATIVE_FLOOR,
 )
 
@@ -68,8 +68,8 @@ def feature_scores(gains: np.ndarray, a: np.ndarray, b: np.ndarray, relative: bo
     brightness, gradient, floor = np.stack((a, b)), np.stack((_local_gradient(a), _local_gradient(b))), CONTRAST_FLOOR
     if relative:
         deviation = np.sqrt(brightness.var(axis=(1, 2), dtype=np.float64).mean())
-        brightness /= np.float32(BRIGHTNESS_SPAN * max(deviation, LEAST_DEVIATION))
-        gradient /= np.float32(max(gradient.mean(dtype=np.float64), LEAST_DEVIATION))
+        brightness /= np.float32(BRIGHTNESS_SPAN * max(deviation, MIN_DEVIATION))
+        gradient /= np.float32(max(gradient.mean(dtype=np.float64), MIN_DEVIATION))
         floor = RELATIVE_FLOOR
     features = np.stack((brightness, np.log(gradient + np.float32(floor))))
     return np.tensordot(gains, features, axes=1).reshape(4, *a.shape)

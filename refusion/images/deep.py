@@ -126,9 +126,9 @@ def _deep_netpbm(file: BinaryIO, image: Image.Image) -> Stored | None:
     tile = cast(ImageFile.ImageFile, image).tile[0]
     arguments: Any = tile.args
     if (tile.codec_name, arguments) == ("raw", "I;16B"):
-        most = 65535
+        highest = 65535
     elif tile.codec_name == "ppm" and arguments[1] > 255:
-        most = arguments[1]
+        highest = arguments[1]
     else:
         return None
     colours = 3 if image.mode == "RGB" else 1
@@ -138,4 +138,4 @@ def _deep_netpbm(file: BinaryIO, image: Image.Image) -> Stored | None:
     if len(content) < 2 * math.prod(shape):
         raise ValueError("its pixels end too early")
     values = np.frombuffer(content, ">u2").reshape(shape).astype(np.uint16)
-    return of_array(values if colours == 3 else values[..., 0], True, most)
+    return of_array(values if colours == 3 else values[..., 0], True, highest)

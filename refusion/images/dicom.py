@@ -68,12 +68,12 @@ class _Bounded:
         return content
 
 
-def _inflates_beyond(content: bytes, most: int) -> bool:
+def _inflates_beyond(content: bytes, max_bytes: int) -> bool:
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
     size = len(inflating.decompress(content, _CHUNK))
-    while inflating.unconsumed_tail and size <= most:
+    while inflating.unconsumed_tail and size <= max_bytes:
         size += len(inflating.decompress(inflating.unconsumed_tail, _CHUNK))
-    return size > most
+    return size > max_bytes
 
 
 def is_dicom(start: bytes) -> bool:

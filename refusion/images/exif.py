@@ -87,8 +87,8 @@ def tags_of(given: Image.Exif) -> dict[int, Any]:
     return tags | {pointer: _with_bytes_kept(nested) for pointer in _NESTED if (nested := given.get_ifd(pointer))}
 
 
-def shortened_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
-    """Leave out the largest tags, such as a long comment, until at most `most` bytes remain.
+def shortened_exif(exif: bytes, max_bytes: int) -> tuple[bytes | None, list[str]]:
+    """Leave out the largest tags, such as a long comment, until at most `max_bytes` bytes remain.
 
     Returns:
         The EXIF data, None if they cannot be read; and the names of the tags that were left out.
@@ -96,7 +96,7 @@ def shortened_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
     left_out: list[str] = []
     try:
         tags = loaded_tags(exif)
-        while len(exif) > most:
+        while len(exif) > max_bytes:
             directories = [tags, *(tags[pointer] for pointer in _NESTED if pointer in tags)]
             largest, tag = max(((x, tag) for x in directories for tag in x), key=lambda one: _length(one[0][one[1]]))
             left_out.append(ExifTags.TAGS.get(tag, f"tag {tag}"))

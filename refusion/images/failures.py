@@ -52,10 +52,10 @@ DECODING_ERRORS = (
 _INSTALLED_AS = {"cv2": "opencv-python-headless"}
 """Names of packages that are not those that are imported."""
 
-_MOST_NAMES = 100_000
+_MAX_NAMES = 100_000
 """Maximum number of names of a folder that are compared with that of a missing file."""
 
-_MOST = 200
+_MAX_MESSAGE = 200
 """Maximum number of characters of a library's own message that are shown."""
 
 
@@ -70,7 +70,7 @@ def reason(error: Exception) -> str:
 def one_line(text: str) -> str:
     """Return text from a file for a message: one printable line that is not too long."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
+    return line if len(line) <= _MAX_MESSAGE else f"{line[: _MAX_MESSAGE - 3]}..."
 
 
 def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
@@ -116,7 +116,7 @@ def _near(path: Path) -> str:
 @lru_cache(maxsize=4)
 def _names(folder: Path, changed: int) -> dict[str, str]:
     """The names in a folder, kept until it changes: a list may name many files that are not there."""
-    return {_folded(name): name for name in sorted(file.name for file in islice(folder.iterdir(), _MOST_NAMES))}
+    return {_folded(name): name for name in sorted(file.name for file in islice(folder.iterdir(), _MAX_NAMES))}
 
 
 def _folded(name: str) -> str:

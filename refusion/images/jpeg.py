@@ -10,7 +10,7 @@ _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _LS = 0xF7
 _START_OF_SCAN = 0xDA
-_MOST_SEGMENTS = 1000
+_MAX_SEGMENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def frame_header(file: BinaryIO) -> FrameHeader | None:
     """
     if file.read(2) != b"\xff\xd8":
         return None
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         start = file.read(4)
         if len(start) < 4 or start[0] != 0xFF or start[1] == _START_OF_SCAN:
             return None

@@ -9,7 +9,7 @@ from refusion.images.picture import PictureError
 START = 600
 """Number of bytes at the start of a file that are checked."""
 
-_ENOUGH = 16
+_MIN_BYTES = 16
 """Number of bytes from which a file counts as text or as zeros."""
 
 RAW = "a camera raw file"
@@ -115,7 +115,7 @@ def _is_text(start: bytes) -> bool:
             if error.start < len(start) - 4:
                 continue
             text = start[: error.start].decode(code)
-        if len(text) >= _ENOUGH // 2 and all(sign.isprintable() or sign in "\t\r\n\f" for sign in text):
+        if len(text) >= _MIN_BYTES // 2 and all(sign.isprintable() or sign in "\t\r\n\f" for sign in text):
             return True
     return False
 
@@ -215,7 +215,7 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (
         "filled with zeros: it was not copied or downloaded completely",
         "Copy it again",
-        lambda start: len(start) >= _ENOUGH and not any(start),
+        lambda start: len(start) >= _MIN_BYTES and not any(start),
     ),
     ("a text file and not an image", "Open it to see what it says", _is_text),
 )

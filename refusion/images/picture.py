@@ -21,10 +21,10 @@ NEUTRAL = 128 / 255
 """Value of Cb and Cr of a grey pixel."""
 
 
-_FEW = 1 / 4
+_MIN_USE = 1 / 4
 """An image of more than 8 bits gets a note if its values use less than this fraction of the scale."""
 
-_MOST, _LITTLE = 0.02, 1 / 10
+_OUTLIERS, _MIN_OWN_USE = 0.02, 1 / 10
 """An image at its own range gets a note if all its pixels but this fraction at each end use less than this of it."""
 
 _SAMPLE = 1 << 20
@@ -138,7 +138,7 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         return None
     if len(pictures) == 1 and _is_flat_in_own_range(pictures[0]):
         return Advised(
-            f"Nearly all pixels of {pictures[0].name} (all but {200 * _MOST:g} %) use less than a tenth of its own "
+            f"Nearly all pixels of {pictures[0].name} (all but {200 * _OUTLIERS:g} %) use less than a tenth of its own "
             f"range, {levels[0].black:g} to {levels[0].white:g}, which leaves it with little contrast",
             "give a window of the values that matter (--window LOW HIGH, window=(low, high))",
             "scale the values that matter to the full range first",
@@ -147,7 +147,7 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     black, white = min(x.black for x in levels), max(x.white for x in levels)
     given = any(x.given for x in levels)
     # A wide window may be on purpose, as an absolute scale such as -20 to 40 degrees.
-    if high - low >= (_FEW / 4 if given else _FEW) * (white - black) or (high == low and not given):
+    if high - low >= (_MIN_USE / 4 if given else _MIN_USE) * (white - black) or (high == low and not given):
         return None
     several = len(pictures) > 1
     what = f"{pictures[0].name} and the others together use" if several else f"{pictures[0].name} uses"
@@ -167,8 +167,8 @@ def _of_fewer_bits(pictures: Sequence[Picture]) -> list[Picture]:
     Where others lie between, they are a bracket of exposures.
     """
     uses = [_use(picture.levels) if picture.levels else 0.0 if picture.bits > 8 else 1.0 for picture in pictures]
-    odd = [picture for picture, use in zip(pictures, uses, strict=True) if 0 < use < _FEW / 4]
-    return odd if max(uses) >= _FEW and not any(_FEW / 4 <= use < _FEW for use in uses) else []
+    odd = [picture for picture, use in zip(pictures, uses, strict=True) if 0 < use < _MIN_USE / 4]
+    return odd if max(uses) >= _MIN_USE and not any(_MIN_USE / 4 <= use < _MIN_USE for use in uses) else []
 
 
 def _use(levels: Levels) -> float:
@@ -180,8 +180,8 @@ def _is_flat_in_own_range(picture: Picture) -> bool:
     if picture.levels is None or picture.levels.given or "window" not in picture.used:
         return False
     seen = picture.luminance if picture.alpha is None else picture.luminance[picture.alpha > 0]
-    low, high = np.quantile(seen.reshape(-1)[:: seen.size // _SAMPLE + 1], (_MOST, 1 - _MOST))
-    return bool(0 < high - low < _LITTLE)
+    low, high = np.quantile(seen.reshape(-1)[:: seen.size // _SAMPLE + 1], (_OUTLIERS, 1 - _OUTLIERS))
+    return bool(0 < high - low < _MIN_OWN_USE)
 
 
 def by(size: tuple[int, int]) -> str:

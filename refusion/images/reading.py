@@ -37,7 +37,7 @@ PictureSource: TypeAlias = (
 MAX_PIXELS = 100_000_000
 """Default maximum number of pixels of an image."""
 
-_MOST_FOLDERS = 3
+_MAX_FOLDERS = 3
 """Maximum number of folders before a file name in a message."""
 
 PILLOW_FORMATS = (
@@ -245,7 +245,7 @@ def told_apart(sources: Sequence[PictureSource]) -> list[str | None]:
     """
     paths = [Path(os.fsdecode(one)) if isinstance(one, str | os.PathLike) else None for one in sources]
     different = len({path for path in paths if path is not None})
-    for depth in range(1, _MOST_FOLDERS + 2):
+    for depth in range(1, _MAX_FOLDERS + 2):
         names = [None if path is None else printable("/".join(path.parts[-depth:])) for path in paths]
         if len({name for name in names if name is not None}) == different:
             return names

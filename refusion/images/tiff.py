@@ -47,7 +47,7 @@ _PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
 _PILLOWS_BITS = (1, 2, 4)
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MAX_CHANNELS = 16
-_SMALL = 1 << 20
+_MIN_STRIP_LIMIT = 1 << 20
 _BYTES_PER_PIXEL = 16
 """Of an image as large as is accepted: four channels of 32 bits."""
 
@@ -58,7 +58,7 @@ _OTHER_AXES = {
 }
 """How ImageJ, in a line of its own, and OME describe what the images of a file are."""
 
-MOST_FRAMES = 100
+MAX_COUNTED_FRAMES = 100
 """Maximum number of images that are counted in a file."""
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -82,7 +82,7 @@ class Tiff:
 
 
 def count_frames(file: BinaryIO, name: str) -> int:
-    """Return the number of images of one size in a TIFF, at most `MOST_FRAMES`; see `read_tiff` for what counts.
+    """Return the number of images of one size in a TIFF, at most `MAX_COUNTED_FRAMES`; see `read_tiff` for what counts.
 
     Raises:
         PictureError: it is a camera raw file, or has several images that are channels or times, differ in size or type,
@@ -92,7 +92,7 @@ def count_frames(file: BinaryIO, name: str) -> int:
     import tifffile
 
     with tifffile.TiffFile(file) as opened:
-        whole, _ = _wholes_and_mask(opened, name, MOST_FRAMES)
+        whole, _ = _wholes_and_mask(opened, name, MAX_COUNTED_FRAMES)
         said = str(getattr(opened.pages[0], "description", ""))
         if len(whole) < 2:
             return len(whole)
@@ -103,7 +103,7 @@ def count_frames(file: BinaryIO, name: str) -> int:
                     f"{name} holds {count} {kind}, but only images of one kind are fused as a stack; save those "
                     "you want as a file of their own."
                 )
-        if _said_images(said) > len(whole) and len(whole) < MOST_FRAMES:
+        if _said_images(said) > len(whole) and len(whole) < MAX_COUNTED_FRAMES:
             raise PictureError(f"{name} does not list all of its images; save it again, or save them as files.")
         if len({(page.imagewidth, page.imagelength, page.bitspersample, page.samplesperpixel) for page in whole}) > 1:
             raise PictureError(
@@ -183,8 +183,8 @@ def _frame(opened: "TiffFile", name: str, index: int) -> Any:
     return whole[index]
 
 
-def _wholes_and_mask(opened: "TiffFile", name: str, most: int) -> tuple[list[Any], Any]:
-    """Return the directories of the first images, and that of the first mask or None."""
+def _wholes_and_mask(opened: "TiffFile", name: str, count: int) -> tuple[list[Any], Any]:
+    """Return the directories of the first `count` images, and that of the first mask or None."""
     first: Any = opened.pages[0]
     sub = _sub_pages(first)
     if any(map(_is_raw, (first, *sub))):
@@ -198,7 +198,7 @@ def _wholes_and_mask(opened: "TiffFile", name: str, most: int) -> tuple[list[Any
             mask = mask or page
         elif not _kind(page) & _REDUCED and not (is_thumbnail and page.offset == first.offset):
             whole.append(page)
-        if len(whole) == most:
+        if len(whole) == count:
             break
     return whole, mask
 
@@ -277,13 +277,13 @@ def _check_layout(page: Any, name: str, max_pixels: int) -> None:
             f"{name} holds {bands} bands of {page.bitspersample} bits{_band_names(page, bands)}, which are neither "
             f"grey nor red, green and blue; save the band you want alone{rgb}."
         )
-    most = _BYTES_PER_PIXEL * max_pixels
+    max_bytes = _BYTES_PER_PIXEL * max_pixels
     # Strips and tiles may be left out, so the length of the file says nothing.
-    if (size := page.imagewidth * page.imagelength * bands * page.dtype.itemsize) > most:
+    if (size := page.imagewidth * page.imagelength * bands * page.dtype.itemsize) > max_bytes:
         raise PictureError(
             Advised(
                 f"{name} has {bands} channels of {page.bitspersample} bits, {size / 1e6:,.0f} MB in all, but at most "
-                f"{most / 1e6:,.0f} MB are accepted",
+                f"{max_bytes / 1e6:,.0f} MB are accepted",
                 "save it with fewer channels or bits, or scaled down, or pass a larger max_pixels in Python",
                 "save it with fewer channels or bits, or scaled down",
             )
@@ -305,9 +305,9 @@ def _check_mask(mask: Any, max_pixels: int) -> None:
 def _check_tiles(page: Any, max_pixels: int) -> None:
     if not page.is_tiled:
         return
-    pixels, most = page.tilewidth * page.tilelength * page.tiledepth, max(max_pixels, 1 << 24)
+    pixels, limit = page.tilewidth * page.tilelength * page.tiledepth, max(max_pixels, 1 << 24)
     each = page.samplesperpixel * page.dtype.itemsize
-    if pixels > most or pixels * each > _BYTES_PER_PIXEL * most:
+    if pixels > limit or pixels * each > _BYTES_PER_PIXEL * limit:
         raise ValueError(f"its tiles are {page.tilewidth} x {page.tilelength} pixels of {each} bytes")
 
 
@@ -315,7 +315,7 @@ def _check_segments(page: Any) -> None:
     """Check the sizes that compressed strips or tiles state, since their decoders allocate memory for them."""
     file = page.parent.filehandle
     width, height = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-    most = max(4 * width * min(height, page.imagelength if not page.is_tiled else height), _SMALL)
+    limit = max(4 * width * min(height, page.imagelength if not page.is_tiled else height), _MIN_STRIP_LIMIT)
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
         if not count:
             continue
@@ -323,7 +323,7 @@ def _check_segments(page: Any) -> None:
         size = stated_size(int(page.compression), file.read(min(count, HEADER)))
         if size is None:
             return
-        if size[0] * size[1] > most:
+        if size[0] * size[1] > limit:
             raise ValueError(f"a strip or tile of it is {by(size)} pixels")
 
 

@@ -7,14 +7,14 @@ from refusion.images.jpeg import frame_header
 from refusion.images.picture import PictureError
 from refusion.images.segments import CODESTREAM
 
-_ENOUGH = 4096
+_MAX_ZEROS_READ = 4096
 """Number of zeros at the end of the pixel data that tell of a copy, which stops between blocks of a disk; an encoder
 writes a few at most. Of shorter data, half must be zeros."""
 
 _JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", CODESTREAM)
 """Starts of a JPEG 2000 file and of a codestream alone."""
 
-_LEAST = 64
+_MIN_ZEROS = 64
 """Number of zeros below which nothing is said."""
 
 
@@ -46,8 +46,8 @@ def refuse_zeros_at_end(file: BinaryIO, start: bytes, name: str) -> None:
 
 
 def _ends_in_zeros(file: BinaryIO, begin: int, end: int) -> bool:
-    count = min(_ENOUGH, (end - begin) // 2)
-    if count < _LEAST:
+    count = min(_MAX_ZEROS_READ, (end - begin) // 2)
+    if count < _MIN_ZEROS:
         return False
     file.seek(end - count)
     return not any(file.read(count))

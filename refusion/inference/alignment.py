@@ -25,13 +25,13 @@ Border = Literal["fill", "crop"]
 SURE = 0.4
 """Minimum confidence for moving an image."""
 
-LEAST_GAIN = 0.12
+MIN_GAIN = 0.12
 """Minimum gain for moving an image: the fraction by which the move reduces 1 - correlation of the edges."""
 
-SMALL_SHIFT, LEAST_SMALL_GAIN = 0.015, 0.4
+SMALL_SHIFT, MIN_SMALL_SHIFT_GAIN = 0.015, 0.4
 """Shift, as a fraction of the long side, below which parallax or the lens may be the cause; and its minimum gain."""
 
-LEAST_LINK_GAIN = 0.1
+MIN_LINK_GAIN = 0.1
 """Minimum gain between neighbours in a stack, whose offsets are small."""
 
 CLEAR_SHIFT = 0.015
@@ -177,15 +177,15 @@ def align(
 
 
 def helpful_alignment(
-    a: Picture, b: Picture, motion: Motion, least_gain: float | None = None, *, alike: bool = False
+    a: Picture, b: Picture, motion: Motion, min_gain: float | None = None, *, alike: bool = False
 ) -> Alignment:
-    """Estimate the alignment of B to A; it is the identity if moving B would gain less than `least_gain`.
+    """Estimate the alignment of B to A; it is the identity if moving B would gain less than `min_gain`.
 
     Args:
         a: first source.
         b: second source, of the same size.
         motion: the motion model.
-        least_gain: minimum gain; by default `LEAST_GAIN`, or `LEAST_SMALL_GAIN` for a small shift.
+        min_gain: minimum gain; by default `MIN_GAIN`, or `MIN_SMALL_SHIFT_GAIN` for a small shift.
         alike: whether both have the same grey levels, which are then compared instead of the edges.
 
     Raises:
@@ -206,9 +206,9 @@ def helpful_alignment(
         )
     before, after = agreements(view_a, view_b, found.matrix, alike=alike)
     gain = (after - before) / max(1 - before, 1e-6)
-    if least_gain is None:
-        least_gain = LEAST_GAIN if found.shift >= SMALL_SHIFT * max(a.size) else LEAST_SMALL_GAIN
-    if gain < least_gain:
+    if min_gain is None:
+        min_gain = MIN_GAIN if found.shift >= SMALL_SHIFT * max(a.size) else MIN_SMALL_SHIFT_GAIN
+    if gain < min_gain:
         return Alignment(np.eye(3), motion, 0, found.confidence)
     return replace(found, gain=gain)
 
@@ -315,7 +315,7 @@ def _turn_note(a: Picture, b: Picture, view_a: View, view_b: View, there: np.nda
     if not turned or not found.sure:
         return None
     before, after = agreements(view_a, view_b, found.matrix)
-    if after - before < LEAST_GAIN * (1 - before):
+    if after - before < MIN_GAIN * (1 - before):
         return None
     return Advised(
         f"{b.name} seems to be {turned}, compared with {a.name}, which blurs or doubles edges",

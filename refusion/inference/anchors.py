@@ -6,7 +6,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from refusion.inference.output_range import LEAST_SPAN
+from refusion.inference.output_range import MIN_SPAN
 from refusion.tasks import Anchor
 
 GUIDED_WINDOW = 15
@@ -26,7 +26,7 @@ CHOICE_FLOOR = 2.5e-8
 """Squared difference of the sources' detail, relative to the variance of the pair, below which both have a share of
 1/2."""
 
-LEAST_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-6
 """Lower bound for the variance of a pair, for luminance in [0, 1]."""
 
 CHOICE_SHARPNESS = 16.0
@@ -89,7 +89,7 @@ def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray, factor: float) -
     """
     brighter, lowest, highest = np.maximum(a, b), min(a.min(), b.min()), max(a.max(), b.max())
     excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
-    height = (brighter - lowest) / max(highest - lowest, LEAST_SPAN)
+    height = (brighter - lowest) / max(highest - lowest, MIN_SPAN)
     return excess * np.minimum(factor * height * (1 - height), 1)
 
 
@@ -111,7 +111,7 @@ def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: i
     """
 
     (centre_fused, _), (centre_a, variance_a), (centre_b, variance_b) = map(_mean_and_variance, (fused, a, b))
-    floor = GUIDED_FLOOR * max((variance_a + variance_b) / 2, LEAST_VARIANCE)
+    floor = GUIDED_FLOOR * max((variance_a + variance_b) / 2, MIN_VARIANCE)
 
     def fit(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         # The variance loses precision if the mean is large.
@@ -154,7 +154,7 @@ def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
         The same shape, in [0, 1]; the share of the second source is one minus this.
     """
     variance = sum(_mean_and_variance(x)[1] for x in (a, b)) / 2
-    floor = CHOICE_FLOOR * max(variance, LEAST_VARIANCE)
+    floor = CHOICE_FLOOR * max(variance, MIN_VARIANCE)
     return _in_strips(partial(_choice_shares, floor=floor), CHOICE_REACH, fused, a, b)
 
 

@@ -16,7 +16,7 @@ from refusion.images.picture import Picture
 if TYPE_CHECKING:
     from types import ModuleType
 
-_MARGIN, _ENOUGH = 4, 0.8
+_MARGIN, _MIN_CONTENT = 4, 0.8
 """Where edges are compared, this share of what a Gaussian of this sigma in pixels covers must have content: 3 pixels
 off an outline, but also between single missing pixels."""
 
@@ -55,7 +55,7 @@ class View:
         """Bool (H, W): the pixels whose edges are those of the scene."""
         if self.shown is None:
             return np.ones(self.luminance.shape, bool)
-        return opencv().GaussianBlur(self.shown, (0, 0), _MARGIN) > _ENOUGH
+        return opencv().GaussianBlur(self.shown, (0, 0), _MARGIN) > _MIN_CONTENT
 
     def scaled(self, scale: float) -> "View":
         """The view resized by a factor up to 1."""

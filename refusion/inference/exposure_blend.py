@@ -11,7 +11,7 @@ import numpy as np
 WELL_EXPOSED, TOLERANCE = 0.5, 0.2
 """Luminance of the best exposure, and the standard deviation of the Gaussian around it (section 3.1)."""
 
-LEAST_QUALITY = 1e-12
+MIN_QUALITY = 1e-12
 """Lower bound of the quality: where all images are flat or burnt out, they count equally."""
 
 
@@ -49,7 +49,7 @@ def blend(
 def quality(picture: np.ndarray) -> np.ndarray:
     """Local contrast times exposure (section 3.1, without saturation), above 0; input and output are (H, W)."""
     contrast = np.abs(cv2.Laplacian(picture, cv2.CV_32F))
-    return contrast * exposedness(picture) + np.float32(LEAST_QUALITY)
+    return contrast * exposedness(picture) + np.float32(MIN_QUALITY)
 
 
 def exposedness(picture: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ MIDDLE = 0.4
 SHOULDER = 6
 """Exponent of the curve that rolls off added contrast near black and white; at 6 and 1.1 the slope there is 0.5."""
 
-MOST_GAIN = 1.4
+MAX_GAIN = 1.4
 """Largest factor of ``sources`` for differences: more turns a hazy scene into hard black and white."""
 
 COLOURED = 0.1
@@ -31,7 +31,7 @@ COLOURED = 0.1
 PALER = 4
 """``robust`` lets at most one in so many coloured pixels become paler."""
 
-LEAST_SPAN = 1e-4
+MIN_SPAN = 1e-4
 """An image whose luminance spans less than this is treated as constant: rounding errors are not stretched."""
 
 
@@ -73,7 +73,7 @@ class Range:
         slope = (self.highest - self.lowest) / (self.high - self.low)
         difference = (luminance - middle).astype(np.float32)
         side = np.where(difference < 0, middle, 1 - middle).astype(np.float32)
-        share = np.abs(difference) / np.maximum(side, np.float32(LEAST_SPAN))
+        share = np.abs(difference) / np.maximum(side, np.float32(MIN_SPAN))
         difference *= slope - (slope - 1) * share ** (SHOULDER - 1)
         return np.clip(middle + difference, 0, 1).astype(np.float32)
 
@@ -114,12 +114,12 @@ def find_range(
         low, high = float(luminance.min()), float(luminance.max())
     else:
         low, high = ends_of(luminance)
-    if high - low < LEAST_SPAN:
+    if high - low < MIN_SPAN:
         return None
     if output_range == "sources":
         lows, highs = zip(*source_ends, strict=True)
         lowest, highest = min(lows), max(highs)
-        return Range(low, high, max(lowest, highest - MOST_GAIN * (high - low)), highest, spares_highlights=True)
+        return Range(low, high, max(lowest, highest - MAX_GAIN * (high - low)), highest, spares_highlights=True)
     if output_range == "robust" and chroma is not None:
         return Range(low, high, 0, min(1.0, (high - low) * max(1.0, _gain_for_colour(luminance - low, chroma))))
     return Range(low, high, 0, 1)
@@ -131,7 +131,7 @@ def _gain_for_colour(luminance: np.ndarray, chroma: np.ndarray) -> float:
     coloured = excess > COLOURED
     if not coloured.any():
         return math.inf
-    gains = (1 - excess[coloured]) / np.maximum(luminance[coloured], LEAST_SPAN)
+    gains = (1 - excess[coloured]) / np.maximum(luminance[coloured], MIN_SPAN)
     return float(np.percentile(gains, 100 / PALER, method="lower"))
 
 

@@ -14,7 +14,7 @@ from refusion.inference.alignment import Alignment, Border, align, offset_note
 from refusion.inference.options import Options
 from refusion.tasks import Motion, Resize, Task, check_choice
 
-_LEAST_ALPHA = 1 / 65535
+_MIN_ALPHA = 1 / 65535
 """Least opacity above zero."""
 
 _SAME_SHAPE = 0.02
@@ -145,7 +145,7 @@ def over(picture: Picture, ground: Picture) -> Picture:
         alpha, rest = None, 1 - picture.alpha
     else:
         alpha = np.maximum(picture.alpha, ground.alpha)
-        rest = (alpha - picture.alpha) / np.maximum(ground.alpha, _LEAST_ALPHA)
+        rest = (alpha - picture.alpha) / np.maximum(ground.alpha, _MIN_ALPHA)
     chroma = picture.chroma
     if chroma is not None and ground.chroma is not None:
         chroma = chroma + rest * (ground.chroma - NEUTRAL)

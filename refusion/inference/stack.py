@@ -40,7 +40,7 @@ STACK_TASKS = tuple(task.name for task in TASKS.values() if task.one_camera)
 Progress = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
 
-_FEW_ODD = 3
+_ODD_SHOWN = 3
 """Number of images named in a note on odd ones."""
 
 
@@ -109,7 +109,7 @@ def fuse_stack(
         step()
     notes = [*offsets.notes, *_odd_ones(frames)]
     if task.name == "multi-focus":
-        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in frames])[:_FEW_ODD]
+        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in frames])[:_ODD_SHOWN]
     frames.sort(key=lambda frame: frame.place)
 
     def load(frame: _Frame) -> Layer:
@@ -164,14 +164,14 @@ def _odd_ones(frames: "Sequence[_Frame]") -> list[str]:
             notes.append(f"{first[content]} and {name} are the same image; it counts twice.")
         first.setdefault(content, name)
     coloured = [frame.facts.chroma is not None for frame in frames]
-    few = sum(coloured) * 2 < len(coloured)
-    odd = [frame.facts.name for frame, colour in zip(frames, coloured, strict=True) if colour == few]
+    mostly_grey = sum(coloured) * 2 < len(coloured)
+    odd = [frame.facts.name for frame, colour in zip(frames, coloured, strict=True) if colour == mostly_grey]
     if odd and len(frames) > 2 and any(coloured):
-        kinds = ("in colour", "grey") if few else ("grey", "in colour")
+        kinds = ("in colour", "grey") if mostly_grey else ("grey", "in colour")
         if len(odd) == 1:
             notes.append(f"{odd[0]} is {kinds[0]} and the others are {kinds[1]}; look whether it belongs to the stack.")
         else:
-            shown = f"{', '.join(odd[:_FEW_ODD])}{', ...' if len(odd) > _FEW_ODD else ''}"
+            shown = f"{', '.join(odd[:_ODD_SHOWN])}{', ...' if len(odd) > _ODD_SHOWN else ''}"
             notes.append(
                 f"{len(odd)} of the {len(frames)} images are {kinds[0]} ({shown}) and the others are {kinds[1]}; look "
                 "whether all belong to the stack."

@@ -11,7 +11,7 @@ from refusion.images.picture import Picture, PictureError
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, Reading
 from refusion.inference.alignment import (
-    LEAST_LINK_GAIN,
+    MIN_LINK_GAIN,
     Alignment,
     helpful_alignment,
     move,
@@ -99,7 +99,7 @@ class StackReader:
         uncertain = None
         for one in motions[motions.index(motion) :: -1]:
             try:
-                return helpful_alignment(last, picture, one, LEAST_LINK_GAIN, alike=alike)
+                return helpful_alignment(last, picture, one, MIN_LINK_GAIN, alike=alike)
             except PictureError as error:
                 uncertain = uncertain or error
         assert uncertain is not None

@@ -138,14 +138,14 @@ def sign_flip_p(differences: np.ndarray) -> float:
         sums = np.concatenate([rng.choice([-1, 1], (rows, pairs)) @ differences for rows in blocks])
         sums[0] = differences.sum()
     # Sums that are equal but for rounding count as equal.
-    least = abs(differences.sum()) * (1 - 1e-9)
-    return float(np.mean(np.abs(sums) >= least))
+    threshold = abs(differences.sum()) * (1 - 1e-9)
+    return float(np.mean(np.abs(sums) >= threshold))
 
 
 def _blocks(rows: int, columns: int) -> Iterator[int]:
     """Numbers of rows that add up to `rows`, each of a block of at most a million values."""
-    most = max(1, 2**20 // columns)
-    yield from (min(most, rows - first) for first in range(0, rows, most))
+    height = max(1, 2**20 // columns)
+    yield from (min(height, rows - first) for first in range(0, rows, height))
 
 
 def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:

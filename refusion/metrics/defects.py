@@ -23,13 +23,13 @@ FLOOR = 0.1
 SHARPNESS_WINDOW = 15
 """Side of the window of sharpness, the mean squared Laplacian, in pixels."""
 
-CLEARLY_SHARPER, LEAST_SHARPNESS = 4, 8
+CLEARLY_SHARPER, MIN_SHARPNESS = 4, 8
 """A source is clearly sharper if its sharpness is above this multiple of the other's, and above this minimum."""
 
 AGREEMENT = 2
 """Largest difference, in grey levels, at which the sources agree."""
 
-HOT_PERCENTILE, LEAST_HEAT, HOT_PIXELS = 98, 10, 40
+HOT_PERCENTILE, MIN_HEAT, HOT_PIXELS = 98, 10, 40
 """Hot pixels are above this percentile of the infrared and this many grey levels above its mean; a hot object has at
 least this many pixels."""
 
@@ -104,7 +104,7 @@ def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     )
     shares = []
     for one, other in ((sharp_a, sharp_b), (sharp_b, sharp_a)):
-        clearly = (one > CLEARLY_SHARPER * other) & (one > LEAST_SHARPNESS)
+        clearly = (one > CLEARLY_SHARPER * other) & (one > MIN_SHARPNESS)
         if clearly.mean() > 0.01:
             shares.append(float((sharp > 0.5 * one)[clearly].mean()))
     return min(shares, default=math.nan)
@@ -143,7 +143,7 @@ def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
         ValueError: the shapes differ, or are not (H, W).
     """
     a, b, fused = _levels(a, b, fused)
-    hot = (a > max(np.percentile(a, HOT_PERCENTILE), a.mean() + LEAST_HEAT)).astype(np.uint8)
+    hot = (a > max(np.percentile(a, HOT_PERCENTILE), a.mean() + MIN_HEAT)).astype(np.uint8)
     closed = cv2.morphologyEx(hot, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(closed)
     kept, pixels = [], []
@@ -156,7 +156,7 @@ def heat_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
             continue
         inside = blob > 0
         contrast = a[inside].mean() - a[ring].mean()
-        if contrast > LEAST_HEAT:
+        if contrast > MIN_HEAT:
             kept.append((fused[inside].mean() - fused[ring].mean()) / contrast)
             pixels.append(inside.sum())
     return float(np.average(kept, weights=pixels)) if kept else math.nan

@@ -74,8 +74,8 @@ def sobel(x: Tensor, side: Sequence[float] = (1, 2, 1), *, edge: str = "constant
 def magnitude(x: Tensor, y: Tensor) -> Tensor:
     """sqrt(x^2 + y^2), with a gradient of 0 where both are 0."""
     squares = x.square() + y.square()
-    some = squares > 0
-    return torch.where(some, torch.where(some, squares, 1.0).sqrt(), 0.0)
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
 
 
 def scatter(x: Tensor, y: Tensor, taps: Sequence[float]) -> Tensor:
@@ -112,8 +112,8 @@ def stretch(x: Tensor, *, whole: bool = True) -> Tensor:
 
 def divide(x: Tensor, y: Tensor, otherwise: float) -> Tensor:
     """x / y, and `otherwise` with a gradient of 0 where y is 0."""
-    some = y != 0
-    return torch.where(some, x / torch.where(some, y, 1.0), otherwise)
+    defined = y != 0
+    return torch.where(defined, x / torch.where(defined, y, 1.0), otherwise)
 
 
 def filter_spectrum(x: Tensor, transfer: Callable[[Tensor], Tensor], scale: float) -> Tensor:

@@ -17,7 +17,7 @@ from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 _PaddingMode = Literal["zeros", "replicate", "reflect"]
 
 # So that a configuration from elsewhere cannot ask for a module that takes minutes to describe.
-_MOST_BLOCKS = 100
+_MAX_BLOCKS = 100
 
 # The eps of torch.nn.functional.normalize, which the paper's attention uses.
 NORM_EPS = 1e-12
@@ -273,8 +273,8 @@ class Widths:
         for name, value in (("channels", self.channels), ("heads", self.heads), ("expansion", self.expansion)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1.")
-        if self.blocks > _MOST_BLOCKS:
-            raise ValueError(f"blocks is {self.blocks}; it must be at most {_MOST_BLOCKS}.")
+        if self.blocks > _MAX_BLOCKS:
+            raise ValueError(f"blocks is {self.blocks}; it must be at most {_MAX_BLOCKS}.")
         if self.channels % self.heads:
             raise ValueError(f"channels ({self.channels}) must be a multiple of heads ({self.heads}).")
         if self.padding_mode not in ("zeros", "replicate", "reflect"):

@@ -12,5 +12,5 @@ RELATIVE_FLOOR = 0.1
 BRIGHTNESS_SPAN = 2.5
 """Unit of relative brightness, in standard deviations of the pair."""
 
-LEAST_DEVIATION = 0.01
+MIN_DEVIATION = 0.01
 """Standard deviation, or mean gradient, below which a pair counts as constant."""

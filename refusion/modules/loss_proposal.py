@@ -12,7 +12,7 @@ from refusion.modules.features import (
     BRIGHTNESS_SPAN,
     CONTRAST_FLOOR,
     CONTRAST_WINDOW,
-    LEAST_DEVIATION,
+    MIN_DEVIATION,
     RELATIVE_FLOOR,
 )
 from refusion.modules.gradients import image_gradient
@@ -57,11 +57,11 @@ def pair_features(a: Tensor, b: Tensor) -> Tensor:
         logarithm of the mean gradient over a window relative to that of the pair (-2.3 where it is flat).
     """
     pair = torch.stack((a, b), dim=1)
-    deviation = pair.var(dim=(3, 4), unbiased=False).mean(dim=(1, 2)).sqrt().clamp_min(LEAST_DEVIATION)
+    deviation = pair.var(dim=(3, 4), unbiased=False).mean(dim=(1, 2)).sqrt().clamp_min(MIN_DEVIATION)
     margin = CONTRAST_WINDOW // 2
     gradient = F.pad(image_gradient(pair.flatten(0, 1)), (margin,) * 4, mode="replicate")
     gradient = F.avg_pool2d(gradient, CONTRAST_WINDOW, stride=1).unflatten(0, (-1, 2))
-    typical = gradient.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(LEAST_DEVIATION)
+    typical = gradient.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(MIN_DEVIATION)
     contrast = torch.log(gradient / typical + RELATIVE_FLOOR)
     return torch.cat((pair / (BRIGHTNESS_SPAN * deviation)[:, None, None, None, None], contrast), dim=2)
 

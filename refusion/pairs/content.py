@@ -16,7 +16,7 @@ _TEXTS: dict[Lack, str] = {
     "same": "the same image twice",
 }
 
-_FEW_NAMED = 3
+_NAMES_SHOWN = 3
 
 
 def lack_of(a: Picture, b: Picture) -> Lack | None:
@@ -42,8 +42,8 @@ def lack_notes(lacking: Mapping[Lack, Collection[str]]) -> list[str]:
 
 def _note(what: str, names: list[str]) -> str:
     has, them = ("has", "it") if len(names) == 1 else ("have", "them")
-    more = f" and {len(names) - _FEW_NAMED} more" if len(names) > _FEW_NAMED else ""
-    which = ", ".join(names[:_FEW_NAMED]) + more
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    which = ", ".join(names[:_NAMES_SHOWN]) + more
     return f"{counted(len(names), 'pair')} {has} {what}, so nothing can be learned from {them}: {which}."
 
 

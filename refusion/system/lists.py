@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 
-def listed(title: str, lines: Sequence[str], most: int) -> list[str]:
+def listed(title: str, lines: Sequence[str], shown: int) -> list[str]:
     """Return the lines that show a list: its title, the first entries, and how many more there are.
 
     Args:
         title: heading, without a colon.
         lines: the entries; if there are none, nothing is shown.
-        most: largest number of entries shown.
+        shown: largest number of entries shown.
     """
     if not lines:
         return []
-    more = [f"  and {len(lines) - most} more"] if len(lines) > most else []
-    return [f"{title}:", *(f"  {line}" for line in lines[:most]), *more]
+    more = [f"  and {len(lines) - shown} more"] if len(lines) > shown else []
+    return [f"{title}:", *(f"  {line}" for line in lines[:shown]), *more]
 
 
 def counted(number: int, noun: str) -> str:

@@ -55,14 +55,14 @@ def free_in_cgroups(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/
 
 def _free_in(group: Path, limit: str, usage: str, caches: tuple[str, ...]) -> int | None:
     try:
-        most, used = (group / limit).read_text().strip(), int((group / usage).read_text())
+        allowed, used = (group / limit).read_text().strip(), int((group / usage).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    if not most.isdecimal() or int(most) >= _NO_LIMIT:
+    if not allowed.isdecimal() or int(allowed) >= _NO_LIMIT:
         return None
     # The page cache is freed when memory is needed.
-    return int(most) - used + sum(int(stat.get(name, 0)) for name in caches)
+    return int(allowed) - used + sum(int(stat.get(name, 0)) for name in caches)
 
 
 def _free_under_limits() -> Iterator[int]:
@@ -72,6 +72,8 @@ def _free_under_limits() -> Iterator[int]:
 
     used = psutil.Process().memory_info()
     for limit, taken in (("RLIMIT_AS", used.vms), ("RLIMIT_DATA", getattr(used, "data", used.vms))):
-        most = resource.getrlimit(getattr(resource, limit))[0] if hasattr(resource, limit) else resource.RLIM_INFINITY
-        if most != resource.RLIM_INFINITY and 0 <= most < _NO_LIMIT:
-            yield most - taken - _RESERVED
+        allowed = (
+            resource.getrlimit(getattr(resource, limit))[0] if hasattr(resource, limit) else resource.RLIM_INFINITY
+        )
+        if allowed != resource.RLIM_INFINITY and 0 <= allowed < _NO_LIMIT:
+            yield allowed - taken - _RESERVED

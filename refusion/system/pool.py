@@ -22,7 +22,7 @@ _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 # loky replaces a worker that has grown by this many bytes since its first item. Its own default, 3e8, is less than some
 # libraries take that are imported later.
 _GROWTH = "LOKY_MAX_MEMORY_LEAK_SIZE"
-_MOST_GROWTH = "2e9"
+_MAX_GROWTH = "2e9"
 
 _work: Callable[[Any], Any] | None = None
 
@@ -47,7 +47,7 @@ def in_processes(works: Sequence[Callable[[Item], Result]], items: Sequence[Item
         len(works),
         initializer=_begin,
         initargs=(list(works), holders, os.getpid()),
-        env={**_ENVIRONMENT, _GROWTH: os.environ.get(_GROWTH, _MOST_GROWTH)},
+        env={**_ENVIRONMENT, _GROWTH: os.environ.get(_GROWTH, _MAX_GROWTH)},
         timeout=None,
     )
     try:

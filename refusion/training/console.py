@@ -13,7 +13,7 @@ from refusion.system.lists import listed
 from refusion.tasks import Task
 from refusion.training.trainer import Progress as TrainingProgress
 
-FEW_NOTES = 10
+NOTES_SHOWN = 10
 """Notes on single pairs that are printed."""
 
 
@@ -50,7 +50,7 @@ def report_skipped(skipped: list[str], console: Console) -> None:
 
 def report_notes(notes: list[str], console: Console) -> None:
     """Print the first notes on the pairs, and how many more there are."""
-    for line in listed("Notes", notes, FEW_NOTES):
+    for line in listed("Notes", notes, NOTES_SHOWN):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -64,14 +64,14 @@ def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Conso
             pairs nothing can be learned.
     """
     said = len(pairs.notes)
-    most = said + FEW_NOTES
+    limit = said + NOTES_SHOWN
     for progress in updates:
-        for note in pairs.notes[said:most]:
+        for note in pairs.notes[said:limit]:
             _print_note(note, console)
         said = len(pairs.notes)
         yield progress
-    if said > most:
-        console.print(f"There are {said - most} more notes of this kind.", markup=False, highlight=False)
+    if said > limit:
+        console.print(f"There are {said - limit} more notes of this kind.", markup=False, highlight=False)
     if pairs.streaming:
         for note in lack_notes(pairs.lacking):
             _print_note(note, console)

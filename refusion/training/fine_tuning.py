@@ -23,7 +23,7 @@ from refusion.tasks import Task
 MIN_PAIRS = 5
 """Fewest training pairs; with less, a model memorises them."""
 
-MOST_HELD_OUT = 20
+MAX_HELD_OUT = 20
 
 
 def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs]:
@@ -31,7 +31,7 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
 
     Args:
         pairs: the data set, not a streamed one.
-        count: pairs to score; if not given, a fifth of them, at least one and at most `MOST_HELD_OUT`.
+        count: pairs to score; if not given, a fifth of them, at least one and at most `MAX_HELD_OUT`.
         source: what to call the data set in a message.
 
     Raises:
@@ -40,7 +40,7 @@ def hold_out(pairs: Pairs, count: int | None, source: str) -> tuple[Pairs, Pairs
     """
     total = len(pairs.dataset)
     if count is None:
-        count = min(MOST_HELD_OUT, max(1, total // 5))
+        count = min(MAX_HELD_OUT, max(1, total // 5))
     if count < 0:
         raise ValueError(f"--hold-out is {count}; it must be 0 or more.")
     if total - count < MIN_PAIRS:

@@ -132,7 +132,7 @@ def _shares(graph: Graph, sums: Sums) -> str:
         kernels = graph.constant(np.broadcast_to(kernel, (len(wanted), 1, CELLS, CELLS)))
         pads = [CELLS // 2] * 4
         x = graph.op("Conv", x, kernels, kernel_shape=[CELLS, CELLS], pads=pads, group=len(wanted))
-    product, *both = (graph.op("Gather", x, graph.constant(some), axis=1) for some in among_wanted.reshape(3, -1))
+    product, *both = (graph.op("Gather", x, graph.constant(places), axis=1) for places in among_wanted.reshape(3, -1))
     norms = (graph.op("Sqrt", graph.op("Max", y, graph.constant(NORM_EPS**2))) for y in both)
     scores = graph.op("Div", product, graph.op("Mul", *norms))
     scores = graph.op("Mul", scores, graph.constant(np.repeat(attention.temperatures, d * d)[:, None, None]))

@@ -87,11 +87,11 @@ def _sums_of_blocks(blocks: Sequence[Block], graph: Graph, maps: Maps) -> tuple[
     result, scales = [], [_scale(graph, x) for x in maps]
     for x, scale, block in zip(maps, scales, blocks, strict=True):
         y = graph.layer("Mul", x, scale)
-        some = [
+        queries_and_keys = [
             graph.depthwise(y, block.qkv[part], block.qkv_bias[part], block.qkv_depthwise[part])
             for part in _queries_and_keys(block.attention)
         ]
-        result.append(sums_of(graph, some, block.attention))
+        result.append(sums_of(graph, queries_and_keys, block.attention))
     return result, [*maps, *scales]
 
 
@@ -106,8 +106,8 @@ def _rest_of_blocks(blocks: Sequence[Block], graph: Graph, maps: Maps, matrices:
         parts = []
         for part, *halves in hidden(block.project_out):
             gate, value = (
-                graph.depthwise(y, block.hidden[some], block.hidden_bias[some], block.hidden_depthwise[some])
-                for some in halves
+                graph.depthwise(y, block.hidden[half], block.hidden_bias[half], block.hidden_depthwise[half])
+                for half in halves
             )
             parts.append(gated(graph, gate, value, block.project_out[:, part]))
         result.append(graph.add(x, reduce(graph.add, parts)))
@@ -159,5 +159,5 @@ def _queries_and_keys(one: Attention) -> Iterator[np.ndarray]:
     of_a_block = one.heads_of_a_block(CHANNELS_AT_A_TIME) * one.of_a_head
     queries = np.arange(len(one.projection))
     for heads in one.heads_at_a_time(CHANNELS_AT_A_TIME):
-        some = queries[heads.start * one.of_a_head : heads.stop * one.of_a_head].reshape(-1, 1, of_a_block)
-        yield np.concatenate((some, some + len(queries)), axis=1).ravel()
+        of_heads = queries[heads.start * one.of_a_head : heads.stop * one.of_a_head].reshape(-1, 1, of_a_block)
+        yield np.concatenate((of_heads, of_heads + len(queries)), axis=1).ravel()

@@ -27,13 +27,13 @@ from refusion.inference.anchors import (
     GUIDED_FLOOR,
     GUIDED_WINDOW,
     KEPT_EXCESS,
-    LEAST_VARIANCE,
+    MIN_VARIANCE,
     SEAM_SHARPNESS,
     SEAM_WINDOW,
 )
 from refusion.inference.engines.onnx_builder import SIDES
 from refusion.inference.engines.onnx_finish_graph import FinishGraph
-from refusion.inference.output_range import COLOURED, LEAST_SPAN, MIDDLE, MOST_GAIN, OUTLIERS, PALER, SHOULDER
+from refusion.inference.output_range import COLOURED, MAX_GAIN, MIDDLE, MIN_SPAN, OUTLIERS, PALER, SHOULDER
 from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
 
 
@@ -106,7 +106,7 @@ def _detailed(graph: FinishGraph, anchor: Anchor, fused: str, a: str, b: str) ->
     brighter = graph.op("Max", a, b)
     lows, highs = zip(_extremes(graph, a), _extremes(graph, b), strict=True)
     lowest, highest = graph.op("Min", *lows), graph.op("Max", *highs)
-    span = graph.op("Max", graph.subtract(highest, lowest), LEAST_SPAN)
+    span = graph.op("Max", graph.subtract(highest, lowest), MIN_SPAN)
     height = graph.divide(graph.subtract(brighter, lowest), span)
     share = graph.multiply(graph.multiply(height, KEPT_EXCESS[anchor]), graph.subtract(1, height))
     share = graph.op("Min", share, 1)
@@ -170,7 +170,7 @@ def _floor(graph: FinishGraph, share: float, a: str, b: str) -> str:
     """A fraction of the variance of the pair."""
     centred = [graph.subtract(x, _mean(graph, x)) for x in (a, b)]
     variances = [_mean(graph, graph.multiply(x, x)) for x in centred]
-    return graph.multiply(graph.op("Max", graph.multiply(graph.add(*variances), 0.5), LEAST_VARIANCE), share)
+    return graph.multiply(graph.op("Max", graph.multiply(graph.add(*variances), 0.5), MIN_VARIANCE), share)
 
 
 def _percentiles(graph: FinishGraph, luminance: str) -> tuple[str, str]:
@@ -205,7 +205,7 @@ def _as_sources(graph: FinishGraph, luminance: str, sources: Sequence[str]) -> s
     """The output range ``sources``; see `refusion.inference.output_range.find_range`."""
     low, high = _percentiles(graph, luminance)
     lowest, highest = _common(graph, sources)
-    widest = graph.multiply(graph.subtract(high, low), MOST_GAIN)
+    widest = graph.multiply(graph.subtract(high, low), MAX_GAIN)
     lowest = graph.op("Max", lowest, graph.subtract(highest, widest))
     return _scaled(graph, luminance, (low, high), (lowest, highest), spares_highlights=True)
 
@@ -220,16 +220,16 @@ def _scaled(
     """`refusion.inference.output_range.Range.apply`, unless the luminance is constant."""
     (low, high), (lowest, highest) = given, wanted
     span = graph.subtract(high, low)
-    share = graph.divide(graph.subtract(luminance, low), graph.op("Max", span, LEAST_SPAN))
+    share = graph.divide(graph.subtract(luminance, low), graph.op("Max", span, MIN_SPAN))
     if spares_highlights:
-        inverse = graph.divide(span, graph.op("Max", graph.subtract(highest, lowest), LEAST_SPAN))
+        inverse = graph.divide(span, graph.op("Max", graph.subtract(highest, lowest), MIN_SPAN))
         bend = graph.op("Max", graph.subtract(1, inverse), 0)
         inside = graph.clip(share)
         added = graph.multiply(inside, graph.subtract(1, inside))
         added = graph.subtract(added, graph.op("Abs", graph.subtract(share, inside)))
         share = graph.add(share, graph.multiply(bend, added))
     scaled = graph.clip(graph.add(lowest, graph.multiply(graph.subtract(highest, lowest), share)))
-    return graph.op("Where", graph.op("Less", span, graph.constant(LEAST_SPAN)), luminance, scaled)
+    return graph.op("Where", graph.op("Less", span, graph.constant(MIN_SPAN)), luminance, scaled)
 
 
 def _robust(graph: FinishGraph, luminance: str, differences: str) -> str:
@@ -237,7 +237,7 @@ def _robust(graph: FinishGraph, luminance: str, differences: str) -> str:
     low, high = _percentiles(graph, luminance)
     excess = graph.op("ReduceMax", differences, graph.constant([1]))
     coloured = graph.op("Greater", excess, graph.constant(COLOURED))
-    brightness = graph.op("Max", graph.subtract(luminance, low), LEAST_SPAN)
+    brightness = graph.op("Max", graph.subtract(luminance, low), MIN_SPAN)
     gains = graph.op("Where", coloured, graph.divide(graph.subtract(1, excess), brightness), graph.constant(np.inf))
     count = graph.op("ReduceSum", graph.op("Cast", coloured, to=TensorProto.INT64), keepdims=0)
     count = graph.op("Div", graph.op("Add", count, graph.constant(PALER - 1)), graph.constant(PALER))

@@ -94,8 +94,8 @@ class OnnxModule:
         """Rows of a band: whole cells, at least as many as a pass has to be ahead of the next one."""
         if self._cell is None:
             return rows
-        least = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
-        return max(least, rows // self._cell * self._cell)
+        ahead = (_cells_of(0, self._layers, self._cell)[1] + CELLS // 2) * self._cell
+        return max(ahead, rows // self._cell * self._cell)
 
     def run(self, *sources: np.ndarray, tile: tuple[int, int] = TILE, threads: int | None = None) -> list[np.ndarray]:
         """Run the module.
@@ -147,14 +147,14 @@ class OnnxModule:
         for step in self._steps(bands, -(-wanted // len(columns))):
             interruption_point()
             by_stage = []
-            for index, some in step:
-                rows = [(i * band, min((i + 1) * band, height)) for i in some]
+            for index, due in step:
+                rows = [(i * band, min((i + 1) * band, height)) for i in due]
                 by_stage.append(stages[index].tiles(rows, columns))
             # The first tile of a stage computes the matrices; the other threads should not wait for it.
-            tiles = [tile for some in zip_longest(*by_stage) for tile in some if tile is not None]
+            tiles = [tile for abreast in zip_longest(*by_stage) for tile in abreast if tile is not None]
             _run([tile.run for tile in tiles], threads)
-            for index, some in step:
-                stages[index].finish(min(some.stop * band, height))
+            for index, due in step:
+                stages[index].finish(min(due.stop * band, height))
             _run([tile.write for tile in tiles], threads)
         return results
 
@@ -167,8 +167,8 @@ class OnnxModule:
                     yield [(index, range(first, min(first + at_once, bands)))]
             return
         for step in range(bands + LAG * (count - 1)):
-            some = ((index, step - LAG * index) for index in range(count))
-            yield [(index, range(band, band + 1)) for index, band in some if 0 <= band < bands]
+            due = ((index, step - LAG * index) for index in range(count))
+            yield [(index, range(band, band + 1)) for index, band in due if 0 <= band < bands]
 
 
 class OnnxNetwork(OnnxModule):
@@ -292,7 +292,7 @@ class _Stage:
     def tiles(self, rows: Sequence[tuple[int, int]], columns: Sequence[tuple[int, int]]) -> list[_Tile]:
         """Return the tiles of the next bands; the rows of the previous pass that they need must be finished."""
         self._matrices, self._bands = None, (rows[0][0], rows[-1][1])
-        return [_Tile(self, some, others) for some in rows for others in columns]
+        return [_Tile(self, of_rows, of_columns) for of_rows in rows for of_columns in columns]
 
     def run(self, rows: tuple[int, int], columns: tuple[int, int]) -> list[np.ndarray]:
         """Run the pass on a tile."""
@@ -381,9 +381,9 @@ class _Stage:
         inside = (rows >= 0) & (rows < count)
         matrices = []
         for attention, sums in made:
-            some = np.zeros((len(rows), sums.shape[1] + CELLS - 1, *sums.shape[2:]), sums.dtype)
-            some[inside, CELLS // 2 : -(CELLS // 2)] = sums[rows[inside] % len(sums)]
-            shares = attention.shares(_windows(some))[..., : attention.free_shares]
+            padded = np.zeros((len(rows), sums.shape[1] + CELLS - 1, *sums.shape[2:]), sums.dtype)
+            padded[inside, CELLS // 2 : -(CELLS // 2)] = sums[rows[inside] % len(sums)]
+            shares = attention.shares(_windows(padded))[..., : attention.free_shares]
             matrices.append(np.ascontiguousarray(shares.transpose(4, 2, 3, 0, 1)))
         return matrices
 
@@ -485,13 +485,13 @@ def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int
         padded[:, :, -1] = padded[:, :, -2 - inner]
 
 
-def _parts(length: int, most: int, cell: int) -> list[tuple[int, int]]:
+def _parts(length: int, max_length: int, cell: int) -> list[tuple[int, int]]:
     """Split a length into parts of whole cells and about equal size; returns the start and end of each.
 
-    A part is at most `most` long, but at least one cell. Only the last part may end within a cell.
+    A part is at most `max_length` long, but at least one cell. Only the last part may end within a cell.
     """
     cells = -(-length // cell)
-    count = -(-cells // max(1, most // cell))
+    count = -(-cells // max(1, max_length // cell))
     ends = [min(cells * i // count * cell, length) for i in range(count + 1)]
     return list(pairwise(ends))
 
