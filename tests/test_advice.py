@@ -71,7 +71,7 @@ NEVER_IN_THE_DEMO = {
     "refusion/images/levels.py": ("No value of X lies in the window", "X windows were given"),
     "refusion/images/reading.py": ("--temperatures has no effect", "--nodata X has no effect"),
     "refusion/images/thermal.py": ("The temperatures in X", " (after X)", "pip install 'refusion[thermal]'"),
-    "refusion/images/video.py": ("Videos need one more package",),
+    "refusion/images/video_coding.py": ("Videos need one more package",),
     "refusion/inference/video.py": ("--align", "--crop", "--window, --window-a", "--temperatures", "--nodata"),
 }
 """Beginnings of what only options bring about that the demo does not give."""

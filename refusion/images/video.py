@@ -1,21 +1,21 @@
-"""Read and write video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
+"""Read video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refusion.images.colour import join_colour, split_colour
+from refusion.images.colour import split_colour
 from refusion.images.failures import missing_file
 from refusion.images.kinds import START, refuse_as_video
 from refusion.images.levels import Stored, to_picture
-from refusion.images.picture import NEUTRAL, Picture, PictureError, by
+from refusion.images.picture import Picture, PictureError, by
+from refusion.images.video_coding import FULL, LIMITED, UNKNOWN, WEIGHTS, Coding, Frame, import_av
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -25,68 +25,11 @@ VIDEO_SUFFIXES = frozenset(
 )  # fmt: skip
 """Suffixes of videos that can be read, in lower case; support depends on FFmpeg."""
 
-WRITTEN_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")
-"""Suffixes of the containers that can be written; WebM is missing because it does not support H.264."""
-
-_UNKNOWN = 2
 _HD = 720
-_WEIGHTS = {
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
-}
-"""Weights of red and blue in luma, by the matrix number of ITU-T H.273, table 4."""
-
-_LIMITED, _FULL = 1, 2
+"""Shorter side of a video, in pixels, from which its matrix is that of HD if it does not state one."""
 
 _EARLY = Fraction(13, 100)
 """Seconds that sound may start before the first frame, as AAC does; earlier packets are left out."""
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise PictureError("Videos need one more package: pip install 'refusion[video]'.") from error
-    return av
-
-
-@dataclass(frozen=True)
-class Coding:
-    """Colour coding of a video (ITU-T H.273).
-
-    Attributes:
-        matrix: number of the matrix coefficients.
-        primaries: number of the colour primaries.
-        transfer: number of the transfer characteristics, such as 16 for PQ and 18 for HLG.
-        full: whether samples use the full range, and not 16 to 235 (for 8 bits).
-        bits: bits of a sample, 8 or 10.
-        aspect: pixel aspect ratio, width by height.
-    """
-
-    matrix: int
-    primaries: int = _UNKNOWN
-    transfer: int = _UNKNOWN
-    full: bool = False
-    bits: int = 8
-    aspect: Fraction = Fraction(1)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A video frame with the rotation and mirroring applied.
-
-    Attributes:
-        picture: the image.
-        time: seconds since the first frame.
-    """
-
-    picture: Picture
-    time: Fraction
 
 
 class Video:
@@ -111,7 +54,7 @@ class Video:
         self._max_pixels = max_pixels
 
     def __enter__(self) -> "Video":
-        av = _av()
+        av = import_av()
         name = self.path.name
         if not self.path.is_file():
             raise missing_file(self.path)
@@ -151,12 +94,12 @@ class Video:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except _av().error.FFmpegError as error:
+        except import_av().error.FFmpegError as error:
             raise PictureError(f"{self.path.name} is damaged ({error.strerror}).") from error
 
     def _look_at_first(self) -> None:
         """Open the file a second time and decode a frame, since some properties are known only then."""
-        with _av().open(str(self.path)) as container:
+        with import_av().open(str(self.path)) as container:
             first = next(container.decode(video=0), None)
         if first is None:
             raise PictureError(f"{self.path.name} holds no frame that can be read.")
@@ -172,17 +115,17 @@ class Video:
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
         context = self.stream.codec_context
         matrix, primaries, transfer = (
-            int(getattr(first, name, None) or getattr(context, name, None) or _UNKNOWN)
+            int(getattr(first, name, None) or getattr(context, name, None) or UNKNOWN)
             for name in ("colorspace", "color_primaries", "color_trc")
         )
         self.grey = first.format.name.startswith("gray")
         full_by_name = first.format.name.startswith("yuvj") or self.grey or first.format.is_rgb
         given = int(first.color_range or 0)
         self.coding = Coding(
-            matrix if matrix in _WEIGHTS else 1 if min(size) >= _HD else 6,
+            matrix if matrix in WEIGHTS else 1 if min(size) >= _HD else 6,
             primaries,
             transfer,
-            given == _FULL or (given != _LIMITED and full_by_name),
+            given == FULL or (given != LIMITED and full_by_name),
             10 if max(component.bits for component in first.format.components) > 8 else 8,
             aspect if self.turns % 2 == 0 else 1 / aspect,
         )
@@ -224,7 +167,7 @@ class Video:
             values = values if self.coding.full else ((values - 16 / 255) * (255 / 219)).clip(0, 1)
             return Picture(np.ascontiguousarray(self._upright(values)), None, self.path.name)
         if frame.format.is_rgb or frame.format.has_palette:
-            rgb = _unit(frame.reformat(format="rgb48le", dst_color_range=_FULL).to_ndarray())
+            rgb = _unit(frame.reformat(format="rgb48le", dst_color_range=FULL).to_ndarray())
         else:
             rgb = self._decoded(frame)
         luminance, chroma = split_colour(np.ascontiguousarray(self._upright(rgb)))
@@ -240,14 +183,14 @@ class Video:
             y, cb, cr = (256 * _samples(plane, "u1") for plane in frame.planes)
         else:
             # One range and one matrix on both sides, so that it only enlarges the chroma and shifts the bits.
-            span = _FULL if frame.format.name.startswith("yuvj") else _LIMITED
+            span = FULL if frame.format.name.startswith("yuvj") else LIMITED
             same = {"src_colorspace": 5, "dst_colorspace": 5, "src_color_range": span, "dst_color_range": span}
             y, cb, cr = (_samples(plane, "<u2") for plane in frame.reformat(format="yuv444p16le", **same).planes)
         bits = max(component.bits for component in frame.format.components)
         level = 1 << (16 - bits)
         spans = (0, level * (2**bits - 1), level * (2**bits - 1)) if self.coding.full else (4096, 219 * 256, 224 * 256)
         luma = (y - spans[0]) / spans[1]
-        red_share, blue_share = _WEIGHTS[self.coding.matrix]
+        red_share, blue_share = WEIGHTS[self.coding.matrix]
         red = luma + (2 - 2 * red_share) * (cr - 32768) / spans[2]
         blue = luma + (2 - 2 * blue_share) * (cb - 32768) / spans[2]
         green = (luma - red_share * red - blue_share * blue) / (1 - red_share - blue_share)
@@ -260,7 +203,7 @@ class Video:
         """
         start = self.start or Fraction(0)
         shift, end, last = None, 0, 0
-        with _av().open(str(self.path)) as container:
+        with import_av().open(str(self.path)) as container:
             for packet in container.demux(container.streams.audio[0]):
                 if packet.dts is None:
                     continue
@@ -312,118 +255,3 @@ def halves(picture: Picture) -> tuple[Picture, Picture]:
         return replace(picture, luminance=picture.luminance[:, columns], chroma=chroma, name=name)
 
     return part(slice(0, width), "left"), part(slice(picture.size[0] - width, None), "right")
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Turn errors of writing a video into a `PictureError`."""
-    try:
-        yield
-    except (_av().error.FFmpegError, OSError) as error:
-        raise PictureError(f"{target.name} cannot be written: {error.strerror or error}.") from error
-
-
-def encode(
-    path: Path, frames: Iterable[Frame], rate: Fraction, coding: Coding, sound: Video | None, notes: list[str]
-) -> int:
-    """Write frames as H.264 at constant quality, with a copied audio stream; returns the number of frames.
-
-    For an odd width or height, the last column or row is repeated, since subsampled chroma needs even sizes.
-
-    Args:
-        path: the output; the suffix sets the container.
-        frames: the frames, in order of time.
-        rate: average frame rate.
-        coding: colour coding.
-        sound: video whose first audio stream is copied, or None.
-        notes: a sentence is added if the sound is left out.
-    """
-    av = _av()
-    count = 0
-    with av.open(str(path), "w") as container:
-        # In AVI, all frames have the same duration.
-        tick = 1 / rate if path.suffix.lower() == ".avi" else Fraction(1, 90_000)
-        stream = container.add_stream("libx264", rate=rate)
-        _set_up(stream, coding, tick)
-        copied = _copied_stream(container, sound, notes)
-        packets = sound.sound_packets() if sound is not None and copied is not None else iter(())
-        waiting = next(packets, None)
-        last = -1
-        for count, frame in enumerate(frames, 1):
-            coded = _coded(frame.picture, coding)
-            if count == 1:
-                stream.width, stream.height = coded.width, coded.height
-            last = max(last + 1, round(frame.time / tick))
-            coded.pts, coded.time_base = last, tick
-            container.mux(stream.encode(coded))
-            while waiting is not None and waiting.dts * waiting.time_base <= frame.time + 1 / rate:
-                waiting.stream = copied
-                container.mux(waiting)
-                waiting = next(packets, None)
-        if count:
-            container.mux(stream.encode())
-    return count
-
-
-def _set_up(stream: Any, coding: Coding, tick: Fraction) -> None:
-    stream.options = {"crf": "16", "preset": "medium", "chromaoffset": "-3"}
-    stream.pix_fmt = "yuv420p10le" if coding.bits > 8 else "yuv420p"
-    context = stream.codec_context
-    context.time_base = tick
-    context.colorspace, context.color_primaries, context.color_trc = coding.matrix, coding.primaries, coding.transfer
-    context.color_range = _FULL if coding.full else _LIMITED
-    if coding.aspect != 1:
-        context.sample_aspect_ratio = coding.aspect
-
-
-def _copied_stream(container: Any, sound: Video | None, notes: list[str]) -> Any:
-    if sound is None:
-        return None
-    name = sound.sound_stream.codec_context.name
-    known = getattr(container, "supported_codecs", None)
-    if known and name not in known and sound.sound_stream.codec_context.codec.canonical_name not in known:
-        notes.append(
-            f"The sound of {sound.path.name} ({name}) is left out, since this container does not support it; "
-            "write a .mkv file to keep it."
-        )
-        return None
-    return container.add_stream_from_template(sound.sound_stream)
-
-
-def _coded(picture: Picture, coding: Coding) -> Any:
-    """Encode an image as a Y'CbCr frame with 4:2:0 chroma (ITU-T H.273, equations 4, 5 and 38 to 40)."""
-    height, width = picture.luminance.shape
-    even = ((0, height % 2), (0, width % 2))
-    red_share, blue_share = _WEIGHTS[coding.matrix]
-    if picture.chroma is None:
-        luma = picture.luminance
-        chroma = [np.full(((height + 1) // 2, (width + 1) // 2), NEUTRAL - 0.5, np.float32)] * 2
-    else:
-        red, green, blue = np.moveaxis(join_colour(picture.luminance, picture.chroma).clip(0, 1), 2, 0)
-        luma = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
-        differences = (blue - luma) / (2 - 2 * blue_share), (red - luma) / (2 - 2 * red_share)
-        chroma = [_halved(np.pad(difference, even, "edge")) for difference in differences]
-    luma = np.pad(luma, even, "edge")
-    top = (1 << coding.bits) - 1
-    unit = 1 << (coding.bits - 8)
-    middle = 128 * unit
-    spans = (0, top, top) if coding.full else (16 * unit, 219 * unit, 224 * unit)
-    planes = [spans[0] + spans[1] * luma, *(middle + spans[2] * difference for difference in chroma)]
-    kind = np.dtype("<u2" if coding.bits > 8 else "u1")
-    frame = _av().VideoFrame(luma.shape[1], luma.shape[0], "yuv420p10le" if coding.bits > 8 else "yuv420p")
-    for plane, values in zip(frame.planes, planes, strict=True):
-        rows = np.zeros((plane.height, plane.line_size // kind.itemsize), kind)
-        rows[:, : plane.width] = np.rint(values).clip(0, top)
-        plane.update(rows)
-    frame.colorspace, frame.color_range = coding.matrix, _FULL if coding.full else _LIMITED
-    return frame
-
-
-def _halved(values: np.ndarray) -> np.ndarray:
-    height, width = values.shape
-    return values.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
-
-
-def is_written(path: str | os.PathLike) -> bool:
-    """Whether the suffix is that of a video container that can be written."""
-    return Path(path).suffix.lower() in WRITTEN_SUFFIXES

@@ -9,24 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from refusion.images.picture import Picture, PictureError, range_note
-from refusion.images.roles import role_notes
-from refusion.images.video import WRITTEN_SUFFIXES, Frame, Video, encode, halves, is_written, writing
-from refusion.inference.alignment import offset_note
+from refusion.images.picture import Picture, PictureError
+from refusion.images.video import Video
+from refusion.images.video_coding import Frame
+from refusion.images.video_writing import WRITTEN_SUFFIXES, encode, is_written, writing
 from refusion.inference.finishing import anchored, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
-from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture, same_picture
-from refusion.system.advice import without_options
+from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
+from refusion.inference.video_notes import damage_note, notes_on_frames, notes_on_video, rate_notes, restart_note
+from refusion.inference.video_pairs import paired_frames
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Resize, Task
 
 SMOOTHING_SECONDS = 1.0
 """Time constant of the output range: the time in which it follows 63 % of a change."""
-
-SAME_RATE = 0.001
-"""Frame rates whose relative difference is at most this are treated as equal."""
 
 _BEGINNING = 1
 """Seconds in which the notes on the sources wait for frames of which none is uniform, as a shutter or a fade is."""
@@ -119,14 +117,14 @@ def fuse_videos(
     finish = options.for_task(task)
     with ExitStack() as stack:
         videos = [stack.enter_context(Video(path, options.max_pixels)) for path in paths]
-        notes = [note for video in videos for note in _notes_on(video)]
+        notes = [note for video in videos for note in notes_on_video(video)]
         lead = max(reversed(videos), key=lambda video: video.rate)
-        notes += _rate_note(videos)
+        notes += rate_notes(videos)
         square = len({video.coding.aspect for video in videos}) > 1
         owner = videos[0] if finish.chroma == "a" else videos[-1]
         coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
-        pairs = _pairs(videos, lead, notes)
+        pairs = paired_frames(videos, lead, notes)
         total = min(round(video.frames * lead.rate / video.rate) for video in videos)
 
         def fused_frames() -> Iterator[Frame]:
@@ -136,7 +134,7 @@ def fuse_videos(
                 a, b = _matched(a, b, options.resize)
                 if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
                     looked = True
-                    notes.extend(_notes_at(a, b, task))
+                    notes.extend(notes_on_frames(a, b, task))
                 yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
                     progress(done, total)
@@ -145,8 +143,8 @@ def fuse_videos(
         with writing(target), replacing(target) as temporary:
             if encode(temporary, fused_frames(), lead.rate, coding, sound, notes) == 0:
                 raise PictureError(f"{paths[0].name} holds no frame that can be read.")
-    notes += [_restart_note(video) for video in videos if video.restarts]
-    return notes + [_damage_note(video) for video in videos if video.damaged]
+    notes += [restart_note(video) for video in videos if video.restarts]
+    return notes + [damage_note(video) for video in videos if video.damaged]
 
 
 def _fuse_frame(
@@ -166,89 +164,9 @@ def _between(new: Range, old: Range, keep: float) -> Range:
     return replace(new, **mixed)
 
 
-def _notes_on(video: Video) -> list[str]:
-    notes = []
-    if video.interlaced:
-        notes.append(f"{video.path.name} is interlaced: its frames show two moments each; deinterlace it first.")
-    if video.transparent:
-        notes.append(f"{video.path.name} has transparency, which is ignored.")
-    width, height = video.size
-    if width % 2 or height % 2:
-        notes.append(f"{video.path.name} has an odd side; the last row or column is repeated in the result.")
-    return notes
-
-
 def _is_uniform(picture: Picture) -> bool:
     low, high = ends_of(picture.luminance)
     return low == high
-
-
-def _notes_at(a: Picture, b: Picture, task: Task) -> list[str]:
-    """Notes on two frames of one moment, as those on a pair of images; videos have no options to follow the advice."""
-    found = [range_note([a]), range_note([b]), *role_notes(a, b, task)]
-    if same_picture(a, b):
-        found.append(f"The first frames of {a.name} and {b.name} are the same picture.")
-    elif task.same_edges:
-        found.append(offset_note(a, b))
-    return [without_options(note) for note in found if note]
-
-
-def _restart_note(video: Video) -> str:
-    times = "once" if video.restarts == 1 else f"{video.restarts} times"
-    sound = "; its sound may be out of step from there on" if video.has_sound else ""
-    return (
-        f"The time stamps of {video.path.name} restart {times}, as in clips joined byte by byte: each part is taken to "
-        f"follow the one before without a gap{sound}."
-    )
-
-
-def _damage_note(video: Video) -> str:
-    frames = "1 frame" if video.damaged == 1 else f"{video.damaged} frames"
-    return (
-        f"{video.path.name} is damaged: {frames} could not be decoded without errors, and those that follow may be "
-        "wrong until the next key frame; copy or export it again."
-    )
-
-
-def _rate_note(videos: Sequence[Video]) -> list[str]:
-    rates = [float(video.rate) for video in videos]
-    if max(rates) <= min(rates) * (1 + SAME_RATE):
-        return []
-    told = " and ".join(f"{video.path.name} {rate:.4g}" for video, rate in zip(videos, rates, strict=True))
-    return [f"The frame rates differ ({told} frames a second): some frames of the slower one are repeated."]
-
-
-def _pairs(videos: list[Video], lead: Video, notes: list[str]) -> Iterator[tuple[Fraction, Picture, Picture]]:
-    """Yield times and paired frames; add a note if one video is longer."""
-    if len(videos) == 1:
-        for frame in videos[0].pictures():
-            yield (frame.time, *halves(frame.picture))
-        return
-    other = videos[1] if lead is videos[0] else videos[0]
-    coming = other.pictures()
-    near, after = next(coming, None), next(coming, None)
-    if near is None:
-        return
-    count, end, lasts = 0, Fraction(0), 1 / other.rate
-    for frame in lead.pictures():
-        while after is not None and abs(after.time - frame.time) <= abs(near.time - frame.time):
-            lasts = max(1 / other.rate, after.time - near.time)
-            near, after = after, next(coming, None)
-        if after is None and frame.time >= near.time + lasts - 1 / (2 * lead.rate):
-            notes.append(_longer(lead, other, count, end))
-            return
-        pair = (frame.picture, near.picture)
-        yield (frame.time, *(pair if lead is videos[0] else pair[::-1]))
-        count, end = count + 1, frame.time + 1 / lead.rate
-    if after is not None and after.time >= end:
-        notes.append(_longer(other, lead, count, end))
-
-
-def _longer(longer: Video, shorter: Video, count: int, end: Fraction) -> str:
-    return (
-        f"{longer.path.name} is longer than {shorter.path.name}; the result ends with the latter, after {count} frames "
-        f"({float(end):.2f} s)."
-    )
 
 
 def _square(picture: Picture, video: Video) -> Picture:

@@ -15,7 +15,8 @@ from support.scenes import EXAMPLES, textured
 from refusion.api import fuse_videos
 from refusion.images import PictureError
 from refusion.images.colour import join_colour
-from refusion.images.video import Video, encode
+from refusion.images.video import Video
+from refusion.images.video_writing import encode
 from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
 
