@@ -65,9 +65,12 @@ def locate(name: str | Path) -> str:
     the working directory holds a folder of that name. Any other bare name is a folder in it.
 
     Raises:
+        TypeError: it is neither a name nor a path.
         UnknownModelError: the bare name is not known, or there is no such folder.
         NoWeightsError: the bare name is known, but no weights came along.
     """
+    if not isinstance(name, str | Path):
+        raise TypeError(f"A model is given by its name or its folder, not as {type(name).__name__}.")
     if isinstance(name, Path) or name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name:
         folder = expand_home(name)
         if not folder.is_dir():

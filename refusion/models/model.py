@@ -168,6 +168,7 @@ class ReFusion(
         local_files_only: bool = False,
         map_location: str | torch.device = "cpu",
         strict: bool = True,
+        dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device_map: str | torch.device | None = None,
     ) -> "ReFusion":
@@ -184,8 +185,9 @@ class ReFusion(
             local_files_only: make no network request.
             map_location: device of the model.
             strict: must be True; missing weights are always an error.
-            torch_dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; by default float32. On a CPU,
+            dtype: type of the weights, such as ``torch.float16`` or ``"float16"``; by default float32. On a CPU,
                 weights in half precision are fused with in float32, which is faster there.
+            torch_dtype: an older name of `dtype`.
             device_map: the device of the whole model, as in `map_location`, or ``auto`` for a GPU if there is one.
 
         Returns:
@@ -194,10 +196,12 @@ class ReFusion(
         Raises:
             ModelError: there is no such model, it cannot be downloaded, or its configuration, weights or checksums
                 do not match; the message names file and key.
+            TypeError: the model is given neither as a name nor as a path.
+            ValueError: there is no such type or device, or `dtype` and `torch_dtype` are given and differ.
         """
         if not strict:
             raise ModelError("Weights are always loaded strictly; leave strict out.")
-        dtype = _dtype(torch_dtype)
+        wanted = _dtype(dtype, torch_dtype)
         if device_map is not None:
             map_location = _device(device_map)
         folder = local_folder(
@@ -211,7 +215,7 @@ class ReFusion(
         # The mixin accepts a missing config.json and ignores unknown keys.
         read_config(folder, further_arguments(cls))
         model = super().from_pretrained(str(folder), map_location=map_location)
-        return model if dtype is None else model.to(dtype)
+        return model if wanted is None else model.to(wanted)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str | torch.device = "cpu", **_: Any) -> "ReFusion":
@@ -372,12 +376,21 @@ class ReFusion(
         return (bare_name(self._origin) or display_name(self._origin)) if self._origin else ""
 
 
-def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
-    dtype = getattr(torch, given.removeprefix("torch."), None) if isinstance(given, str) else given
-    if given == "auto" or (dtype is None and given is None):
+def _dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """The type that both arguments ask for; None for that of the file."""
+    given = {"dtype": dtype, "torch_dtype": torch_dtype}
+    asked = {name: _floating(name, value) for name, value in given.items() if value is not None}
+    if len(set(asked.values())) > 1:
+        raise ValueError(f"dtype is {dtype!r} and torch_dtype, its older name, {torch_dtype!r}; leave torch_dtype out.")
+    return next(iter(asked.values()), None)
+
+
+def _floating(name: str, given: str | torch.dtype) -> torch.dtype | None:
+    if given == "auto":
         return None
+    dtype = getattr(torch, given.removeprefix("torch."), None) if isinstance(given, str) else given
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"torch_dtype is {given!r}; give a floating-point type, such as torch.float16 or 'float16'.")
+        raise ValueError(f"{name} is {given!r}; give a floating-point type, such as torch.float16 or 'float16'.")
     return dtype
 
 

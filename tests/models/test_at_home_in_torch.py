@@ -16,17 +16,32 @@ PAIR = [torch.rand(1, 1, 24, 40, generator=torch.Generator().manual_seed(seed)) 
 
 
 def test_the_type_and_the_device_are_taken_as_transformers_takes_them():
-    model = ReFusion.from_pretrained("refusion-ir-vis", torch_dtype=torch.float64, device_map="cpu")
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
-    assert ReFusion.from_pretrained("refusion-ir-vis", torch_dtype="float16").project_in_1.weight.dtype == torch.float16
-    same = ReFusion.from_pretrained("refusion-ir-vis", torch_dtype="auto", device_map="auto")
-    assert same.project_in_1.weight.dtype == torch.float32
+    def type_of(**given):
+        return {weight.dtype for weight in ReFusion.from_pretrained("refusion-ir-vis", **given).parameters()}
+
+    for name in ("dtype", "torch_dtype"):
+        assert type_of(**{name: torch.float64}, device_map="cpu") == {torch.float64}
+        assert type_of(**{name: "float16"}) == {torch.float16}
+        assert type_of(**{name: "auto"}, device_map="auto") == {torch.float32}
+    assert type_of(dtype="float16", torch_dtype=torch.float16) == {torch.float16}
 
 
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
 @pytest.mark.parametrize("given", ["int8", torch.int64, "nothing"])
-def test_other_types_are_refused(given):
-    with pytest.raises(ValueError, match="torch_dtype is"):
-        ReFusion.from_pretrained("refusion-ir-vis", torch_dtype=given)
+def test_other_types_are_refused(name, given):
+    with pytest.raises(ValueError, match=f"^{name} is"):
+        ReFusion.from_pretrained("refusion-ir-vis", **{name: given})
+
+
+def test_two_types_at_once_are_refused():
+    with pytest.raises(ValueError, match="leave torch_dtype out"):
+        ReFusion.from_pretrained("refusion-ir-vis", dtype="float16", torch_dtype="float32")
+
+
+@pytest.mark.parametrize("given", [3, None, ["refusion-ir-vis"]])
+def test_what_is_no_name_of_a_model_is_refused_by_a_sentence(given):
+    with pytest.raises(TypeError, match=f"its name or its folder, not as {type(given).__name__}"):
+        ReFusion.from_pretrained(given)
 
 
 def test_a_map_of_modules_is_refused():
