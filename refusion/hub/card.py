@@ -48,16 +48,20 @@ class Model:
     """The model that a card is about.
 
     Attributes:
-        name: name for `ReFusion.from_pretrained`: a bare name, OWNER/NAME or a path.
+        name: name for `from_pretrained`: a bare name, OWNER/NAME or a path.
         task: its task.
         parameters: number of parameters of the fusion module.
         trainable: whether the folder also has the two training modules.
+        kind: name of its class, `ReFusion` or a subclass.
+        importing: the line of Python that makes the class known.
     """
 
     name: str
     task: Task
     parameters: int
     trainable: bool
+    kind: str = "ReFusion"
+    importing: str = "from refusion import ReFusion"
 
 
 def card_text(model: Model, facts: Facts) -> str:
@@ -117,7 +121,7 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
     elif training is not None:
         method += f" The weights are derived from those of {training.base_model}."
     snippet = (
-        f'from refusion import ReFusion\n\nmodel = ReFusion.from_pretrained("{model.name}")\n'
+        f'{model.importing}\n\nmodel = {model.kind}.from_pretrained("{model.name}")\n'
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
     )
     parts = [_fill(method), f"```python\n{snippet}\n```"]
@@ -184,6 +188,8 @@ def _scores(model: Model, facts: Facts) -> list[str]:
     command = f"    refusion evaluate --task {model.task.name} --data VAL --model {model.name} --json scores.json"
     if scores is None and facts.tuning is not None:
         return ["## Scores", *_tuning(facts.tuning), "Scores over other pairs, for this card:", command]
+    if scores is None and model.kind != "ReFusion":
+        return ["## Scores", "Not scored yet."]  # The command line does not know the subclass.
     if scores is None:
         return ["## Scores", "Not scored yet. Run this command and put the file next to this card:", command]
     first = scores.rows[0]

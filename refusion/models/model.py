@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +39,7 @@ from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.options import Options, OptionValues
 from refusion.inference.stack import fuse_stack
-from refusion.models.subclasses import check_config, further_arguments, made_from
+from refusion.models.subclasses import check_config, further_arguments, import_line, made_from
 from refusion.modules.blocks import Widths
 from refusion.modules.fusion import FusionModule
 from refusion.system.devices import choose_device
@@ -265,6 +266,9 @@ class ReFusion(
         bare = bare_name(source) if source else None
         parameters = sum(parameter.numel() for parameter in self.parameters())
         model = card.Model(bare or name or f"./{self.task.model}", self.task, parameters, trainable)
+        if type(self) is not ReFusion:
+            kind = type(self).__qualname__.rpartition("<locals>.")[2]
+            model = replace(model, kind=kind, importing=import_line(type(self)))
         return ModelCard(card.card_text(model, facts))
 
     def save_pretrained(

@@ -34,6 +34,14 @@ def made_from(kind: type[_Model], config: Mapping[str, Any]) -> _Model:
     return kind(**{key: value for key, value in config.items() if takes_all or key in parameters})
 
 
+def import_line(kind: type) -> str:
+    """The line of Python that imports a class, or says what it is if its module cannot be imported by others."""
+    name = kind.__qualname__
+    if kind.__module__ == "__main__" or "<locals>" in name:
+        return f"# {kind.__name__} is the subclass of refusion.ReFusion that this model was saved from."
+    return f"from {kind.__module__} import {name.partition('.')[0]}"
+
+
 def check_config(model: "ReFusion") -> None:
     """Check that a model can be loaded from its configuration and weights.
 

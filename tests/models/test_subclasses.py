@@ -69,6 +69,21 @@ def test_a_subclass_is_saved_with_its_arguments_and_those_of_refusion(tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
 
 
+def test_the_card_of_a_subclass_shows_how_to_load_it(tmp_path):
+    Headed(**SMALL).save_pretrained(tmp_path / "saved")
+    card = (tmp_path / "saved" / "README.md").read_text()
+    assert f'from {__name__} import Headed\n\nmodel = Headed.from_pretrained("./saved")\n' in card
+    assert "refusion evaluate" not in card
+
+    class Inner(Headed):
+        pass
+
+    card = str(Inner(**SMALL).generate_model_card("me/inner"))
+    assert "# Inner is the subclass of refusion.ReFusion that this model was saved from.\n\n" in card
+    assert 'model = Inner.from_pretrained("me/inner")' in card
+    assert "from refusion import ReFusion\n\nmodel = ReFusion." in str(ReFusion(**SMALL).generate_model_card())
+
+
 def test_subclasses_of_subclasses_and_those_without_arguments_of_refusion(tmp_path):
     Named("one", kernels=2, **SMALL).save_pretrained(tmp_path / "named")
     named = Named.from_pretrained(tmp_path / "named")
