@@ -60,7 +60,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         [*changes(inputs), shown.result.change],
         events.check,
         [shown.result, *inputs],
-        [note, thumbnails, shown.status],
+        [note, shown.status, thumbnails],
         trigger_mode="always_last",
         **READING,
     )
