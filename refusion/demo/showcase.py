@@ -60,7 +60,7 @@ class Showcase:
         """
         seen = set()
         for example in all_examples():
-            tab = (example.task, len(example.paths) > 2)
+            tab = example.task if len(example.paths) == 2 else "stack"
             if tab not in seen and self._fusing.models.ready(get_task(example.task)):
                 seen.add(tab)
                 self.finished(example)

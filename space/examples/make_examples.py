@@ -1,6 +1,6 @@
-"""Render the example pairs of the demo: one registered pair per task, from code alone, the same at every run.
+"""Render examples of the demo: a registered pair per task, and stacks, from code alone, the same at every run.
 
-Usage: python make_examples.py [--out FOLDER] [--only ir-vis medical multi-focus multi-exposure]
+Usage: python make_examples.py [--out FOLDER] [--only ir-vis medical multi-focus focus-stack multi-exposure]
 Needs numpy, scipy and pillow (with FreeType, for the lettering in pillow's own default font).
 """
 
@@ -480,6 +480,29 @@ def cup(board: Board, x: float, base: float, radius: float, height: float) -> No
     board.oval(x - radius * 0.3, top + 2, radius * 0.3, radius * squash * 0.2, (112, 72, 46), 255)
 
 
+def clock(board: Board, x: float, y: float) -> None:
+    """A round clock."""
+    board.oval(x, y, 40, 40, (120, 84, 40))
+    board.oval(x, y, 36, 36, (240, 236, 222))
+    for k in range(1, 13):
+        a = k * math.pi / 6
+        board.text(x + 28 * math.sin(a), y - 28 * math.cos(a), str(k), 9, (40, 36, 36))
+    board.line([(x, y), (x + 12, y - 8)], 2.4, (30, 28, 30))
+    board.line([(x, y), (x - 6, y - 22)], 1.6, (30, 28, 30))
+
+
+def lying_book(board: Board, box: tuple[float, float, float, float], cloth: Colour, title: str) -> None:
+    """A book that lies on its side, with its lettered spine (left, top, right, bottom) to the front."""
+    left, top, right, bottom = box
+    board.poly([(left, top), (left + 14, top - 13), (right - 14, top - 13), (right, top)], shade(cloth, 1.25), 255)
+    board.rect(box, cloth, 255, 4)
+    for k in range(16):
+        board.rect((left + 2, bottom - 1 - k, right - 2, bottom - k), shade(cloth, 0.62 + 0.024 * k), 255)
+    for u in (left + 16, left + 20, right - 22, right - 18):
+        board.rect((u, top, u + 2, bottom), (226, 196, 120), 255)
+    board.text((left + right) / 2, (top + bottom) / 2, title, 19, (240, 222, 168))
+
+
 def disc_blur(image: np.ndarray, radius: float) -> np.ndarray:
     """Blur as an open lens does: by a disc with a soft rim, in linear light."""
     if radius < 0.3:
@@ -514,13 +537,7 @@ def multi_focus(rng: np.random.Generator) -> dict[str, np.ndarray]:
         x, y = 326 + 44 * math.sin(a), 92 - 62 * math.cos(a) * rng.uniform(0.6, 1)
         leaf = [(326, 98), (330 + (x - 326) / 2, 90 + (y - 98) / 2), (x, y)]
         back.line(leaf, 2.6, shade((70, 120, 62), rng.uniform(0.6, 1.3)))
-    back.oval(374, 216, 40, 40, (120, 84, 40))  # a clock
-    back.oval(374, 216, 36, 36, (240, 236, 222))
-    for k in range(1, 13):
-        a = k * math.pi / 6
-        back.text(374 + 28 * math.sin(a), 216 - 28 * math.cos(a), str(k), 9, (40, 36, 36))
-    back.line([(374, 216), (374 + 12, 216 - 8)], 2.4, (30, 28, 30))
-    back.line([(374, 216), (374 - 6, 216 - 22)], 1.6, (30, 28, 30))
+    clock(back, 374, 216)
     back.rect((340, 258, 408, 262), (120, 84, 40))
     for k in range(-14, 26):  # table boards
         left, right = 240 + 34 * (k - 6), 240 + 34 * (k - 5)
@@ -529,14 +546,7 @@ def multi_focus(rng: np.random.Generator) -> dict[str, np.ndarray]:
         back.line([far[0], (left, HEIGHT)], 0.6, (96, 64, 40))
     books = (((52, 300, 322, 338), CLOTH[1], "SEEING IN DEPTH"), ((74, 268, 306, 300), CLOTH[0], "IMAGE FUSION"))
     for box, cloth, title in books:
-        left, top, right, bottom = box
-        front.poly([(left, top), (left + 14, top - 13), (right - 14, top - 13), (right, top)], shade(cloth, 1.25), 255)
-        front.rect(box, cloth, 255, 4)
-        for k in range(16):
-            front.rect((left + 2, bottom - 1 - k, right - 2, bottom - k), shade(cloth, 0.62 + 0.024 * k), 255)
-        for u in (left + 16, left + 20, right - 22, right - 18):
-            front.rect((u, top, u + 2, bottom), (226, 196, 120), 255)
-        front.text((left + right) / 2, (top + bottom) / 2, title, 19, (240, 222, 168))
+        lying_book(front, box, cloth, title)
     cup(front, 180, 258, 56, 122)
 
     far, (near, cover) = back.arrays()[0], front.arrays()
@@ -563,6 +573,79 @@ def multi_focus(rng: np.random.Generator) -> dict[str, np.ndarray]:
     grit = 0.006 * rng.standard_normal((2, HEIGHT, WIDTH, 1))
     shots["near"], shots["far"] = shots["near"] + grit[0], shots["far"] + grit[1]
     return {f"multi-focus_{name}": shot for name, shot in shots.items()}
+
+
+# ------------------------------------------------------------------------------------- focus stack: a laid table
+
+
+def pot_plant(board: Board, rng: np.random.Generator, x: float, base: float) -> None:
+    """A plant in a pot, 100 pixels high."""
+    for a in rng.uniform(-1.3, 1.3, 30):
+        tip = (x + 46 * math.sin(a), base - 42 - 60 * math.cos(a) * rng.uniform(0.6, 1))
+        bend = (x + (tip[0] - x) / 2, base - 42 + (tip[1] - base + 42) / 2 - 6)
+        board.line([(x, base - 34), bend, tip], 2.6, shade((70, 120, 62), rng.uniform(0.6, 1.3)), 255)
+    board.poly([(x - 22, base - 38), (x + 22, base - 38), (x + 16, base), (x - 16, base)], (176, 92, 62), 255)
+    board.rect((x - 24, base - 42, x + 24, base - 32), (196, 108, 74), 255, 2)
+    for k in range(-2, 3):
+        tip, left, right = (x + 6 * k, base - 22), (x + 6 * k - 3, base - 12), (x + 6 * k + 3, base - 12)
+        board.line([left, tip, right], 1.4, (232, 206, 160))
+
+
+def wall_and_table(rng: np.random.Generator, edge: int) -> Board:
+    """What is behind the things of the stack, and the table below them, from row `edge` on."""
+    board = Board(WIDTH, HEIGHT, (188, 182, 160))
+    for x in range(4, WIDTH, 20):  # wallpaper
+        board.rect((x, 0, x + 7, edge), (178, 170, 146))
+        for y in range(8 + 9 * (x // 20 % 2), edge, 18):
+            board.oval(x + 13, y, 2.2, 3.4, (146, 92, 74))
+    upright_books(board, rng, 14, 236, 118, 92)
+    board.rect((6, 118, 244, 126), (146, 100, 62))
+    board.rect((6, 118, 244, 120), (186, 136, 90))
+    clock(board, 300, 88)
+    for k in range(-16, 28):
+        left, right = 240 + 34 * (k - 6), 240 + 34 * (k - 5)
+        far = [(240 + 0.5 * (v - 240), edge) for v in (left, right)]
+        board.poly([far[0], far[1], (right, HEIGHT), (left, HEIGHT)], shade((164, 118, 76), rng.uniform(0.88, 1.08)))
+        board.line([far[0], (left, HEIGHT)], 0.6, (96, 64, 40))
+    return board
+
+
+def focus_stack(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A cup, two books and a plant on a table before a wall, in four shots that are focused on each in turn."""
+    edge, feet = 205, (338, 294, 249)  # rows of the edge of the table and of where the things stand
+    wall = wall_and_table(rng, edge)
+    things = [Board(WIDTH, HEIGHT) for _ in feet]
+    cup(things[0], 96, feet[0], 56, 122)
+    lying_book(things[1], (184, 266, 356, feet[1]), CLOTH[1], "OPTICS")
+    lying_book(things[1], (200, 240, 344, 266), CLOTH[0], "LENSES")
+    pot_plant(things[2], rng, 412, feet[2])
+    rows = np.arange(HEIGHT)[:, None] * np.ones(WIDTH)
+    shape = rows.shape
+    grain = 1 + 0.07 * noise(rng, shape, (9, 1.2)) * (rows >= edge) + 0.03 * fractal(rng, shape, 8)
+    light = (0.55 + 0.45 * spot(300, 150, 320, 220)) * (1 - 0.4 * np.exp(-np.abs(rows - edge) / 6) * (rows >= edge))
+    shadow = Board(WIDTH, HEIGHT)
+    for x, y, rx in ((108, feet[0], 66), (276, feet[1] + 2, 96), (418, feet[2], 28)):
+        shadow.oval(x, y, rx, 9, None, 255)
+    light *= 1 - 0.6 * np.clip(1.4 * blur(shadow.arrays()[1], 5), 0, 1)
+    backdrop = to_linear(wall.arrays()[0]) * (grain * light)[..., None]
+    layers = []
+    for board in things:
+        colour, cover = board.arrays()
+        cover = cover[..., None]
+        layers.append((to_linear(colour / np.maximum(cover, 1e-3)) * cover, cover))
+
+    def depth_of(row: np.ndarray | float) -> np.ndarray:
+        """The blur of a lens, and the row in which a place on the table is seen, are linear in 1 / distance."""
+        return np.clip((feet[0] - row) / (feet[0] - edge), 0, 1)
+
+    shots = {}
+    for number, focus in enumerate([*map(depth_of, feet), 1.0], 1):
+        picture = blur_by_depth(backdrop, 6 * np.abs(depth_of(rows) - focus))
+        for (near, cover), foot in reversed(list(zip(layers, feet, strict=True))):
+            radius = 6 * abs(depth_of(foot) - focus)
+            picture = disc_blur(near, radius) + (1 - disc_blur(cover, radius)) * picture
+        shots[f"focus-stack_{number}"] = to_srgb(picture)
+    return shots
 
 
 # ------------------------------------------------------------------------------------- multi-exposure: room and window
@@ -757,13 +840,14 @@ SCENES = {
     "ir-vis": (infrared_visible, 11),
     "medical": (medical, 22),
     "multi-focus": (multi_focus, 33),
+    "focus-stack": (focus_stack, 35),
     "multi-exposure": (multi_exposure, 44),
 }
 
 
 def main() -> None:
     """Render the scenes and write them as 8-bit PNG files."""
-    parser = argparse.ArgumentParser(description="Render the example pairs of the demo.")
+    parser = argparse.ArgumentParser(description="Render examples of the demo.")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent, help="folder for the PNG files")
     parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES), help="scenes to render")
     args = parser.parse_args()

@@ -480,6 +480,19 @@ def test_a_stack_has_thumbnails_in_an_order_and_a_result(visit, size):
         assert f"{wanted:.3f}" in row.inner_text()
 
 
+def test_there_is_an_example_of_either_kind_of_stack(visit):
+    panel = panel_of(visit(), "Stack")
+    wait_for_status(panel, "Result of 3 images, multi-exposure_under.png first.")
+    press_example(panel, "A table, focused near to far")
+    wait_for_status(panel, "Result of 4 images, focus-stack_1.png first.")
+    assert panel.get_by_role("radio", name="Multi-focus", exact=True).is_checked()
+    panel.locator(".thumbnails img").nth(3).wait_for()
+    assert names_in(panel) == [f"focus-stack_{number}.png" for number in range(1, 5)]
+    press_example(panel, "A room in three exposures")
+    wait_for_status(panel, "Result of 3 images, multi-exposure_under.png first.")
+    assert panel.get_by_role("radio", name="Multi-exposure", exact=True).is_checked()
+
+
 def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel = panel_of(visit(), "Stack")
     wait_for_status(panel, "Result of 3 images")

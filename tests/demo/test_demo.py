@@ -25,6 +25,7 @@ from support.demo_server import ROOT, Server, files, free_port, visitors_files
 from support.scenes import textured
 
 import refusion.cli.app
+from refusion import fuse_stack
 from refusion.demo import link
 from refusion.demo.batch import finish, fuse_batch, match
 from refusion.demo.batch_events import BatchEvents
@@ -507,6 +508,16 @@ def test_a_link_says_what_is_not_the_tasks_own_and_is_read_back():
     assert address == "?task=multi-focus&example=multi-focus-coffee&range=stretch"
     asked = link.read_query(dict(parse_qsl(address[1:])))
     assert asked == link.Link("multi-focus", example, {"output_range": "stretch"})
+
+
+def test_the_example_of_a_focus_stack_is_sharp_all_over():
+    example = next(e for e in all_examples() if e.name == "stack-table")
+    frames = [read_picture(path).luminance for path in example.paths]
+    fused = read_picture(fuse_stack(example.paths, task=example.task).to_image()).luminance
+    for top in range(0, 360, 120):
+        for left in range(0, 480, 120):
+            contrast = [np.std(image[top : top + 120, left : left + 120]) for image in (fused, *frames)]
+            assert contrast[0] > 0.97 * max(contrast[1:])
 
 
 @pytest.mark.parametrize("address", ["", "task=nothing", "example=../../etc/passwd&task=%00", "range=" + "x" * 9999])
