@@ -137,7 +137,7 @@ class Fusing:
         facts = self.uploads.check_stack(paths)
         if facts.megapixels * len(paths) > KEPT_MEGAPIXELS:
             return paths
-        return tuple(self.uploads.read(path) for path in paths)
+        return tuple(self.uploads.read_named(paths))
 
     def _fuse_here(self, sources: tuple[PictureSource, ...], settings: Settings) -> api.Fused:
         return api.fuse(

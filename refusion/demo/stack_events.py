@@ -15,7 +15,7 @@ from refusion.demo.results import SHOWN, Result, ResultFiles
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import thumbnails_html
-from refusion.demo.uploads import SourceError, stored_path
+from refusion.demo.uploads import SourceError, names_of, stored_path
 from refusion.images import Picture
 from refusion.inference.stack import MAX_FRAMES
 from refusion.tasks import get_task
@@ -76,7 +76,8 @@ class StackEvents(ResultEvents):
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
     def _labelled(self, paths: tuple[Path, ...]) -> list[tuple[str, Picture]]:
-        return [(path.name, self._fusing.uploads.read(path)) for path in paths[:SHOWN]]
+        shown = zip(names_of(paths), paths[:SHOWN], strict=False)
+        return [(name, self._fusing.uploads.read(path)) for name, path in shown]
 
     def _about(self, paths: tuple[Path, ...], more: str = "") -> str:
         width, height = self._fusing.uploads.facts(paths[0]).size

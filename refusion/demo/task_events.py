@@ -15,7 +15,7 @@ from refusion.demo.results import Result, ResultFiles, file_address
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import preview_html
-from refusion.demo.uploads import SourceError, check_together, describe, stored_path
+from refusion.demo.uploads import SourceError, check_together, describe, names_of, stored_path
 from refusion.images import Picture
 from refusion.tasks import Task
 
@@ -85,8 +85,8 @@ class TaskEvents(ResultEvents):
         return "".join(self._about_one(path, side) for side, path in enumerate(paths))
 
     def _status(self, result: Result) -> str:
-        first, second = result.paths
-        return notes.good(" ".join([f"Result of {first.name} and {second.name}.", *result.notes]))
+        first, second = names_of(result.paths)
+        return notes.good(" ".join([f"Result of {first} and {second}.", *result.notes]))
 
     # ------------------------------------------------------------------------------------------------ fusing
 

@@ -3,7 +3,8 @@
 import filecmp
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def stored_path(upload: Any, label: str) -> Path:
     return path
 
 
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Names of the sources of one fused image, as messages show them: equal ones are told apart by their places."""
+    names = [path.name for path in paths]
+    places: Sequence[str] = ("first", "second") if len(paths) == 2 else [str(place + 1) for place in range(len(paths))]
+    apart = zip(names, places, strict=True)
+    return [name if names.count(name) == 1 else f"{name} ({place})" for name, place in apart]
+
+
 class Uploads:
     """Reads stored uploads; the last ones are kept decoded, so that showing and fusing one decodes it once.
 
@@ -118,9 +127,14 @@ class Uploads:
         Raises:
             SourceError: an image cannot be read, the sizes differ, or both are the same file.
         """
-        first, second = map(self.read, paths)
+        first, second = self.read_named(paths)
         check_together(paths, (first.size, second.size))
         return first, second
+
+    def read_named(self, paths: Sequence[Path]) -> Iterator[Picture]:
+        """Read the sources of one fused image in turn, with the names of `names_of`; errors as in `read`."""
+        for path, name in zip(paths, names_of(paths), strict=True):
+            yield replace(self.read(path), name=name)
 
     def facts(self, path: Path) -> Facts:
         """The facts about a stored upload that are shown next to its input.
@@ -138,12 +152,12 @@ class Uploads:
         Raises:
             SourceError: an image cannot be read, or its size differs from that of the first.
         """
-        first = self.facts(paths[0])
-        for path in paths[1:]:
+        first, names = self.facts(paths[0]), names_of(paths)
+        for path, name in zip(paths[1:], names[1:], strict=True):
             if (size := self.facts(path).size) != first.size:
                 raise SourceError(
-                    f"The images of a stack must match pixel for pixel, but {paths[0].name} is {first.size[0]} x "
-                    f"{first.size[1]} and {path.name} is {size[0]} x {size[1]} (width x height)."
+                    f"The images of a stack must match pixel for pixel, but {names[0]} is {first.size[0]} x "
+                    f"{first.size[1]} and {name} is {size[0]} x {size[1]} (width x height)."
                 )
         return first
 
@@ -169,9 +183,10 @@ def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple
     """
     if sizes[0] != sizes[1]:
         (width_a, height_a), (width_b, height_b) = sizes
+        first, second = names_of(paths)
         raise SourceError(
-            f"The two images must match pixel for pixel, but {paths[0].name} is {width_a} x {height_a} and "
-            f"{paths[1].name} is {width_b} x {height_b} (width x height): register them, then crop or scale one to "
+            f"The two images must match pixel for pixel, but {first} is {width_a} x {height_a} and "
+            f"{second} is {width_b} x {height_b} (width x height): register them, then crop or scale one to "
             "the size of the other."
         )
     if paths[0] == paths[1] or filecmp.cmp(*paths, shallow=False):

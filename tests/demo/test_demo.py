@@ -527,6 +527,23 @@ def test_a_link_that_is_wrong_leads_to_the_first_tab(address):
     assert all(len(value) <= 200 for value in asked.settings.values())
 
 
+def test_files_of_one_name_are_told_apart_by_their_places(fusing, tmp_path):
+    paths = [tmp_path / folder / "x.png" for folder in ("a", "b", "c")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        Image.fromarray(textured(seed)).save(path)
+    Image.fromarray(np.stack([textured(seed) for seed in range(3)], axis=2)).save(paths[0])
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"])
+    (note,) = fusing.fuse("me", tuple(paths[:2]), settings, lambda tick: None).notes
+    assert note.startswith("x.png (first) is given as the infrared source but is a colour image, and x.png (second), ")
+
+    Image.fromarray(textured(1, 40, 40)).save(paths[2])
+    with pytest.raises(SourceError, match=r"x\.png \(first\) is 64 x 48 and x\.png \(second\) is 40 x 40"):
+        fusing.fuse("me", (paths[1], paths[2]), settings, lambda tick: None)
+    with pytest.raises(SourceError, match=r"x\.png \(1\) is 64 x 48 and x\.png \(3\) is 40 x 40"):
+        fusing.uploads.check_stack(tuple(paths))
+
+
 def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_path, monkeypatch):
     monkeypatch.setattr("refusion.demo.service.MAX_EXPLAINED_MEGAPIXELS", 0.01)
     settings = Settings.checked(fusing.models, TASKS["ir-vis"], None, None, None, None, None)
