@@ -55,6 +55,8 @@ class Pairs:
         notes: notes for the user on the images, as sentences; of a streamed data set, those that `look` found.
         task: the task, which defines the kind of each source.
         lacking: names of the pairs from which nothing can be learned; of a streamed data set, those that `look` found.
+        shortest: the shorter side, in pixels, of the images of each pair, by its name; of a streamed data set, those
+            that `look` found.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
@@ -64,6 +66,7 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
     task: Task | None = None
     lacking: dict[Lack, dict[str, None]] = field(default_factory=dict)
+    shortest: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
@@ -72,7 +75,7 @@ class Pairs:
         return isinstance(self.dataset, datasets.IterableDataset)
 
     def look(self, name: str, pictures: tuple[Picture, Picture]) -> None:
-        """Add the notes on the sources of a pair, each once, and what the pair lacks."""
+        """Add the notes on the sources of a pair, each once, what the pair lacks, and its shorter side."""
         assert self.task is not None
         for note in pair_notes(pictures, self.reading, self.task):
             if note not in self._seen:
@@ -80,6 +83,7 @@ class Pairs:
                 self.notes.append(note)
         if lack := lack_of(*pictures):
             self.lacking.setdefault(lack, {})[name] = None
+        self.shortest[name] = min(pictures[0].size)
 
 
 def load_pairs(
@@ -280,19 +284,22 @@ def _row_name(row: dict[str, Any], index: int) -> str:
 def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     """Decode every pair once, so that a bad file is found before a run starts."""
     mine: list[tuple[int, str]] = []
-    looks: list[tuple[int, list[str], Lack | None]] = []
+    looks: list[tuple[int, list[str], Lack | None, int]] = []
     for index in range(processes.rank, len(pairs.dataset), processes.count):
         try:
             pictures = read_pictures(pairs.dataset[index], pairs.reading)
-            looks.append((index, pair_notes(pictures, pairs.reading, task), lack_of(*pictures)))
+            notes = pair_notes(pictures, pairs.reading, task)
+            looks.append((index, notes, lack_of(*pictures), min(pictures[0].size)))
         except PictureError as error:
             mine.append((index, str(error)))
     parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, looks]).encode())]
     found = dict(row for part in parts for row in part[0])
-    for index, said, lack in sorted((row for part in parts for row in part[1]), key=lambda row: row[0]):
+    for index, said, lack, shortest in sorted((row for part in parts for row in part[1]), key=lambda row: row[0]):
         pairs.notes += said
+        name = str(pairs.dataset[index]["name"])
+        pairs.shortest[name] = shortest
         if lack is not None:
-            pairs.lacking.setdefault(lack, {})[str(pairs.dataset[index]["name"])] = None
+            pairs.lacking.setdefault(lack, {})[name] = None
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:

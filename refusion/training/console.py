@@ -67,17 +67,18 @@ def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Conso
     limit = said + NOTES_SHOWN
     for progress in updates:
         for note in pairs.notes[said:limit]:
-            _print_note(note, console)
+            print_note(note, console)
         said = len(pairs.notes)
         yield progress
     if said > limit:
         console.print(f"There are {said - limit} more notes of this kind.", markup=False, highlight=False)
     if pairs.streaming:
         for note in lack_notes(pairs.lacking):
-            _print_note(note, console)
+            print_note(note, console)
 
 
-def _print_note(note: str, console: Console) -> None:
+def print_note(note: str, console: Console) -> None:
+    """Print one note on a line of its own."""
     console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 

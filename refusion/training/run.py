@@ -16,15 +16,25 @@ from torch.utils.tensorboard import SummaryWriter
 
 from refusion.hub.folder import CHECKPOINT, read_config
 from refusion.hub.names import local_folder, locate
+from refusion.pairs.dataset import Pairs
 from refusion.pairs.errors import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
+from refusion.system.memory import free_for_process
 from refusion.system.processes import Processes, join_processes
 from refusion.tasks import get_task
-from refusion.training.console import StatusProgress, report_skipped, show_scores, status_line, with_notes
+from refusion.training.console import (
+    StatusProgress,
+    print_note,
+    report_skipped,
+    show_scores,
+    status_line,
+    with_notes,
+)
 from refusion.training.data import pairs_of, scored_apart
 from refusion.training.flags import keeps_gains, settings_from, settled
+from refusion.training.forecast import crop_notes, memory_notes
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import (
     check_same_pairs,
@@ -40,6 +50,7 @@ from refusion.training.run_folder import (
     save_models,
     tidy,
 )
+from refusion.training.settings import TrainingSettings
 from refusion.training.stop_signal import StopSignal
 from refusion.training.trainer import MetaTrainer, Progress, TrainingError
 
@@ -122,6 +133,8 @@ def run(
             args.out.mkdir(parents=True, exist_ok=True)
             tidy(args.out, trainer.step)
             write_text(args.out / SETTINGS, json.dumps(described, indent=2) + "\n")
+        if not complete:
+            report_forecast(pairs, settings, args.device, console)
     stop.listen()
     updates = with_notes(_updates(trainer, stop, args), pairs, console)
     if processes.first:
@@ -130,7 +143,10 @@ def run(
     else:
         for _ in updates:
             pass
-    report_skipped(trainer.reader.pairs.skipped if pairs.streaming else [], console)
+    if pairs.streaming:
+        report_skipped(trainer.reader.pairs.skipped, console)
+        for note in crop_notes(pairs.shortest, settings):
+            print_note(note, console)
     processes.wait()
     stop.restore()
     processes.leave()
@@ -152,6 +168,16 @@ def run(
         console.print("Stopped before the scores were complete; the run is.")
         return 130
     return 0
+
+
+def report_forecast(pairs: Pairs, settings: TrainingSettings, device: str, console: Console) -> None:
+    """Print notes on what the settings mean for the pairs, and for the memory if the run uses that of the CPU."""
+    free = free_for_process() if device.startswith("cpu") else None
+    memory = [] if free is None else memory_notes(settings, free)
+    # Without those that are held out, and nothing is known yet of a stream.
+    names = [] if pairs.streaming else map(str, pairs.dataset["name"])
+    for note in (*crop_notes({name: pairs.shortest[name] for name in names}, settings), *memory):
+        print_note(note, console)
 
 
 def _prepared(args: argparse.Namespace) -> Processes:

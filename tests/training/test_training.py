@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import TASKS, get_task
 from refusion.training.command import main
 from refusion.training.flags import make_parser, settings_from
+from refusion.training.forecast import memory_notes
 from refusion.training.run_folder import load_checkpoint, save_checkpoint
 from refusion.training.settings import DEFAULT_PRESET, PAPER, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 from refusion.training.trainer import MetaTrainer, TrainingError, updates_in_a_round
@@ -389,6 +391,27 @@ def test_pairs_without_content_are_counted_once(pair_folder, tmp_path, capsys):
         said = capsys.readouterr().err
         assert said.count("4 pairs have a source of a single grey level, such as black, so nothing can be learned") == 1
         assert said.count("1 pair has the same image twice, so nothing can be learned from it: scene4.") == 1
+
+
+def test_crops_that_are_larger_than_images_are_noted_once(pair_folder, tmp_path, capsys):
+    for folder in ("ir", "vis"):
+        path = pair_folder / folder / "scene1.png"
+        Image.open(path).crop((0, 0, 24, 40)).save(path)
+    note = "In 1 of 6 pairs the images are smaller than the crops, of up to 32 x 32 pixels, and are mirrored to fill"
+    for name, extra in (("whole", []), ("streamed", ["--streaming"])):
+        flags = ["--steps", "8", "--crop", "32", "--zoom", "0", *extra]
+        assert main(arguments(pair_folder, tmp_path / name, *flags)) == 0
+        assert " ".join(capsys.readouterr().err.split()).count(note) == 1
+    assert main(arguments(pair_folder, tmp_path / "small", "--steps", "1", "--zoom", "0")) == 0
+    assert "are mirrored" not in capsys.readouterr().err
+
+
+def test_crops_that_take_more_memory_than_is_free_are_noted():
+    settings = TrainingSettings(crop=128, batch_size=2, crop_last=256)
+    assert memory_notes(settings, 16 * 10**9) == []
+    (note,) = memory_notes(settings, 15 * 10**9)
+    assert note.startswith("A batch of 2 crops of 256 x 256 pixels takes about 15.3 GB of memory, and 15 GB are free;")
+    assert memory_notes(replace(settings, loss="average"), 10 * 10**9) == []
 
 
 def test_of_many_notes_on_a_stream_the_first_are_printed_and_the_others_counted(pair_folder, tmp_path, capsys):
