@@ -1,14 +1,13 @@
 """refusion evaluate"""
 
-import sys
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refusion.cli.evaluate_outputs import Outputs, print_report, refuse_inputs, save_reports
 from refusion.cli.options import (
     AnchorOption,
     DeviceOption,
@@ -23,28 +22,20 @@ from refusion.cli.options import (
     WindowOption,
     asked_finish,
     asked_windows,
-    check_folder,
     check_model,
     check_there,
-    check_writable,
-    make_folder,
-    print_notes,
-    refuse_overwriting,
-    refuse_same_names,
 )
 from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
-from refusion.system.files import write_text
 from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
     from refusion.inference.options import Options
+    from refusion.metrics.conventions import Conventions
     from refusion.metrics.evaluation import Evaluation, FusedSource
+    from refusion.metrics.figures import CustomMetric
     from refusion.pairs.dataset import Pairs
-
-_STANDARD_OUTPUT = Path("-")
-"""Path of a report that is written to standard output."""
 
 
 def evaluate(
@@ -119,77 +110,45 @@ def evaluate(
     Several are compared on the pairs that all of them have: ranks, bootstrap intervals and differences from the
     first. Pairs that cannot be scored are listed at the end, with exit code 1.
     """
-    check_there(*(fused or []), what="folder")
+    models, folders = model or [], fused or []
+    check_there(*folders, what="folder")
     check_device(device)
-    if revision is not None and len(model or []) != 1:
-        raise ValueError(f"--revision belongs to one --model, but {len(model or [])} are given; give one.")
-    for name in model or []:
-        check_model(name, revision=revision)
-    known = _task(task, model or [], revision, data)
+    _check_models(models, revision)
+    known = _task(task, models, revision, data)
     chosen = known or get_task("ir-vis")
     from refusion.pairs.kinds import check_source
 
     check_source(data, chosen)
-    outputs = [path for path in (json_path, csv_path, markdown_path, latex_path, ranks_path) if path is not None]
-    for output in outputs:
-        check_writable(output)
-    refuse_same_names(outputs)
-    if sheets is not None:
-        check_folder(sheets)
+    outputs = Outputs(json_path, csv_path, markdown_path, latex_path, ranks_path, sheets)
+    outputs.check()
     need("evaluate", "refusion evaluate")
     if known is None:
         typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
 
-    from rich.console import Console
-
-    from refusion.inference.alignment import offset_note
     from refusion.inference.options import Options
-    from refusion.metrics import evaluation, pictures, reports, tables
     from refusion.metrics.conventions import get_conventions
     from refusion.metrics.figures import by_name, choose_metrics, figures_of, load_metric
-    from refusion.pairs.dataset import load_pairs, source_files
-    from refusion.pairs.matching import files_of
+    from refusion.metrics.reports import Report
+    from refusion.pairs.dataset import load_pairs
 
-    if ranks_path is not None:
-        pictures.check_plot(ranks_path)
-    if sheets is not None:
-        make_folder(sheets)
+    outputs.prepare()
     how = get_conventions(conventions)
     custom = by_name(map(load_metric, dict.fromkeys(metric or [])))
     figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
-    sources = _sources(chosen, model or [], revision, device, fused or [], options)
+    sources = _sources(chosen, models, revision, device, folders, options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
     pairs = load_pairs(data, chosen, split=split, skip_bad=True, streaming=data.exists(), reading=reading)
-    read = [*source_files(data, pairs), *(file for folder in fused or [] for file in files_of(folder).by_name.values())]
-    for output in outputs:
-        refuse_overwriting(output, read, "files to score")
-    look = offset_note if chosen.same_edges else None
-    score = partial(evaluation.evaluate, figures=figures, task=chosen, conventions=how, custom=custom, look=look)
-    report = reports.Report(figures, _evaluate_all(pairs, sources, score), pairs.skipped, how, custom)
-
+    refuse_inputs(outputs, data, pairs, folders)
+    evaluations = _evaluate_all(pairs, sources, figures, chosen, how, custom)
+    report = Report(figures, evaluations, pairs.skipped, how, custom)
     # Save the scores before printing anything, since printing may fail.
-    unsaved = _save(
-        (json_path, lambda path: _write(path, reports.to_json(report))),
-        (csv_path, lambda path: _write(path, reports.to_csv(report))),
-        (markdown_path, lambda path: _write(path, tables.to_markdown(report))),
-        (latex_path, lambda path: _write(path, tables.to_latex(report))),
-        (ranks_path, lambda path: pictures.save_rank_plot(report, path)),
-        (sheets, lambda path: pictures.save_contact_sheets(report, pairs, sources, path)),
-    )
-    # The tables must not be mixed with a report that another program reads.
-    console = Console(stderr=_STANDARD_OUTPUT in outputs)
-    if not console.is_terminal:
-        console.width = reports.WIDTH + reports.WIDTH_PER_MODEL * len(sources)
-    console.print(reports.means_table(report))
-    console.print(*report.notes, sep="\n", markup=False, highlight=False)
-    print_notes(
-        list(dict.fromkeys(pairs.notes + [note for scored in report.evaluations.values() for note in scored.notes]))
-    )
+    unsaved = save_reports(report, outputs, pairs, sources)
+    print_report(report, pairs, outputs)
     if report.problems:
         typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
     if unsaved:
@@ -198,25 +157,17 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _write(path: Path, text: str) -> None:
-    if path == _STANDARD_OUTPUT:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    else:
-        write_text(path, text)
+def _check_models(models: list[str], revision: str | None) -> None:
+    """Refuse models that are not there, and a revision that could belong to several.
 
-
-def _save(*reports: tuple[Path | None, Callable[[Path], object]]) -> list[str]:
-    """Write the reports whose path is given; a failure is returned as a sentence, and the others are still written."""
-    unsaved = []
-    for path, write in reports:
-        if path is None:
-            continue
-        try:
-            write(path)
-        except OSError as error:
-            unsaved.append(f"{path} cannot be written: {error.strerror or error}.")
-    return unsaved
+    Raises:
+        ModelError: a model cannot be found, or has no revisions.
+        ValueError: the revision belongs to none or to several.
+    """
+    if revision is not None and len(models) != 1:
+        raise ValueError(f"--revision belongs to one --model, but {len(models)} are given; give one.")
+    for name in models:
+        check_model(name, revision=revision)
 
 
 def _task(task: str | None, models: list[str], revision: str | None, data: Path) -> Task | None:
@@ -246,8 +197,8 @@ def _sources(
 ) -> "dict[str, FusedSource]":
     """Open the sources of fused images, by their name in the tables."""
     from refusion.inference.fuse import fuse_function
-    from refusion.metrics.evaluation import FusedFolder
     from refusion.models.loading import load_module
+    from refusion.pairs.fused_folder import FusedFolder
 
     sources: dict[str, FusedSource] = {}
     for name in models or ([] if folders else [task.model]):
@@ -265,16 +216,26 @@ def _free_name(taken: "dict[str, FusedSource]", *names: str) -> str:
 
 
 def _evaluate_all(
-    pairs: "Pairs", sources: "dict[str, FusedSource]", score: "Callable[..., Evaluation]"
+    pairs: "Pairs",
+    sources: "dict[str, FusedSource]",
+    figures: tuple[str, ...],
+    task: Task,
+    conventions: "Conventions",
+    custom: "dict[str, CustomMetric]",
 ) -> "dict[str, Evaluation]":
     """Score the sources of fused images in turn, with progress."""
-    from refusion.metrics.evaluation import pair_names
+    from refusion.inference.alignment import offset_note
+    from refusion.metrics.evaluation import evaluate, pair_names
 
     total = len(pair_names(pairs))
+    look = offset_note if task.same_edges else None
     evaluations = {}
     for name, source in sources.items():
         with progress_bar(f"Scoring {name}") as report:
-            evaluations[name] = score(pairs, source, on_pair=_counter(report, total))
+            done = _counter(report, total)
+            evaluations[name] = evaluate(
+                pairs, source, figures, done, task, conventions=conventions, custom=custom, look=look
+            )
     return evaluations
 
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_
 from refusion.metrics.fusion import METRICS
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.errors import DataError
-from refusion.pairs.matching import files_of, nfc, refuse_doubles
+from refusion.pairs.fused_folder import FusedFolder
 from refusion.system.advice import without_options
-from refusion.system.files import printable
 from refusion.system.threads import in_order
 from refusion.tasks import Task
 
@@ -90,43 +88,6 @@ class Evaluation:
     def statistics(self) -> dict[str, Statistic]:
         """Statistics of all figures by name, see `statistic`."""
         return {figure: self.statistic(figure) for figure in self.figures}
-
-
-class FusedFolder:
-    """A folder of fused images, one file per pair, found by the name of the pair.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        DataError: there is no such folder, or two images in it have the same stem.
-    """
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused images.")
-        self.path = path
-        files = files_of(path)
-        refuse_doubles(files)
-        # The names of pairs are text, unlike those of files.
-        self._by_stem = {printable(name): file for name, file in files.by_name.items()}
-        self._by_name = {printable(nfc(file.relative_to(path).as_posix())): file for file in files.by_name.values()}
-
-    def find(self, name: str) -> Path:
-        """Return the image of the pair `name`: the one with this stem, or with exactly this file name.
-
-        Raises:
-            PictureError: there is no such image.
-        """
-        file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
-        if file is None:
-            alike = (one.name for stem, one in self._by_stem.items() if stem.casefold() == nfc(name).casefold())
-            near = next((f" {one} differs in upper and lower case." for one in alike), "")
-            raise PictureError(
-                f"There is no fused image {name} in {self.path.name}; its name must be that of the pair, "
-                f"as in {name}.png.{near}"
-            )
-        return file
 
 
 FusedSource = Callable[..., Any] | FusedFolder

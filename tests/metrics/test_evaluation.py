@@ -23,7 +23,7 @@ from refusion.images import PictureError
 from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
-from refusion.metrics.evaluation import FusedFolder, evaluate
+from refusion.metrics.evaluation import evaluate
 from refusion.metrics.figures import FIGURES, figures_of, levels
 from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
 from refusion.metrics.reports import Report, to_csv, to_json
@@ -31,6 +31,7 @@ from refusion.metrics.tables import to_markdown
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.pairs.errors import DataError
+from refusion.pairs.fused_folder import FusedFolder
 from refusion.system.markdown import NOTHING
 from refusion.tasks import get_task
 

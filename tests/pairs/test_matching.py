@@ -17,9 +17,9 @@ from support.scenes import textured
 from refusion.demo.batch import match as match_uploads
 from refusion.images import PictureError, read_picture
 from refusion.images.reading import told_apart
-from refusion.metrics.evaluation import FusedFolder
 from refusion.pairs.dataset import fingerprint, load_pairs, read_row, source_files
 from refusion.pairs.errors import DataError
+from refusion.pairs.fused_folder import FusedFolder
 from refusion.pairs.jobs import match_folders, read_list
 from refusion.pairs.rows import open_source
 from refusion.tasks import get_task

@@ -1,0 +1,45 @@
+"""Fused images in a folder, found by the names of their pairs."""
+
+from pathlib import Path
+
+from refusion.images import PictureError
+from refusion.pairs.errors import DataError
+from refusion.pairs.matching import files_of, nfc, refuse_doubles
+from refusion.system.files import printable
+
+
+class FusedFolder:
+    """A folder of fused images, one file per pair, found by the name of the pair.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        DataError: there is no such folder, or two images in it have the same stem.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused images.")
+        self.path = path
+        files = files_of(path)
+        refuse_doubles(files, DataError)
+        # The names of pairs are text, unlike those of files.
+        self._by_stem = {printable(name): file for name, file in files.by_name.items()}
+        self._by_name = {printable(nfc(file.relative_to(path).as_posix())): file for file in files.by_name.values()}
+
+    def find(self, name: str) -> Path:
+        """Return the image of the pair `name`: the one with this stem, or with exactly this file name.
+
+        Raises:
+            PictureError: there is no such image.
+        """
+        file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
+        if file is None:
+            alike = (one.name for stem, one in self._by_stem.items() if stem.casefold() == nfc(name).casefold())
+            near = next((f" {one} differs in upper and lower case." for one in alike), "")
+            raise PictureError(
+                f"There is no fused image {name} in {self.path.name}; its name must be that of the pair, "
+                f"as in {name}.png.{near}"
+            )
+        return file
