@@ -21,8 +21,8 @@ from refusion.inference.finishing import finish_pair
 from refusion.inference.options import Options
 from refusion.inference.preparation import prepare
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.figures import levels
 from refusion.metrics.fusion import score
+from refusion.metrics.scoring import levels
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs, picture_files
 from refusion.tasks import TASKS, get_task

@@ -140,7 +140,7 @@ def fuse_dataset(
     store = Store.at(out)
     check_folder(store, source)
     devices = connect(ray, device, workers) if ray else all_devices(device, workers)
-    figures = _figures_of(chosen) if scores else ()
+    figures = _metrics_of(chosen) if scores else ()
     worker = Worker(opened.read, store, network, devices[0], chosen, wanted, bits, images, figures, batch_size)
     settings = _settings(worker, opened, columns, id_column, digest, rows_per_shard)
     size = agree(store, settings, rows_per_shard or _default_size(opened, len(devices)), mended=retry_failed)
@@ -190,8 +190,8 @@ def _check_arguments(
         raise ValueError(f"There is no device {device!r}; choose cpu or cuda.")
 
 
-def _figures_of(task: Task) -> tuple[str, ...]:
-    from refusion.metrics.figures import metrics_of
+def _metrics_of(task: Task) -> tuple[str, ...]:
+    from refusion.metrics.scoring import metrics_of
 
     return tuple(metrics_of(task))
 
@@ -210,7 +210,7 @@ def _settings(
         **asdict(worker.options),
         "nodata": str(worker.options.nodata),  # nan is not equal to itself
         "bits": worker.bits,
-        "scores": worker.figures,
+        "scores": worker.metrics,
         "results": IMAGES if worker.images else "parquet",
         "columns": columns,
         "id_column": id_column,

@@ -44,7 +44,7 @@ class Worker:
         options: options of fusing.
         bits: 8, 16, or None for the depth of the sources.
         images: whether images are written as files.
-        figures: metrics to compute.
+        metrics: metrics to compute.
         batch_size: see `refusion.fuse_many`.
         version: version of refusion where the run was started.
     """
@@ -57,7 +57,7 @@ class Worker:
     options: Options
     bits: int | None
     images: bool
-    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
     batch_size: int
     version: str = __version__
 
@@ -80,7 +80,7 @@ class Worker:
             OSError: the shard cannot be written.
         """
         name, rows, count = shard_name(part), self.read(part), part.rows
-        schema = shard_schema(self.images, self.figures)
+        schema = shard_schema(self.images, self.metrics)
         if not self.store.exists(name):
             write_shard(self.store, name, schema, self._results(rows))
         else:
@@ -119,7 +119,7 @@ class Worker:
     def _result(self, row: Row, pair: Prepared, fused: Fused) -> dict[str, Any]:
         png = to_png(fused.picture, self.bits)
         result = {"row": row.index, "id": row.id, "note": " ".join(fused.notes) or None}
-        if self.figures:
+        if self.metrics:
             result |= self._scores(pair, png)
         if not self.images:
             return result | {"fused": {"bytes": png, "path": f"{row.index:09d}.png"}}
@@ -129,7 +129,7 @@ class Worker:
         return result | {"file_name": name}
 
     def _scores(self, pair: Prepared, png: bytes) -> dict[str, float]:
-        from refusion.metrics.figures import large_enough, score_figures
+        from refusion.metrics.scoring import large_enough, score_fused
 
-        figures = large_enough(self.figures, pair.a.size)
-        return score_figures(pair.a, pair.b, read_picture(io.BytesIO(png)), figures)
+        metrics = large_enough(self.metrics, pair.a.size)
+        return score_fused(pair.a, pair.b, read_picture(io.BytesIO(png)), metrics)

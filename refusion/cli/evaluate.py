@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from refusion.inference.options import Options
     from refusion.metrics.conventions import Conventions
     from refusion.metrics.evaluation import Evaluation, FusedSource
-    from refusion.metrics.figures import CustomMetric
+    from refusion.metrics.scoring import CustomMetric
     from refusion.pairs.dataset import Pairs
 
 
@@ -127,14 +127,14 @@ def evaluate(
 
     from refusion.inference.options import Options
     from refusion.metrics.conventions import get_conventions
-    from refusion.metrics.figures import by_name, choose_metrics, figures_of, load_metric
     from refusion.metrics.reports import Report
+    from refusion.metrics.scoring import by_name, choose_metrics, load_metric, scored_metrics
     from refusion.pairs.dataset import load_pairs
 
     outputs.prepare()
     how = get_conventions(conventions)
     custom = by_name(map(load_metric, dict.fromkeys(metric or [])))
-    figures = (*figures_of(chosen, choose_metrics(metrics) if metrics else None), *custom)
+    names = (*scored_metrics(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
@@ -144,8 +144,8 @@ def evaluate(
     reading = options.reading(chosen)
     pairs = load_pairs(data, chosen, split=split, skip_bad=True, streaming=data.exists(), reading=reading)
     refuse_inputs(outputs, data, pairs, folders)
-    evaluations = _evaluate_all(pairs, sources, figures, chosen, how, custom)
-    report = Report(figures, evaluations, pairs.skipped, how, custom)
+    evaluations = _evaluate_all(pairs, sources, names, chosen, how, custom)
+    report = Report(names, evaluations, pairs.skipped, how, custom)
     # Save the scores before printing anything, since printing may fail.
     unsaved = save_reports(report, outputs, pairs, sources)
     print_report(report, pairs, outputs)
@@ -218,7 +218,7 @@ def _free_name(taken: "dict[str, FusedSource]", *names: str) -> str:
 def _evaluate_all(
     pairs: "Pairs",
     sources: "dict[str, FusedSource]",
-    figures: tuple[str, ...],
+    metrics: tuple[str, ...],
     task: Task,
     conventions: "Conventions",
     custom: "dict[str, CustomMetric]",
@@ -234,7 +234,7 @@ def _evaluate_all(
         with progress_bar(f"Scoring {name}") as report:
             done = _counter(report, total)
             evaluations[name] = evaluate(
-                pairs, source, figures, done, task, conventions=conventions, custom=custom, look=look
+                pairs, source, metrics, done, task, conventions=conventions, custom=custom, look=look
             )
     return evaluations
 

@@ -10,7 +10,7 @@ from refusion.demo import texts
 from refusion.explanation.maps import ErrorFigures, Explanation, error_figures, weight_figures
 from refusion.explanation.pictures import BOTH_COLOUR, FIRST_COLOUR, SECOND_COLOUR, colour_span, overlay
 from refusion.images import to_image
-from refusion.metrics.figures import higher_is_better
+from refusion.metrics.scoring import higher_is_better
 from refusion.system.markdown import NOTHING
 
 PAIR_NOTE = "MI, VIF and SSIM are summed over both sources. Compare results of one pair, not of different pairs."
@@ -38,8 +38,8 @@ def scores_table(scores: dict[str, float | None], note: str = PAIR_NOTE) -> str:
     )
 
 
-def _better(figure: str) -> str:
-    arrow, word = ("↑", "higher") if higher_is_better(figure) else ("↓", "lower")
+def _better(metric: str) -> str:
+    arrow, word = ("↑", "higher") if higher_is_better(metric) else ("↓", "lower")
     # On a narrow page only screen readers get the word.
     return f'{arrow} <span class="word">{word}</span>'
 

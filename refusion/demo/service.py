@@ -17,7 +17,7 @@ from refusion.demo.queue import JobQueue, Tick
 from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
-from refusion.metrics.figures import figures_of, large_enough, levels, score_figures
+from refusion.metrics.scoring import large_enough, levels, score_fused, scored_metrics
 from refusion.metrics.stack import score_stack
 from refusion.system.advice import without_options
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
@@ -214,7 +214,7 @@ def shown_image(picture: Picture) -> Image.Image:
 
 
 def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:
-    return _numbers(score_figures(first, second, fused, large_enough(figures_of(task), first.size)))
+    return _numbers(score_fused(first, second, fused, large_enough(scored_metrics(task), first.size)))
 
 
 def _numbers(scores: dict[str, float]) -> dict[str, float | None]:

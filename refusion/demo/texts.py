@@ -1,4 +1,4 @@
-"""Texts of the demo: the tasks, the settings, the figures, and the About tab."""
+"""Texts of the demo: the tasks, the settings, the metrics, and the About tab."""
 
 from collections.abc import Mapping
 
@@ -47,7 +47,7 @@ _ADVICE = {
     "multi-exposure": "Take both photographs from a tripod. For three or more, use the Stack tab.",
 }
 
-_FIGURES = {
+_MEANINGS = {
     "EN": "entropy of the grey levels, in bits",
     "SD": "contrast: standard deviation of the grey levels",
     "SF": "spatial frequency: how much neighbouring pixels differ",
@@ -91,9 +91,9 @@ def advice(task: Task) -> str:
     return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.</p>'
 
 
-def meaning(figure: str) -> str:
+def meaning(metric: str) -> str:
     """Short description of a metric."""
-    return _FIGURES.get(figure, "")
+    return _MEANINGS.get(metric, "")
 
 
 def about() -> str:

@@ -100,12 +100,12 @@ def _front_matter(model: Model, facts: Facts, text: TaskText) -> dict[str, Any]:
         front["datasets"] = list(training.data.datasets)
     if scores:
         row = scores.rows[0]
-        values = {figure: value for figure, value in row.mean.items() if value is not None}
+        values = {metric: value for metric, value in row.mean.items() if value is not None}
         front["metrics"] = list(values)
         result = {
             "task": {"type": PIPELINE_TAG, "name": f"Image fusion: {model.task.title}"},
             "dataset": {"name": _validation(row.pairs, training), "type": f"{model.task.name}-pairs"},
-            "metrics": [{"type": figure, "value": round(value, 4), "name": figure} for figure, value in values.items()],
+            "metrics": [{"type": metric, "value": round(value, 4), "name": metric} for metric, value in values.items()],
         }
         front["model-index"] = [{"name": _title(model), "results": [result]}]
     return front
@@ -195,12 +195,12 @@ def _scores(model: Model, facts: Facts) -> list[str]:
     first = scores.rows[0]
     counts = {row.pairs for row in scores.rows}
     heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
-    figures = list(first.mean)
+    metrics = list(first.mean)
     rows = []
     for row in scores.rows:
         name = _title(model) if row is first else row.name
         label = [name] if len(counts) == 1 else [name, str(row.pairs)]
-        rows.append([*label, *(_value(row.mean.get(figure)) for figure in figures)])
+        rows.append([*label, *(_value(row.mean.get(metric)) for metric in metrics)])
     parts = [
         "## Scores",
         _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows show whether higher is better:"),
@@ -225,22 +225,22 @@ def _tuning(scores: Scores) -> list[str]:
 
 
 def _headings(scores: Scores) -> list[str]:
-    return [f"{figure} {'↑' if scores.higher_is_better.get(figure) else '↓'}" for figure in scores.rows[0].mean]
+    return [f"{metric} {'↑' if scores.higher_is_better.get(metric) else '↓'}" for metric in scores.rows[0].mean]
 
 
 def _comparison(ours: ScoreRow, theirs: ScoreRow, higher_is_better: Mapping[str, bool]) -> str:
     """Metrics in which the model is better than the release, level, and worse, with per cent of the release's score."""
     better, level, worse = [], [], []
-    for figure, value in ours.mean.items():
-        other = theirs.mean.get(figure)
+    for metric, value in ours.mean.items():
+        other = theirs.mean.get(metric)
         if value is None or other is None:
             continue
         if abs(value - other) <= LEVEL * abs(other):
-            level.append(figure)
-        elif (value > other) == higher_is_better.get(figure, False):
-            better.append(figure)
+            level.append(metric)
+        elif (value > other) == higher_is_better.get(metric, False):
+            better.append(metric)
         else:
-            worse.append(f"{figure} ({100 * value / other:.0f} %)" if other > 0 else figure)
+            worse.append(f"{metric} ({100 * value / other:.0f} %)" if other > 0 else metric)
     parts = [
         f"better in {', '.join(better)}" if better else "better in no metric",
         f"level (within {100 * LEVEL:g} %) in {', '.join(level)}" if level else "",

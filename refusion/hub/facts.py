@@ -63,7 +63,7 @@ class Training:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Mean scores of one model, by figure; None where a figure has no meaning."""
+    """Mean scores of one model, by metric; None where it has no meaning."""
 
     name: str
     pairs: int
@@ -75,9 +75,9 @@ class Scores:
     """Content of scores.json; the first row is the model itself with the default output range.
 
     Attributes:
-        definitions: how the figures are defined.
+        definitions: how the metrics are defined.
         rows: one for each model.
-        higher_is_better: the direction of each figure.
+        higher_is_better: the direction of each metric.
     """
 
     definitions: str
@@ -92,7 +92,7 @@ class Facts:
     Attributes:
         training: how it was trained.
         scores: its scores, and those of others.
-        history: figures during the training.
+        history: losses and weights during the training.
         tuning: of a fine-tuned model, its scores as "after" and those of the model that it started from as "before".
     """
 
@@ -133,15 +133,15 @@ def _read_scores(path: Path) -> Scores | None:
     rows = []
     for name, scored in _mapping(path, content.get("models"), "models").items():
         mean = _mapping(path, _mapping(path, scored, f"models.{name}").get("mean"), f"models.{name}.mean")
-        for figure, value in mean.items():
+        for metric, value in mean.items():
             if value is not None and not isinstance(value, int | float):
-                raise ModelError(f"{figure} of {name} in {path.name} is {value!r}; it must be a number or null.")
+                raise ModelError(f"{metric} of {name} in {path.name} is {value!r}; it must be a number or null.")
         if type(scored.get("pairs")) is not int:
             raise ModelError(f"pairs of {name} in {path.name} is {scored.get('pairs')!r}; it must be a whole number.")
         rows.append(ScoreRow(name, scored["pairs"], dict(mean)))
-    figures = _mapping(path, content.get("figures", {}), "figures")
+    metrics = _mapping(path, content.get("figures", {}), "figures")
     directions = {
-        name: bool(_mapping(path, about, f"figures.{name}").get("higher_is_better")) for name, about in figures.items()
+        name: bool(_mapping(path, about, f"figures.{name}").get("higher_is_better")) for name, about in metrics.items()
     }
     return Scores(str(content.get("definitions", "")), rows, directions) if rows else None
 

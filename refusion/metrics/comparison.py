@@ -32,12 +32,12 @@ class Standing:
     """Results of one contender relative to the others.
 
     Attributes:
-        means: mean of each figure, with its interval.
+        means: mean of each metric, with its interval.
         ranks: rank of each mean, 1 is best; ties share the mean of their ranks; nan if the mean is nan.
         mean_rank: mean of the ranks.
-        differences: mean paired difference of each figure from the first contender, with its interval.
+        differences: mean paired difference of each metric from the first contender, with its interval.
         p_values: p value of each of these differences, see `sign_flip_p`; nan without pairs.
-        better: number of pairs for which each figure is better than that of the first contender.
+        better: number of pairs for which each metric is better than that of the first contender.
     """
 
     means: dict[str, Estimate]
@@ -54,7 +54,7 @@ class Comparison:
 
     Attributes:
         pairs: names of the pairs that every contender has scores for.
-        counts: by figure, the number of pairs for which it is finite for every contender.
+        counts: by metric, the number of pairs for which it is finite for every contender.
         standings: by name of the contender.
     """
 
@@ -64,11 +64,11 @@ class Comparison:
 
 
 def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str, bool]) -> Comparison:
-    """Compare contenders by the figures of `higher_is_better`.
+    """Compare contenders by the metrics of `higher_is_better`.
 
     Args:
         evaluations: scores over one data set by name of the contender, one or more.
-        higher_is_better: direction of each figure.
+        higher_is_better: direction of each metric.
     """
     names = _shared(evaluations.values())
     means: list[dict[str, Estimate]] = [{} for _ in evaluations]
@@ -77,17 +77,17 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
     p_values: list[dict[str, float]] = [{} for _ in evaluations]
     better: list[dict[str, int]] = [{} for _ in evaluations]
     counts = {}
-    for figure, more in higher_is_better.items():
-        values = _values(evaluations.values(), names, figure)
+    for metric, more in higher_is_better.items():
+        values = _values(evaluations.values(), names, metric)
         values = values[:, np.isfinite(values).all(axis=0)]
-        counts[figure] = values.shape[1]
+        counts[metric] = values.shape[1]
         estimates, gaps = _estimates(values), _estimates(values - values[:1])
         placed = _ranks([estimate.mean for estimate in estimates], more)
         for index, row in enumerate(values):
-            means[index][figure], differences[index][figure] = estimates[index], gaps[index]
-            ranks[index][figure] = placed[index]
-            p_values[index][figure] = sign_flip_p(row - values[0])
-            better[index][figure] = int((row > values[0] if more else row < values[0]).sum())
+            means[index][metric], differences[index][metric] = estimates[index], gaps[index]
+            ranks[index][metric] = placed[index]
+            p_values[index][metric] = sign_flip_p(row - values[0])
+            better[index][metric] = int((row > values[0] if more else row < values[0]).sum())
     standings = {
         name: Standing(mean, rank, _mean(rank.values()), difference, p_value, more)
         for name, mean, rank, difference, p_value, more in zip(
@@ -102,14 +102,14 @@ def best_first(
 ) -> list[str]:
     """Sort the pairs that all contenders have, from the best to the worst result of one contender.
 
-    The order is that of the mean rank over the figures: of the difference from the mean of all contenders, or of the
-    figures themselves if there is only one contender.
+    The order is that of the mean rank over the metrics: of the difference from the mean of all contenders, or of the
+    metrics themselves if there is only one contender.
     """
     names = _shared(evaluations.values())
     place = list(evaluations).index(contender)
     ranks = []
-    for figure, more in higher_is_better.items():
-        values = _values(evaluations.values(), names, figure)
+    for metric, more in higher_is_better.items():
+        values = _values(evaluations.values(), names, metric)
         lead = values[place] - values.mean(axis=0) if len(values) > 1 else values[place]
         ranks.append(_ranks(lead, more))
     return [name for _, name in sorted(zip([_mean(row) for row in zip(*ranks, strict=True)], names, strict=True))]
@@ -153,9 +153,9 @@ def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
     return tuple(name for name in sets[0] if all(name in others for others in sets))
 
 
-def _values(evaluations: Iterable[Evaluation], names: tuple[str, ...], figure: str) -> np.ndarray:
-    """One figure, (contenders, pairs)."""
-    rows = ({row.name: row.scores[figure] for row in evaluation.scored} for evaluation in evaluations)
+def _values(evaluations: Iterable[Evaluation], names: tuple[str, ...], metric: str) -> np.ndarray:
+    """One metric, (contenders, pairs)."""
+    rows = ({row.name: row.scores[metric] for row in evaluation.scored} for evaluation in evaluations)
     return np.array([[scores[name] for name in names] for scores in rows], dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Figures of defects of fused images that the fusion metrics hardly reflect.
+"""Metrics of defects of fused images that the fusion metrics hardly reflect.
 
 All take 8-bit luminance: three arrays (H, W) of one shape, whole grey levels 0 to 255 of any numeric type, or Pillow
 images. They are nan if they are undefined for a pair. Values that are not grey levels raise ValueError.
@@ -45,9 +45,9 @@ def border_step_ratio(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
     The border step is the mean absolute difference between the outermost row or column and its neighbour, over all
     four sides. It is divided by the mean absolute difference of neighbours, along rows and columns, inside the
-    image (without its outermost rows and columns). The figure is this quotient for the fused image divided by that
+    image (without its outermost rows and columns). The value is this quotient for the fused image divided by that
     for the average (a + b) / 2, rounded to whole grey levels: 1 is the same as for averaging, and a visible frame, as
-    caused by zero padding of convolutions, gives more. `FLOOR` is added to every step, so that the figure is also
+    caused by zero padding of convolutions, gives more. `FLOOR` is added to every step, so that the value is also
     defined for a black border, where the average has no step.
 
     Args:
@@ -206,11 +206,11 @@ def _border_quotient(picture: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Defect:
-    """One figure of a defect.
+    """The metric of a defect.
 
     Attributes:
         name: name in tables.
-        function: takes (a, b, fused), arrays (H, W), and returns the figure, nan if undefined.
+        function: takes (a, b, fused), arrays (H, W), and returns the value, nan if undefined.
         range: smallest and largest possible value.
         definition: short description.
         higher_is_better: whether higher is better.

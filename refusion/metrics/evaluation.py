@@ -14,8 +14,8 @@ from refusion.images.picture import by
 from refusion.images.profiles import share_profile
 from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
-from refusion.metrics.figures import FIGURES, CustomMetric, score_custom, score_figures
 from refusion.metrics.fusion import METRICS
+from refusion.metrics.scoring import SCORED, CustomMetric, score_custom, score_fused
 from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
@@ -26,11 +26,11 @@ from refusion.tasks import Task
 
 @dataclass(frozen=True)
 class PairScores:
-    """Figures of one fused pair.
+    """Scores of one fused pair.
 
     Attributes:
         name: name of the pair.
-        scores: the figures by name; nan if one is undefined for the pair.
+        scores: the values of the metrics by name; nan if one is undefined for the pair.
         errors: why user-defined metrics failed for the pair, one sentence each.
     """
 
@@ -49,12 +49,12 @@ class PairFailure:
 
 @dataclass(frozen=True)
 class Statistic:
-    """One figure over a set of pairs.
+    """One metric over a set of pairs.
 
     Attributes:
         mean: mean over the pairs; nan without pairs.
         std: population standard deviation over the pairs; nan without pairs.
-        count: number of pairs for which the figure is finite.
+        count: number of pairs for which the metric is finite.
     """
 
     mean: float
@@ -67,27 +67,27 @@ class Evaluation:
     """Results for the pairs of one data set.
 
     Attributes:
-        figures: names of the figures, in the order of the tables.
+        metrics: names of the metrics, in the order of the tables.
         scored: the pairs that could be scored, in the order of the data set.
         failed: the other pairs.
         notes: notes on the sources for the user, as sentences.
     """
 
-    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
     scored: list[PairScores] = field(default_factory=list)
     failed: list[PairFailure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def statistic(self, figure: str) -> Statistic:
-        """Mean, deviation and count of a figure over the scored pairs for which it is finite."""
-        numbers = [row.scores[figure] for row in self.scored if math.isfinite(row.scores[figure])]
+    def statistic(self, metric: str) -> Statistic:
+        """Mean, deviation and count of a metric over the scored pairs for which it is finite."""
+        numbers = [row.scores[metric] for row in self.scored if math.isfinite(row.scores[metric])]
         if not numbers:
             return Statistic(math.nan, math.nan, 0)
         return Statistic(float(np.mean(numbers)), float(np.std(numbers)), len(numbers))
 
     def statistics(self) -> dict[str, Statistic]:
-        """Statistics of all figures by name, see `statistic`."""
-        return {figure: self.statistic(figure) for figure in self.figures}
+        """Statistics of all metrics by name, see `statistic`."""
+        return {metric: self.statistic(metric) for metric in self.metrics}
 
 
 FusedSource = Callable[..., Any] | FusedFolder
@@ -113,7 +113,7 @@ def pair_names(pairs: Pairs) -> list[str]:
 def evaluate(
     pairs: Pairs,
     fused: FusedSource,
-    figures: tuple[str, ...] = FIGURES,
+    metrics: tuple[str, ...] = SCORED,
     on_pair: Callable[[], None] | None = None,
     task: Task | None = None,
     *,
@@ -130,7 +130,7 @@ def evaluate(
         pairs: the data set.
         fused: takes both sources and returns the fused image, as `refusion.models.model.ReFusion.fuse` does; or a
             folder of fused images.
-        figures: keys of `METRICS`, `DEFECTS` and `custom`; see `refusion.metrics.figures.figures_of`.
+        metrics: keys of `METRICS`, `DEFECTS` and `custom`; see `refusion.metrics.scoring.scored_metrics`.
         on_pair: called after every pair.
         task: expected kinds of sources, for the notes.
         conventions: how metrics are computed, a set or its name.
@@ -138,15 +138,15 @@ def evaluate(
         look: a further check of both sources, which returns a note, as `refusion.inference.alignment.offset_note`.
 
     Raises:
-        ValueError: there is no such figure or preset, or the conventions have the name of a preset and other values.
+        ValueError: there is no such metric or preset, or the conventions have the name of a preset and other values.
         OSError: reading the data set failed.
     """
     conventions = get_conventions(conventions)
     check_name(conventions)
     known = (*METRICS, *DEFECTS, *(custom or ()))
-    if unknown := [name for name in figures if name not in known]:
-        raise ValueError(f"There is no figure {', '.join(unknown)}; the figures are {', '.join(known)}.")
-    evaluation = Evaluation(tuple(figures))
+    if unknown := [name for name in metrics if name not in known]:
+        raise ValueError(f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(known)}.")
+    evaluation = Evaluation(tuple(metrics))
 
     def score_row(
         row: dict[str, Any], outcome: _Triple | ValueError | None
@@ -160,7 +160,7 @@ def evaluate(
             notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
             if look is not None and (note := look(*sources)):
                 notes.append(without_options(note))
-            scores = score_figures(*images, evaluation.figures, conventions)
+            scores = score_fused(*images, evaluation.metrics, conventions)
             own, errors = score_custom(images, custom or {})
             return PairScores(name, scores | own, errors), notes
         except ValueError as error:

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 
 from refusion.metrics.comparison import best_first
 from refusion.metrics.evaluation import FusedSource, read_triple
-from refusion.metrics.figures import images_of
 from refusion.metrics.reports import Report, value_text
+from refusion.metrics.scoring import images_of
 from refusion.pairs.dataset import Pairs
 from refusion.system.files import write_bytes
 
@@ -40,7 +40,7 @@ def check_plot(path: Path) -> None:
 
 
 def save_rank_plot(report: Report, path: Path) -> None:
-    """Plot the rank of every contender in every figure, the best mean rank on top.
+    """Plot the rank of every contender in every metric, the best mean rank on top.
 
     Raises:
         OSError: the file cannot be written.
@@ -48,7 +48,7 @@ def save_rank_plot(report: Report, path: Path) -> None:
     from matplotlib.figure import Figure
 
     standings = sorted(report.comparison.standings.items(), key=lambda item: item[1].mean_rank)
-    columns = ["mean", *report.figures]
+    columns = ["mean", *report.metrics]
     ranks = [[standing.mean_rank, *standing.ranks.values()] for _, standing in standings]
     figure = Figure(figsize=(2.5 + 0.55 * len(columns), 1.5 + 0.4 * len(ranks)), layout="constrained")
     axes = figure.subplots()

@@ -14,18 +14,18 @@ from refusion.metrics.comparison import CONFIDENCE, RESAMPLES, Comparison, Estim
 from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
-from refusion.metrics.figures import CustomMetric, higher_is_better
 from refusion.metrics.fusion import METRICS
+from refusion.metrics.scoring import CustomMetric, higher_is_better
 from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING
 
 P_NOTE = (
-    "p is that of a two-sided randomisation test (signs of the differences), not corrected for the number of figures "
+    "p is that of a two-sided randomisation test (signs of the differences), not corrected for the number of metrics "
     "and models; with 5 pairs or fewer it cannot be below 0.05."
 )
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
-"""Width in characters of a table outside a terminal: for the figures, and per model."""
+"""Width in characters of a table outside a terminal: for the metrics, and per model."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Report:
     """Scores of one or more models over one data set.
 
     Attributes:
-        figures: names of the figures, the columns of the tables.
+        metrics: names of the metrics, the columns of the tables.
         evaluations: scores by name of the model or of the folder of fused images.
         left_out: files of the data set without a pair, one sentence each.
         conventions: how the metrics were computed; the name of a preset stands for it.
@@ -43,7 +43,7 @@ class Report:
         ValueError: there is no such preset, or the conventions have the name of one and other values.
     """
 
-    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
     evaluations: dict[str, Evaluation]
     left_out: list[str] = field(default_factory=list)
     conventions: Conventions = REFUSION
@@ -55,10 +55,10 @@ class Report:
 
     @property
     def directions(self) -> dict[str, bool]:
-        """Whether higher is better, by name of the figure."""
+        """Whether higher is better, by name of the metric."""
         return {
-            figure: self.custom[figure].higher_is_better if figure in self.custom else higher_is_better(figure)
-            for figure in self.figures
+            metric: self.custom[metric].higher_is_better if metric in self.custom else higher_is_better(metric)
+            for metric in self.metrics
         }
 
     @cached_property
@@ -66,16 +66,16 @@ class Report:
         """Comparison of all models and folders over the pairs that all of them have."""
         return compare(self.evaluations, self.directions)
 
-    def is_over_common_pairs(self, figure: str) -> bool:
-        """Whether the mean of a figure is over the same pairs for all models."""
-        common = self.comparison.counts[figure]
-        return all(evaluation.statistic(figure).count == common for evaluation in self.evaluations.values())
+    def is_over_common_pairs(self, metric: str) -> bool:
+        """Whether the mean of a metric is over the same pairs for all models."""
+        common = self.comparison.counts[metric]
+        return all(evaluation.statistic(metric).count == common for evaluation in self.evaluations.values())
 
     @property
     def definitions(self) -> str:
-        """Definitions of the figures, in one line."""
+        """Definitions of the metrics, in one line."""
         metrics = [f"8-bit grey levels; {self.conventions}; see refusion.metrics"]
-        defects = [f"{name}: {DEFECTS[name].definition}" for name in self.figures if name in DEFECTS]
+        defects = [f"{name}: {DEFECTS[name].definition}" for name in self.metrics if name in DEFECTS]
         custom = [f"{name}: {metric.definition}" for name, metric in self.custom.items()]
         return "; ".join([*metrics, *defects, *custom])
 
@@ -91,12 +91,12 @@ class Report:
         ]
         if any(0 < s.count < len(e.scored) for e in evaluations for s in e.statistics().values()):
             notes.append(
-                "In brackets: the number of pairs, where a figure is undefined for the others or they are too small."
+                "In brackets: the number of pairs, where a metric is undefined for the others or they are too small."
             )
         if len(self.evaluations) > 1:
             notes.append(
                 f"Ranks are those of the means over the {counted(len(self.comparison.pairs), 'pair')} that all of them "
-                "have (1 is best); the mean rank counts every figure once. Markdown and JSON also have intervals and "
+                "have (1 is best); the mean rank counts every metric once. Markdown and JSON also have intervals and "
                 "differences."
             )
         return [*notes, f"Definitions: {self.definitions}."]
@@ -125,21 +125,21 @@ class Report:
         ]
         return [*failed, *(f"left out: {sentence}" for sentence in self.left_out)]
 
-    def heading(self, figure: str) -> str:
-        """A figure and its direction."""
-        return f"{figure} {'↑' if self.directions[figure] else '↓'}"
+    def heading(self, metric: str) -> str:
+        """A metric and its direction."""
+        return f"{metric} {'↑' if self.directions[metric] else '↓'}"
 
 
 def means_table(report: Report) -> Table:
-    """A table for the terminal: one row per figure, one column per model; `Report.notes` explain it."""
+    """A table for the terminal: one row per metric, one column per model; `Report.notes` explain it."""
     table = Table()
     table.add_column("", no_wrap=True)
     for name in report.evaluations:
         table.add_column(Text(name), justify="right", overflow="fold")
     table.add_row("pairs", *map(pairs_text, report.evaluations.values()))
-    for figure in report.figures:
-        means = (mean_text(evaluation, figure) for evaluation in report.evaluations.values())
-        table.add_row(report.heading(figure), *means)
+    for metric in report.metrics:
+        means = (mean_text(evaluation, metric) for evaluation in report.evaluations.values())
+        table.add_row(report.heading(metric), *means)
     if len(report.evaluations) > 1:
         standings = report.comparison.standings.values()
         table.add_row("mean rank ↓", *(value_text(standing.mean_rank, 2) for standing in standings))
@@ -147,13 +147,13 @@ def means_table(report: Report) -> Table:
 
 
 def to_json(report: Report) -> str:
-    """All scores as JSON; null where a figure is undefined or no pair could be scored.
+    """All scores as JSON; null where a metric is undefined or no pair could be scored.
 
     Keys: ``definitions``; ``conventions`` (the fields of `Conventions`); ``figures`` (by name: ``higher_is_better`` and
     the ``source`` or ``definition``); ``models`` (by name: the number of scored ``pairs``; ``mean``, population
-    ``std`` and ``counts`` by figure; the rows ``per_pair`` with ``name``, ``scores`` and, if user-defined metrics
+    ``std`` and ``counts`` by metric; the rows ``per_pair`` with ``name``, ``scores`` and, if user-defined metrics
     failed, ``errors``; and ``failed`` with ``name`` and ``reason``); ``comparison`` of several models over the
-    ``pairs`` that all have (``note``; by model the ``mean_rank``, and by figure ``rank``, ``mean`` and ``difference``
+    ``pairs`` that all have (``note``; by model the ``mean_rank``, and by metric ``rank``, ``mean`` and ``difference``
     from the first model, both with ``low`` and ``high``, and the number of pairs for which it is ``better``);
     ``left_out``.
     """
@@ -162,23 +162,23 @@ def to_json(report: Report) -> str:
         statistics = evaluation.statistics()
         models[name] = {
             "pairs": len(evaluation.scored),
-            "mean": {figure: _number(statistic.mean) for figure, statistic in statistics.items()},
-            "std": {figure: _number(statistic.std) for figure, statistic in statistics.items()},
-            "counts": {figure: statistic.count for figure, statistic in statistics.items()},
+            "mean": {metric: _number(statistic.mean) for metric, statistic in statistics.items()},
+            "std": {metric: _number(statistic.std) for metric, statistic in statistics.items()},
+            "counts": {metric: statistic.count for metric, statistic in statistics.items()},
             "per_pair": [
-                {"name": row.name, "scores": {figure: _number(value) for figure, value in row.scores.items()}}
+                {"name": row.name, "scores": {metric: _number(value) for metric, value in row.scores.items()}}
                 | ({"errors": list(row.errors)} if row.errors else {})
                 for row in evaluation.scored
             ],
             "failed": [{"name": failure.name, "reason": failure.reason} for failure in evaluation.failed],
         }
-    figures = {
-        figure: {"higher_is_better": more, **_origin(report, figure)} for figure, more in report.directions.items()
+    metrics = {
+        metric: {"higher_is_better": more, **_origin(report, metric)} for metric, more in report.directions.items()
     }
     content = {
         "definitions": report.definitions,
         "conventions": asdict(report.conventions),
-        "figures": figures,
+        "figures": metrics,
         "models": models,
         "left_out": report.left_out,
     }
@@ -193,18 +193,18 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """All scores as CSV, one row per model and pair: model, pair, the figures, failed, and the name of the conventions.
+    """All scores as CSV, one row per model and pair: model, pair, the metrics, failed, and the name of the conventions.
 
-    Undefined figures are empty cells; ``failed`` has the reason if a user-defined metric or the whole pair failed.
+    Undefined metrics are empty cells; ``failed`` has the reason if a user-defined metric or the whole pair failed.
     Files left out of the data set come last, with only the reason.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("model", "pair", *report.figures, "failed", "conventions"))
-    empty, how = [None] * len(report.figures), report.conventions.name
+    writer.writerow(("model", "pair", *report.metrics, "failed", "conventions"))
+    empty, how = [None] * len(report.metrics), report.conventions.name
     for model, evaluation in report.evaluations.items():
         for row in evaluation.scored:
-            values, reason = (_number(row.scores[figure]) for figure in report.figures), " ".join(row.errors) or None
+            values, reason = (_number(row.scores[metric]) for metric in report.metrics), " ".join(row.errors) or None
             writer.writerow((model, row.name, *values, reason, how))
         for failure in evaluation.failed:
             writer.writerow((model, failure.name, *empty, failure.reason, how))
@@ -219,9 +219,9 @@ def pairs_text(evaluation: Evaluation) -> str:
     return f"{worked} of {worked + failed}" if failed else str(worked)
 
 
-def mean_text(evaluation: Evaluation, figure: str) -> str:
-    """Mean and deviation of a figure, with the number of pairs if it is not defined for all."""
-    statistic = evaluation.statistic(figure)
+def mean_text(evaluation: Evaluation, metric: str) -> str:
+    """Mean and deviation of a metric, with the number of pairs if it is not defined for all."""
+    statistic = evaluation.statistic(metric)
     if statistic.count == 0:
         return NOTHING
     text = f"{value_text(statistic.mean)} ± {value_text(statistic.std)}"
@@ -233,24 +233,24 @@ def value_text(value: float, digits: int = 3) -> str:
     return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _origin(report: Report, figure: str) -> dict[str, str]:
-    if figure in METRICS:
-        return {"source": METRICS[figure].source}
-    return {"definition": (report.custom if figure in report.custom else DEFECTS)[figure].definition}
+def _origin(report: Report, metric: str) -> dict[str, str]:
+    if metric in METRICS:
+        return {"source": METRICS[metric].source}
+    return {"definition": (report.custom if metric in report.custom else DEFECTS)[metric].definition}
 
 
 def _standing(standing: Standing) -> dict[str, object]:
-    figures = {
-        figure: {
+    metrics = {
+        metric: {
             "rank": _number(rank),
-            "mean": _estimate(standing.means[figure]),
-            "difference": _estimate(standing.differences[figure]),
-            "p": _number(standing.p_values[figure]),
-            "better": standing.better[figure],
+            "mean": _estimate(standing.means[metric]),
+            "difference": _estimate(standing.differences[metric]),
+            "p": _number(standing.p_values[metric]),
+            "better": standing.better[metric],
         }
-        for figure, rank in standing.ranks.items()
+        for metric, rank in standing.ranks.items()
     }
-    return {"mean_rank": _number(standing.mean_rank), "figures": figures}
+    return {"mean_rank": _number(standing.mean_rank), "figures": metrics}
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:

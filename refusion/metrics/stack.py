@@ -1,4 +1,4 @@
-"""Score a fused stack, by the figures that have the same meaning for any number of sources."""
+"""Score a fused stack, by the metrics that have the same meaning for any number of sources."""
 
 import math
 from collections.abc import Iterable
@@ -9,27 +9,27 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import VIF_MIN_SIZE, score
 
 ONE_PICTURE = ("EN", "SD", "SF", "AG")
-"""Figures of the fused image alone."""
+"""Metrics of the fused image alone."""
 
 EACH_SOURCE = ("MI", "CC", "VIF", "SSIM")
-"""Figures that compare the fused image with each source separately."""
+"""Metrics that compare the fused image with each source separately."""
 
-STACK_FIGURES = (*ONE_PICTURE, *EACH_SOURCE, "border")
-"""Figures of a stack. SCD, Qabf and MEF-SSIM are defined here for two sources only."""
+STACK_METRICS = (*ONE_PICTURE, *EACH_SOURCE, "border")
+"""Metrics of a stack. SCD, Qabf and MEF-SSIM are defined here for two sources only."""
 
 
 def score_stack(sources: Iterable[np.ndarray], fused: np.ndarray) -> dict[str, float]:
     """Score one fused image against all images of its stack.
 
     CC is the mean over the sources. MI, VIF and SSIM, which are sums over two sources, are twice the mean over the
-    sources, and the border is compared with the mean of all: a stack of two gets the same figures as its pair.
+    sources, and the border is compared with the mean of all: a stack of two gets the same scores as its pair.
 
     Args:
         sources: two or more images, (H, W), grey levels 0 to 255; each is read once and not kept.
         fused: the fused image, likewise.
 
     Returns:
-        The figures of `STACK_FIGURES` by name; without VIF if a side is shorter than `VIF_MIN_SIZE`.
+        The values of `STACK_METRICS` by name; without VIF if a side is shorter than `VIF_MIN_SIZE`.
 
     Raises:
         ValueError: there is no source, or the images do not fit (see `refusion.metrics.fusion`).

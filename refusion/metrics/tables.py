@@ -18,17 +18,17 @@ _LATEX = {
 def to_markdown(report: Report) -> str:
     """Tables of means, of the comparison if there are several models, of the pairs of each model, and of failures.
 
-    The best mean of a figure is bold, the second underlined; if some models lack pairs, only in the table of intervals,
+    The best mean of a metric is bold, the second underlined; if some models lack pairs, only in the table of intervals,
     whose means are over the pairs that all of them have.
     """
-    headings = [report.heading(figure) for figure in report.figures]
+    headings = [report.heading(metric) for metric in report.metrics]
     several = len(report.evaluations) > 1
     rows = []
     for name, evaluation in report.evaluations.items():
         cells = []
-        for figure in report.figures:
-            text = mean_text(evaluation, figure)
-            cells.append(_mark(report, name, figure, text) if report.is_over_common_pairs(figure) else text)
+        for metric in report.metrics:
+            text = mean_text(evaluation, metric)
+            cells.append(_mark(report, name, metric, text) if report.is_over_common_pairs(metric) else text)
         rank = [value_text(report.comparison.standings[name].mean_rank, 2)] if several else []
         rows.append([name, pairs_text(evaluation), *cells, *rank])
     header = ["model", "pairs", *headings, *(["mean rank ↓"] if several else [])]
@@ -38,7 +38,7 @@ def to_markdown(report: Report) -> str:
     for name, evaluation in report.evaluations.items():
         parts.append(f"## {escape(name)}")
         if evaluation.scored:
-            scored = [[row.name, *(value_text(row.scores[f]) for f in report.figures)] for row in evaluation.scored]
+            scored = [[row.name, *(value_text(row.scores[f]) for f in report.metrics)] for row in evaluation.scored]
             parts.append(table(["pair", *headings], scored))
         if evaluation.failed:
             failed = [[failure.name, failure.reason] for failure in evaluation.failed]
@@ -50,29 +50,29 @@ def to_markdown(report: Report) -> str:
 
 
 def to_latex(report: Report) -> str:
-    r"""A table for a paper: one row per model, one column per figure; the best bold, the second underlined.
+    r"""A table for a paper: one row per model, one column per metric; the best bold, the second underlined.
 
     Needs ``\usepackage{booktabs}``; comments above it explain the numbers.
     """
     several = len(report.evaluations) > 1
-    arrows = {figure: r"\uparrow" if more else r"\downarrow" for figure, more in report.directions.items()}
-    header = ["Method", *(f"{_escape_latex(figure)} ${arrow}$" for figure, arrow in arrows.items())]
+    arrows = {metric: r"\uparrow" if more else r"\downarrow" for metric, more in report.directions.items()}
+    header = ["Method", *(f"{_escape_latex(metric)} ${arrow}$" for metric, arrow in arrows.items())]
     rows = []
     for name, standing in report.comparison.standings.items():
         cells = []
-        for figure in report.figures:
-            text = value_text(standing.means[figure].mean)
-            rank = standing.ranks[figure] if several else math.nan
+        for metric in report.metrics:
+            text = value_text(standing.means[metric].mean)
+            rank = standing.ranks[metric] if several else math.nan
             cells.append("--" if text == NOTHING else _latex_mark(text, rank))
         rows.append([_escape_latex(name), *cells, *([value_text(standing.mean_rank, 2)] if several else [])])
     total = len(report.comparison.pairs)
-    fewer = {figure: count for figure, count in report.comparison.counts.items() if count < total}
+    fewer = {metric: count for metric, count in report.comparison.counts.items() if count < total}
     if several:
         header.append(r"mean rank $\downarrow$")
     comments = [
         "Needs \\usepackage{booktabs}.",
         f"Means over the {counted(total, 'pair')} that all of them have.",
-        *(f"{figure}: over {counted(count, 'pair')}." for figure, count in fewer.items()),
+        *(f"{metric}: over {counted(count, 'pair')}." for metric, count in fewer.items()),
         f"Definitions: {report.definitions}.",
     ]
     lines = [
@@ -91,13 +91,13 @@ def to_latex(report: Report) -> str:
 def _compared(report: Report, headings: list[str]) -> list[str]:
     standings = report.comparison.standings
     first = next(iter(standings))
-    ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.figures)] for name, s in standings.items()]
+    ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.metrics)] for name, s in standings.items()]
     intervals = [
-        [name, *(_mark(report, name, f, _interval(s.means[f])) for f in report.figures)]
+        [name, *(_mark(report, name, f, _interval(s.means[f])) for f in report.metrics)]
         for name, s in standings.items()
     ]
     differences = [
-        [name, *(_difference(s, f, report.comparison.counts[f]) for f in report.figures)]
+        [name, *(_difference(s, f, report.comparison.counts[f]) for f in report.metrics)]
         for name, s in standings.items()
         if name != first
     ]
@@ -120,17 +120,17 @@ def _interval(estimate: Estimate) -> str:
     return f"{value_text(estimate.mean)} [{value_text(estimate.low)}, {value_text(estimate.high)}]"
 
 
-def _difference(standing: Standing, figure: str, count: int) -> str:
-    estimate = standing.differences[figure]
+def _difference(standing: Standing, metric: str, count: int) -> str:
+    estimate = standing.differences[metric]
     if math.isnan(estimate.mean):
         return NOTHING
     low, high = (NOTHING if math.isnan(x) else f"{x:+.3f}" for x in (estimate.low, estimate.high))
-    p_value = value_text(standing.p_values[figure])
-    return f"{estimate.mean:+.3f} [{low}, {high}] p = {p_value}, better in {standing.better[figure]} of {count}"
+    p_value = value_text(standing.p_values[metric])
+    return f"{estimate.mean:+.3f} [{low}, {high}] p = {p_value}, better in {standing.better[metric]} of {count}"
 
 
-def _mark(report: Report, name: str, figure: str, text: str) -> str:
-    rank = report.comparison.standings[name].ranks[figure]
+def _mark(report: Report, name: str, metric: str, text: str) -> str:
+    rank = report.comparison.standings[name].ranks[metric]
     if len(report.evaluations) == 1 or text == NOTHING or math.isnan(rank) or rank >= 3:
         return text
     return f"**{text}**" if rank < 2 else f"<u>{text}</u>"

@@ -23,7 +23,7 @@ class FusedFolder:
             raise DataError(f"There is no folder {str(path)!r}; give the folder that holds the fused images.")
         self.path = path
         files = files_of(path)
-        refuse_doubles(files, DataError)
+        refuse_doubles(files)
         # The names of pairs are text, unlike those of files.
         self._by_stem = {printable(name): file for name, file in files.by_name.items()}
         self._by_name = {printable(nfc(file.relative_to(path).as_posix())): file for file in files.by_name.values()}

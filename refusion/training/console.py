@@ -83,7 +83,7 @@ def print_note(note: str, console: Console) -> None:
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:
-    """Score the model before and after, keep the figures in the run folder, and print them as a table."""
+    """Score the model before and after, keep the scores in the run folder, and print them as a table."""
     from refusion.training.fine_tuning import TUNING_SCORES, change_table, score_both
 
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -12,8 +12,8 @@ from refusion.hub.folder import TUNING_SCORES
 from refusion.inference.fuse import fuse_function
 from refusion.inference.options import Options
 from refusion.metrics.evaluation import Evaluation, evaluate
-from refusion.metrics.figures import figures_of, higher_is_better
 from refusion.metrics.reports import NOTHING, Report, to_json
+from refusion.metrics.scoring import higher_is_better, scored_metrics
 from refusion.models.loading import load_module
 from refusion.pairs.dataset import Pairs, picture_files
 from refusion.pairs.errors import DataError
@@ -88,37 +88,37 @@ def score_both(
     Raises:
         ModelError: a folder holds no whole model.
         ValueError: there is no such device.
-        OSError: the figures cannot be written.
+        OSError: the scores cannot be written.
     """
-    figures = figures_of(task)
+    metrics = scored_metrics(task)
     reading = pairs.reading
     options = Options(window=reading.window, temperatures=reading.temperatures, nodata=reading.nodata)
     evaluations = {
-        name: evaluate(pairs, fuse_function(load_module(folder, device), options, task), figures, on_pair)
+        name: evaluate(pairs, fuse_function(load_module(folder, device), options, task), metrics, on_pair)
         for name, folder in (("before", before), ("after", after))
     }
-    report = Report(figures, evaluations, pairs.skipped)
+    report = Report(metrics, evaluations, pairs.skipped)
     write_text(after / TUNING_SCORES, to_json(report))
     return report
 
 
 def change_table(report: Report) -> Table:
-    """A row for each figure: means before and after, the change, and how many of the pairs improved."""
+    """A row for each metric: means before and after, the change, and how many of the pairs improved."""
     before, after = report.evaluations["before"], report.evaluations["after"]
     table = Table()
     table.add_column("", no_wrap=True)
     for heading in ("before", "after", "change", "better in"):
         table.add_column(heading, justify="right")
-    for figure in report.figures:
-        old, new = before.statistic(figure).mean, after.statistic(figure).mean
-        arrow = "\N{UPWARDS ARROW}" if higher_is_better(figure) else "\N{DOWNWARDS ARROW}"
+    for metric in report.metrics:
+        old, new = before.statistic(metric).mean, after.statistic(metric).mean
+        arrow = "\N{UPWARDS ARROW}" if higher_is_better(metric) else "\N{DOWNWARDS ARROW}"
         cells = [NOTHING if math.isnan(x) else f"{x:{sign}.3f}" for x, sign in ((old, ""), (new, ""), (new - old, "+"))]
-        table.add_row(f"{figure} {arrow}", *cells, _better(before, after, figure))
+        table.add_row(f"{metric} {arrow}", *cells, _better(before, after, metric))
     return table
 
 
-def _better(before: Evaluation, after: Evaluation, figure: str) -> str:
-    old = {row.name: row.scores[figure] for row in before.scored}
-    changes = [row.scores[figure] - old[row.name] for row in after.scored if row.name in old]
-    changes = [change if higher_is_better(figure) else -change for change in changes if not math.isnan(change)]
+def _better(before: Evaluation, after: Evaluation, metric: str) -> str:
+    old = {row.name: row.scores[metric] for row in before.scored}
+    changes = [row.scores[metric] - old[row.name] for row in after.scored if row.name in old]
+    changes = [change if higher_is_better(metric) else -change for change in changes if not math.isnan(change)]
     return f"{sum(change > 0 for change in changes)} of {len(changes)}"

@@ -26,8 +26,8 @@ from refusion.images.reading import read_picture
 from refusion.images.writing import to_png as refusion_to_png
 from refusion.inference.options import Options
 from refusion.inference.preparation import prepare
-from refusion.metrics.figures import levels
 from refusion.metrics.fusion import DEFAULT_METRICS, score
+from refusion.metrics.scoring import levels
 from refusion.tasks import TASKS
 
 

@@ -17,14 +17,14 @@ def test_the_split_is_chosen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "figure"),
+    ("arguments", "metric"),
     [
         (["--model", "refusion-medical"], "background"),
         (["--model", "refusion-medical", "--task", "ir-vis"], "heat"),
         (["--fused", "fused"], "heat"),
     ],
 )
-def test_the_task_is_that_of_the_model_or_of_the_data(pair_folder, tmp_path, arguments, figure):
+def test_the_task_is_that_of_the_model_or_of_the_data(pair_folder, tmp_path, arguments, metric):
     listed = tmp_path / "pairs.csv"
     lines = [f"{pair_folder}/ir/scene{i}.png,{pair_folder}/vis/scene{i}.png" for i in range(2)]
     listed.write_text("\n".join(["a,b", *lines]))
@@ -33,7 +33,7 @@ def test_the_task_is_that_of_the_model_or_of_the_data(pair_folder, tmp_path, arg
         data, arguments = pair_folder, ["--fused", pair_folder / "vis"]
     done = refusion("evaluate", "--data", data, *arguments, "--device", "cpu", "--csv", tmp_path / "scores.csv")
     assert done.code == 0, done.err
-    assert figure in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+    assert metric in (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
 
 
 def test_a_medical_folder_needs_no_task(tmp_path):

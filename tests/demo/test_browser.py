@@ -19,7 +19,7 @@ from support.scenes import EXAMPLES, textured
 from refusion.demo.examples import all_examples, example_pairs
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
-from refusion.metrics.figures import levels
+from refusion.metrics.scoring import levels
 from refusion.metrics.stack import score_stack
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS

@@ -41,8 +41,8 @@ from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
-from refusion.metrics.figures import figures_of
 from refusion.metrics.fusion import score
+from refusion.metrics.scoring import scored_metrics
 from refusion.tasks import TASKS, Task
 
 MODEL = TASKS["ir-vis"].model
@@ -203,7 +203,7 @@ def test_evaluate_scores_a_fused_picture_or_fuses_first(client, pair, tmp_path):
     own = client.predict(handle_file(pair[0]), handle_file(pair[1]), api_name="/evaluate")
     arrays = [np.rint(read_picture(path).luminance.astype(np.float64) * 255) for path in (*pair, fused)]
     wanted = score(*arrays)
-    assert set(given) == set(figures_of(TASKS["ir-vis"]))
+    assert set(given) == set(scored_metrics(TASKS["ir-vis"]))
     assert {name: given[name] for name in wanted} == pytest.approx(wanted)
     assert own == pytest.approx(given)
 

@@ -81,7 +81,7 @@ def test_the_front_matter_is_what_the_hub_reads(name):
     assert set(info.tags) < set(data.tags)
     assert data.datasets
     first = next(iter(json.loads((folder / "scores.json").read_text())["models"].values()))
-    measured = {figure: round(value, 4) for figure, value in first["mean"].items() if value is not None}
+    measured = {metric: round(value, 4) for metric, value in first["mean"].items() if value is not None}
     assert {result.metric_type: result.metric_value for result in data.eval_results} == measured
     assert data.metrics == list(measured)
     assert {result.task_type for result in data.eval_results} == {"image-to-image"}
@@ -180,8 +180,8 @@ def test_scores_are_compared_with_the_release(folder):
         },
         "a | b": {"pairs": 3, "mean": {"EN": 1.0}},
     }
-    figures = {name: {"higher_is_better": name != "border"} for name in ("EN", "VIF", "SSIM", "border", "MI")}
-    content = {"definitions": "as usual", "figures": figures, "models": models}
+    metrics = {name: {"higher_is_better": name != "border"} for name in ("EN", "VIF", "SSIM", "border", "MI")}
+    content = {"definitions": "as usual", "figures": metrics, "models": models}
     (folder / "scores.json").write_text(json.dumps(content))
     text = card_of(folder, "me/mine")
     assert "better in EN, border; level (within 0.5 %) in SSIM; worse in VIF (50 %)." in text

@@ -9,7 +9,7 @@ import pytest
 from refusion.hub.folder import SCORES
 from refusion.hub.names import bundled_folder
 from refusion.metrics.evaluation import evaluate
-from refusion.metrics.figures import figures_of
+from refusion.metrics.scoring import scored_metrics
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import load_pairs, picture_files
 from refusion.tasks import TASKS, Task
@@ -29,7 +29,7 @@ def test_the_stated_scores_are_those_of_the_weights(shared, task):
     smallest = sorted(range(len(pairs.dataset)), key=lambda i: picture_files(pairs.dataset[i])[0].stat().st_size)[:2]
     pairs.dataset = pairs.dataset.select(smallest)
     model = ReFusion.from_pretrained(task.model)
-    found = evaluate(pairs, lambda a, b: model.fuse(a, b).to_image(), figures_of(task))
+    found = evaluate(pairs, lambda a, b: model.fuse(a, b).to_image(), scored_metrics(task))
     assert not found.failed
     expected = {
         row["name"]: {name: math.nan if value is None else value for name, value in row["scores"].items()}
@@ -43,8 +43,8 @@ def test_the_stated_scores_are_those_of_the_weights(shared, task):
 @pytest.mark.parametrize("task", READY, ids=lambda task: task.name)
 def test_the_stated_means_are_those_of_the_pairs_and_free_of_defects(task):
     scores = stated(task)
-    for figure, mean in scores["mean"].items():
-        values = [row["scores"][figure] for row in scores["per_pair"]]
+    for metric, mean in scores["mean"].items():
+        values = [row["scores"][metric] for row in scores["per_pair"]]
         assert mean == pytest.approx(statistics.fmean(v for v in values if v is not None))
     assert scores["mean"]["border"] <= 1.15
     assert scores["mean"].get("background", 0) <= 1

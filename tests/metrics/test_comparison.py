@@ -18,18 +18,18 @@ from support.scenes import textured
 from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.metrics.comparison import best_first, compare, sign_flip_p
 from refusion.metrics.evaluation import Evaluation, PairScores
-from refusion.metrics.figures import choose_metrics, figures_of, load_metric
 from refusion.metrics.fusion import METRIC_SETS, METRICS
 from refusion.metrics.reports import Report, to_json
+from refusion.metrics.scoring import choose_metrics, load_metric, scored_metrics
 from refusion.metrics.tables import to_latex, to_markdown
 from refusion.tasks import get_task
 
 
-def scored(**figures) -> Evaluation:
-    """An evaluation of the pairs p0, p1, ... from a row of values for each figure."""
-    count = len(next(iter(figures.values())))
-    rows = [PairScores(f"p{i}", {name: values[i] for name, values in figures.items()}) for i in range(count)]
-    return Evaluation(tuple(figures), rows)
+def scored(**metrics) -> Evaluation:
+    """An evaluation of the pairs p0, p1, ... from a row of values for each metric."""
+    count = len(next(iter(metrics.values())))
+    rows = [PairScores(f"p{i}", {name: values[i] for name, values in metrics.items()}) for i in range(count)]
+    return Evaluation(tuple(metrics), rows)
 
 
 DIRECTIONS = {"EN": True, "border": False}
@@ -162,8 +162,8 @@ def test_metrics_are_chosen_by_name_or_set():
     assert choose_metrics(["all"]) == tuple(METRICS)
     with pytest.raises(ValueError, match=r"no metric 'lpips'; choose EN, .* bright, or one of the sets default, vifb"):
         choose_metrics(["lpips"])
-    assert figures_of(get_task("ir-vis"), ("Qcb",)) == ("Qcb", "border", "heat", "bright")
-    assert figures_of(get_task("medical"), ("Qcb", "border")) == ("Qcb", "border", "background")
+    assert scored_metrics(get_task("ir-vis"), ("Qcb",)) == ("Qcb", "border", "heat", "bright")
+    assert scored_metrics(get_task("medical"), ("Qcb", "border")) == ("Qcb", "border", "background")
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_metrics_of_ones_own_that_do_not_work_are_sentences(own_module, pair_fol
         ("no_such_module:f", "there is no module no_such_module"),
         ("own_metrics:missing", "has no function missing"),
         ("own_metrics:Scores.missing", r"has no function Scores\.missing"),
-        ("own_metrics:EN", "EN is already a figure of this package"),
+        ("own_metrics:EN", "EN is already a metric of this package"),
     ):
         with pytest.raises(ValueError, match=words):
             load_metric(reference)

@@ -1,4 +1,4 @@
-"""Defects as figures: what they say about images with and without the defect."""
+"""Defects as metrics: what they say about images with and without the defect."""
 
 import math
 
@@ -66,7 +66,7 @@ def test_a_border_without_a_step_in_the_average():
     assert border_step_ratio(black, black, with_frame(black, 9)) > 10
 
 
-def test_pictures_that_are_constant_inside_have_a_figure(sources):
+def test_pictures_that_are_constant_inside_have_a_value(sources):
     constant = np.full((64, 64), 80)
     assert border_step_ratio(constant, constant, constant) == 1
     assert border_step_ratio(*sources, with_frame(constant, 0)) > 100

@@ -24,9 +24,9 @@ from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.evaluation import evaluate
-from refusion.metrics.figures import FIGURES, figures_of, levels
 from refusion.metrics.fusion import DEFAULT_METRICS, mef_ssim, score
 from refusion.metrics.reports import Report, to_csv, to_json
+from refusion.metrics.scoring import SCORED, levels, scored_metrics
 from refusion.metrics.tables import to_markdown
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
@@ -83,14 +83,14 @@ def test_scores_are_those_of_the_pictures_that_a_user_gets(pairs, model):
     assert statistic.count == 6
 
 
-def test_each_task_has_its_figures(pairs):
-    assert figures_of(get_task("ir-vis")) == (*DEFAULT_METRICS, "border", "heat", "bright")
-    assert figures_of(get_task("multi-focus")) == (*DEFAULT_METRICS, "border", "sharp", "agree")
-    assert figures_of(get_task("medical")) == (*DEFAULT_METRICS, "border", "background")
-    figures = figures_of(get_task("multi-exposure"))
-    assert figures == (*DEFAULT_METRICS, "MEF-SSIM", "border")
-    scores = evaluate(pairs, average, figures).scored[0].scores
-    assert tuple(scores) == figures
+def test_each_task_has_its_metrics(pairs):
+    assert scored_metrics(get_task("ir-vis")) == (*DEFAULT_METRICS, "border", "heat", "bright")
+    assert scored_metrics(get_task("multi-focus")) == (*DEFAULT_METRICS, "border", "sharp", "agree")
+    assert scored_metrics(get_task("medical")) == (*DEFAULT_METRICS, "border", "background")
+    metrics = scored_metrics(get_task("multi-exposure"))
+    assert metrics == (*DEFAULT_METRICS, "MEF-SSIM", "border")
+    scores = evaluate(pairs, average, metrics).scored[0].scores
+    assert tuple(scores) == metrics
     row = pairs.dataset[0]
     fused = np.asarray(average(row["a"]["path"], row["b"]["path"])).astype(float)
     assert scores["MEF-SSIM"] == pytest.approx(mef_ssim(*map(levels, read_row(row)), fused).item())
@@ -140,13 +140,13 @@ def test_metrics_that_a_pair_is_too_small_for_are_left_out(tmp_path):
         for name, height in (("small", 40), ("middle", 43), ("large", 44)):
             Image.fromarray(textured(len(side), height, 50)).save(tmp_path / side / f"{name}.png")
     task = get_task("multi-exposure")
-    evaluation = evaluate(load_pairs(tmp_path, task), average, figures_of(task))
+    evaluation = evaluate(load_pairs(tmp_path, task), average, scored_metrics(task))
     rows = {
-        row.name: [figure for figure, value in row.scores.items() if math.isnan(value)] for row in evaluation.scored
+        row.name: [metric for metric, value in row.scores.items() if math.isnan(value)] for row in evaluation.scored
     }
     assert rows == {"large": [], "middle": ["MEF-SSIM"], "small": ["VIF", "MEF-SSIM"]}
     assert evaluation.statistic("VIF").count == 2
-    report = Report(evaluation.figures, {"average": evaluation})
+    report = Report(evaluation.metrics, {"average": evaluation})
     assert any("too small" in note for note in report.notes)
 
 
@@ -159,8 +159,8 @@ def test_reports_do_not_call_other_conventions_by_the_name_of_a_preset(pairs):
     assert "conventions mine: MI" in Report(("MI",), {"average": evaluation}, [], named).definitions
 
 
-def test_an_unknown_figure_is_refused_at_once(pairs):
-    with pytest.raises(ValueError, match=r"no figure LPIPS; the figures are EN, .*SSIM, .*Qc, border, background"):
+def test_an_unknown_metric_is_refused_at_once(pairs):
+    with pytest.raises(ValueError, match=r"no metric LPIPS; the metrics are EN, .*SSIM, .*Qc, border, background"):
         evaluate(pairs, average, ("EN", "LPIPS"))
 
 
@@ -192,8 +192,8 @@ def test_sources_are_scored_and_noted_as_they_are_fused(tmp_path):
     for folder, left in (("near", 0), ("far", 24), ("fused", 0)):
         Image.fromarray(np.roll(scene, left, axis=1)).save(tmp_path / folder / "moved.png")
     task = get_task("multi-focus")
-    folder, figures = FusedFolder(tmp_path / "fused"), ("PSNR", "agree")
-    report = evaluate(load_pairs(tmp_path, task), folder, figures, task=task, look=offset_note)
+    folder, metrics = FusedFolder(tmp_path / "fused"), ("PSNR", "agree")
+    report = evaluate(load_pairs(tmp_path, task), folder, metrics, task=task, look=offset_note)
     scores = {row.name: row.scores for row in report.scored}
     assert scores["same"]["PSNR"] > 40
     assert scores["same"]["agree"] < 1
@@ -215,12 +215,12 @@ def test_a_figure_without_meaning_is_left_out_of_its_mean_only(pair_folder, pair
     def lifted(a, b):
         return average(a, b).point(lambda level: max(level, 12))
 
-    figures = figures_of(get_task("medical"))
-    evaluation = evaluate(pairs, lifted, figures)
+    metrics = scored_metrics(get_task("medical"))
+    evaluation = evaluate(pairs, lifted, metrics)
     statistic = evaluation.statistic("background")
     assert (statistic.mean, statistic.std, statistic.count) == (12, 0, 1)
     assert evaluation.statistic("EN").count == 6
-    report = Report(figures, {"lifted": evaluation})
+    report = Report(metrics, {"lifted": evaluation})
     written = json.loads(to_json(report), parse_constant=pytest.fail)["models"]["lifted"]
     assert [row["scores"]["background"] for row in written["per_pair"]] == [None, 12, None, None, None, None]
     assert (written["mean"]["background"], written["counts"]["background"]) == (12, 1)
@@ -234,14 +234,14 @@ def test_a_model_of_which_all_pairs_failed_has_no_means(pairs, tmp_path):
     evaluation = evaluate(pairs, FusedFolder(tmp_path / "none"))
     assert evaluation.statistic("EN").count == 0
     assert math.isnan(evaluation.statistic("EN").mean)
-    report = Report(FIGURES, {"a|b": evaluation}, ["ir/x.png has no partner in vis"])
+    report = Report(SCORED, {"a|b": evaluation}, ["ir/x.png has no partner in vis"])
     written = json.loads(to_json(report), parse_constant=pytest.fail)
     assert written["models"]["a|b"]["pairs"] == 0
     assert set(written["models"]["a|b"]["mean"].values()) == {None}
     assert len(written["models"]["a|b"]["failed"]) == 6
     assert written["left_out"] == ["ir/x.png has no partner in vis"]
     markdown = to_markdown(report)
-    assert "| a\\|b | 0 of 6 " + f"| {NOTHING} " * len(FIGURES) + "|" in markdown
+    assert "| a\\|b | 0 of 6 " + f"| {NOTHING} " * len(SCORED) + "|" in markdown
     assert "| scene5 | There is no fused image scene5 in none;" in markdown
     assert "- ir/x.png has no partner in vis" in markdown
 
@@ -259,16 +259,16 @@ def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair
     assert written["figures"]["EN"]["higher_is_better"]
     assert not written["figures"]["border"]["higher_is_better"]
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
-    assert list(rows[0]) == ["model", "pair", *figures_of(get_task("ir-vis")), "failed", "conventions"]
+    assert list(rows[0]) == ["model", "pair", *scored_metrics(get_task("ir-vis")), "failed", "conventions"]
     for name, scores in written["models"].items():
         assert scores["pairs"] == len(scores["per_pair"]) == 6
         assert scores["failed"] == []
         mine = [row for row in rows if row["model"] == name]
         assert [row["pair"] for row in mine] == [f"scene{i}" for i in range(6)]
-        for figure in FIGURES:
-            values = [float(row[figure]) for row in mine]
-            assert scores["mean"][figure] == pytest.approx(np.mean(values))
-            assert scores["std"][figure] == pytest.approx(np.std(values))
+        for metric in SCORED:
+            values = [float(row[metric]) for row in mine]
+            assert scores["mean"][metric] == pytest.approx(np.mean(values))
+            assert scores["std"][metric] == pytest.approx(np.std(values))
         shown = f"{scores['mean']['Qabf']:.3f} ± {scores['std']['Qabf']:.3f}"
         assert shown in result.stdout
         assert shown in files[2].read_text()

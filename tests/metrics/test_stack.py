@@ -6,15 +6,15 @@ from support.scenes import textured
 
 from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.fusion import score
-from refusion.metrics.stack import STACK_FIGURES, score_stack
+from refusion.metrics.stack import STACK_METRICS, score_stack
 
 
-def test_a_stack_of_two_has_the_figures_of_the_pair():
+def test_a_stack_of_two_has_the_metrics_of_the_pair():
     a, b, fused = (textured(seed) for seed in range(3))
     scores = score_stack([a, b], fused)
-    assert tuple(scores) == STACK_FIGURES
+    assert tuple(scores) == STACK_METRICS
     pair = score(a, b, fused)
-    for name in STACK_FIGURES[:-1]:
+    for name in STACK_METRICS[:-1]:
         assert scores[name] == pytest.approx(pair[name]), name
     assert scores["border"] == pytest.approx(border_step_ratio(a, b, fused))
 

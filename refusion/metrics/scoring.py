@@ -1,4 +1,4 @@
-"""Figures: metrics, defects and user-defined metrics, and the choice of figures for a task."""
+"""Score fused images by metrics, those of defects and of users included, and choose the metrics of a task."""
 
 import importlib
 import math
@@ -18,8 +18,8 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import DEFAULT_METRICS, METRICS, choose, score
 from refusion.tasks import Task
 
-FIGURES = (*DEFAULT_METRICS, "border")
-"""Figures that are scored by default."""
+SCORED = (*DEFAULT_METRICS, "border")
+"""Metrics that are scored by default."""
 
 _UNSEEN = {
     "ir-vis": ("border", "heat", "bright"),
@@ -51,8 +51,8 @@ class CustomMetric:
     definition: str
 
 
-def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Return the names of the figures to score for a task: keys of `METRICS`, then of `DEFECTS`.
+def scored_metrics(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the names of the metrics to score for a task: keys of `METRICS`, then of `DEFECTS`.
 
     Args:
         task: the task; its defects are always included.
@@ -64,13 +64,13 @@ def figures_of(task: Task, metrics: Iterable[str] | None = None) -> tuple[str, .
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """The metrics of `figures_of`, without the defects."""
-    return tuple(name for name in figures_of(task) if name in METRICS)
+    """The metrics of `scored_metrics`, without the defects."""
+    return tuple(name for name in scored_metrics(task) if name in METRICS)
 
 
-def large_enough(figures: Iterable[str], size: tuple[int, int]) -> list[str]:
-    """The figures that are defined for images of this width and height."""
-    return [name for name in figures if min(size) >= MIN_SIZES.get(name, 0)]
+def large_enough(metrics: Iterable[str], size: tuple[int, int]) -> list[str]:
+    """The metrics that are defined for images of this width and height."""
+    return [name for name in metrics if min(size) >= MIN_SIZES.get(name, 0)]
 
 
 def choose_metrics(names: Iterable[str]) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def load_metric(reference: str) -> CustomMetric:
 
     Raises:
         ValueError: `reference` is not of this form, there is no such module or function, or it has the name of a
-            figure of this package.
+            metric of this package.
     """
     module_name, _, function_name = reference.partition(":")
     if not module_name or not function_name:
@@ -114,7 +114,7 @@ def load_metric(reference: str) -> CustomMetric:
         raise ValueError(f"The module {module_name} has no function {function_name}.")
     name = function_name.rpartition(".")[2]
     if name in METRICS or name in DEFECTS:
-        raise ValueError(f"{name} is already a figure of this package; give your function another name.")
+        raise ValueError(f"{name} is already a metric of this package; give your function another name.")
     return CustomMetric(name, function, bool(getattr(function, "higher_is_better", True)), reference)
 
 
@@ -135,9 +135,9 @@ def by_name(metrics: Iterable[CustomMetric]) -> dict[str, CustomMetric]:
     return named
 
 
-def higher_is_better(figure: str) -> bool:
-    """Whether higher is better for a figure of this package."""
-    return (METRICS | DEFECTS)[figure].higher_is_better
+def higher_is_better(metric: str) -> bool:
+    """Whether higher is better for a metric of this package."""
+    return (METRICS | DEFECTS)[metric].higher_is_better
 
 
 def levels(luminance: np.ndarray) -> np.ndarray:
@@ -145,35 +145,35 @@ def levels(luminance: np.ndarray) -> np.ndarray:
     return np.rint(luminance.astype(np.float64) * 255)
 
 
-def score_figures(
+def score_fused(
     a: Picture,
     b: Picture,
     fused: Picture,
-    figures: Iterable[str],
+    metrics: Iterable[str],
     conventions: Conventions | str = REFUSION,
 ) -> dict[str, float]:
-    """Compute figures of one fused image, by name; nan if one is undefined or the image is too small for it.
+    """Compute metrics of one fused image, by name; nan if one is undefined or the image is too small for it.
 
     Args:
         a: first source.
         b: second source, of the same size.
         fused: the fused image, likewise.
-        figures: keys of `METRICS` and `DEFECTS`.
+        metrics: keys of `METRICS` and `DEFECTS`.
         conventions: how metrics are computed, a set or its name.
 
     Raises:
         ValueError: a metric does not accept the images.
     """
     conventions = get_conventions(conventions)
-    figures = list(figures)
+    metrics = list(metrics)
     pictures = (a, b, fused)
     arrays = levels(a.luminance), levels(b.luminance), levels(fused.luminance)
-    names = [name for name in large_enough(figures, a.size) if name in METRICS]
+    names = [name for name in large_enough(metrics, a.size) if name in METRICS]
     in_channels = conventions.colour == "channels" and any(picture.chroma is not None for picture in pictures)
     first, second, result = images_of(pictures) if in_channels else arrays
     scores = score(first, second, result, names, conventions)
-    scores |= {name: DEFECTS[name].function(*arrays) for name in figures if name in DEFECTS}
-    return {name: scores.get(name, math.nan) for name in figures}
+    scores |= {name: DEFECTS[name].function(*arrays) for name in metrics if name in DEFECTS}
+    return {name: scores.get(name, math.nan) for name in metrics}
 
 
 def score_custom(
