@@ -114,7 +114,8 @@ MotionOption = Annotated[
         parser=str,
         metavar="NAME",
         help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
-        "not given, similarity for focus stacks of three or more, otherwise euclidean.",
+        "not given, similarity for focus stacks of three or more, otherwise euclidean, or a translation if that is "
+        "uncertain.",
     ),
 ]
 CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]

@@ -306,11 +306,15 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
     values = apply_modality_lut(raw, dataset)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
     window: Any = None
-    if not windowed and _has_curve(dataset):
+    table = dataset.get("VOILUTSequence")
+    if not windowed and table:
         values = np.asarray(apply_voi_lut(values, dataset), np.float64)
-        table = dataset.get("VOILUTSequence")
-        bits = int(table[0].LUTDescriptor[2]) if table else int(dataset.BitsStored)
-        window = (0.0, 2.0**bits - 1) if table or dataset.PixelRepresentation == 0 else "own"
+        window = (0.0, 2.0 ** int(table[0].LUTDescriptor[2]) - 1)
+    elif not windowed and (curve := _sigmoid(dataset)):
+        # pydicom scales the curve to the range of the stored values, which depends on the rescale slope and intercept.
+        center, width = curve
+        values = 1 / (1 + np.exp(-4 * (np.asarray(values, np.float64) - center) / width))
+        window = (0.0, 1.0)
     else:
         window = _window(dataset)
     plain = raw.dtype.itemsize == 1 and window is None and np.array_equal(values, raw)
@@ -348,11 +352,12 @@ def _as_stored(value: Any, raw: np.ndarray) -> int:
     return number + span if raw.dtype.kind == "u" and number < 0 else number
 
 
-def _has_curve(dataset: Any) -> bool:
-    """Whether the image is displayed through a lookup table or a sigmoid and not a linear window."""
-    return bool(dataset.get("VOILUTSequence")) or (
-        dataset.get("VOILUTFunction") == "SIGMOID" and _first(dataset.get("WindowWidth")) is not None
-    )
+def _sigmoid(dataset: Any) -> tuple[float, float] | None:
+    """Center and width, if the window of the file is a sigmoid (PS3.3 C.11.2.1.3.1)."""
+    if dataset.get("VOILUTFunction") != "SIGMOID":
+        return None
+    center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
+    return None if center is None or not width or width <= 0 else (center, width)
 
 
 def _window(dataset: Any) -> tuple[float, float] | None:

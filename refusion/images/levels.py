@@ -151,7 +151,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     if wanted is not None:
         used.add("window")
     chosen = wanted or stored.window
-    ends, clip = stored.ends, chosen is not None
+    ends, clip, notes = stored.ends, chosen is not None, stored.notes
     levels = None
     if chosen == "own":
         ends = _own_range(valid) or ends
@@ -160,6 +160,8 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
         ends = chosen
         if wanted is not None:
             _check_overlaps(valid, ends, name)
+        elif not _inside(valid, ends).any():
+            notes += (_empty_window_note(valid, ends, name, white_is_zero=stored.white_is_zero),)
     scaled = _scaled(values, ends, name, clip=clip)
     if scalable and chosen != "own" and (wanted is not None or not clip):
         levels = _levels_of(valid, ends, given=wanted is not None)
@@ -181,7 +183,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
         name,
         alpha=alpha,
         bits=16 if stored.deep else 8,
-        notes=stored.notes,
+        notes=notes,
         levels=levels,
         used=frozenset(used),
         scan=stored.scan,
@@ -220,17 +222,34 @@ def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool) ->
     if values.min() == values.max():
         return None
     darkest, brightest = np.clip(_inner_range(values, OUTLIERS), *ends)
-    return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given)
+    burnt = int((values > ends[1]).sum()) / max(1, int((values > ends[0]).sum())) if given else 0.0
+    return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given, burnt)
 
 
 def _check_overlaps(values: np.ndarray, window: tuple[float, float], name: str) -> None:
     low, high = window
-    if not ((values >= low) & (values <= high)).any():
+    if not _inside(values, window).any():
         raise PictureError(
             f"No value of {name} lies in the window {low:g} to {high:g}: they range from {values.min():g} to "
             f"{values.max():g}. Give a window in stored values, if needed one for each source (--window-a LOW HIGH "
             "and --window-b LOW HIGH, or window=[(low, high), (low, high)]), or --own-range (window='own')."
         )
+
+
+def _inside(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    return (values >= window[0]) & (values <= window[1])
+
+
+def _empty_window_note(values: np.ndarray, window: tuple[float, float], name: str, *, white_is_zero: bool) -> str:
+    """A note on the window of a file in which no value lies, as after another rescaling."""
+    below, above = ("white", "black") if white_is_zero else ("black", "white")
+    seen = above if values.min() > window[1] else below if values.max() < window[0] else "black or white"
+    return Advised(
+        f"No value of {name} lies in the window {window[0]:g} to {window[1]:g} that the file gives, so all of it is "
+        f"{seen}: they range from {values.min():g} to {values.max():g}",
+        "if it is not meant to be empty, use --own-range (window='own'), or give a window",
+        "if it is not meant to be empty, correct the window in the file",
+    )
 
 
 def _check_finite(values: np.ndarray, name: str) -> None:

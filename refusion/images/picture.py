@@ -24,6 +24,9 @@ NEUTRAL = 128 / 255
 _MIN_USE = 1 / 4
 """An image of more than 8 bits gets a note if its values use less than this fraction of the scale."""
 
+_MAX_BURNT_OUT = 1 / 2
+"""Share above a given window, of what is not black, beyond which the window seems to be that of another image."""
+
 _OUTLIERS, _MIN_OWN_USE = 0.02, 1 / 10
 """An image at its own range gets a note if all its pixels but this fraction at each end use less than this of it."""
 
@@ -45,6 +48,7 @@ class Levels:
         darkest: stored value, from black to white, below which lie only 0.5 % of the pixels.
         brightest: stored value, from black to white, above which lie only 0.5 % of the pixels.
         given: whether black and white are a window given by the user, not those of the type or the file.
+        burnt_out: share of the values above black that lie above white, for a window given by the user; else 0.
     """
 
     black: float
@@ -52,6 +56,7 @@ class Levels:
     darkest: float
     brightest: float
     given: bool = False
+    burnt_out: float = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,13 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     levels = [picture.levels for picture in pictures if picture.levels is not None]
     if not levels or len(levels) < len(pictures):
         return None
+    if len(pictures) == 1 and levels[0].burnt_out > _MAX_BURNT_OUT:
+        return Advised(
+            f"{100 * levels[0].burnt_out:.0f} % of {pictures[0].name}, without what is black, lies above "
+            f"{levels[0].white:g}, the upper end of the window, beyond which all values look the same",
+            "give each source a window of its own (--window-a and --window-b LOW HIGH, window=[(low, high), (low, "
+            "high)]), or use --own-range (window='own')",
+        )
     if len(pictures) == 1 and _is_flat_in_own_range(pictures[0]):
         return Advised(
             f"Nearly all pixels of {pictures[0].name} (all but {200 * _OUTLIERS:g} %) use less than a tenth of its own "
@@ -156,7 +168,8 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
     return Advised(
         f"Except for 1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
         "contrast",
-        f"use --own-range (window='own') for {whose} own range, or give a window",
+        f"use --own-range (window='own') for {whose} own range, or give a window (--window LOW HIGH), which keeps the "
+        "images of a series alike",
         f"scale {whose} values to the full range first",
     )
 

@@ -146,7 +146,13 @@ def estimate_alignment(a: View, b: View, motion: Motion = "euclidean", longest: 
 
 
 def align(
-    a: Picture, b: Picture, motion: Motion = "euclidean", border: Border = "fill", *, exposures: bool = False
+    a: Picture,
+    b: Picture,
+    motion: Motion = "euclidean",
+    border: Border = "fill",
+    *,
+    exposures: bool = False,
+    simpler: bool = False,
 ) -> tuple[Picture, Picture, Alignment]:
     """Align B to A, if that clearly improves the match.
 
@@ -157,6 +163,7 @@ def align(
         border: ``fill`` gives B the luminance of A where B has no data, which keeps the size; ``crop`` crops both to a
             large rectangle that both cover.
         exposures: see `move`.
+        simpler: whether to try a translation if the motion is uncertain.
 
     Returns:
         Both sources, and how B was moved.
@@ -166,7 +173,15 @@ def align(
         ValueError: there is no such motion or border.
     """
     check_choice("border", border, Border)
-    found = helpful_alignment(a, b, motion)
+    try:
+        found = helpful_alignment(a, b, motion)
+    except PictureError as uncertain:
+        if not simpler or motion == "translation":
+            raise
+        try:
+            found = helpful_alignment(a, b, "translation")
+        except PictureError:
+            raise uncertain from None
     if not found.moves:
         return a, b, found
     moved, shown = move(b, found, a, exposures=exposures)

@@ -49,7 +49,8 @@ class Options:
             multi-exposure), ``own`` is the common range of all.
         resize: the source whose size both get if their sizes differ; in a stack only ``a``, the first image.
         align: the motion to align by, see `refusion.inference.alignment.align`; or True for ``similarity`` in a focus
-            stack of three or more, where focusing changes the scale of the image, and ``euclidean`` otherwise.
+            stack of three or more, where focusing changes the scale of the image, and otherwise ``euclidean``, or
+            ``translation`` if that is uncertain.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`.
         deghost: in an exposure bracket of three or more, show what moves as the best exposed image does, see
             `refusion.inference.ghosts`; no effect otherwise.

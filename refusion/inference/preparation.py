@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from refusion.images.location import location_note
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, check_same_size
@@ -74,6 +75,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         b,
         resize=options.resize,
         motion=motion,
+        simpler=options.align is True,
         border=options.align_border,
         check_offset=task.same_edges,
         exposures=task.name == "multi-exposure",
@@ -87,6 +89,7 @@ def prepare_pair(
     *,
     resize: Resize | None = None,
     motion: Motion | None = None,
+    simpler: bool = False,
     border: Border = "fill",
     check_offset: bool = True,
     exposures: bool = False,
@@ -99,6 +102,7 @@ def prepare_pair(
         b: second source.
         resize: the source whose size both get if their sizes differ.
         motion: align B to A, see `refusion.inference.alignment.align`.
+        simpler: see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
         check_offset: if they are not aligned, check for a clear offset.
         exposures: see `refusion.inference.alignment.move`.
@@ -109,7 +113,7 @@ def prepare_pair(
             uncertain.
         ValueError: an option has an unknown value.
     """
-    notes = list(notes)
+    notes = [*notes, *filter(None, [location_note(a, b)])]
     if resize is not None and a.size != b.size:
         a, b = resize_pair(a, b, resize)
     check_same_size(a, b)
@@ -119,7 +123,7 @@ def prepare_pair(
         return Prepared(*filled(a, b), (*notes, *same))
     alignment = None
     if motion is not None:
-        a, b, alignment = align(a, b, motion, border, exposures=exposures)
+        a, b, alignment = align(a, b, motion, border, exposures=exposures, simpler=simpler)
         if alignment.moves:
             # Moving B invalidates its georeference; cropping also moves the origin of A.
             a, b = replace(a, geo=() if border == "crop" else a.geo), replace(b, geo=())

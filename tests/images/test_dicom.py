@@ -119,6 +119,11 @@ def test_curves_and_tables_of_the_file(tmp_path):
     curve = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID", "BitsStored": 12, "HighBit": 11}
     sigmoid = read_picture(dicom(tmp_path / "sigmoid.dcm", stored, **curve)).luminance
     np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-4 * (stored - 2000.0) / 1000)), atol=2e-3)
+    hounsfield = {**curve, "WindowCenter": 300, "WindowWidth": 1500, "RescaleIntercept": -1024, "RescaleSlope": 1}
+    for kind, offset in ((np.uint16, 0), (np.int16, -2048)):
+        path = dicom(tmp_path / "ct.dcm", (stored.astype(np.int32) + offset).astype(kind), **hounsfield)
+        expected = 1 / (1 + np.exp(-4 * (stored + (offset - 1324.0)) / 1500))
+        np.testing.assert_allclose(read_picture(path).luminance, expected, atol=1e-5)
     table = pydicom.Dataset()
     table.LUTDescriptor, table.LUTData = [4096, 0, 12], (4095 - np.arange(4096)).astype("<u2").tobytes()
     table["LUTData"].VR = "OW"
@@ -128,6 +133,17 @@ def test_curves_and_tables_of_the_file(tmp_path):
     np.testing.assert_allclose(read_picture(shown, window=(0, 4095)).luminance, stored / 4095, atol=1e-5)
     exact = dicom(tmp_path / "e.dcm", stored, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="LINEAR_EXACT")
     np.testing.assert_allclose(read_picture(exact).luminance, np.clip((stored - 1500.0) / 1000, 0, 1), atol=1e-5)
+
+
+def test_a_window_of_the_file_without_a_value_is_said(tmp_path):
+    stored = (LEVELS.astype(np.uint16) * 16).astype(np.uint16)
+    for center, kind, seen in ((9000, "MONOCHROME2", "black"), (9000, "MONOCHROME1", "white")):
+        window = {"WindowCenter": center, "WindowWidth": 100, "PhotometricInterpretation": kind}
+        shown = read_picture(dicom(tmp_path / "a.dcm", stored, **window))
+        assert f"in the window 8950 to 9049 that the file gives, so all of it is {seen}" in (shown.note or "")
+    inside = dicom(tmp_path / "b.dcm", stored, WindowCenter=2000, WindowWidth=100)
+    assert read_picture(inside).note is None
+    assert read_picture(tmp_path / "a.dcm", window="own").note is None
 
 
 def test_what_only_begins_like_dicom_is_refused(tmp_path):

@@ -222,6 +222,38 @@ def test_raw_files_are_not_taken_for_their_thumbnails(tmp_path, place):
         read_picture(tmp_path / "a.nef")
 
 
+def placed(path, x, y, scale=0.5, system=32632, size=(48, 64)):
+    """A GeoTIFF whose upper left corner lies at x and y, in a projected coordinate system."""
+    tags = [
+        (33550, "d", 3, (scale, scale, 0.0), True),
+        (33922, "d", 6, (0.0, 0.0, 0.0, x, y, 0.0), True),
+        (34735, "H", 8, (1, 1, 0, 1, 3072, 0, 1, system), True),
+    ]
+    values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    tifffile.imwrite(path, values, extratags=tags)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [
+        ({"x": 500_000.0, "y": 5_000_000.0}, None),
+        ({"x": 500_000.4, "y": 5_000_000.3}, None),
+        ({"x": 600_000.0, "y": 5_100_000.0}, "3,536 times"),
+        ({"x": 500_000.0, "y": 5_000_000.0, "scale": 0.25}, "50 %"),
+        ({"x": 500_000.0, "y": 5_000_000.0, "scale": 0.25, "size": (96, 128)}, None),
+        ({"x": 600_000.0, "y": 5_100_000.0, "system": 32633}, None),
+    ],
+)
+def test_geotiffs_of_different_places_are_said(tmp_path, other, apart):
+    first, second = placed(tmp_path / "a.tif", 500_000.0, 5_000_000.0), placed(tmp_path / "b.tif", **other)
+    found = [note for note in MODEL.fuse(first, second, resize="a").notes if "GeoTIFF" in note]
+    if apart is None:
+        assert not found
+    else:
+        assert f"their corners lie up to {apart} of the diagonal of a.tif apart" in found[0]
+
+
 @pytest.mark.parametrize("colour", [False, True])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_geotiff_stays_where_it_lies(tmp_path, colour, bits):

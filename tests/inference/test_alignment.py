@@ -77,6 +77,20 @@ def test_more_general_motions_are_recovered(shared, motion):
     assert largest_error(a, b, found.matrix, motion) <= 1
 
 
+def test_a_translation_is_tried_if_more_is_uncertain(shared):
+    folder = shared / "data" / "ir_vis" / "val"
+    infrared, visible = (
+        np.asarray(Image.open(folder / side / "vifb_labMan.jpg").convert("L")) for side in ("ir", "vis")
+    )
+    pair = infrared[12:, 20:], np.ascontiguousarray(visible[:-12, :-20])
+    assert any("--align moves it" in note for note in fuse(*pair).notes)
+    with pytest.raises(PictureError, match="cannot be aligned"):
+        fuse(*pair, align="euclidean")
+    found = fuse(*pair, align=True).alignment
+    assert found.motion == "translation"
+    np.testing.assert_allclose(found.matrix[:2, 2], (20, 12), atol=2.5)
+
+
 def blocks(seed: int, shift: int = 0) -> Picture:
     rng = np.random.default_rng(seed)
     levels = np.full((168, 216), 128, np.uint8)
