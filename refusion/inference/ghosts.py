@@ -28,8 +28,16 @@ TOLERANCE = 2
 """Radius, in pixels of the copies, within which edges may lie elsewhere: frames are registered to about a pixel."""
 
 
+MAX_SHARE = 0.25
+"""Largest share of a frame that is replaced."""
+
+
 def without_ghosts(
-    frames: Sequence[Loader], reference: int, folder: Path, on_frame: Callable[[int, Layer], None]
+    frames: Sequence[Loader],
+    reference: int,
+    folder: Path,
+    on_frame: Callable[[int, Layer], None],
+    shown: np.ndarray | None = None,
 ) -> tuple[list[Loader], float]:
     """Show in all frames of a bracket what moved where the reference shows it.
 
@@ -41,9 +49,11 @@ def without_ghosts(
         reference: index of the frame that is kept as it is.
         folder: a folder for the frames that are changed.
         on_frame: called with the index and the content of each frame, from the reference outwards.
+        shown: bool (H, W), the pixels that all frames show, if some were moved; the others are kept.
 
     Returns:
-        Functions that load the frames, and the largest share of a frame that was replaced.
+        Functions that load the frames, and the largest share of a frame that was replaced. A frame that departs from
+        the one before in more than `MAX_SHARE` of its pixels is kept: it is not registered, or lit in another way.
 
     Raises:
         PictureError: a frame cannot be written.
@@ -56,9 +66,9 @@ def without_ghosts(
         last = kept
         for index in side:
             frame = frames[index]()
-            moved = ghosts(frame, last)
+            moved = ghosts(frame, last, shown)
             share = float(moved.mean())
-            if share > 0:
+            if 0 < share <= MAX_SHARE:
                 frame = _replaced(frame, last, moved)
                 loaders[index] = frame.store(folder / f"frame-{index}.npz")
                 largest = max(largest, share)
@@ -67,18 +77,22 @@ def without_ghosts(
     return loaders, largest
 
 
-def ghosts(frame: Layer, reference: Layer) -> np.ndarray:
+def ghosts(frame: Layer, reference: Layer, shown: np.ndarray | None = None) -> np.ndarray:
     """Where a frame shows something that the reference, another exposure of the scene, does not.
 
     Args:
         frame: the frame.
         reference: the reference, of the same size.
+        shown: bool (H, W), the pixels that both show; by default all.
 
     Returns:
         float32 (H, W) in [0, 1], 1 where something moved, smooth at the borders.
     """
     pairs = zip(*_compared(frame, reference), strict=True)
     departure = np.max([_departure(mine, other) for mine, other in pairs], axis=0)
+    if shown is not None:
+        inside = cv2.resize(shown.astype(np.uint8), departure.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        departure = departure * cv2.erode(inside, _square(2 * TOLERANCE + 3))
     departure = cv2.GaussianBlur(departure, (0, 0), 1.5)
     _, parts = cv2.connectedComponents((departure > DEPARTURE).astype(np.uint8))
     clear = np.unique(parts[departure > CLEAR_DEPARTURE])

@@ -127,7 +127,7 @@ def fuse_stack(
     with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
         if deghosted:
             reference = max(range(count), key=lambda index: frames[index].exposed)
-            loaders, share = without_ghosts(loaders, reference, Path(folder), settle)
+            loaders, share = without_ghosts(loaders, reference, Path(folder), settle, read.shown)
             if share > 0:
                 notes.append(_ghost_note(share, frames[reference].facts.name))
         merge = blend_pairs if blended else merge_in_pairs

@@ -82,6 +82,22 @@ def test_the_burnt_out_sky_of_the_reference_stays_as_a_darker_image_shows_it(mod
     assert np.ptp(fused[sky].mean(axis=1)) > 40
 
 
+def test_frames_that_are_not_registered_are_kept(model):
+    light = cv2.GaussianBlur(np.random.default_rng(3).random((160, 260), np.float32), (0, 0), 6)
+    light = (light - light.min()) / np.ptp(light)
+    frames = [
+        np.uint8(255 * np.clip(light[7 * i : 7 * i + 120, 9 * i : 9 * i + 240] * gain, 0, 1) ** (1 / 2.2))
+        for i, gain in enumerate((0.3, 0.6, 1.0))
+    ]
+    fused = model.fuse_stack(frames)
+    np.testing.assert_array_equal(np.asarray(fused), np.asarray(model.fuse_stack(frames, deghost=False)))
+    assert any("--align moves it" in note for note in fused.notes)
+    assert not any("Something moved" in note for note in fused.notes)
+    aligned = model.fuse_stack(frames, align=True)
+    assert sum("was moved onto" in note for note in aligned.notes) == 2
+    assert not any("Something moved" in note for note in aligned.notes)
+
+
 def test_ghosts_are_found_at_any_size():
     moving = [frame.astype(np.float32) / 255 for frame in bracket(PLACES)]
     for side in (240, 2400):
