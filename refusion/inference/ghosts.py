@@ -27,7 +27,6 @@ CLIPPED = 0.02
 TOLERANCE = 2
 """Radius, in pixels of the copies, within which edges may lie elsewhere: frames are registered to about a pixel."""
 
-
 MAX_SHARE = 0.25
 """Largest share of a frame that is replaced."""
 

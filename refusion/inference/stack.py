@@ -93,32 +93,20 @@ def fuse_stack(
     sources = options.plain(sources)
     exposures = task.name == "multi-exposure"
     read = StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
-    frames: list[_Frame] = []
-    ground: Picture | None = None
-    colour, alpha = None if finish.chroma == "choice" else ChromaMean(finish.chroma), _AlphaUnion()
-    for index in range(count):
-        picture = read(index)
-        _check_size(picture, frames[0].facts if frames else picture)
-        offsets.look_at(picture)
-        alpha.add(picture.alpha)
-        ground = picture if ground is None else over(ground, picture)
-        picture = over(picture, ground)
-        if colour is not None and not deghosted:
-            colour.add(picture)
-        frames.append(_Frame.of(index, picture))
-        step()
-    notes = [*offsets.notes, *_odd_ones(frames)]
+    colour = None if finish.chroma == "choice" else ChromaMean(finish.chroma)
+    seen = _survey(read, count, offsets, None if deghosted else colour, step)
+    frames = sorted(seen.frames, key=lambda frame: frame.place)
+    notes = [*offsets.notes, *_odd_ones(seen.frames)]
     if task.name == "multi-focus":
-        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in frames])[:_ODD_SHOWN]
-    frames.sort(key=lambda frame: frame.place)
+        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
 
     def load(frame: _Frame) -> Layer:
-        picture = read(frame.index) if ground is None else over(read(frame.index), ground)
+        picture = over(read(frame.index), seen.ground)
         return Layer(picture.luminance, picture.chroma if colour is None or deghosted else None)
 
     def settle(index: int, layer: Layer) -> None:
-        assert colour is not None
-        colour.add(replace(frames[index].facts, luminance=layer.luminance, chroma=layer.chroma))
+        if colour is not None:
+            colour.add(replace(frames[index].facts, luminance=layer.luminance, chroma=layer.chroma))
         step()
 
     run = partial(fuse_luminance, network, engine=options.engine)
@@ -128,16 +116,56 @@ def fuse_stack(
         if deghosted:
             reference = max(range(count), key=lambda index: frames[index].exposed)
             loaders, share = without_ghosts(loaders, reference, Path(folder), settle, read.shown)
-            if share > 0:
-                notes.append(_ghost_note(share, frames[reference].facts.name))
+            notes += [_ghost_note(share, frames[reference].facts.name)] if share > 0 else []
         merge = blend_pairs if blended else merge_in_pairs
         fused = merge(fuse, loaders, Path(folder), step)
     chosen = fused.chroma if colour is None else colour.chroma(fused.luminance)
     luminance = bring_to_range(fused.luminance, (frame.ends for frame in frames), finish.output_range, chosen)
-    picture = fused_picture(luminance, chosen, alpha.alpha, [frame.facts for frame in frames], finish.chroma)
+    picture = fused_picture(luminance, chosen, seen.alpha, [frame.facts for frame in frames], finish.chroma)
     if read.shown is not None and options.align_border == "crop":
         picture = replace(cropped(picture, *shown_part(read.shown)), geo=())
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What is known of a stack after its images were read once.
+
+    Attributes:
+        frames: the data kept for each image, in the order given.
+        ground: what shows through where an image is transparent.
+        alpha: alpha of the fused image, or None.
+    """
+
+    frames: list["_Frame"]
+    ground: Picture
+    alpha: np.ndarray | None
+
+
+def _survey(
+    read: StackReader, count: int, offsets: OffsetNotes, colour: ChromaMean | None, step: Callable[[], None]
+) -> _Survey:
+    """Read all images once, in the order given.
+
+    Raises:
+        PictureError: an image cannot be read, or the sizes differ.
+    """
+    frames: list[_Frame] = []
+    ground: Picture | None = None
+    alpha = _AlphaUnion()
+    for index in range(count):
+        picture = read(index)
+        _check_size(picture, frames[0].facts if frames else picture)
+        offsets.look_at(picture)
+        alpha.add(picture.alpha)
+        ground = picture if ground is None else over(ground, picture)
+        picture = over(picture, ground)
+        if colour is not None:
+            colour.add(picture)
+        frames.append(_Frame.of(index, picture))
+        step()
+    assert ground is not None
+    return _Survey(frames, ground, alpha.alpha)
 
 
 def _ghost_note(share: float, name: str) -> str:
