@@ -1,9 +1,11 @@
 """Write video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +85,31 @@ def _set_up(stream: Any, coding: Coding, tick: Fraction) -> None:
 def _copied_stream(container: Any, sound: Video | None, notes: list[str]) -> Any:
     if sound is None:
         return None
-    name = sound.sound_stream.codec_context.name
-    known = getattr(container, "supported_codecs", None)
-    if known and name not in known and sound.sound_stream.codec_context.codec.canonical_name not in known:
-        notes.append(
-            f"The sound of {sound.path.name} ({name}) is left out, since this container does not support it; "
-            "write a .mkv file to keep it."
-        )
-        return None
-    return container.add_stream_from_template(sound.sound_stream)
+    if _takes(container.format.name, sound):
+        return container.add_stream_from_template(sound.sound_stream)
+    advice = "; write a .mkv file to keep it" if _takes("matroska", sound) else ""
+    context = sound.sound_stream.codec_context
+    name = context.name if context is not None else "an unknown codec"
+    notes.append(
+        f"The sound of {sound.path.name} ({name}) is left out, since this container does not support it{advice}."
+    )
+    return None
+
+
+def _takes(format_name: str, sound: Video) -> bool:
+    """Whether a container accepts sound. It is tried, since its list of codecs has some that it refuses later."""
+    av = import_av()
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as container:
+            stream = container.add_stream_from_template(sound.sound_stream)
+            container.start_encoding()
+            # MP4 refuses some PCM from Matroska only when a file that holds a packet of it is closed.
+            for packet in islice(sound.sound_packets(), 1):
+                packet.stream = stream
+                container.mux(packet)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def _coded(picture: Picture, coding: Coding) -> Any:

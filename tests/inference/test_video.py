@@ -26,21 +26,22 @@ MODEL = small_network()
 RATE = 25
 
 
-def write(path: Path, frames: list[np.ndarray], rate: int = RATE, *, sound: bool = False) -> Path:
+def write(path: Path, frames: list[np.ndarray], rate: int = RATE, *, sound: str = "") -> Path:
+    """Write a video, with a second of stereo sound if its codec is given."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "10"}
         if sound:
-            audio = container.add_stream("aac", rate=16_000)
-            audio.layout = "mono"
+            audio = container.add_stream(sound, rate=16_000, layout="stereo")
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "gray" if frame.ndim == 2 else "rgb24")))
         container.mux(stream.encode())
         if sound:
             wave = (8000 * np.sin(np.arange(16_000) / 20)).astype(np.int16)
             for start in range(0, len(wave), 1024):
-                part = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], "s16", "mono")
+                samples = np.repeat(wave[None, start : start + 1024], 2, axis=1)
+                part = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
                 part.sample_rate, part.pts = 16_000, start
                 container.mux(audio.encode(part))
             container.mux(audio.encode())
@@ -64,7 +65,7 @@ def scene(seed: int, count: int, *, colour: bool = False) -> list[np.ndarray]:
 def pair(tmp_path) -> tuple[Path, Path]:
     return (
         write(tmp_path / "ir.mp4", scene(1, 12)),
-        write(tmp_path / "vis.mp4", scene(2, 10, colour=True), sound=True),
+        write(tmp_path / "vis.mp4", scene(2, 10, colour=True), sound="aac"),
     )
 
 
@@ -86,6 +87,31 @@ def test_two_videos_are_fused_with_their_sound(pair, tmp_path):
         original = [bytes(packet) for packet in source.demux(audio=0) if packet.size]
         assert len(packets) > 3
         assert packets == original[: len(packets)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "target", "kept", "advice"),
+    [
+        ("libopus", ".mkv", ".mov", False, "; write a .mkv file to keep it."),
+        ("flac", ".mkv", ".mov", False, "; write a .mkv file to keep it."),
+        ("pcm_s24le", ".mkv", ".mp4", False, "; write a .mkv file to keep it."),
+        ("libopus", ".mkv", ".avi", False, "; write a .mkv file to keep it."),
+        ("pcm_mulaw", ".avi", ".mkv", False, " support it."),
+        ("libopus", ".mkv", ".mp4", True, ""),
+        ("flac", ".mkv", ".mkv", True, ""),
+        ("pcm_s24le", ".mkv", ".mov", True, ""),
+    ],
+)
+def test_sound_that_the_container_refuses_is_left_out(tmp_path, codec, source, target, kept, advice):
+    ir = write(tmp_path / "ir.mp4", scene(1, 3))
+    vis = write(tmp_path / f"vis{source}", scene(2, 3, colour=True), sound=codec)
+    notes = fuse_videos([ir, vis], tmp_path / f"f{target}", model=MODEL)
+    assert [f"The sound of vis{source} (" in note and note.endswith(advice) for note in notes] == [True] * (not kept)
+    assert len(read(tmp_path / f"f{target}")) == 3
+    with av.open(str(tmp_path / f"f{target}")) as container:
+        assert len(container.streams.audio) == kept
+        if kept:
+            assert any(packet.size for packet in container.demux(audio=0))
 
 
 def test_one_video_side_by_side(pair, tmp_path):
@@ -602,7 +628,7 @@ def test_time_goes_on_where_the_time_stamps_of_joined_clips_restart(tmp_path):
         frames = [np.full((64, 240), 40, np.uint8) for _ in range(12)]
         for number, frame in enumerate(frames, first):
             frame[40:56, (place := int(10 + 200 * REGULAR[number])) : place + 8] = 250
-        parts.append(write(tmp_path / name, frames, sound=True).read_bytes())
+        parts.append(write(tmp_path / name, frames, sound="aac").read_bytes())
     joined = tmp_path / "joined.ts"
     joined.write_bytes(b"".join(parts))
     notes = fuse_videos([ir, joined], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")
