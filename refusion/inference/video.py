@@ -86,7 +86,8 @@ def fuse_videos(
     """Fuse two videos, or one that shows the first source on the left and the second on the right.
 
     Frames are paired by their time since the beginning: each frame of the source with the higher frame rate, with the
-    nearest frame of the other. The result has the times of the former, is H.264 at constant quality with the colour
+    nearest frame of the other. Where the size of a source changes, its frames are resized to that of the first result,
+    if `options.resize` is given. The result has the times of the former, is H.264 at constant quality with the colour
     coding, depth and pixel aspect of the source that the colour comes from, and has a copy of the first audio stream,
     from the second source if it has one. Its length is that of the shorter source. Frames are turned upright, and
     mirrored if the file says so. The result is written atomically.
@@ -104,7 +105,7 @@ def fuse_videos(
         Notes for the user, as sentences.
 
     Raises:
-        PictureError: a video cannot be read or written, or the sizes differ.
+        PictureError: a video cannot be read or written, or the sizes differ or change.
         ValueError: an option is for images only, or the output is not a video.
     """
     paths = [Path(source) for source in sources]
@@ -124,14 +125,15 @@ def fuse_videos(
         owner = videos[0] if finish.chroma == "a" else videos[-1]
         coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
-        pairs = paired_frames(videos, lead, notes)
+        pairs = paired_frames(videos, lead, notes, resizes=options.resize is not None)
         total = min(round(video.frames * lead.rate / video.rate) for video in videos)
 
         def fused_frames() -> Iterator[Frame]:
-            looked = False
+            looked, size = False, None
             for done, (time, *pair) in enumerate(pairs, 1):
                 a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
-                a, b = _matched(a, b, options.resize)
+                a, b = _matched(a, b, options.resize, size)
+                size = a.size
                 if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
                     looked = True
                     notes.extend(notes_on_frames(a, b, task))
@@ -175,8 +177,11 @@ def _square(picture: Picture, video: Video) -> Picture:
     return resize_picture(picture, (max(1, round(width * video.coding.aspect)), height))
 
 
-def _matched(a: Picture, b: Picture, resize: Resize | None) -> tuple[Picture, Picture]:
-    if resize is not None:
+def _matched(a: Picture, b: Picture, resize: Resize | None, size: tuple[int, int] | None) -> tuple[Picture, Picture]:
+    """Bring both frames to the size of the frames before, or by the rule if there are none."""
+    if size is not None and resize is not None:
+        a, b = resize_picture(a, size), resize_picture(b, size)
+    elif resize is not None:
         a, b = resize_pair(a, b, resize)
     prepared = prepare_pair(a, b, check_offset=False)
     return prepared.a, prepared.b

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from refusion.images.picture import Picture, range_note
+from refusion.images.picture import Picture, by, range_note
 from refusion.images.roles import role_notes
 from refusion.images.video import Video
+from refusion.images.video_coding import Frame
 from refusion.inference.alignment import offset_note
 from refusion.inference.preparation import same_picture
 from refusion.system.advice import without_options
@@ -64,6 +65,14 @@ def rate_notes(videos: Sequence[Video]) -> list[str]:
         return []
     told = " and ".join(f"{video.path.name} {rate:.4g}" for video, rate in zip(videos, rates, strict=True))
     return [f"The frame rates differ ({told} frames a second): some frames of the slower one are repeated."]
+
+
+def size_change(frame: Frame, video: Video) -> str:
+    """The beginning of a sentence on a frame whose size differs from that of the first frame of its video."""
+    return (
+        f"The size of {video.path.name} changes from {by(video.size)} to {by(frame.picture.size)} (width x height) "
+        f"after {float(frame.time):.2f} s"
+    )
 
 
 def length_note(longer: Video, shorter: Video, count: int, end: Fraction) -> str:

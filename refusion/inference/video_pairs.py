@@ -3,25 +3,43 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from refusion.images.picture import Picture
+from refusion.images.picture import Picture, PictureError
 from refusion.images.video import Video, halves
-from refusion.inference.video_notes import length_note
+from refusion.images.video_coding import Frame
+from refusion.inference.video_notes import length_note, size_change
+from refusion.system.advice import Advised
+
+SAME_SHAPE = 0.02
+"""Largest relative change of the aspect ratio inside a video at which its frames are resized."""
 
 
-def paired_frames(videos: list[Video], lead: Video, notes: list[str]) -> Iterator[tuple[Fraction, Picture, Picture]]:
+def paired_frames(
+    videos: list[Video], lead: Video, notes: list[str], *, resizes: bool = False
+) -> Iterator[tuple[Fraction, Picture, Picture]]:
     """Yield the times and both frames, each frame of `lead` with the nearest one of the other video.
 
     Args:
         videos: two open videos, or one that shows both side by side.
         lead: one of them, whose times the pairs have.
-        notes: a sentence is added if one video is longer.
+        notes: a sentence is added if one video is longer, and for each video whose size changes.
+        resizes: whether the caller resizes frames whose size differs from that of the first one.
 
     Raises:
-        PictureError: a video is damaged.
+        PictureError: a video is damaged, or its size changes and frames are not resized or would be distorted.
     """
+    changed: set[Video] = set()
+
+    def checked(frame: Frame, video: Video) -> Picture:
+        if frame.picture.size != video.size:
+            _check_change(frame, video, resizes)
+            if video not in changed:
+                changed.add(video)
+                notes.append(f"{size_change(frame, video)}; such frames are scaled to the size of the result.")
+        return frame.picture
+
     if len(videos) == 1:
         for frame in videos[0].pictures():
-            yield (frame.time, *halves(frame.picture))
+            yield (frame.time, *halves(checked(frame, videos[0])))
         return
     other = videos[1] if lead is videos[0] else videos[0]
     coming = other.pictures()
@@ -36,8 +54,26 @@ def paired_frames(videos: list[Video], lead: Video, notes: list[str]) -> Iterato
         if after is None and frame.time >= near.time + lasts - 1 / (2 * lead.rate):
             notes.append(length_note(lead, other, count, end))
             return
-        pair = (frame.picture, near.picture)
+        pair = (checked(frame, lead), checked(near, other))
         yield (frame.time, *(pair if lead is videos[0] else pair[::-1]))
         count, end = count + 1, frame.time + 1 / lead.rate
     if after is not None and after.time >= end:
         notes.append(length_note(other, lead, count, end))
+
+
+def _check_change(frame: Frame, video: Video, resizes: bool) -> None:
+    """Refuse a frame of another size than the first one, unless it can be resized."""
+    change = size_change(frame, video)
+    ratio = (frame.picture.size[0] / frame.picture.size[1]) / (video.size[0] / video.size[1])
+    if abs(ratio - 1) > SAME_SHAPE:
+        raise PictureError(
+            f"{change}, and scaling would distort these frames; cut the video there, and fuse the parts one by one."
+        )
+    if not resizes:
+        raise PictureError(
+            Advised(
+                change,
+                "scale its frames to one size first, or have them scaled (--resize larger, resize='larger')",
+                "scale its frames to one size first",
+            )
+        )

@@ -19,6 +19,7 @@ from refusion.images.video import Video
 from refusion.images.video_writing import encode
 from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
+from refusion.system.advice import without_options
 
 av = pytest.importorskip("av")
 
@@ -174,6 +175,54 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, align=True)
     with pytest.raises(PictureError, match="at most 100 are accepted"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, max_pixels=100)
+
+
+def joined(path: Path, *parts: list[np.ndarray]) -> Path:
+    """Clips joined byte by byte."""
+    path.write_bytes(b"".join(write(path.with_name("part.ts"), frames).read_bytes() for frames in parts))
+    return path
+
+
+def enlarged(frames: list[np.ndarray]) -> list[np.ndarray]:
+    return [frame.repeat(2, axis=0).repeat(2, axis=1) for frame in frames]
+
+
+CHANGE = "The size of vis.ts changes from 64 x 48 to 128 x 96 (width x height) after 0.20 s"
+
+
+def test_a_change_of_the_size_is_said_and_nothing_is_left(tmp_path):
+    ir = write(tmp_path / "ir.mp4", scene(1, 10))
+    vis = joined(tmp_path / "vis.ts", scene(2, 5), enlarged(scene(2, 5)))
+    turned = joined(tmp_path / "turned.ts", scene(2, 5), [np.ascontiguousarray(f.T) for f in scene(2, 5)])
+    wide = joined(
+        tmp_path / "wide.ts", *(change([np.hstack([f, f]) for f in scene(2, 5)]) for change in (list, enlarged))
+    )
+    with pytest.raises(PictureError) as error:
+        fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL)
+    assert str(error.value).startswith(f"{CHANGE}; scale its frames to one size first, or have them scaled (--resize")
+    assert without_options(error.value) == f"{CHANGE}; scale its frames to one size first."
+    with pytest.raises(PictureError, match=r"turned\.ts changes from 64 x 48 to 48 x 64 .* would distort .*; cut the"):
+        fuse_videos([ir, turned], tmp_path / "f.mp4", model=MODEL, resize="a")
+    with pytest.raises(PictureError, match=r"The size of wide\.ts changes from 128 x 48 to 256 x 96"):
+        fuse_videos([wide], tmp_path / "f.mp4", model=MODEL)
+    assert not (tmp_path / "f.mp4").exists()
+    # The change comes after the last frame that is needed.
+    short = write(tmp_path / "short.mp4", scene(1, 5))
+    notes = fuse_videos([short, vis], tmp_path / "f.mp4", model=MODEL)
+    assert not any("changes" in note for note in notes)
+
+
+@pytest.mark.parametrize("resize", ["smaller", "larger", "a", "b"])
+def test_frames_of_another_size_are_resized_to_the_first_with_one_note(tmp_path, resize):
+    ir = write(tmp_path / "ir.mp4", enlarged(scene(1, 10)))
+    vis = joined(tmp_path / "vis.ts", scene(2, 5), enlarged(scene(2, 5)))
+    notes = fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL, resize=resize)
+    assert [note for note in notes if "size" in note] == [
+        f"{CHANGE}; such frames are scaled to the size of the result."
+    ]
+    frames = read(tmp_path / "f.mp4")
+    assert [frame.shape[:2] for frame in frames] == [(96, 128) if resize in ("larger", "a") else (48, 64)] * 10
+    assert np.abs(frames[4].astype(int) - frames[5]).mean() < 8
 
 
 @pytest.mark.parametrize(
