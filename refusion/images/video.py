@@ -16,6 +16,7 @@ from refusion.images.kinds import START, refuse_as_video
 from refusion.images.levels import Stored, to_picture
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.video_coding import FULL, LIMITED, UNKNOWN, WEIGHTS, Coding, Frame, import_av
+from refusion.images.video_metadata import kept_metadata
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -42,6 +43,7 @@ class Video:
         frames: number of frames according to the file, or 0 if unknown.
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
+        metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
         damaged: number of frames so far that the decoder reports as damaged. Not every decoder notices damage, and
             those that are predicted from such a frame are not reported.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
@@ -59,7 +61,7 @@ class Video:
         if not self.path.is_file():
             raise missing_file(self.path)
         try:
-            self._container = av.open(str(self.path))
+            self._container = _opened(self.path)
         except (av.error.FFmpegError, OSError) as error:
             with suppress(OSError), self.path.open("rb") as file:
                 refuse_as_video(file.read(START), name)
@@ -85,6 +87,7 @@ class Video:
             raise
         self.frames = int(self.stream.frames)
         self.has_sound = bool(self._container.streams.audio)
+        self.metadata = kept_metadata(self._container.metadata)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +102,7 @@ class Video:
 
     def _look_at_first(self) -> None:
         """Open the file a second time and decode a frame, since some properties are known only then."""
-        with import_av().open(str(self.path)) as container:
+        with _opened(self.path) as container:
             first = next(container.decode(video=0), None)
         if first is None:
             raise PictureError(f"{self.path.name} holds no frame that can be read.")
@@ -203,7 +206,7 @@ class Video:
         """
         start = self.start or Fraction(0)
         shift, end, last = None, 0, 0
-        with import_av().open(str(self.path)) as container:
+        with _opened(self.path) as container:
             for packet in container.demux(container.streams.audio[0]):
                 if packet.dts is None:
                     continue
@@ -222,6 +225,11 @@ class Video:
     def sound_stream(self) -> Any:
         """The first audio stream, to be used as a template."""
         return self._container.streams.audio[0]
+
+
+def _opened(path: Path) -> Any:
+    # AVI files may hold text in any encoding.
+    return import_av().open(str(path), metadata_errors="replace")
 
 
 def _time(frame: Any) -> Fraction | None:

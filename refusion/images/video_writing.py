@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
@@ -30,9 +30,15 @@ def writing(target: Path) -> Iterator[None]:
 
 
 def encode(
-    path: Path, frames: Iterable[Frame], rate: Fraction, coding: Coding, sound: Video | None, notes: list[str]
-) -> int:
-    """Write frames as H.264 at constant quality, with a copied audio stream; returns the number of frames.
+    path: Path,
+    frames: Iterable[Frame],
+    rate: Fraction,
+    coding: Coding,
+    sound: Video | None,
+    notes: list[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write frames as H.264 at constant quality, with a copied audio stream.
 
     For an odd width or height, the last column or row is repeated, since subsampled chroma needs even sizes.
 
@@ -43,10 +49,12 @@ def encode(
         coding: colour coding.
         sound: video whose first audio stream is copied, or None.
         notes: a sentence is added if the sound is left out.
+        metadata: metadata of the file, as FFmpeg names them; a container keeps those that it has a place for.
     """
     av = import_av()
     count = 0
     with av.open(str(path), "w") as container:
+        container.metadata.update(metadata or {})
         # In AVI, all frames have the same duration.
         tick = 1 / rate if path.suffix.lower() == ".avi" else Fraction(1, 90_000)
         stream = container.add_stream("libx264", rate=rate)
@@ -68,7 +76,6 @@ def encode(
                 waiting = next(packets, None)
         if count:
             container.mux(stream.encode())
-    return count
 
 
 def _set_up(stream: Any, coding: Coding, tick: Fraction) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from refusion.images.colour import colour_source
 from refusion.images.picture import Picture, PictureError
 from refusion.images.video import Video
 from refusion.images.video_coding import Frame
@@ -86,11 +88,12 @@ def fuse_videos(
     """Fuse two videos, or one that shows the first source on the left and the second on the right.
 
     Frames are paired by their time since the beginning: each frame of the source with the higher frame rate, with the
-    nearest frame of the other. Where the size of a source changes, its frames are resized to that of the first result,
-    if `options.resize` is given. The result has the times of the former, is H.264 at constant quality with the colour
+    nearest frame of the other. The result has the times of the former, is H.264 at constant quality with the colour
     coding, depth and pixel aspect of the source that the colour comes from, and has a copy of the first audio stream,
-    from the second source if it has one. Its length is that of the shorter source. Frames are turned upright, and
-    mirrored if the file says so. The result is written atomically.
+    from the second source if it has one, unless its container does not support it. Time, place, title and camera are
+    those of the source that the metadata of a fused image come from. Its length is that of the shorter source. Frames
+    are turned upright, and mirrored if the file says so. Where the size of a source changes, its frames are resized to
+    that of the first result, if `options.resize` is given. The result is written atomically.
 
     Args:
         network: a loaded model.
@@ -126,6 +129,14 @@ def fuse_videos(
         coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
         pairs = paired_frames(videos, lead, notes, resizes=options.resize is not None)
+        first = next(pairs, None)
+        if first is None:
+            raise PictureError(f"{paths[0].name} holds no frame that can be read.")
+        of_first = colour_source(first[1:], finish.chroma) is first[1]
+        metadata = (videos[0] if of_first else videos[-1]).metadata
+        pairs = chain([first], pairs)
+        # Frames are large, and this one is not needed for as long as the others are fused.
+        del first
         total = min(round(video.frames * lead.rate / video.rate) for video in videos)
 
         def fused_frames() -> Iterator[Frame]:
@@ -143,8 +154,7 @@ def fuse_videos(
 
         sound = next((video for video in reversed(videos) if video.has_sound), None)
         with writing(target), replacing(target) as temporary:
-            if encode(temporary, fused_frames(), lead.rate, coding, sound, notes) == 0:
-                raise PictureError(f"{paths[0].name} holds no frame that can be read.")
+            encode(temporary, fused_frames(), lead.rate, coding, sound, notes, metadata)
     notes += [restart_note(video) for video in videos if video.restarts]
     return notes + [damage_note(video) for video in videos if video.damaged]
 

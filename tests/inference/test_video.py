@@ -27,9 +27,13 @@ MODEL = small_network()
 RATE = 25
 
 
-def write(path: Path, frames: list[np.ndarray], rate: int = RATE, *, sound: str = "") -> Path:
-    """Write a video, with a second of stereo sound if its codec is given."""
-    with av.open(str(path), "w") as container:
+def write(
+    path: Path, frames: list[np.ndarray], rate: int = RATE, *, sound: str = "", about: dict[str, str] | None = None
+) -> Path:
+    """Write a video, with a second of stereo sound if its codec is given, and with metadata."""
+    options = {"movflags": "use_metadata_tags"} if about and any("." in key for key in about) else {}
+    with av.open(str(path), "w", options=options) as container:
+        container.metadata.update(about or {})
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "10"}
@@ -113,6 +117,74 @@ def test_sound_that_the_container_refuses_is_left_out(tmp_path, codec, source, t
         assert len(container.streams.audio) == kept
         if kept:
             assert any(packet.size for packet in container.demux(audio=0))
+
+
+ABOUT = {
+    "creation_time": "2024-01-02T03:04:05.000000Z",
+    "location": "+48.5000+009.0000/",
+    "title": "A fox at night",
+    "comment": "Seen twice",
+}
+CAMERA = {"make": "Maker", "model": "Camera 1"}
+
+
+def about(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as container:
+        return {key.lower(): value for key, value in container.metadata.items()}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kept"),
+    [
+        (".mov", ".mov", ABOUT | CAMERA),
+        (".mov", ".mp4", ABOUT),
+        (".mov", ".mkv", ABOUT | CAMERA),
+        (".mkv", ".mov", ABOUT | CAMERA),
+        (".mov", ".avi", {key: ABOUT[key] for key in ("title", "comment")}),
+    ],
+)
+def test_time_place_title_and_camera_are_kept(tmp_path, source, target, kept):
+    ir = write(tmp_path / "ir.mp4", scene(1, 2), about={"title": "Heat", "artist": "Thermal"})
+    said = ABOUT | CAMERA | {"encoder": "Old", "rotate": "90"}
+    vis = write(tmp_path / f"vis{source}", scene(2, 2, colour=True), about=said)
+    fuse_videos([ir, vis], tmp_path / f"f{target}", model=MODEL)
+    found = about(tmp_path / f"f{target}")
+    assert {key: value for key, value in found.items() if key in said | {"artist": ""} and key != "encoder"} == kept
+    assert "Old" not in found.values()
+
+
+def test_what_only_a_phone_names_so_gets_the_common_name_too(tmp_path):
+    apple = "com.apple.quicktime."
+    said = {f"{apple}make": "Apple", f"{apple}location.ISO6709": "+48.5000+009.0000/", f"{apple}software": "17"}
+    vis = write(tmp_path / "vis.mov", scene(2, 2, colour=True), about=said)
+    ir = write(tmp_path / "ir.mp4", scene(1, 2))
+    fuse_videos([ir, vis], tmp_path / "f.mov", model=MODEL)
+    found = about(tmp_path / "f.mov")
+    assert (found["make"], found["location"]) == ("Apple", "+48.5000+009.0000/")
+    fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL)
+    found = about(tmp_path / "f.mkv")
+    assert found["make"] == found[f"{apple}make"] == "Apple"
+    assert f"{apple}software" not in found
+
+
+def test_metadata_are_of_the_source_that_those_of_images_come_from(tmp_path):
+    grey = write(tmp_path / "grey.mp4", scene(1, 2), about={"title": "grey"})
+    colour = write(tmp_path / "colour.mp4", scene(2, 2, colour=True), about={"title": "colour"})
+    for sources, options, title in [
+        ((grey, colour), {}, "colour"),
+        ((colour, grey), {"task": "multi-exposure"}, "colour"),
+        ((grey, grey), {"task": "multi-exposure"}, "grey"),
+        ((grey, colour), {"chroma": "a"}, "grey"),
+    ]:
+        fuse_videos(sources, tmp_path / "f.mp4", model=MODEL, **options)
+        assert about(tmp_path / "f.mp4")["title"] == title
+
+
+def test_a_title_that_is_not_utf_8_is_no_obstacle(tmp_path):
+    vis = write(tmp_path / "vis.avi", scene(2, 2, colour=True), about={"title": "Fuechse"})
+    vis.write_bytes(vis.read_bytes().replace(b"Fuechse", b"F\xfcchse\0"))
+    fuse_videos([vis, vis], tmp_path / "f.mp4", model=MODEL)
+    assert about(tmp_path / "f.mp4")["title"] == "F\ufffdchse"
 
 
 def test_one_video_side_by_side(pair, tmp_path):
