@@ -108,7 +108,7 @@ def ask(client: Client, job: int | str, pairs: list, bad: dict, wanted: list) ->
     good = isinstance(job, int)
     paths, settings = (pairs[job], {}) if good else bad[job]
     try:
-        fused = client.predict(*map(handle_file, paths), api_name="/fuse_ir_vis", **settings)
+        fused, _ = client.predict(*map(handle_file, paths), api_name="/fuse_ir_vis", **settings)
     except AppError as error:
         return "right" if not good and BAD[job] in str(error) else f"{job}: {error}"
     if not good:

@@ -11,7 +11,7 @@ from support.scenes import ROOT
 
 from refusion.cli.app import app
 from refusion.images import PictureError
-from refusion.system.advice import Advised, without_options
+from refusion.system.advice import Advised, in_demo, without_options
 from refusion.training.flags import make_parser
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*[a-z0-9](?![\w-])")
@@ -149,5 +149,8 @@ def test_advice_depends_on_where_it_is_read():
     error = pickle.loads(pickle.dumps(PictureError(message)))
     assert str(error) == message == "a.png uses little of its range; give --own-range."
     assert without_options(error) == without_options(message) == "a.png uses little of its range; scale it."
+    assert in_demo(error) == without_options(error)
+    other = pickle.loads(pickle.dumps(Advised("It is dark", "give --own-range", "scale it", "press the button")))
+    assert (without_options(other), in_demo(other)) == ("It is dark; scale it.", "It is dark; press the button.")
     assert without_options(PictureError("It is empty.")) == without_options("It is empty.") == "It is empty."
     assert without_options(FileNotFoundError(2, "gone")) == str(FileNotFoundError(2, "gone"))

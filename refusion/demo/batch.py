@@ -33,6 +33,7 @@ class Batch:
         previews: name and file of a small version of each fused image.
         failed: name of every pair or file that could not be fused, and the reason.
         archive: the file with the fused images; None before the first one.
+        gaps: whether values that are not finite were taken as missing in a source.
     """
 
     pairs: list[tuple[str, tuple[Path, Path]]]
@@ -40,6 +41,7 @@ class Batch:
     previews: list[tuple[str, Path]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     archive: Path | None = None
+    gaps: bool = False
 
 
 def match(firsts: list[Path], seconds: list[Path], task: Task, *, by_place: bool = False) -> Batch:
@@ -126,6 +128,7 @@ def fuse_batch(
         else:
             _add(batch, f"{name}_fused.png", fused, files)
             batch.done.append(name)
+            batch.gaps = batch.gaps or bool(fusing.with_gaps(paths, settings))
             batch.previews.append((name, files.preview(fused.to_image(8), f"{name}.png", PREVIEW)))
         _keep(batch, index + 1, files)
         yield batch

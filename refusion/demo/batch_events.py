@@ -52,6 +52,7 @@ class BatchEvents:
         """Return the note on the pairs, the thumbnails of both lists, the status, and the labels of both lists."""
         try:
             chosen = get_task(str(task))
+            window = Settings.checked(self._fusing.models, chosen, *settings).window
         except ValueError as error:
             return [notes.bad(str(error)), *[gr.skip()] * 5]
         labels = [gr.File(label=label) for label in list_labels(chosen)]
@@ -61,7 +62,7 @@ class BatchEvents:
                 [stored_path(upload, label) for upload in uploads or []]
                 for uploads, label in zip((a, b), chosen.labels, strict=True)
             )
-            shown = [thumbnails_html(paths, self._fusing.uploads) for paths in (firsts, seconds)]
+            shown = [thumbnails_html(paths, self._fusing.uploads, window) for paths in (firsts, seconds)]
             if not (firsts and seconds):
                 return ["", *shown, status, *labels]
             if done is not None and done.inputs == _inputs(chosen, by, firsts, seconds, settings):
@@ -195,7 +196,7 @@ def _command(batch: Batch, settings: Settings) -> str:
     first, second = settings.task.folders
     return (
         f"The same on a machine of your own, with the first image of each pair in the folder `{first}` and the second "
-        f"in `{second}`:\n\n```sh\n{link.batch_command(batch.pairs, settings)}\n```"
+        f"in `{second}`:\n\n```sh\n{link.batch_command(batch.pairs, settings, gaps=batch.gaps)}\n```"
     )
 
 

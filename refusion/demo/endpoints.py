@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from refusion.demo import texts
 from refusion.demo.events import computing, heading, session
 from refusion.demo.inputs import picture_input
 from refusion.demo.link import endpoint
@@ -20,10 +21,11 @@ from refusion.tasks import TASKS, Task, get_task
 def fuse_endpoint(task: Task, inputs: Sequence[gr.components.Component], fusing: Fusing, files: ResultFiles) -> None:
     """Add the endpoint of a task, such as ``/fuse_ir_vis``, with the inputs of its tab: every setting is an option."""
     fused = gr.Image(label="Fused", format="png", type="filepath", visible=False)
+    notes = gr.JSON(label="Notes", visible=False)
     gr.Button("Fuse", visible=False).click(
         _fuse(task, fusing, files),
         inputs,
-        fused,
+        [fused, notes],
         api_name=endpoint(task),
         **_on_device(fusing),
     )
@@ -33,9 +35,10 @@ def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
     """Add the endpoint ``/evaluate``."""
     a, b, fused = (picture_input(label=label, visible=False) for label in ("A", "B", "Fused"))
     task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label="Task", visible=False)
+    input_range = gr.Dropdown(list(texts.INPUT_RANGES), value="file", label="Input range", visible=False)
     gr.Button("Evaluate", visible=False).click(
         _evaluate(fusing, files),
-        [a, b, fused, task],
+        [a, b, fused, task, input_range],
         gr.JSON(label="Scores", visible=False),
         api_name="evaluate",
         **_on_device(fusing),
@@ -53,15 +56,16 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         chroma: Any = None,
         model: Any = None,
         revision: Any = None,
+        input_range: Any = None,
         request: gr.Request | None = None,
-    ) -> str:
+    ) -> tuple[str, list[str]]:
         try:
             paths = stored_path(a, first), stored_path(b, second)
-            settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision)
+            settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision, input_range)
             result = fusing.fuse(session(request), paths, settings, lambda *_: None)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error
-        return str(files.save_fused(result, f"{paths[0].stem}_fused.png"))
+        return str(files.save_fused(result, f"{paths[0].stem}_fused.png")), list(result.notes)
 
     fuse.__name__ = endpoint(task)  # The name of the tool of the Model Context Protocol.
     fuse.__doc__ = f"""Fuse two registered images of one scene ({first} and {second}) into one, pixel for pixel as
@@ -77,16 +81,22 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
             luminance).
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.
+        input_range: Black and white of sources of more than 8 bits: file, or own for the range of their values.
 
     Returns:
-        The fused image as a PNG file.
+        The fused image as a PNG file, and notes on the sources and the result, a list of sentences.
     """
     return fuse
 
 
 def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     def evaluate(
-        a: Any, b: Any, fused: Any = None, task: Any = "ir-vis", request: gr.Request | None = None
+        a: Any,
+        b: Any,
+        fused: Any = None,
+        task: Any = "ir-vis",
+        input_range: Any = None,
+        request: gr.Request | None = None,
     ) -> dict[str, float | None]:
         """Score a fused image against its two sources with the metrics of image fusion.
 
@@ -95,6 +105,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
             b: Second source: visible, MRI, far focus, or over-exposed; of the same width and height.
             fused: The fused image; without one, the pair is fused first with the model of the task.
             task: ir-vis, medical, multi-focus or multi-exposure.
+            input_range: Black and white of sources of more than 8 bits: file, or own for the range of their values.
             request: The request; filled in by gradio.
 
         Returns:
@@ -104,14 +115,14 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         own = None
         try:
             chosen = get_task(task if isinstance(task, str) else "")
+            settings = Settings.checked(fusing.models, chosen, input_range=input_range)
             sources = stored_path(a, "first"), stored_path(b, "second")
             if fused:
                 result = stored_path(fused, "fused")
             else:
-                settings = Settings.checked(fusing.models, chosen)
                 made = fusing.fuse(session(request), sources, settings, lambda *_: None)
                 result = own = files.save_fused(made, "fused.png")
-            return fusing.scores(session(request), chosen, sources, result)
+            return fusing.scores(session(request), settings, sources, result)
         except (SourceError, ModelError, ValueError, CancelledError) as error:
             raise refusal(error) from error
         finally:

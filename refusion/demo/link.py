@@ -14,7 +14,14 @@ from refusion.demo.examples import Example, all_examples
 from refusion.demo.service import Settings
 from refusion.tasks import TASKS, Task
 
-SETTINGS = {"range": "output_range", "anchor": "anchor", "colour": "chroma", "model": "model", "revision": "revision"}
+SETTINGS = {
+    "range": "output_range",
+    "anchor": "anchor",
+    "colour": "chroma",
+    "model": "model",
+    "revision": "revision",
+    "input": "input_range",
+}
 """Keys of the query string, and the settings that they stand for, in the order of `Settings.checked`."""
 
 
@@ -42,6 +49,7 @@ def changed_settings(settings: Settings, own_model: str, count: int = 2) -> dict
         "chroma": (settings.chroma, task.chroma),
         "model": (settings.model.name, own_model),
         "revision": (settings.model.revision, None),
+        "input_range": (settings.input_range, "file"),
     }
     return {name: value for name, (value, own) in given.items() if value is not None and value != own}
 
@@ -109,32 +117,39 @@ def program(url: str, names: tuple[str, str], settings: Settings, own_model: str
     return (
         "from gradio_client import Client, handle_file\n\n"
         f"client = Client({json.dumps(url)})\n"
-        "fused = client.predict(\n"
+        "fused, notes = client.predict(\n"
         f"    handle_file({json.dumps(first)}),\n"
         f"    handle_file({json.dumps(second)}),\n"
         f"{options}"
         f'    api_name="/{endpoint(settings.task)}",\n'
         ")\n"
-        "print(fused)  # the path of the fused image"
+        'print(*notes, fused, sep="\\n")  # notes for you, and the path of the fused image'
     )
 
 
-def command(names: Sequence[str], settings: Settings) -> str:
-    """A command that computes the same result from files with these names."""
+def command(names: Sequence[str], settings: Settings, *, gaps: bool = False) -> str:
+    """A command that computes the same result from files with these names.
+
+    Args:
+        names: of the files.
+        settings: how they were fused.
+        gaps: whether values that are not finite were taken as missing.
+    """
     # A file may have a name that starts like an option.
     files = [f"./{name}" if name.startswith("-") else name for name in names]
-    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *_options(settings)])
+    return shlex.join(["refusion", "fuse", *files, "-o", "fused.png", *_options(settings, gaps)])
 
 
-def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Settings) -> str:
+def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Settings, *, gaps: bool = False) -> str:
     """Commands that compute the same results as a batch, from two folders named after the sources of the task.
 
     Args:
         pairs: name and both files of every pair.
         settings: how they were fused.
+        gaps: as for `command`.
     """
     folders = settings.task.folders
-    options = ["-o", "fused", *_options(settings)]
+    options = ["-o", "fused", *_options(settings, gaps)]
     if all(first.stem == second.stem == name for name, (first, second) in pairs):
         return shlex.join(["refusion", "fuse", *folders, *options])
     rows = io.StringIO()
@@ -146,7 +161,7 @@ def batch_command(pairs: Sequence[tuple[str, tuple[Path, Path]]], settings: Sett
     return f"cat > pairs.csv <<'END'\n{rows.getvalue()}END\n{shlex.join(['refusion', 'fuse', 'pairs.csv', *options])}"
 
 
-def _options(settings: Settings) -> list[str]:
+def _options(settings: Settings, gaps: bool) -> list[str]:
     given = {
         "task": settings.task.name,
         "output-range": settings.output_range,
@@ -156,7 +171,9 @@ def _options(settings: Settings) -> list[str]:
         "model": settings.model.name if settings.model.name != settings.task.model else None,
         "revision": settings.model.revision,
     }
-    return [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    own_range = ["--own-range"] if settings.input_range == "own" else []
+    nodata = ["--nodata", "nan"] if gaps else []
+    return [word for name, value in given.items() if value for word in (f"--{name}", value)] + own_range + nodata
 
 
 def endpoint(task: Task) -> str:

@@ -67,11 +67,11 @@ class ResultEvents(ABC):
         """
 
     @abstractmethod
-    def _labelled(self, paths: tuple[Path, ...]) -> list[tuple[str, Picture]]:
+    def _labelled(self, paths: tuple[Path, ...], settings: Settings) -> list[tuple[str, Picture]]:
         """Label and image of each source that the result can be compared with."""
 
     @abstractmethod
-    def _about(self, paths: tuple[Path, ...]) -> str:
+    def _about(self, paths: tuple[Path, ...], settings: Settings) -> str:
         """The note on the sources, as HTML."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class ResultEvents(ABC):
             paths, chosen = self._asked(one, other, *settings)
             progress(0, desc="Reading the images")
             fused = self._fusing.fuse(session(request), paths, chosen, tell_progress(progress, "Fusing"))
-            labelled = self._labelled(paths)
+            labelled = self._labelled(paths, chosen)
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
         except (SourceError, ModelError, ValueError) as error:
@@ -118,7 +118,7 @@ class ResultEvents(ABC):
         example = self._showcase.example_of(paths)
         details = self._details(result, fused.size, example, request)
         shown = Shown(self._status(result), viewer, saved, details, result, self._address(result, example))
-        return [self._about(paths), *self._panel.show(shown, open_tab)]
+        return [self._about(paths, chosen), *self._panel.show(shown, open_tab)]
 
     def cancel(self, result: Result | None, one: Any, other: Any, request: gr.Request, *settings: Any) -> str:
         """Cancel the jobs of this visitor; returns the status."""
@@ -154,14 +154,15 @@ class ResultEvents(ABC):
         self, example: Example | None, changed: dict[str, str], open_tab: str, request: gr.Request
     ) -> tuple[list[Any], Any]:
         """Inputs, settings, note, credit and panel for an example, and the key to fuse; no change if it is None."""
+        inputs = 2 + len(link.SETTINGS)
         if example is None:
-            return [gr.skip()] * (9 + len(self._panel.outputs)), gr.skip()
+            return [gr.skip()] * (inputs + 2 + len(self._panel.outputs)), gr.skip()
         try:
             finished = self._showcase.finished(example)
             settings = Settings.checked(self._fusing.models, get_task(example.task))
-            about = self._about(finished.paths)
+            about = self._about(finished.paths, settings)
         except (ModelError, ValueError) as error:
-            return [*[gr.skip()] * 7, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
+            return [*[gr.skip()] * inputs, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
         result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             self._status(result),

@@ -2,10 +2,10 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -14,12 +14,13 @@ from refusion import api
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
 from refusion.demo.queue import JobQueue, Tick
-from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of
+from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of, names_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
+from refusion.images.levels import Window
 from refusion.metrics.scoring import large_enough, levels, score_fused, scored_metrics
 from refusion.metrics.stack import score_stack
-from refusion.system.advice import without_options
+from refusion.system.advice import in_demo
 from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
@@ -27,6 +28,9 @@ MAX_EXPLAINED_MEGAPIXELS = 0.2
 
 MAX_SCORED_MEGAPIXELS = 8.0
 """Larger results are not scored here; the metrics take about 0.3 GB per megapixel."""
+
+InputRange: TypeAlias = Literal["file", "own"]
+"""Black and white of sources of more than 8 bits: those of the file, or the range of its values."""
 
 OnTick = Callable[[Tick], None]
 """Called with the progress of a job, a few times a second."""
@@ -43,6 +47,8 @@ class Settings:
             pairs and stacks.
         anchor: likewise.
         chroma: likewise.
+        input_range: ``own`` reads sources of more than 8 bits with the window ``own``, see `refusion.images.Reading`;
+            values that are not finite are then missing.
     """
 
     task: Task
@@ -50,12 +56,18 @@ class Settings:
     output_range: OutputRange | None
     anchor: Anchor | None
     chroma: ChromaRule | None
+    input_range: InputRange = "file"
+
+    @property
+    def window(self) -> Window | None:
+        """The window to read single sources with."""
+        return "own" if self.input_range == "own" else None
 
     def key(self, count: int = 2) -> tuple[Any, ...]:
         """Equal for settings that fuse this number of images the same way."""
         task = self.task
         own = (self.output_range or task.range_of(count), self.anchor or task.anchor, self.chroma or task.chroma)
-        return (task.name, self.model, *own)
+        return (task.name, self.model, *own, self.input_range)
 
     @classmethod
     def checked(
@@ -67,6 +79,7 @@ class Settings:
         chroma: Any = None,
         model: Any = None,
         revision: Any = None,
+        input_range: Any = None,
     ) -> "Settings":
         """Check the settings that a client sent; empty ones become the defaults of the task.
 
@@ -75,12 +88,13 @@ class Settings:
         """
         wanted = (output_range or None, anchor or None, chroma or None)
         kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
-        for given, (what, choices) in zip(wanted, kinds, strict=True):
+        read: Any = input_range or "file"
+        for given, (what, choices) in zip((*wanted, read), (*kinds, ("input range", InputRange)), strict=True):
             if given is not None:
                 check_choice(what, given if isinstance(given, str) else "", choices)
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
-        return cls(task, ModelChoice(name or models.own(task), version or None), *wanted)
+        return cls(task, ModelChoice(name or models.own(task), version or None), *wanted, read)
 
 
 class Fusing:
@@ -111,14 +125,37 @@ class Fusing:
             ValueError: the task or a setting does not apply to stacks.
             CancelledError: the visitor cancelled.
         """
-        sources = self._sources(paths)
+        sources = self._sources(paths, settings)
         self.models.fusion(settings.model)
-        megapixels = self.uploads.facts(paths[0]).megapixels * (len(paths) - 1)
+        megapixels = self.uploads.facts(paths[0], settings.window).megapixels * (len(paths) - 1)
+        gaps = self.with_gaps(paths, settings)
         try:
-            fused = self.jobs.run(session, self._fuse, sources, settings, megapixels=megapixels, on_tick=on_tick)
+            fused = self.jobs.run(
+                session, self._fuse, sources, settings, bool(gaps), megapixels=megapixels, on_tick=on_tick
+            )
         except PictureError as error:
-            raise SourceError(without_options(error)) from error
-        return replace(fused, notes=tuple(map(without_options, fused.notes)))
+            raise SourceError(in_demo(error)) from error
+        return replace(fused, notes=(*map(in_demo, fused.notes), *_gap_notes(gaps)))
+
+    def with_gaps(self, paths: tuple[Path, ...], settings: Settings) -> list[str]:
+        """Names of the sources whose values that are not finite are taken as missing.
+
+        Raises:
+            SourceError: an image cannot be read.
+        """
+        named = zip(paths, names_of(paths), strict=True)
+        return [name for path, name in named if self.uploads.facts(path, settings.window).gaps]
+
+    def windows(self, paths: Sequence[Path], settings: Settings) -> list[Window | None]:
+        """The window to read each source of one fused image with.
+
+        Raises:
+            SourceError: an image cannot be read.
+        """
+        window = settings.window
+        if window is not None and settings.task.one_camera:
+            window = self.uploads.common_window(paths)
+        return [window] * len(paths)
 
     def fuse_on_cpu(self, paths: tuple[Path, ...], task: Task) -> api.Fused:
         """Fuse an example with the defaults of its task, bypassing the queue: it takes less than a second.
@@ -128,18 +165,18 @@ class Fusing:
         """
         with self._examples:
             fused = api.fuse(paths, task=task.name, model=self.models.own(task), device="cpu")
-        return replace(fused, notes=tuple(map(without_options, fused.notes)))
+        return replace(fused, notes=tuple(map(in_demo, fused.notes)))
 
-    def _sources(self, paths: tuple[Path, ...]) -> tuple[PictureSource, ...]:
+    def _sources(self, paths: tuple[Path, ...], settings: Settings) -> tuple[PictureSource, ...]:
         """Decoded images, or the paths of a stack that is too large to keep decoded in memory."""
         if len(paths) == 2:
-            return self.uploads.read_pair(paths)
-        facts = self.uploads.check_stack(paths)
+            return self.uploads.read_pair(paths, self.windows(paths, settings))
+        facts = self.uploads.check_stack(paths, settings.window)
         if facts.megapixels * len(paths) > KEPT_MEGAPIXELS:
             return paths
-        return tuple(self.uploads.read_named(paths))
+        return tuple(self.uploads.read_named(paths, self.windows(paths, settings)))
 
-    def _fuse_here(self, sources: tuple[PictureSource, ...], settings: Settings) -> api.Fused:
+    def _fuse_here(self, sources: tuple[PictureSource, ...], settings: Settings, gaps: bool) -> api.Fused:
         return api.fuse(
             sources,
             task=settings.task.name,
@@ -147,11 +184,13 @@ class Fusing:
             output_range=settings.output_range,
             anchor=settings.anchor,
             chroma=settings.chroma,
+            window=settings.window,
+            nodata=math.nan if gaps else None,
             max_pixels=int(self.options.max_megapixels * 1e6),
         )
 
     def scores(
-        self, session: str, task: Task, sources: tuple[Path, Path], fused: Path, on_tick: OnTick | None = None
+        self, session: str, settings: Settings, sources: tuple[Path, Path], fused: Path, on_tick: OnTick | None = None
     ) -> dict[str, float | None]:
         """All metrics that the pair is large enough for, by name; None where one is undefined.
 
@@ -160,7 +199,7 @@ class Fusing:
                 `MAX_SCORED_MEGAPIXELS`.
             CancelledError: the visitor cancelled.
         """
-        first, second = self.uploads.read_pair(sources)
+        first, second = self.uploads.read_pair(sources, self.windows(sources, settings))
         result = self.uploads.read(fused)
         if result.size != first.size:
             raise SourceError(
@@ -168,10 +207,10 @@ class Fusing:
                 f"{first.size[0]} x {first.size[1]}; give the fused image of these sources."
             )
         _check_scored(result)
-        return self.jobs.run(session, _score, task, first, second, result, on_tick=on_tick)
+        return self.jobs.run(session, _score, settings.task, first, second, result, on_tick=on_tick)
 
     def stack_scores(
-        self, session: str, sources: tuple[Path, ...], fused: Path, on_tick: OnTick | None = None
+        self, session: str, settings: Settings, sources: tuple[Path, ...], fused: Path, on_tick: OnTick | None = None
     ) -> dict[str, float | None]:
         """The metrics that are defined for a stack, by name; see `refusion.metrics.stack.score_stack`.
 
@@ -183,14 +222,16 @@ class Fusing:
         _check_scored(picture)
         result = levels(picture.luminance)
 
+        windows = self.windows(sources, settings)
+
         def frames() -> Iterator[np.ndarray]:
-            for path in sources:
-                yield levels(self.uploads.read(path).luminance)
+            for path, window in zip(sources, windows, strict=True):
+                yield levels(self.uploads.read(path, window).luminance)
 
         return self.jobs.run(session, lambda: _numbers(score_stack(frames(), result)), on_tick=on_tick)
 
     def explanation(
-        self, session: str, model: ModelChoice, sources: tuple[Path, Path], on_tick: OnTick | None = None
+        self, session: str, settings: Settings, sources: tuple[Path, Path], on_tick: OnTick | None = None
     ) -> tuple[Explanation, bool]:
         """The weights of the learned loss, and whether the pair was scaled down for them.
 
@@ -199,8 +240,8 @@ class Fusing:
             ModelError: the model has only the fusion module.
             CancelledError: the visitor cancelled.
         """
-        pictures = self.uploads.read_pair(sources)
-        trained = self.models.trained(model)
+        pictures = self.uploads.read_pair(sources, self.windows(sources, settings))
+        trained = self.models.trained(settings.model)
         arrays = [picture.luminance for picture in pictures]
         factor = math.sqrt(MAX_EXPLAINED_MEGAPIXELS / facts_of(pictures[0]).megapixels)
         if factor < 1:
@@ -211,6 +252,10 @@ class Fusing:
 def shown_image(picture: Picture) -> Image.Image:
     """An image that every browser can show: a source as the fusion reads it, with 8 bits."""
     return to_image(picture.luminance, picture.chroma, picture.icc_profile)
+
+
+def _gap_notes(names: Sequence[str]) -> list[str]:
+    return [f"{name} has values that are not finite (NaN or infinite); they are taken as missing." for name in names]
 
 
 def _score(task: Task, first: Picture, second: Picture, fused: Picture) -> dict[str, float | None]:

@@ -16,6 +16,10 @@ def settings_panel(task: Task | None, models: Models) -> list[gr.components.Comp
     words = texts.choices(task.labels if task else ("first", "second"))
     own = [] if task else [("Default of the task", "")]
     with gr.Accordion("Settings", open=False, elem_classes="settings"):
+        label, info = texts.SETTINGS["input_range"]
+        input_range = gr.Dropdown(
+            [(said, choice) for choice, said in texts.INPUT_RANGES.items()], value="file", label=label, info=info
+        )
         choices = [
             gr.Dropdown(
                 own + [(words[name][choice], choice) for choice in names],
@@ -37,4 +41,4 @@ def settings_panel(task: Task | None, models: Models) -> list[gr.components.Comp
             revision = gr.Textbox(
                 value="", label="Revision", info="Branch, tag or commit on the Hub.", max_lines=1, min_width=120
             )
-    return [*choices, model, revision]
+    return [*choices, model, revision, input_range]

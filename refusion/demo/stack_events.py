@@ -33,21 +33,24 @@ class StackEvents(ResultEvents):
             paths = tuple(stored_path(upload, "uploaded") for upload in stack or [])
         except SourceError as error:
             return [notes.bad(str(error)), gr.skip(), ""]
-        shown = thumbnails_html(list(paths), self._fusing.uploads)
         status = notes.stale(BEFORE) if result is not None else gr.skip()
+        try:
+            chosen = self._settings(task, *settings)
+        except ValueError as error:
+            return [notes.bad(str(error)), status, gr.skip()]
+        shown = thumbnails_html(list(paths), self._fusing.uploads, chosen.window)
         if not paths:
             return ["", status, shown]
         try:
             _check_count(paths)
-            facts = self._fusing.uploads.check_stack(paths)
-            chosen = self._settings(task, *settings)
-        except (SourceError, ValueError) as error:
+            facts = self._fusing.uploads.check_stack(paths, chosen.window)
+        except SourceError as error:
             return [notes.bad(str(error)), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
-            return [self._about(paths), self._status(result), shown]
+            return [self._about(paths, chosen), self._status(result), shown]
         expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(paths) - 1))
         status = notes.stale(STALE) if result is not None else gr.skip()
-        return [self._about(paths, f" Fusing takes {notes.seconds(expected)}."), status, shown]
+        return [self._about(paths, chosen, f" Fusing takes {notes.seconds(expected)}."), status, shown]
 
     def fuse_wanted(
         self,
@@ -75,12 +78,12 @@ class StackEvents(ResultEvents):
     def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 
-    def _labelled(self, paths: tuple[Path, ...]) -> list[tuple[str, Picture]]:
-        shown = zip(names_of(paths), paths[:SHOWN], strict=False)
-        return [(name, self._fusing.uploads.read(path)) for name, path in shown]
+    def _labelled(self, paths: tuple[Path, ...], settings: Settings) -> list[tuple[str, Picture]]:
+        shown = zip(names_of(paths), paths[:SHOWN], self._fusing.windows(paths, settings), strict=False)
+        return [(name, self._fusing.uploads.read(path, window)) for name, path, window in shown]
 
-    def _about(self, paths: tuple[Path, ...], more: str = "") -> str:
-        width, height = self._fusing.uploads.facts(paths[0]).size
+    def _about(self, paths: tuple[Path, ...], settings: Settings, more: str = "") -> str:
+        width, height = self._fusing.uploads.facts(paths[0], settings.window).size
         return notes.good(f"{len(paths)} images of {width} x {height} pixels.{more}")
 
     def _status(self, result: Result) -> str:
@@ -88,8 +91,8 @@ class StackEvents(ResultEvents):
         return notes.good(" ".join([said, *result.notes]))
 
     def _example_inputs(self, example: Example, paths: tuple[Path, ...], changed: dict[str, str]) -> list[Any]:
-        settings = [changed.get(name, "") for name in link.SETTINGS.values()]
-        return [example.task, list(map(str, paths)), *settings]
+        values = dict.fromkeys(link.SETTINGS.values(), "") | {"input_range": "file"}
+        return [example.task, list(map(str, paths)), *(values | changed).values()]
 
     def _address(self, result: Result, example: Example | None) -> str:
         """Address of the result of an example; that of a stack of the visitor's only names the tab."""
@@ -98,16 +101,19 @@ class StackEvents(ResultEvents):
     def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:
         changed = link.changed_settings(result.settings, self._own_model(result), len(result.paths))
         settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
+        gaps = bool(self._fusing.with_gaps(result.paths, result.settings))
         there = f" [Link to this result]({self._address(result, example)})" if example else ""
         return (
             f"{size[0]} x {size[1]} pixels from {len(result.paths)} images, model `{result.settings.model.name}`, "
             f"settings: {settings}.{there}\n\n"
             "The same on the command line:\n\n"
-            f"```sh\n{link.command([path.name for path in result.paths], result.settings)}\n```"
+            f"```sh\n{link.command([path.name for path in result.paths], result.settings, gaps=gaps)}\n```"
         )
 
     def _scores(self, visitor: str, result: Result, tell: OnTick) -> str:
-        return scores_table(self._fusing.stack_scores(visitor, result.paths, result.fused, tell), STACK_NOTE)
+        return scores_table(
+            self._fusing.stack_scores(visitor, result.settings, result.paths, result.fused, tell), STACK_NOTE
+        )
 
 
 def _check_count(paths: tuple[Path, ...]) -> None:

@@ -43,24 +43,27 @@ class TaskEvents(ResultEvents):
         Returns:
             The note, the status, and a key that starts the fusion of a small pair.
         """
+        try:
+            checked = Settings.checked(self._fusing.models, self._task, *settings)
+        except ValueError as error:
+            return [notes.bad(str(error)), self._stale(result, BEFORE), gr.skip()]
         said, found = [], []
         for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True)):
             if not upload:
                 continue
             try:
                 path = stored_path(upload, label)
-                said.append(self._about_one(path, side))
+                said.append(self._about_one(path, side, checked))
             except SourceError as error:
                 said.append(notes.bad(str(error)))
                 continue
-            found.append((path, self._fusing.uploads.facts(path)))
+            found.append((path, self._fusing.uploads.facts(path, checked.window)))
         if len(found) < 2:
             return ["".join(said), self._stale(result, BEFORE), gr.skip()]
         (path_a, facts_a), (path_b, facts_b) = found
         try:
             check_together((path_a, path_b), (facts_a.size, facts_b.size))
-            checked = Settings.checked(self._fusing.models, self._task, *settings)
-        except (SourceError, ValueError) as error:
+        except SourceError as error:
             return ["".join([*said, notes.bad(str(error))]), self._stale(result, BEFORE), gr.skip()]
         key = ((path_a, path_b), checked.key())
         if result is not None and result.key == key:
@@ -73,16 +76,16 @@ class TaskEvents(ResultEvents):
             said.append(notes.good(f"Fusing takes {notes.seconds(expected)}."))
         return ["".join(said), self._stale(result, STALE), gr.skip()]
 
-    def _about_one(self, path: Path, side: int) -> str:
+    def _about_one(self, path: Path, side: int, settings: Settings) -> str:
         """The note on an upload as HTML, with a preview if the browser cannot show it."""
-        uploads = self._fusing.uploads
-        return notes.good(describe(path, uploads.facts(path))) + preview_html(side, path, uploads)
+        uploads, window = self._fusing.uploads, settings.window
+        return notes.good(describe(path, uploads.facts(path, window))) + preview_html(side, path, uploads, window)
 
     def _stale(self, result: Result | None, why: str) -> str:
         return notes.good("Nothing is fused yet.") if result is None else notes.stale(why)
 
-    def _about(self, paths: tuple[Path, ...]) -> str:
-        return "".join(self._about_one(path, side) for side, path in enumerate(paths))
+    def _about(self, paths: tuple[Path, ...], settings: Settings) -> str:
+        return "".join(self._about_one(path, side, settings) for side, path in enumerate(paths))
 
     def _status(self, result: Result) -> str:
         first, second = names_of(result.paths)
@@ -114,14 +117,14 @@ class TaskEvents(ResultEvents):
         paths = stored_path(a, first), stored_path(b, second)
         return paths, Settings.checked(self._fusing.models, self._task, *settings)
 
-    def _labelled(self, paths: tuple[Path, ...]) -> list[tuple[str, Picture]]:
-        pictures = map(self._fusing.uploads.read, paths)
+    def _labelled(self, paths: tuple[Path, ...], settings: Settings) -> list[tuple[str, Picture]]:
+        pictures = map(self._fusing.uploads.read, paths, self._fusing.windows(paths, settings))
         return [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]
 
     def _example_inputs(self, example: Example, paths: tuple[Path, ...], changed: dict[str, str]) -> list[Any]:
         task = self._task
         values: dict[str, str] = {"output_range": task.output_range, "anchor": task.anchor, "chroma": task.chroma}
-        values |= {"model": self._fusing.models.own(task), "revision": ""}
+        values |= {"model": self._fusing.models.own(task), "revision": "", "input_range": "file"}
         return [*map(str, paths), *(values | changed).values()]
 
     def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:
@@ -141,7 +144,7 @@ class TaskEvents(ResultEvents):
 
     def _scores(self, visitor: str, result: Result, tell: OnTick) -> str:
         first, second = result.paths
-        return scores_table(self._fusing.scores(visitor, self._task, (first, second), result.fused, tell))
+        return scores_table(self._fusing.scores(visitor, result.settings, (first, second), result.fused, tell))
 
     def explain(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the weights of the learned loss for the last result as HTML."""
@@ -150,8 +153,7 @@ class TaskEvents(ResultEvents):
 
         def compute(tell: OnTick) -> str:
             first, second = result.paths
-            model = result.settings.model
-            explanation, shrunk = self._fusing.explanation(session(request), model, (first, second), tell)
+            explanation, shrunk = self._fusing.explanation(session(request), result.settings, (first, second), tell)
             return explained_html(
                 explanation, self._task.labels, shrunk, lambda image, name: file_address(self._files.save(image, name))
             )

@@ -13,8 +13,14 @@ SETTINGS = {
     "output_range": ("Range of the grey levels", "How dark and how bright the fused image gets."),
     "anchor": ("Anchor to the sources", "How closely its grey levels follow the sources."),
     "chroma": ("Colour", "Where its colour comes from."),
+    "input_range": ("Input range", "What becomes black and white in sources of more than 8 bits."),
 }
 """Label and description of each setting."""
+
+INPUT_RANGES = {
+    "file": "Range of the file",
+    "own": "Own range of the sources",
+}
 
 RANGES = {
     "sources": "Keep the range of the sources",
@@ -70,7 +76,8 @@ _MEANINGS = {
 
 def choices(labels: tuple[str, str]) -> dict[str, dict[str, str]]:
     """Descriptions of the choices of each setting, by its name, with the labels of the two sources."""
-    return {"output_range": RANGES, "anchor": ANCHORS, "chroma": _colour_rules(labels)}
+    rules = {"output_range": RANGES, "anchor": ANCHORS, "chroma": _colour_rules(labels)}
+    return rules | {"input_range": INPUT_RANGES}
 
 
 def in_words(changed: Mapping[str, str], labels: tuple[str, str]) -> str:

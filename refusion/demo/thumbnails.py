@@ -14,6 +14,7 @@ from refusion.demo.events import told
 from refusion.demo.service import shown_image
 from refusion.demo.theme import asset
 from refusion.demo.uploads import SHOWN, SourceError, Uploads, stored_path
+from refusion.images.levels import Window
 
 SIDE = 120
 """Longest side of a thumbnail in pixels."""
@@ -30,11 +31,11 @@ def thumbnails_input() -> gr.HTML:
     return gr.HTML("", js_on_load=asset("thumbnails.js"), elem_classes="thumbnails-box")
 
 
-def thumbnails_html(paths: list[Path], uploads: Uploads) -> str:
-    """The thumbnails as HTML; a file that cannot be read is marked as such."""
+def thumbnails_html(paths: list[Path], uploads: Uploads, window: Window | None = None) -> str:
+    """The thumbnails as HTML, read with a window; a file that cannot be read is marked as such."""
     if not paths:
         return ""
-    items = "".join(_item(index, path, len(paths), uploads) for index, path in enumerate(paths[:MAX_SHOWN]))
+    items = "".join(_item(index, path, len(paths), uploads, window) for index, path in enumerate(paths[:MAX_SHOWN]))
     more = f'<li class="more">and {len(paths) - MAX_SHOWN} more</li>' if len(paths) > MAX_SHOWN else ""
     return f'<ol class="thumbnails" data-count="{len(paths)}">{items}{more}</ol>'
 
@@ -65,8 +66,10 @@ def move(uploads: Any, event: gr.EventData) -> Any:
         return gr.skip()  # The note says which file is missing.
 
 
-def preview_html(side: int, path: Path, uploads: Uploads) -> str:
+def preview_html(side: int, path: Path, uploads: Uploads, window: Window | None = None) -> str:
     """A preview as HTML for an upload in a format that browsers cannot show; assets/previews.js puts it in the input.
+
+    The upload is read with a window.
 
     Raises:
         SourceError: the upload cannot be read.
@@ -74,12 +77,12 @@ def preview_html(side: int, path: Path, uploads: Uploads) -> str:
     if path.suffix.lower() in SHOWN:
         return ""
     file = escape(f"{path.parent.name}/{path.name}")
-    return f'<img hidden alt="" data-side="{side}" data-file="{file}" src="{_address(path, uploads, PREVIEW)}">'
+    return f'<img hidden alt="" data-side="{side}" data-file="{file}" src="{_address(path, uploads, window, PREVIEW)}">'
 
 
-def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
+def _item(index: int, path: Path, count: int, uploads: Uploads, window: Window | None) -> str:
     try:
-        picture = f'<img src="{_address(path, uploads)}" alt="" draggable="false">'
+        picture = f'<img src="{_address(path, uploads, window)}" alt="" draggable="false">'
     except SourceError:
         picture = '<span class="broken">cannot be read</span>'
     name = escape(path.name)
@@ -99,8 +102,8 @@ def _item(index: int, path: Path, count: int, uploads: Uploads) -> str:
 
 
 @lru_cache(maxsize=512)
-def _address(path: Path, uploads: Uploads, side: int = SIDE) -> str:
-    image = shown_image(uploads.read(path)).convert("RGB")
+def _address(path: Path, uploads: Uploads, window: Window | None, side: int = SIDE) -> str:
+    image = shown_image(uploads.read(path, window)).convert("RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=75)

@@ -1,6 +1,7 @@
 """Uploads of visitors: checked before they are decoded, and read; errors are sentences."""
 
 import filecmp
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
+from refusion.images.levels import Window
+from refusion.images.picture import Levels
 from refusion.images.reading import PILLOW_FORMATS
-from refusion.system.advice import without_options
+from refusion.system.advice import in_demo
 
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
 """Suffixes of the formats that browsers show."""
@@ -32,10 +35,19 @@ class SourceError(PictureError):
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about an image that are shown next to its input."""
+    """Facts about an image, without its pixels.
+
+    Attributes:
+        size: width and height in pixels.
+        colour: whether it is in colour.
+        levels: as in `Picture`.
+        gaps: whether values that are not finite were taken as missing.
+    """
 
     size: tuple[int, int]
     colour: bool
+    levels: Levels | None = None
+    gaps: bool = False
 
     @property
     def megapixels(self) -> float:
@@ -45,7 +57,7 @@ class Facts:
 
 def facts_of(picture: Picture) -> Facts:
     """The facts about a decoded image."""
-    return Facts(picture.size, picture.chroma is not None)
+    return Facts(picture.size, picture.chroma is not None, picture.levels, "nodata" in picture.used)
 
 
 def stored_path(upload: Any, label: str) -> Path:
@@ -95,23 +107,28 @@ class Uploads:
         self.options = options
         self._lock = threading.Lock()
         # The folder of a file is named by its content, so a path always stands for the same image.
-        self._pictures: OrderedDict[Path, Picture] = OrderedDict()
-        self._facts: OrderedDict[Path, Facts] = OrderedDict()
+        self._pictures: OrderedDict[tuple[Path, Window | None], Picture] = OrderedDict()
+        self._facts: OrderedDict[tuple[Path, Window | None], Facts] = OrderedDict()
 
-    def read(self, path: Path) -> Picture:
+    def read(self, path: Path, window: Window | None = None) -> Picture:
         """Read a stored upload; its size in bytes and pixels is checked before it is decoded.
+
+        Args:
+            path: of the upload.
+            window: see `refusion.images.read_picture`; with one, values that are not finite are missing.
 
         Raises:
             SourceError: it is too large, or not an image that can be read.
             FileNotFoundError: it has been removed.
         """
+        key = path, window
         with self._lock:
-            if path in self._pictures:
-                self._pictures.move_to_end(path)
-                return self._pictures[path]
-            picture = _decode(path, self.options)
-            self._pictures[path] = picture
-            self._facts[path] = facts_of(picture)
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+            picture = _decode(path, window, self.options)
+            self._pictures[key] = picture
+            self._facts[key] = facts_of(picture)
             while len(self._pictures) > 1 and self._kept_megapixels() > KEPT_MEGAPIXELS:
                 self._pictures.popitem(last=False)
             while len(self._facts) > KEPT_FACTS:
@@ -121,40 +138,53 @@ class Uploads:
     def _kept_megapixels(self) -> float:
         return sum(facts_of(picture).megapixels for picture in self._pictures.values())
 
-    def read_pair(self, paths: tuple[Path, Path]) -> tuple[Picture, Picture]:
-        """Read a pair and check that its images belong together.
+    def read_pair(
+        self, paths: tuple[Path, Path], windows: Sequence[Window | None] = (None, None)
+    ) -> tuple[Picture, Picture]:
+        """Read a pair, each with its window, and check that its images belong together.
 
         Raises:
             SourceError: an image cannot be read, the sizes differ, or both are the same file.
         """
-        first, second = self.read_named(paths)
+        first, second = self.read_named(paths, windows)
         check_together(paths, (first.size, second.size))
         return first, second
 
-    def read_named(self, paths: Sequence[Path]) -> Iterator[Picture]:
+    def read_named(self, paths: Sequence[Path], windows: Sequence[Window | None]) -> Iterator[Picture]:
         """Read the sources of one fused image in turn, with the names of `names_of`; errors as in `read`."""
-        for path, name in zip(paths, names_of(paths), strict=True):
-            yield replace(self.read(path), name=name)
+        for path, window, name in zip(paths, windows, names_of(paths), strict=True):
+            yield replace(self.read(path, window), name=name)
 
-    def facts(self, path: Path) -> Facts:
-        """The facts about a stored upload that are shown next to its input.
+    def facts(self, path: Path, window: Window | None = None) -> Facts:
+        """The facts about a stored upload, read with a window.
 
         Raises:
             SourceError: it is too large, or not an image that can be read.
         """
         with self._lock:
-            found = self._facts.get(path)
-        return found or facts_of(self.read(path))
+            found = self._facts.get((path, window))
+        return found or facts_of(self.read(path, window))
 
-    def check_stack(self, paths: tuple[Path, ...]) -> Facts:
+    def common_window(self, paths: Sequence[Path]) -> Window:
+        """The range that the own ranges of all images span, as `refusion.images.Reading` has it for one camera.
+
+        Raises:
+            SourceError: an image cannot be read.
+        """
+        ranges = [levels for path in paths if (levels := self.facts(path, "own").levels) is not None]
+        low = min((levels.black for levels in ranges), default=0.0)
+        high = max((levels.white for levels in ranges), default=0.0)
+        return (low, high) if low < high else "own"
+
+    def check_stack(self, paths: tuple[Path, ...], window: Window | None = None) -> Facts:
         """Check that all images of a stack can be read and have the same size, and return the facts of the first.
 
         Raises:
             SourceError: an image cannot be read, or its size differs from that of the first.
         """
-        first, names = self.facts(paths[0]), names_of(paths)
+        first, names = self.facts(paths[0], window), names_of(paths)
         for path, name in zip(paths[1:], names[1:], strict=True):
-            if (size := self.facts(path).size) != first.size:
+            if (size := self.facts(path, window).size) != first.size:
                 raise SourceError(
                     f"The images of a stack must match pixel for pixel, but {names[0]} is {first.size[0]} x "
                     f"{first.size[1]} and {name} is {size[0]} x {size[1]} (width x height)."
@@ -162,7 +192,7 @@ class Uploads:
         return first
 
 
-def _decode(path: Path, options: DemoOptions) -> Picture:
+def _decode(path: Path, window: Window | None, options: DemoOptions) -> Picture:
     if path.stat().st_size > options.max_file_mb * 1_000_000:
         raise SourceError(
             f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, but this demo takes at most {options.max_file_mb} "
@@ -170,9 +200,10 @@ def _decode(path: Path, options: DemoOptions) -> Picture:
         )
     _check_header(path, options)
     try:
-        return read_picture(path, max_pixels=int(options.max_megapixels * 1e6))
+        nodata = None if window is None else math.nan
+        return read_picture(path, max_pixels=int(options.max_megapixels * 1e6), window=window, nodata=nodata)
     except PictureError as error:
-        raise SourceError(without_options(error)) from error
+        raise SourceError(in_demo(error)) from error
 
 
 def check_together(paths: tuple[Path, Path], sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:

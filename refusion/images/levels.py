@@ -8,7 +8,7 @@ import numpy as np
 
 from refusion.images.colour import split_colour
 from refusion.images.picture import Levels, Picture, PictureError, Scan
-from refusion.system.advice import Advised
+from refusion.system.advice import OWN_RANGE, Advised
 
 Window: TypeAlias = tuple[float, float] | Literal["own"]
 """Black and white: two stored values, or ``own``, the range of all but 1 % of the pixels."""
@@ -259,6 +259,7 @@ def _check_finite(values: np.ndarray, name: str) -> None:
                 f"{name} has values that are not finite (NaN or infinite)",
                 "use --nodata nan (nodata=math.nan) to treat them as missing",
                 "replace them first",
+                f"replace them first, or {OWN_RANGE}, which takes them as missing",
             )
         )
 
@@ -278,6 +279,7 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
                 f"{name} has values from {lowest:.9g} to {highest:.9g}, but {what} must be in {low:g} to {high:g}",
                 "scale them, give a window, or use --own-range (window='own') for the range of its values",
                 "scale them to that range",
+                OWN_RANGE,
             )
         )
     # float32 represents the levels of all types up to 16 bits exactly.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refusion.system.advice import Advised
+from refusion.system.advice import OWN_RANGE, Advised
 
 MIN_SIDE = 8
 """Minimum width and height of an image, in pixels."""
@@ -171,6 +171,7 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         f"use --own-range (window='own') for {whose} own range, or give a window (--window LOW HIGH), which keeps the "
         "images of a series alike",
         f"scale {whose} values to the full range first",
+        OWN_RANGE,
     )
 
 

@@ -26,7 +26,7 @@ from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
-from refusion.system.advice import Advised
+from refusion.system.advice import OWN_RANGE, Advised
 from refusion.system.files import printable
 
 PictureSource: TypeAlias = (
@@ -401,7 +401,13 @@ def _check_array(
         cause = f"{what} must have the type bool, uint8, uint16, or float with values in [0, 1], but {dtype} was given"
         if dtype.kind not in "ui":
             raise PictureError(f"{cause}.")
-        raise PictureError(Advised(cause, "other integers need a window (window=(black, white), or window='own')"))
+        raise PictureError(
+            Advised(
+                cause,
+                "other integers need a window (window=(black, white), or window='own')",
+                demo=f"for other integers, {OWN_RANGE}",
+            )
+        )
 
 
 def _with_tags(picture: Picture, tiff: Tiff) -> Picture:

@@ -26,7 +26,7 @@ from support.scenes import textured
 
 import refusion.cli.app
 from refusion import fuse_stack
-from refusion.demo import link
+from refusion.demo import link, texts
 from refusion.demo.batch import finish, fuse_batch, match
 from refusion.demo.batch_events import BatchEvents
 from refusion.demo.command import main
@@ -77,6 +77,10 @@ def pair(tmp_path):
 
 
 def fuse(client, a, b, task="ir_vis", **settings):
+    return fuse_with_notes(client, a, b, task, **settings)[0]
+
+
+def fuse_with_notes(client, a, b, task="ir_vis", **settings):
     a, b = (None if source is None else handle_file(source) for source in (a, b))
     return client.predict(a, b, api_name=f"/fuse_{task}", **settings)
 
@@ -273,6 +277,7 @@ def test_a_file_that_is_too_large_is_not_taken(server):
         ({"output_range": "loud"}, "There is no output range 'loud'"),
         ({"anchor": "chain"}, "There is no anchor 'chain'"),
         ({"chroma": "c"}, "There is no colour rule 'c'"),
+        ({"input_range": "wide"}, "There is no input range 'wide'"),
         ({"model": "./refusion"}, "There is no model './refusion' here"),
         ({"model": "/etc"}, "There is no model '/etc' here"),
         ({"model": "../hub_configs"}, "There is no model '../hub_configs' here"),
@@ -302,7 +307,7 @@ def test_no_path_or_address_that_a_client_names_is_opened(server, path, meta):
         "address": f"{server.url}/theme.css",
     }[path]
     forged = {"path": named, **meta}
-    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, ""])
+    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, "", "file"])
     assert "event: error" in said
     assert str(ROOT) not in said
     assert str(server.uploads) not in said
@@ -468,7 +473,9 @@ def test_notes_and_refusals_name_nothing_that_the_demo_does_not_have(fusing, tmp
         said.append(str(refused.value))
     for words in said:
         assert not re.search(r"--[a-z]|[a-z]=|pip install", words), words
-        assert re.search(r"; (scale|register|replace)", words), words
+        assert re.search(r"; (set|register|replace)", words), words
+    label, own = texts.SETTINGS["input_range"][0], texts.INPUT_RANGES["own"]
+    assert all(f'set "{label}" in the settings to "{own}"' in words for words in said if "register" not in words)
 
 
 @needs_weights
@@ -483,7 +490,7 @@ def test_an_upload_is_decoded_once_for_all_that_is_done_with_it(tmp_path):
     fused.save(tmp_path / "fused.png")
     for path in paths:
         path.write_text(f"{path.name} is gone")  # What is not read again does not miss it.
-    assert fusing.scores("me", TASKS["ir-vis"], paths, tmp_path / "fused.png")["EN"] is not None
+    assert fusing.scores("me", settings, paths, tmp_path / "fused.png")["EN"] is not None
     assert fusing.uploads.read(paths[1]).size == (64, 48)
 
 
@@ -550,7 +557,7 @@ def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_pa
     paths = (tmp_path / "ir.png", tmp_path / "vis.png")
     for seed, path in enumerate(paths):
         Image.fromarray(textured(seed, 120, 160)).save(path)
-    explanation, shrunk = fusing.explanation("me", settings.model, paths)
+    explanation, shrunk = fusing.explanation("me", settings, paths)
     assert shrunk
     assert 0.8 * 10_000 < explanation.fused.size <= 10_000
     np.testing.assert_allclose(explanation.intensity.sum(axis=0), 1, atol=1e-5)
@@ -561,10 +568,11 @@ def test_what_is_too_large_to_be_scored_is_refused_in_a_sentence(fusing, tmp_pat
     paths = tuple(tmp_path / f"{name}.png" for name in ("a", "b", "fused"))
     for seed, path in enumerate(paths):
         Image.fromarray(textured(seed)).save(path)
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"])
     with pytest.raises(SourceError, match=r"0\.00307 megapixels, but at most 0\.002 are scored here"):
-        fusing.scores("me", TASKS["ir-vis"], paths[:2], paths[2])
+        fusing.scores("me", settings, paths[:2], paths[2])
     with pytest.raises(SourceError, match="are scored here"):
-        fusing.stack_scores("me", paths, paths[2])
+        fusing.stack_scores("me", settings, paths, paths[2])
 
 
 def test_importing_and_serving_loads_no_weights_and_calls_nobody():

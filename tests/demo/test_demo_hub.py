@@ -56,7 +56,8 @@ def pair(tmp_path_factory):
 
 
 def fuse(client, pair, **settings):
-    with Image.open(client.predict(*map(handle_file, pair), api_name="/fuse_ir_vis", **settings)) as fused:
+    path, _ = client.predict(*map(handle_file, pair), api_name="/fuse_ir_vis", **settings)
+    with Image.open(path) as fused:
         return np.asarray(fused)
 
 

@@ -48,7 +48,7 @@ def fuse_an_example(url, space, downloads):
     with Image.open(pair[0]) as image:
         pair[0] = downloads.parent / "infrared.tif"
         image.save(pair[0])
-    fused = client.predict(*map(handle_file, pair), api_name="/fuse_ir_vis")
+    fused, _ = client.predict(*map(handle_file, pair), api_name="/fuse_ir_vis")
     wanted = ReFusion.from_pretrained("refusion-ir-vis").fuse(*pair)
     with Image.open(fused) as image:
         # Another release of torch may round the last bit of a float another way.
