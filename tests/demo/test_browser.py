@@ -405,6 +405,35 @@ def test_an_image_is_seen_even_where_browsers_do_not_know_its_format(visit, smal
         page.wait_for_function(seen, arg=image.element_handle())
 
 
+def test_a_thermal_frame_is_seen_at_its_own_range_and_a_link_keeps_that(visit, small_pair, tmp_path):
+    thermal = tmp_path / "thermal.tif"
+    Image.fromarray(7261 + 5 * textured(7).astype(np.uint16)).save(thermal)
+    page = visit()
+    panel = shown_in(page)
+    give(panel, [thermal, small_pair[1]])
+    status_of(panel).get_by_text('set "Input range" in the settings to "Own range of the sources"').wait_for(
+        timeout=LONG
+    )
+    image = panel.locator(".sources").get_by_alt_text("Infrared source").element_handle()
+    contrast = """image => {
+      const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
+      canvas.drawImage(image, 0, 0);
+      const grey = canvas.getImageData(0, 0, 64, 48).data.filter((_, i) => i % 4 === 0);
+      return Math.max(...grey) - Math.min(...grey);
+    }"""
+    page.wait_for_function("image => image.complete && image.naturalWidth === 64", arg=image)
+    assert page.evaluate(contrast, image) < 30
+    panel.get_by_role("button", name="Settings").click()
+    panel.get_by_role("combobox", name="Input range").click()
+    page.get_by_role("option", name="Own range of the sources").click()
+    page.wait_for_url("**/?task=ir-vis&input=own", timeout=LONG)
+    assert "Input range" not in status_of(panel).inner_text()
+    assert page.evaluate(contrast, image) > 200
+
+    again = visit(address="?task=ir-vis&input=own")
+    shown_in(again).get_by_text('settings: "Own range of the sources"').wait_for(timeout=LONG)
+
+
 # ------------------------------------------------------------------------------------------------ waiting
 
 

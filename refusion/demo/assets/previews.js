@@ -1,10 +1,16 @@
-// Shows uploads in formats that the browser cannot show: the note about such a file contains a small image of it.
+// Shows uploads in formats that the browser cannot show: the note about such a file contains a small image of it, which
+// depends on the input range.
 (() => {
   function show(image) {
     const block = image.closest('.sources > .block');
     const side = [...block.parentElement.querySelectorAll(':scope > .block')].indexOf(block);
     const preview = block.closest('.inputs').querySelector(`.note-box img[data-side="${side}"]`);
-    if (preview && decodeURIComponent(image.src).endsWith(preview.dataset.file)) image.src = preview.src;
+    if (!preview || image.src === preview.src) return;
+    const { file } = preview.dataset;
+    const shown = image.src.startsWith('data:') && image.dataset.file === file;
+    if (!shown && !decodeURIComponent(image.src).endsWith(file)) return;
+    image.dataset.file = file;
+    image.src = preview.src;
   }
   const isSource = (target) => target.matches && target.matches('.sources .image-frame img');
   document.addEventListener('load', ({ target }) => {
@@ -15,6 +21,6 @@
     target.classList.add('unseen');
     show(target);
   }, true);
-  new MutationObserver(() => document.querySelectorAll('.sources img.unseen').forEach(show))
+  new MutationObserver(() => document.querySelectorAll('.sources img:is(.unseen, [data-file])').forEach(show))
     .observe(document, { childList: true, subtree: true });
 })();
