@@ -51,8 +51,6 @@ class ResultEvents(ABC):
         self._examples = {example.name: example for example in examples}
         self._fusing, self._files, self._showcase, self._panel = fusing, files, showcase, panel
 
-    # ------------------------------------------------------------------------------------------------ what differs
-
     @abstractmethod
     def check(self, result: Result | None, one: Any, other: Any, *settings: Any) -> list[Any]:
         """Check the inputs, and whether the result still matches them; returns the note, the status, and one more."""
@@ -90,8 +88,6 @@ class ResultEvents(ABC):
     def _scores(self, visitor: str, result: Result, tell: OnTick) -> str:
         """The scores of a result as an HTML table."""
 
-    # ------------------------------------------------------------------------------------------------ fusing
-
     def fuse(
         self,
         open_tab: str,
@@ -125,8 +121,6 @@ class ResultEvents(ABC):
         self._fusing.jobs.cancel(session(request))
         status = self.check(result, one, other, *settings)[1]
         return status if result is not None and status == self._status(result) else notes.stale(CANCELLED)
-
-    # ------------------------------------------------------------------------------------------------ examples
 
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Show the selected example with its result."""
@@ -179,8 +173,6 @@ class ResultEvents(ABC):
             *self._panel.show(shown, open_tab),
         ]
         return values, f"link {result.token}" if changed else gr.skip()
-
-    # ------------------------------------------------------------------------------------------------ below
 
     def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""

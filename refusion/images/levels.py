@@ -249,6 +249,7 @@ def _empty_window_note(values: np.ndarray, window: tuple[float, float], name: st
         f"{seen}: they range from {values.min():g} to {values.max():g}",
         "if it is not meant to be empty, use --own-range (window='own'), or give a window",
         "if it is not meant to be empty, correct the window in the file",
+        f"if it is not meant to be empty, {OWN_RANGE}",
     )
 
 
