@@ -29,7 +29,7 @@ class Batch:
 
     Attributes:
         pairs: name and both files of every pair.
-        done: name of each pair that was fused.
+        done: name of each pair that was fused, and the notes on it.
         previews: name and file of a small version of each fused image.
         failed: name of every pair or file that could not be fused, and the reason.
         archive: the file with the fused images; None before the first one.
@@ -37,7 +37,7 @@ class Batch:
     """
 
     pairs: list[tuple[str, tuple[Path, Path]]]
-    done: list[str] = field(default_factory=list)
+    done: dict[str, tuple[str, ...]] = field(default_factory=dict)
     previews: list[tuple[str, Path]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     archive: Path | None = None
@@ -127,7 +127,7 @@ def fuse_batch(
             batch.failed.append((name, str(error)))
         else:
             _add(batch, f"{name}_fused.png", fused, files)
-            batch.done.append(name)
+            batch.done[name] = fused.notes
             batch.gaps = batch.gaps or bool(fusing.with_gaps(paths, settings))
             batch.previews.append((name, files.preview(fused.to_image(8), f"{name}.png", PREVIEW)))
         _keep(batch, index + 1, files)

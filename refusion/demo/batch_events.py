@@ -99,11 +99,11 @@ class BatchEvents:
             def tell(index: int) -> Any:
                 return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
-            yield [gr.skip(), notes.good(f"{count} pairs."), _table(batch), _no_gallery(), _no_file(), "", None]
+            yield [gr.skip(), notes.good(f"{count} pairs."), table(batch), _no_gallery(), _no_file(), "", None]
             states = fuse_batch(batch, session(request), checked, self._fusing, self._files, tell)
             for number, state in enumerate(states, 1):
                 said = notes.good(f"{number} of {count} pairs done.")
-                yield [self._said(state), said, _table(state), _gallery(state), *[gr.skip()] * 3]
+                yield [self._said(state), said, table(state), _gallery(state), *[gr.skip()] * 3]
             archive = finish(batch)
         except CancelledError:
             yield [gr.skip(), notes.stale(_CANCELLED), *[gr.skip()] * 5]
@@ -120,7 +120,7 @@ class BatchEvents:
             yield [
                 gr.skip(),
                 notes.stale("No pair could be fused; the list says why."),
-                _table(batch),
+                table(batch),
                 *[gr.skip()] * 4,
             ]
             return
@@ -129,7 +129,7 @@ class BatchEvents:
         yield [
             gr.skip(),
             status,
-            _table(batch),
+            table(batch),
             _gallery(batch),
             gr.DownloadButton(value=str(archive), visible=True),
             _command(batch, checked),
@@ -169,13 +169,12 @@ def _stored(uploads: Any, label: str) -> list[Path]:
     return [stored_path(upload, label) for upload in uploads]
 
 
-def _table(batch: Batch) -> str:
-    failed, done = dict(batch.failed), set(batch.done)
+def table(batch: Batch) -> str:
+    """The pairs of a batch and what became of them, with the notes on them, as HTML."""
+    failed = dict(batch.failed)
+    done = {name: " ".join(["fused.", *said]) if said else "fused" for name, said in batch.done.items()}
     rows = [
-        *(
-            (name, failed.get(name) or ("fused" if name in done else "waiting"), name in failed)
-            for name, _ in batch.pairs
-        ),
+        *((name, failed.get(name) or done.get(name, "waiting"), name in failed) for name, _ in batch.pairs),
         *((name, why, True) for name, why in batch.failed if name not in dict(batch.pairs)),
     ]
     body = "".join(

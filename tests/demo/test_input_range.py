@@ -16,6 +16,7 @@ from support.scenes import EXAMPLES, textured
 
 from refusion.demo import link, texts
 from refusion.demo.batch import finish, fuse_batch, match
+from refusion.demo.batch_events import table
 from refusion.demo.options import DemoOptions
 from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
@@ -195,6 +196,18 @@ def test_the_command_below_a_batch_has_the_range_and_the_gaps(fusing, visible, t
     assert said.endswith("--own-range --nodata nan")
     with pytest.raises(SourceError, match=re.escape(NAMED)):
         fusing.uploads.read(gap)
+
+
+def test_a_batch_lists_the_notes_on_its_pairs(fusing, visible, tmp_path):
+    counts = written(tmp_path / "counts.tif", COUNTS)
+    settings = Settings.checked(fusing.models, TASKS["ir-vis"])
+    batch = match([counts], [visible], TASKS["ir-vis"], by_place=True)
+    for _ in fuse_batch(batch, "me", settings, fusing, ResultFiles(), lambda _: lambda _: None):
+        pass
+    assert any(note.endswith(f"{NAMED}.") for note in batch.done["counts"])
+    shown = table(batch)
+    assert "fused. Except for 1 % of the pixels, counts.tif uses only" in shown
+    assert 'class="bad"' not in shown
 
 
 def test_a_link_to_a_result_keeps_the_input_range(fusing):
