@@ -205,9 +205,11 @@ def _settings(
     rows_per_shard: int | None,
 ) -> dict[str, Any]:
     """The settings that the results depend on, for the manifest."""
+    options = asdict(worker.options)
+    del options["deghost"]  # only for stacks
     return {
         "task": worker.task.name,
-        **asdict(worker.options),
+        **options,
         "nodata": str(worker.options.nodata),  # nan is not equal to itself
         "bits": worker.bits,
         "scores": worker.metrics,

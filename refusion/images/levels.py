@@ -164,7 +164,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
             notes += (_empty_window_note(valid, ends, name, white_is_zero=stored.white_is_zero),)
     scaled = _scaled(values, ends, name, clip=clip)
     if scalable and chosen != "own" and (wanted is not None or not clip):
-        levels = _levels_of(valid, ends, given=wanted is not None)
+        levels = _levels_of(valid, ends, given=wanted is not None, inverted=stored.white_is_zero)
     if stored.white_is_zero:
         scaled = 1 - scaled
     if hidden is not None:
@@ -218,11 +218,14 @@ def _inner_range(values: np.ndarray, outliers: float) -> tuple[float, float]:
     return float(ordered[left_out]), float(ordered[last - left_out])
 
 
-def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool) -> Levels | None:
+def _levels_of(values: np.ndarray, ends: tuple[float, float], *, given: bool, inverted: bool) -> Levels | None:
     if values.min() == values.max():
         return None
     darkest, brightest = np.clip(_inner_range(values, OUTLIERS), *ends)
-    burnt = int((values > ends[1]).sum()) / max(1, int((values > ends[0]).sum())) if given else 0.0
+    above_black, above_white = (
+        (values < ends[1], values < ends[0]) if inverted else (values > ends[0], values > ends[1])
+    )
+    burnt = int(above_white.sum()) / max(1, int(above_black.sum())) if given else 0.0
     return Levels(float(ends[0]), float(ends[1]), float(darkest), float(brightest), given, burnt)
 
 

@@ -12,6 +12,9 @@ _PIXEL_SCALE, _TIEPOINT, _TRANSFORMATION = 33550, 33922, 34264
 _COORDINATE_SYSTEMS = (2048, 3072)
 """Keys of the code of a geodetic and of a projected coordinate system."""
 
+_USER_DEFINED = 32767
+"""The code of a coordinate system that other keys describe."""
+
 _SAME_AREA = 0.02
 """Largest distance of two corners, relative to the diagonal, at which two images show the same area: georeferences from
 a GPS receiver are off by some pixels."""
@@ -20,18 +23,19 @@ a GPS receiver are off by some pixels."""
 def location_note(a: Picture, b: Picture) -> str | None:
     """Return a sentence if two images lie at clearly different places by their GeoTIFF tags, else None.
 
-    Nothing is said where one has no tags, or another coordinate system.
+    Nothing is said where one has no tags, or where they do not name one coordinate system.
     """
     first, second = _corners(a), _corners(b)
-    if first is None or second is None or _coordinate_systems(a) != _coordinate_systems(b):
+    system = _coordinate_systems(a)
+    if first is None or second is None or not system or system != _coordinate_systems(b):
         return None
     diagonal = float(np.linalg.norm(first[0] - first[-1]))
     distance = float(np.linalg.norm(first - second, axis=1).max())
     if not diagonal > 0 or distance <= _SAME_AREA * diagonal:
         return None
-    apart = f"{100 * distance / diagonal:.0f} %" if distance < 10 * diagonal else f"{distance / diagonal:,.0f} times"
+    apart = f"{100 * distance / diagonal:.0f} % of" if distance < 10 * diagonal else f"{distance / diagonal:,.0f} times"
     return (
-        f"By their GeoTIFF tags, {a.name} and {b.name} do not show the same area: their corners lie up to {apart} of "
+        f"By their GeoTIFF tags, {a.name} and {b.name} do not show the same area: their corners lie up to {apart} "
         f"the diagonal of {a.name} apart; check that they belong together."
     )
 
@@ -64,4 +68,5 @@ def _matrix(tags: dict[int, Any]) -> np.ndarray | None:
 def _coordinate_systems(picture: Picture) -> dict[int, int]:
     keys = dict(picture.geo).get(GEO_KEYS, ())
     entries = zip(keys[4::4], keys[7::4], strict=False)
-    return {key: code for key, code in entries if key in _COORDINATE_SYSTEMS}
+    codes = {key: code for key, code in entries if key in _COORDINATE_SYSTEMS}
+    return {} if _USER_DEFINED in codes.values() else codes

@@ -48,7 +48,7 @@ class Levels:
         darkest: stored value, from black to white, below which lie only 0.5 % of the pixels.
         brightest: stored value, from black to white, above which lie only 0.5 % of the pixels.
         given: whether black and white are a window given by the user, not those of the type or the file.
-        burnt_out: share of the values above black that lie above white, for a window given by the user; else 0.
+        burnt_out: share of what is not black that lies beyond the white end of a window given by the user; else 0.
     """
 
     black: float
@@ -143,8 +143,8 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         return None
     if len(pictures) == 1 and levels[0].burnt_out > _MAX_BURNT_OUT:
         return Advised(
-            f"{100 * levels[0].burnt_out:.0f} % of {pictures[0].name}, without what is black, lies above "
-            f"{levels[0].white:g}, the upper end of the window, beyond which all values look the same",
+            f"{100 * levels[0].burnt_out:.0f} % of {pictures[0].name}, without what is black, lies beyond the white "
+            f"end of the window, {levels[0].black:g} to {levels[0].white:g}, where all values look the same",
             "give each source a window of its own (--window-a and --window-b LOW HIGH, window=[(low, high), (low, "
             "high)]), or use --own-range (window='own')",
         )

@@ -71,7 +71,7 @@ def without_ghosts(
                 frame = _replaced(frame, last, moved)
                 loaders[index] = frame.store(folder / f"frame-{index}.npz")
                 largest = max(largest, share)
-            last = frame
+            last = frame if share <= MAX_SHARE else last
             on_frame(index, frame)
     return loaders, largest
 

@@ -18,7 +18,7 @@ from refusion.tasks import Motion, Resize, Task, check_choice
 _MIN_ALPHA = 1 / 65535
 """Least opacity above zero."""
 
-_SAME_SHAPE = 0.02
+SAME_SHAPE = 0.02
 """Largest relative difference of aspect ratios that resizing accepts."""
 
 
@@ -177,7 +177,7 @@ def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]
     """
     check_choice("resize rule", rule, Resize)
     ratio = (a.size[0] / a.size[1]) / (b.size[0] / b.size[1])
-    if abs(ratio - 1) > _SAME_SHAPE:
+    if abs(ratio - 1) > SAME_SHAPE:
         raise PictureError(
             f"A ({a.name}) is {by(a.size)} and B ({b.name}) is {by(b.size)} (width x height): resizing would distort "
             "one of them; crop them to the same shape first."

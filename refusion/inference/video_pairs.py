@@ -6,11 +6,9 @@ from fractions import Fraction
 from refusion.images.picture import Picture, PictureError
 from refusion.images.video import Video, halves
 from refusion.images.video_coding import Frame
+from refusion.inference.preparation import SAME_SHAPE
 from refusion.inference.video_notes import length_note, size_change
 from refusion.system.advice import Advised
-
-SAME_SHAPE = 0.02
-"""Largest relative change of the aspect ratio inside a video at which its frames are resized."""
 
 
 def paired_frames(

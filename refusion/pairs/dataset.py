@@ -55,8 +55,7 @@ class Pairs:
         notes: notes for the user on the images, as sentences; of a streamed data set, those that `look` found.
         task: the task, which defines the kind of each source.
         lacking: names of the pairs from which nothing can be learned; of a streamed data set, those that `look` found.
-        shortest: the shorter side, in pixels, of the images of each pair, by its name; of a streamed data set, those
-            that `look` found.
+        sides: the shorter side, in pixels, of the images of each pair; empty for a streamed data set.
     """
 
     dataset: datasets.Dataset | datasets.IterableDataset
@@ -66,7 +65,7 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
     task: Task | None = None
     lacking: dict[Lack, dict[str, None]] = field(default_factory=dict)
-    shortest: dict[str, int] = field(default_factory=dict)
+    sides: list[int] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
@@ -75,7 +74,7 @@ class Pairs:
         return isinstance(self.dataset, datasets.IterableDataset)
 
     def look(self, name: str, pictures: tuple[Picture, Picture]) -> None:
-        """Add the notes on the sources of a pair, each once, what the pair lacks, and its shorter side."""
+        """Add the notes on the sources of a pair, each once, and what the pair lacks."""
         assert self.task is not None
         for note in pair_notes(pictures, self.reading, self.task):
             if note not in self._seen:
@@ -83,7 +82,6 @@ class Pairs:
                 self.notes.append(note)
         if lack := lack_of(*pictures):
             self.lacking.setdefault(lack, {})[name] = None
-        self.shortest[name] = min(pictures[0].size)
 
 
 def load_pairs(
@@ -294,12 +292,11 @@ def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
             mine.append((index, str(error)))
     parts = [json.loads(part) for part in processes.gather_bytes(json.dumps([mine, looks]).encode())]
     found = dict(row for part in parts for row in part[0])
-    for index, said, lack, shortest in sorted((row for part in parts for row in part[1]), key=lambda row: row[0]):
+    for index, said, lack, side in sorted((row for part in parts for row in part[1]), key=lambda row: row[0]):
         pairs.notes += said
-        name = str(pairs.dataset[index]["name"])
-        pairs.shortest[name] = shortest
+        pairs.sides.append(side)
         if lack is not None:
-            pairs.lacking.setdefault(lack, {})[name] = None
+            pairs.lacking.setdefault(lack, {})[str(pairs.dataset[index]["name"])] = None
     bad = [found[index] for index in sorted(found)]
     good = [index for index in range(len(pairs.dataset)) if index not in found]
     if bad and not pairs.skip_bad:

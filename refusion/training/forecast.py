@@ -1,6 +1,6 @@
 """What the settings of a run mean for its pairs and for the memory of this machine, as notes for the user."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from refusion.system.lists import counted
 from refusion.training.settings import FIXED_LOSSES, TrainingSettings
@@ -9,20 +9,20 @@ _OUTER_BYTES, _FUSION_BYTES = 117_000, 70_000
 """Memory of an outer and of a fusion update in bytes per pixel of each crop; see docs/performance.md, Training."""
 
 
-def crop_notes(shortest: Mapping[str, int], settings: TrainingSettings) -> list[str]:
+def crop_notes(sides: Sequence[int], settings: TrainingSettings) -> list[str]:
     """A note if some images are smaller than the crops can be.
 
     Args:
-        shortest: the shorter side, in pixels, of the images of each pair, by its name.
+        sides: the shorter side, in pixels, of the images of each pair.
         settings: the settings of the run.
     """
     largest = round(max(settings.crop, settings.crop_last) * 2**settings.zoom)
-    smaller = sum(side < largest for side in shortest.values())
+    smaller = sum(side < largest for side in sides)
     if not smaller:
         return []
     resized = " before they are resized (--zoom)" if settings.zoom else ""
     return [
-        f"In {smaller} of {counted(len(shortest), 'pair')} the images are smaller than the crops, of up to {largest} x "
+        f"In {smaller} of {counted(len(sides), 'pair')} the images are smaller than the crops, of up to {largest} x "
         f"{largest} pixels{resized}, and are mirrored to fill them; a smaller --crop avoids that."
     ]
 

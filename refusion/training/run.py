@@ -145,8 +145,6 @@ def run(
             pass
     if pairs.streaming:
         report_skipped(trainer.reader.pairs.skipped, console)
-        for note in crop_notes(pairs.shortest, settings):
-            print_note(note, console)
     processes.wait()
     stop.restore()
     processes.leave()
@@ -174,9 +172,7 @@ def report_forecast(pairs: Pairs, settings: TrainingSettings, device: str, conso
     """Print notes on what the settings mean for the pairs, and for the memory if the run uses that of the CPU."""
     free = free_for_process() if device.startswith("cpu") else None
     memory = [] if free is None else memory_notes(settings, free)
-    # Without those that are held out, and nothing is known yet of a stream.
-    names = [] if pairs.streaming else map(str, pairs.dataset["name"])
-    for note in (*crop_notes({name: pairs.shortest[name] for name in names}, settings), *memory):
+    for note in (*crop_notes(pairs.sides, settings), *memory):
         print_note(note, console)
 
 

@@ -425,6 +425,14 @@ def test_a_list_with_a_name_that_is_too_long_is_fused(model, pair_folder, tmp_pa
     assert "cannot be opened: File name too long." in result.err
 
 
+def test_an_option_of_stacks_does_not_keep_a_run_from_resuming(model, tmp_path):
+    source = write(tmp_path / "pairs.parquet", pairs(2))
+    fuse_dataset(source, tmp_path / "out", model=model, workers=1)
+    before = shards(tmp_path / "out")
+    fuse_dataset(source, tmp_path / "out", model=model, workers=1, deghost=False)
+    assert shards(tmp_path / "out") == before
+
+
 def test_a_folder_of_results_is_of_one_source_model_and_settings(model, tmp_path):
     source = write(tmp_path / "pairs.parquet", pairs(3))
     out = tmp_path / "out"

@@ -76,14 +76,20 @@ def test_a_window_beside_all_values_is_refused():
     with pytest.raises(PictureError, match=r"array lies in the window 20 to 50: they range from 29\d+ to 3"):
         read_picture(kelvin, window=(20, 50))
     touched = read_picture(with_outliers(kelvin, ((0, 0), 30)), window=(20, 50))
-    assert "lies above 50, the upper end of the window" in (touched.note or "")
+    assert "lies beyond the white end of the window, 20 to 50" in (touched.note or "")
 
 
-def test_a_window_that_burns_a_source_out_is_said():
+def test_a_window_that_burns_a_source_out_is_said(tmp_path):
     mri = (2800 * (UNIT - UNIT.min()) / np.ptp(UNIT)).astype(np.uint16)
-    assert "lies above 80, the upper end of the window" in (read_picture(mri, window=(0, 80)).note or "")
+    assert "lies beyond the white end of the window, 0 to 80" in (read_picture(mri, window=(0, 80)).note or "")
     background = np.where(mri < 2000, 0, mri).astype(np.uint16)
     assert read_picture(background, window=(0, 80)).note.startswith("100 % of array")
+    # Where white is zero, the white end of a window is its lower one.
+    tifffile.imwrite(tmp_path / "inverted.tif", 4000 - background, photometric="miniswhite")
+    burnt = read_picture(tmp_path / "inverted.tif", window=(2500, 4000)).note
+    assert burnt is not None
+    assert "white end of the window, 2500 to 4000" in burnt
+    assert read_picture(tmp_path / "inverted.tif", window=(1200, 4000)).note is None
     # Bone above the window of the brain, and air below it, are meant to be lost.
     ct = (4000 * (UNIT - UNIT.min()) / np.ptp(UNIT) - 1000).astype(np.float32)
     for window in ((-160, 1500), (400, 1800), (0, 2400), "own"):

@@ -240,7 +240,7 @@ def placed(path, x, y, scale=0.5, system=32632, size=(48, 64)):
         ({"x": 500_000.0, "y": 5_000_000.0}, None),
         ({"x": 500_000.4, "y": 5_000_000.3}, None),
         ({"x": 600_000.0, "y": 5_100_000.0}, "3,536 times"),
-        ({"x": 500_000.0, "y": 5_000_000.0, "scale": 0.25}, "50 %"),
+        ({"x": 500_000.0, "y": 5_000_000.0, "scale": 0.25}, "50 % of"),
         ({"x": 500_000.0, "y": 5_000_000.0, "scale": 0.25, "size": (96, 128)}, None),
         ({"x": 600_000.0, "y": 5_100_000.0, "system": 32633}, None),
     ],
@@ -251,7 +251,12 @@ def test_geotiffs_of_different_places_are_said(tmp_path, other, apart):
     if apart is None:
         assert not found
     else:
-        assert f"their corners lie up to {apart} of the diagonal of a.tif apart" in found[0]
+        assert f"their corners lie up to {apart} the diagonal of a.tif apart" in found[0]
+
+
+def test_coordinates_of_systems_that_the_keys_do_not_name_are_not_compared(tmp_path):
+    first, second = (placed(tmp_path / f"{x:g}.tif", x, 0.0, system=32767) for x in (0.0, 1e6))
+    assert not any("GeoTIFF" in note for note in MODEL.fuse(first, second).notes)
 
 
 @pytest.mark.parametrize("colour", [False, True])
