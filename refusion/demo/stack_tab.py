@@ -25,7 +25,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     ready = [TASKS[name] for name in STACK_TASKS if fusing.models.ready(TASKS[name])]
     gr.Markdown(
         f"Three to {MAX_FRAMES} photographs from a tripod: a focus stack of a scene in which nothing moves, or an "
-        "exposure bracket, in which what moves is shown once.",
+        "exposure bracket, in which most of what moves is shown once.",
         elem_classes="lead",
     )
     if not ready:

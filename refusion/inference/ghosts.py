@@ -21,13 +21,16 @@ LONGEST = 1600
 DEPARTURE, CLEAR_DEPARTURE = 0.02, 0.07
 """Differences from the prediction, of 1: that of an area which moved, and that at its clearest pixel at least."""
 
-CLIPPED = 0.02
+CLIPPED = 0.04
 """Grey levels this near to black or white say nothing about another exposure."""
+
+MAX_GAIN = 4
+"""Largest factor for differences with which one exposure is predicted from another: more would show its noise."""
 
 TOLERANCE = 2
 """Radius, in pixels of the copies, within which edges may lie elsewhere: frames are registered to about a pixel."""
 
-MAX_SHARE = 0.25
+MAX_SHARE = 0.15
 """Largest share of a frame that is replaced."""
 
 
@@ -67,11 +70,15 @@ def without_ghosts(
             frame = frames[index]()
             moved = ghosts(frame, last, shown)
             share = float(moved.mean())
-            if 0 < share <= MAX_SHARE:
+            if share > MAX_SHARE:
+                on_frame(index, frame)
+                continue
+            moved *= _predictable(frame, last)
+            if moved.any():
                 frame = _replaced(frame, last, moved)
                 loaders[index] = frame.store(folder / f"frame-{index}.npz")
-                largest = max(largest, share)
-            last = frame if share <= MAX_SHARE else last
+                largest = max(largest, float(moved.mean()))
+            last = frame
             on_frame(index, frame)
     return loaders, largest
 
@@ -98,7 +105,7 @@ def ghosts(frame: Layer, reference: Layer, shown: np.ndarray | None = None) -> n
     found: cv2.typing.MatLike = np.isin(parts, clear[clear > 0]).astype(np.uint8)
     # Specks are noise and edges; holes are where what moved is as bright as what it hides.
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _square(5))
-    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _square(9))
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _square(21))
     found = cv2.dilate(found, _square(9))
     if not found.any():
         return np.zeros(frame.luminance.shape, np.float32)
@@ -127,6 +134,24 @@ def _exposure_curve(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarra
     places = np.linspace(0, 1, 257)
     grey, same = np.unique(np.quantile(a, places), return_inverse=True)
     return grey, np.bincount(same, np.quantile(b, places)) / np.bincount(same)
+
+
+def _predictable(frame: Layer, reference: Layer) -> np.ndarray:
+    """Where the reference can be shown at the exposure of the frame, float32 (H, W) in [0, 1].
+
+    Where it is burnt out or black, its grey levels do not say what the frame has, and where the curve is steep, they
+    would show more noise than content.
+    """
+    trusted = np.ones(_small(reference).luminance.shape, np.float32)
+    for mine, other in zip(*_compared(frame, reference), strict=True):
+        levels = np.linspace(0, 1, 33)
+        gain = np.gradient(np.interp(levels, *_exposure_curve(other, mine)), levels)
+        steep = np.interp(other, levels, gain) > MAX_GAIN
+        clipped = (other < CLIPPED) | (other > 1 - CLIPPED)
+        trusted[steep | clipped] = 0
+    # Not up to the border of what is burnt out, where a lens spreads its light.
+    smooth = cv2.GaussianBlur(cv2.erode(trusted, _square(5)), (0, 0), 2)
+    return cv2.resize(smooth, reference.luminance.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _replaced(frame: Layer, reference: Layer, moved: np.ndarray) -> Layer:

@@ -7,7 +7,8 @@ from PIL import Image
 from support.command import refusion
 
 from refusion.images import read_picture
-from refusion.inference.ghosts import ghosts
+from refusion.images.colour import split_colour
+from refusion.inference.ghosts import ghosts, without_ghosts
 from refusion.inference.stack_layers import Layer
 from refusion.models.model import ReFusion
 
@@ -80,6 +81,26 @@ def test_the_burnt_out_sky_of_the_reference_stays_as_a_darker_image_shows_it(mod
     fused = np.asarray(model.fuse_stack(frames))
     np.testing.assert_array_equal(fused, np.asarray(model.fuse_stack(frames, deghost=False)))
     assert np.ptp(fused[sky].mean(axis=1)) > 40
+
+
+def test_what_moves_before_a_burnt_out_sky_is_not_replaced_by_noise(tmp_path):
+    """One grey level of a sky near white is many of a darker frame, and of other ones in red, green and blue."""
+    rng = np.random.default_rng(2)
+    light = np.repeat(cv2.GaussianBlur(rng.random((120, 240, 1)), (0, 0), 4)[..., None], 3, axis=2)
+    light = 0.01 + 0.5 * (light - light.min()) / np.ptp(light)
+    light[:60] = np.linspace((1.8, 2.0, 2.2), (3, 3.3, 3.6), 240)
+    with_balloon = light.copy()
+    with_balloon[20:40, 60:80] = (0.4, 0.03, 0.03)
+    with_balloon[80:100, 60:80] = (0.02, 0.02, 0.5)
+    dark, bright = (
+        Layer(*split_colour(np.float32(np.clip(scene * gain, 0, 1) ** (1 / 2.2))))
+        for scene, gain in ((with_balloon, 0.2), (light, 0.8))
+    )
+    loaders, share = without_ghosts([lambda: dark, lambda: bright], 1, tmp_path, lambda *_: None)
+    changed = np.abs(loaders[0]().luminance - dark.luminance) > 1e-4
+    assert share > 0
+    assert changed[85:95, 65:75].all()
+    assert not changed[:56].any()
 
 
 def test_frames_that_are_not_registered_are_kept(model):
