@@ -128,14 +128,14 @@ class Result:
     device: str
 
     def means(self) -> dict[str, float]:
-        """Means over the validation pairs, by figure; without those in which it has no meaning."""
+        """Means over the validation pairs, by metric; without those in which it has no meaning."""
         rows = list(self.scores.values())
-        known = {n: [row[n] for row in rows if not math.isnan(row[n])] for n in figures_of(self.asked.task)}
+        known = {n: [row[n] for row in rows if not math.isnan(row[n])] for n in metrics_of(self.asked.task)}
         return {name: statistics.fmean(values) if values else math.nan for name, values in known.items()}
 
 
-def figures_of(task: str) -> tuple[str, ...]:
-    """Names of the figures of a task."""
+def metrics_of(task: str) -> tuple[str, ...]:
+    """Names of the metrics of a task."""
     return (*METRICS, *UNSEEN.get(task, ()))
 
 
@@ -299,16 +299,16 @@ def result_of(folder: Path, asked: Asked, settings: TrainingSettings, pairs: Pai
 
 
 def scored(result: Result, pairs: Pairs) -> bool:
-    """Whether a result has the figures of these pairs."""
-    figures = set(figures_of(result.asked.task))
+    """Whether a result has the metrics of these pairs."""
+    metrics = set(metrics_of(result.asked.task))
     names = list(pairs.dataset["name"])
-    return list(result.scores) == names and all(figures <= set(row) for row in result.scores.values())
+    return list(result.scores) == names and all(metrics <= set(row) for row in result.scores.values())
 
 
 def table(results: dict[str, Result]) -> str:
     """The table in Markdown, padded so that it reads well in a terminal too."""
-    figures = figures_of(next(iter(results.values())).asked.task)
-    head = ["variant", *figures, "w", "v", "seconds"]
+    metrics = metrics_of(next(iter(results.values())).asked.task)
+    head = ["variant", *metrics, "w", "v", "seconds"]
     rows = []
     for name, result in results.items():
         numbers = [f"{value:.3f}" for value in result.means().values()]

@@ -269,9 +269,9 @@ def main() -> None:
         return fuse_stack(model, frames, options, task).picture.luminance
 
     ways = {**WAYS, "refusion, as it is": shipped}
-    figures = ("PSNR", "SSIM") if args.task == "multi-focus" else ("MEF-SSIM",)
-    print(f"| {len(made)} stacks of {args.frames} | " + " | ".join((*figures, "spread")) + " |")
-    print("| --- |" + " --- |" * (len(figures) + 1))
+    metrics = ("PSNR", "SSIM") if args.task == "multi-focus" else ("MEF-SSIM",)
+    print(f"| {len(made)} stacks of {args.frames} | " + " | ".join((*metrics, "spread")) + " |")
+    print("| --- |" + " --- |" * (len(metrics) + 1))
     for name in args.ways or ways:
         scores, spreads = [], []
         # The preference is read from the network output, before the anchor.

@@ -58,11 +58,6 @@ def server(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def client(server, tmp_path_factory):
-    return Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
-
-
 @pytest.fixture
 def pair(tmp_path):
     """A 16-bit infrared PNG with detail below 8 bits, and a coloured JPEG that lies on its side."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from support.demo_hub import fused_by_tag, visitors_hub
@@ -40,11 +40,6 @@ def server(hub, tmp_path_factory):
     yield server
     server.stop()
     assert files(server.downloads) == []
-
-
-@pytest.fixture(scope="module")
-def client(server, tmp_path_factory):
-    return Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from support.command import refusion
@@ -41,11 +41,6 @@ def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("server"))
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def client(server, tmp_path_factory):
-    return Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
     written = json.loads(tables.read_text())
     assert list(written["variants"]) == ["learned", "max-both"]
     for row in written["variants"].values():
-        assert set(row["mean"]) == set(ablation.figures_of("ir-vis"))
+        assert set(row["mean"]) == set(ablation.metrics_of("ir-vis"))
         assert set(row["scores"]) == {"scene0", "scene1"}
         assert row["seconds"] > 0
         means = [row["scores"][name]["Qabf"] for name in row["scores"]]
@@ -175,7 +175,7 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
     printed = capsys.readouterr().out
     for text in (markdown.read_text(), printed):
         lines = [line for line in text.splitlines() if line.startswith(("| learned ", "| max-both "))]
-        assert {line.count("|") for line in lines} == {len(ablation.figures_of("ir-vis")) + 5}
+        assert {line.count("|") for line in lines} == {len(ablation.metrics_of("ir-vis")) + 5}
     assert str(tmp_path) not in markdown.read_text() + printed
 
     assert ablation.main([*command, "--steps", "4", "--variants", "max-both"]) == 2
