@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -134,6 +135,23 @@ class Reading:
         ]
 
 
+@dataclass(frozen=True)
+class _Given:
+    """A source's name in messages, and the options that it is read with; see `read_picture`."""
+
+    name: str
+    max_pixels: int
+    window: Window | None
+    temperatures: bool
+    nodata: float | None
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        check_size(self.name, size, self.max_pixels)
+
+    def scaled(self, stored: Stored) -> Picture:
+        return to_picture(stored, self.name, self.window, self.nodata)
+
+
 def read_picture(
     source: PictureSource,
     *,
@@ -181,34 +199,32 @@ def read_picture(
     """
     check_window(window)
     source = plain_source(source)
+    named = partial(_Given, max_pixels=max_pixels, window=window, temperatures=temperatures, nodata=nodata)
     if isinstance(source, Picture):
-        check_size(source.name, source.size, max_pixels)
+        named(source.name).check_size(source.size)
         return source
-    if isinstance(source, np.ndarray):
-        what = name or "array"
-        return to_picture(_of_array(source, what, max_pixels, window), what, window, nodata)
     if isinstance(source, Image.Image):
-        what = name or "PIL image"
-        check_size(what, source.size, max_pixels)
-        return _from_image(source, what, window, nodata)
+        given = named(name or "PIL image")
+        given.check_size(source.size)
+        return _from_image(source, given)
     if hasattr(source, "__array__"):
-        what = name or "array"
-        return to_picture(_of_array(as_array(source), what, max_pixels, window), what, window, nodata)
+        given = named(name or "array")
+        array = source if isinstance(source, np.ndarray) else as_array(source)
+        return given.scaled(_of_array(array, given))
     if isinstance(source, TiffImage):
-        what = name or source.name
-        with decoding(what), source.path.open("rb") as file:
-            tiff = read_tiff(file, what, max_pixels, source.index)
-        return _with_tags(to_picture(tiff.stored, what, window, nodata), tiff)
-    reading = Reading(window, temperatures, nodata, max_pixels)
+        given = named(name or source.name)
+        with decoding(given.name), source.path.open("rb") as file:
+            tiff = read_tiff(file, given.name, max_pixels, source.index)
+        return _with_tags(given.scaled(tiff.stored), tiff)
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fsdecode(source))
-        return _from_file(path, name or _name(path), reading, window)
+        return _from_file(path, named(name or _name(path)))
     if hasattr(source, "read") and hasattr(source, "seek"):
         source = cast(BinaryIO, source)
-        given = getattr(source, "name", None)
-        what = _name(Path(given)) if isinstance(given, str) else "the open file"
-        _check_open(source, what)
-        return _from_open_file(source, what, reading, window)
+        path_or_number = getattr(source, "name", None)
+        given = named(_name(Path(path_or_number)) if isinstance(path_or_number, str) else "the open file")
+        _check_open(source, given.name)
+        return _from_open_file(source, given)
     raise PictureError(
         "An image must be a path, a file open for reading bytes, bytes, a Pillow image, a NumPy array or a tensor, "
         f"but {type(source).__name__} was given."
@@ -266,7 +282,8 @@ def check_same_size(a: Picture, b: Picture) -> None:
         )
 
 
-def _from_file(path: Path, name: str, reading: Reading, window: Window | None) -> Picture:
+def _from_file(path: Path, given: _Given) -> Picture:
+    name = given.name
     try:
         size_in_bytes = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
@@ -284,7 +301,7 @@ def _from_file(path: Path, name: str, reading: Reading, window: Window | None) -
     with decoding(name):
         file = path.open("rb")
     with file:
-        return _from_open_file(file, name, reading, window)
+        return _from_open_file(file, given)
 
 
 def _check_open(file: BinaryIO, name: str) -> None:
@@ -295,14 +312,15 @@ def _check_open(file: BinaryIO, name: str) -> None:
         raise PictureError(f"{name} is not open for reading bytes; open it with mode 'rb', or give its path.")
 
 
-def _from_open_file(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
-    picture = _decoded(file, name, reading, window)
+def _from_open_file(file: BinaryIO, given: _Given) -> Picture:
+    picture = _decoded(file, given)
     file.seek(0)
-    note = declared_note(file.read(DECLARATIONS), name) if picture.chroma is not None else None
+    note = declared_note(file.read(DECLARATIONS), given.name) if picture.chroma is not None else None
     return replace(picture, notes=(*picture.notes, note)) if note else picture
 
 
-def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
+def _decoded(file: BinaryIO, given: _Given) -> Picture:
+    name = given.name
     with decoding(name):
         file.seek(0)
         start = file.read(START)
@@ -314,21 +332,20 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
         refuse_zeros_at_end(file, start, name)
     if start[:4] in MAGIC:
         with decoding(name):
-            tiff = read_tiff(file, name, reading.max_pixels)
-        return _with_tags(to_picture(tiff.stored, name, window, reading.nodata), tiff)
+            tiff = read_tiff(file, name, given.max_pixels)
+        return _with_tags(given.scaled(tiff.stored), tiff)
     if _is_heic(start):
-        return _from_heic(file, name, reading, window)
+        return _from_heic(file, given)
     if is_dicom(start):
-        stored = read_dicom(file, name, reading.max_pixels, windowed=window is not None)
-        return to_picture(stored, name, window, reading.nodata)
+        return given.scaled(read_dicom(file, name, given.max_pixels, windowed=given.window is not None))
     if start.startswith(NPY):
-        return to_picture(_of_npy(file, name, reading.max_pixels, window), name, window, reading.nodata)
+        return given.scaled(_of_npy(file, given))
     if start[:2] == b"\xff\xd8":
         with decoding(name):
             refuse_unusual_jpeg(file, name)
     with decoding(name):
         image = Image.open(file, formats=PILLOW_FORMATS)
-    check_size(name, image.size, reading.max_pixels)
+    given.check_size(image.size)
     with decoding(name):
         # n_frames would read every page of a TIFF, which takes time quadratic in their number.
         several = image.format not in ("TIFF", "MPO") and getattr(image, "is_animated", False)
@@ -337,44 +354,43 @@ def _decoded(file: BinaryIO, name: str, reading: Reading, window: Window | None)
             f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."
         )
     radiometric = is_radiometric(image)
-    if radiometric and reading.temperatures:
-        stored = _temperatures(file, name, image, reading)
-        return _with_metadata(to_picture(stored, name, window, reading.nodata), image)
+    if radiometric and given.temperatures:
+        return _with_metadata(given.scaled(_temperatures(file, image, given)), image)
     with decoding(name):
         deep = deep_stored(file, image)
     if deep is not None:
-        return _with_metadata(to_picture(deep, name, window, reading.nodata), image)
-    picture = _from_image(image, name, window, reading.nodata)
+        return _with_metadata(given.scaled(deep), image)
+    picture = _from_image(image, given)
     return replace(picture, notes=(*picture.notes, radiometric_note(name))) if radiometric else picture
 
 
-def _temperatures(file: BinaryIO, name: str, image: Image.Image, reading: Reading) -> Stored:
+def _temperatures(file: BinaryIO, image: Image.Image, given: _Given) -> Stored:
     file.seek(0)
-    values = read_temperatures(file, name, lambda size: check_size(name, size, reading.max_pixels))
+    values = read_temperatures(file, given.name, given.check_size)
     values = turned(values, orientation(image))
     return Stored(values, (0, 1), True, window="own", used=frozenset({"temperatures"}))
 
 
-def _from_image(image: Image.Image, name: str, window: Window | None, nodata: float | None) -> Picture:
-    with decoding(name):
+def _from_image(image: Image.Image, given: _Given) -> Picture:
+    with decoding(given.name):
         stored = stored_pixels(image)
-    return _with_metadata(to_picture(stored, name, window, nodata), image)
+    return _with_metadata(given.scaled(stored), image)
 
 
-def _of_npy(file: BinaryIO, name: str, max_pixels: int, window: Window | None) -> Stored:
-    with decoding(name):
+def _of_npy(file: BinaryIO, given: _Given) -> Stored:
+    with decoding(given.name):
         shape, dtype = npy_header(file)
-    _check_array(shape, dtype, name, name, max_pixels, window)
-    with decoding(name):
+    _check_array(shape, dtype, given.name, given)
+    with decoding(given.name):
         array = read_npy(file)
-    stored = _of_array(array, name, max_pixels, window)
+    stored = _of_array(array, given)
     return replace(stored, deep=stored.deep or array.dtype.kind == "f")
 
 
-def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | None) -> Stored:
+def _of_array(array: np.ndarray, given: _Given) -> Stored:
     masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
     array = np.asarray(array)
-    _check_array(array.shape, array.dtype, "An array", name, max_pixels, window)
+    _check_array(array.shape, array.dtype, "An array", given)
     if masked is not None and masked.ndim == 3:
         masked = masked.any(axis=2)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -383,21 +399,19 @@ def _of_array(array: np.ndarray, name: str, max_pixels: int, window: Window | No
     return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
 
 
-def _check_array(
-    shape: tuple[int, ...], dtype: np.dtype[Any], what: str, name: str, max_pixels: int, window: Window | None
-) -> None:
+def _check_array(shape: tuple[int, ...], dtype: np.dtype[Any], what: str, given: _Given) -> None:
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4)):
         first = len(shape) in (3, 4) and shape[-3] in (1, 3, 4)
-        other = "" if what == name else ", or fuse with channels_first=True"
+        other = "" if what == given.name else ", or fuse with channels_first=True"
         advice = f"; move the channels to the end{other}" if first else ""
         raise PictureError(
             f"{what} must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
             f"but {shape} was given{advice}."
         )
-    check_size(name, (shape[1], shape[0]), max_pixels)
+    given.check_size((shape[1], shape[0]))
     if dtype.kind in "bf" or (dtype.kind == "u" and dtype.itemsize <= 2):
         return
-    if dtype.kind not in "ui" or window is None:
+    if dtype.kind not in "ui" or given.window is None:
         cause = f"{what} must have the type bool, uint8, uint16, or float with values in [0, 1], but {dtype} was given"
         if dtype.kind not in "ui":
             raise PictureError(f"{cause}.")
@@ -435,7 +449,8 @@ def _is_heic(start: bytes) -> bool:
     return start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc")
 
 
-def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | None) -> Picture:
+def _from_heic(file: BinaryIO, given: _Given) -> Picture:
+    name = given.name
     try:
         import pillow_heif
     except ImportError as error:
@@ -449,11 +464,11 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
     with decoding(name):
         heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
         # The size is in the header, so it is checked before anything is decoded.
-        check_size(name, heif.size, reading.max_pixels)
+        given.check_size(heif.size)
         count = len(heif)
         notes = () if count == 1 else (f"{name} holds {count} images; the primary one was read.",)
         if not heif.mode.endswith(";16"):
-            picture = _from_image(heif.to_pillow(), name, window, reading.nodata)
+            picture = _from_image(heif.to_pillow(), given)
             return replace(picture, notes=(*picture.notes, *notes))
         values, bits = np.asarray(heif), int(heif.info.get("bit_depth", 10))
     # pillow-heif puts 10 and 12 bits in the upper bits of 16, and has already applied the orientation.
@@ -461,7 +476,7 @@ def _from_heic(file: BinaryIO, name: str, reading: Reading, window: Window | Non
     stored = replace(of_array(np.minimum(values, top), True, top), notes=notes)
     facts = Image.new("RGB", (1, 1))
     facts.info = {key: heif.info[key] for key in ("icc_profile", "exif") if heif.info.get(key)}
-    return _with_metadata(to_picture(stored, name, window, reading.nodata), facts)
+    return _with_metadata(given.scaled(stored), facts)
 
 
 def _name(path: Path) -> str:
