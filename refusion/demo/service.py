@@ -17,7 +17,7 @@ from refusion.demo.queue import JobQueue, Tick
 from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of, names_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
-from refusion.images.levels import Window
+from refusion.images.levels import Window, common_window
 from refusion.metrics.scoring import large_enough, levels, score_fused, scored_metrics
 from refusion.metrics.stack import score_stack
 from refusion.system.advice import in_demo
@@ -154,7 +154,7 @@ class Fusing:
         """
         window = settings.window
         if window is not None and settings.task.one_camera:
-            window = self.uploads.common_window(paths)
+            window = common_window(self.uploads.facts(path, window).levels for path in paths)
         return [window] * len(paths)
 
     def fuse_on_cpu(self, paths: tuple[Path, ...], task: Task) -> api.Fused:

@@ -165,17 +165,6 @@ class Uploads:
             found = self._facts.get((path, window))
         return found or facts_of(self.read(path, window))
 
-    def common_window(self, paths: Sequence[Path]) -> Window:
-        """The range that the own ranges of all images span, as `refusion.images.Reading` has it for one camera.
-
-        Raises:
-            SourceError: an image cannot be read.
-        """
-        ranges = [levels for path in paths if (levels := self.facts(path, "own").levels) is not None]
-        low = min((levels.black for levels in ranges), default=0.0)
-        high = max((levels.white for levels in ranges), default=0.0)
-        return (low, high) if low < high else "own"
-
     def check_stack(self, paths: tuple[Path, ...], window: Window | None = None) -> Facts:
         """Check that all images of a stack can be read and have the same size, and return the facts of the first.
 

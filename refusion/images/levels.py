@@ -1,6 +1,6 @@
 """Scale stored values to luminance in [0, 1]: bit depth, range, windows and no-data values, for all sources."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -96,6 +96,17 @@ def windows_of(window: Windows | None, count: int) -> list[Window | None]:
             "each."
         )
     return each
+
+
+def common_window(levels: Iterable[Levels | None]) -> Window:
+    """The range that the own ranges of several images span; ``own`` if it is empty.
+
+    Args:
+        levels: of each image, read with the window ``own``; those of 8 bits have none.
+    """
+    ranges = [one for one in levels if one is not None]
+    low, high = min((one.black for one in ranges), default=0.0), max((one.white for one in ranges), default=0.0)
+    return (low, high) if low < high else "own"
 
 
 def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:

@@ -18,7 +18,16 @@ from refusion.images.failures import READ_NAMES, check_size, decoding, missing_f
 from refusion.images.frames import TiffImage
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.kinds import START, refuse_by_name
-from refusion.images.levels import Stored, Window, Windows, check_window, is_one_window, to_picture, windows_of
+from refusion.images.levels import (
+    Stored,
+    Window,
+    Windows,
+    check_window,
+    common_window,
+    is_one_window,
+    to_picture,
+    windows_of,
+)
 from refusion.images.npy import NPY, npy_header, read_npy
 from refusion.images.picture import Picture, PictureError, by, range_note
 from refusion.images.pillow import of_array, orientation, stored_pixels, turned
@@ -85,11 +94,7 @@ class Reading:
         if not self.alike or self.window != "own":
             return windows
         read = (self.one(source, "own", name) for source, name in zip(sources, told_apart(sources), strict=True))
-        ranges = [picture.levels for picture in read if picture.levels is not None]
-        if not ranges:
-            return windows
-        low, high = min(levels.black for levels in ranges), max(levels.white for levels in ranges)
-        return [(low, high) if low < high else "own"] * len(sources)
+        return [common_window(picture.levels for picture in read)] * len(sources)
 
     def one(self, source: PictureSource, window: Window | None = None, name: str | None = None) -> Picture:
         """Read one source with its window; `name` as for `read_picture`."""
