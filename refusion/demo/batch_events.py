@@ -19,7 +19,6 @@ from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.errors import ModelError
 from refusion.tasks import Task, get_task
 
 _CANCELLED = "Cancelled before all pairs were fused."
@@ -108,7 +107,7 @@ class BatchEvents:
         except CancelledError:
             yield [gr.skip(), notes.stale(_CANCELLED), *[gr.skip()] * 5]
             return
-        except (SourceError, ModelError, ValueError) as error:
+        except ValueError as error:
             yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 5]
             return
         except (OSError, zipfile.BadZipFile) as error:

@@ -12,8 +12,7 @@ from refusion.demo.link import endpoint
 from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
-from refusion.demo.uploads import SourceError, stored_path
-from refusion.hub.errors import ModelError
+from refusion.demo.uploads import stored_path
 from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS, Task, get_task
 
@@ -63,7 +62,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
             paths = stored_path(a, first), stored_path(b, second)
             settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision, input_range)
             result = fusing.fuse(session(request), paths, settings, lambda *_: None)
-        except (SourceError, ModelError, ValueError, CancelledError) as error:
+        except (ValueError, CancelledError) as error:
             raise refusal(error) from error
         return str(files.save_fused(result, f"{paths[0].stem}_fused.png")), list(result.notes)
 
@@ -123,7 +122,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
                 made = fusing.fuse(session(request), sources, settings, lambda *_: None)
                 result = own = files.save_fused(made, "fused.png")
             return fusing.scores(session(request), settings, sources, result)
-        except (SourceError, ModelError, ValueError, CancelledError) as error:
+        except (ValueError, CancelledError) as error:
             raise refusal(error) from error
         finally:
             if own is not None:

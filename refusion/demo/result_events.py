@@ -16,8 +16,6 @@ from refusion.demo.result_panel import ResultPanel, Shown
 from refusion.demo.results import Result, ResultFiles, comparison
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.uploads import SourceError
-from refusion.hub.errors import ModelError
 from refusion.images import Picture
 from refusion.tasks import get_task
 
@@ -105,7 +103,7 @@ class ResultEvents(ABC):
             labelled = self._labelled(paths, chosen)
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
-        except (SourceError, ModelError, ValueError) as error:
+        except ValueError as error:
             return [notes.bad(str(error)), *self._panel.keep(notes.refused(str(error)))]
         progress(0.98, desc="Saving")
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
@@ -155,7 +153,7 @@ class ResultEvents(ABC):
             finished = self._showcase.finished(example)
             settings = Settings.checked(self._fusing.models, get_task(example.task))
             about = self._about(finished.paths, settings)
-        except (ModelError, ValueError) as error:
+        except ValueError as error:
             return [*[gr.skip()] * inputs, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
         result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(

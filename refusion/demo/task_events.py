@@ -106,7 +106,7 @@ class TaskEvents(ResultEvents):
         """Fuse automatically, unless the result already matches the inputs; returns the note and the panel."""
         try:
             paths, chosen = self._asked(a, b, *settings)
-        except (SourceError, ValueError):
+        except ValueError:
             return [gr.skip(), *self._panel.keep()]  # `check` has written the note.
         if result is not None and result.key == (paths, chosen.key()):
             return [gr.skip(), *self._panel.keep()]
