@@ -50,9 +50,13 @@ def bare_name(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "hub_configs" and folder.name in known else None
 
 
+def _written_as_path(name: str) -> bool:
+    return name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name
+
+
 def is_path(name: str) -> bool:
     """Whether a name that does not exist here must be a path, not OWNER/NAME on the Hub."""
-    if name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name or not HUB_ID.fullmatch(name):
+    if _written_as_path(name) or not HUB_ID.fullmatch(name):
         return True
     # If the parent folder exists, a path inside it is meant.
     return Path(name).parent.exists() or Path(name).suffix in _FILES
@@ -71,7 +75,7 @@ def locate(name: str | Path) -> str:
     """
     if not isinstance(name, str | Path):
         raise TypeError(f"A model is given by its name or its folder, not as {type(name).__name__}.")
-    if isinstance(name, Path) or name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name:
+    if isinstance(name, Path) or _written_as_path(name):
         folder = expand_home(name)
         if not folder.is_dir():
             raise UnknownModelError(f"There is no folder {str(name)!r} to load a model from.")
