@@ -211,6 +211,11 @@ def train(
         for name, value in {**progress.losses, "lr": progress.lr}.items():
             writer.add_scalar(name, value, progress.step)
 
+    def save() -> None:
+        save_checkpoint(args.out, trainer)
+        save_models(args.out, trainer, args.task)
+        save_record(args.out, described)
+
     progress = None
     with (
         SummaryWriter(args.out / "tensorboard", purge_step=trainer.step + 1) as writer,
@@ -232,16 +237,12 @@ def train(
                 save_step_preview(trainer, args.out, preview)
                 previewed = now
             if now - saved >= args.save_every:
-                save_checkpoint(args.out, trainer)
-                save_models(args.out, trainer, args.task)
-                save_record(args.out, described)
+                save()
                 saved = now
         if progress is not None and progress.step > noted:
             note(progress)
         if not stop.received:
             bar.update(row, completed=1.0)
-    save_checkpoint(args.out, trainer)
-    save_models(args.out, trainer, args.task)
-    save_record(args.out, described)
+    save()
     if preview is not None:
         save_step_preview(trainer, args.out, preview)
