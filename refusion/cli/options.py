@@ -15,7 +15,7 @@ from refusion.system.lists import listed
 from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, check_choice, get_task
 
 if TYPE_CHECKING:
-    from refusion.images.levels import Window, Windows
+    from refusion.images.levels import Windows
 
 _NOTES_SHOWN = 10
 
@@ -305,12 +305,11 @@ def asked_windows(
     Raises:
         ValueError: --window and --own-range are given.
     """
+    from refusion.images.levels import windows_from
+
     if window is not None and own_range:
         raise ValueError("Give either --window or --own-range.")
-    for_all: Window | None = "own" if own_range else window
-    if window_a is None and window_b is None:
-        return for_all
-    return [window_a or for_all, window_b or for_all]
+    return windows_from("own" if own_range else window, window_a, window_b)
 
 
 def asked_finish(

@@ -74,6 +74,11 @@ def is_one_window(window: Windows | None) -> bool:
     return window is None or isinstance(window, str) or not hasattr(window, "__len__") or _are_numbers(window)
 
 
+def windows_from(for_all: Window | None, *own: Window | None) -> Windows | None:
+    """One window for all sources, or a window for each if any has its own, which replaces that for all."""
+    return [window or for_all for window in own] if any(own) else for_all
+
+
 def windows_of(window: Windows | None, count: int) -> list[Window | None]:
     """The window of each source.
 

@@ -4,10 +4,10 @@ import argparse
 import math
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import cast
 
 from refusion.hub.folder import read_config
-from refusion.images import Reading, Windows
+from refusion.images import Reading
+from refusion.images.levels import windows_from
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
@@ -126,10 +126,9 @@ def reading_from(args: argparse.Namespace, task: Task) -> Reading:
     Raises:
         PictureError: a window is none.
     """
-    for_all = "own" if args.own_range else None
-    given = [None if window is None else tuple(window) for window in (args.window_a, args.window_b)]
-    windows = for_all if given == [None, None] else [window or for_all for window in given]
-    return Reading(cast("Windows | None", windows), args.temperatures, args.nodata, alike=task.one_camera)
+    own = (window and tuple(window) for window in (args.window_a, args.window_b))
+    windows = windows_from("own" if args.own_range else None, *own)
+    return Reading(windows, args.temperatures, args.nodata, alike=task.one_camera)
 
 
 def keeps_gains(args: argparse.Namespace, start: Path) -> bool:
