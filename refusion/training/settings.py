@@ -1,7 +1,7 @@
 """Every hyperparameter of the meta-training, and the presets."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from refusion.modules.windows import cell_of
@@ -14,8 +14,11 @@ OPTIMIZERS = ("adam", "nmuon")
 """Optimizers by their names in timm; ``nmuon`` is Muon with Nesterov momentum, whose steps are as large as Adam's."""
 
 
-def _setting(default: Any, about: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": about, "choices": choices})
+def _setting(
+    default: Any, about: str, choices: tuple[str, ...] = (), *, least: int | None = None, share: bool = False
+) -> Any:
+    """A field with its help, and what it accepts: some choices, numbers from `least` on, or shares, 0 to 1."""
+    return field(default=default, metadata={"help": about, "choices": choices, "least": least, "share": share})
 
 
 @dataclass(frozen=True)
@@ -27,45 +30,47 @@ class TrainingSettings:
     A round is `meta_updates` inner and outer updates, then `fusion_updates` fusion updates.
     """
 
-    rounds: int = _setting(50, "rounds of meta updates and fusion updates (epochs, in the paper)")
-    meta_updates: int = _setting(600, "inner and outer updates in a round")
+    rounds: int = _setting(50, "rounds of meta updates and fusion updates (epochs, in the paper)", least=1)
+    meta_updates: int = _setting(600, "inner and outer updates in a round", least=1)
     fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data")
-    batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it")
+    batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it", least=1)
     crop: int = _setting(128, "side of the training crops, in pixels")
     crop_last: int = _setting(0, "side of the crops at the end; 0 is that of all crops")
-    crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side")
-    batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before")
+    crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side", share=True)
+    batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before", least=0)
     window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or image")
     zoom: float = _setting(0.0, "largest binary logarithm of the factor by which crops are resized, either way")
-    tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source")
-    gain: float = _setting(0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy")
-    sensor_noise: float = _setting(0.0, "largest deviation of the noise on a source")
-    blur: float = _setting(0.0, "largest deviation of the blur of a source, in pixels")
-    jpeg: float = _setting(0.0, "how often a source is compressed")
-    invert: float = _setting(0.0, "how often the first source is inverted")
-    shift: float = _setting(0.0, "how often the second source is moved by up to two pixels")
-    augment: float = _setting(0.5, "how often tone, gain, noise and blur are applied, each")
-    lr: float = _setting(1e-4, "learning rate of the fusion and reconstruction modules")
+    tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source", least=0)
+    gain: float = _setting(
+        0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy", share=True
+    )
+    sensor_noise: float = _setting(0.0, "largest deviation of the noise on a source", least=0)
+    blur: float = _setting(0.0, "largest deviation of the blur of a source, in pixels", least=0)
+    jpeg: float = _setting(0.0, "how often a source is compressed", share=True)
+    invert: float = _setting(0.0, "how often the first source is inverted", share=True)
+    shift: float = _setting(0.0, "how often the second source is moved by up to two pixels", share=True)
+    augment: float = _setting(0.5, "how often tone, gain, noise and blur are applied, each", share=True)
+    lr: float = _setting(1e-4, "learning rate of the fusion and reconstruction modules", least=0)
     optimizer: str = _setting(
         "adam", "optimizer of the fusion and reconstruction modules, by its name in timm", OPTIMIZERS
     )
     lr_schedule: str = _setting("step", "step: x0.1 every fifth of the run; cosine: down to 2 %", ("step", "cosine"))
-    warmup: float = _setting(0.0, "share of the run over which the learning rate rises from zero")
-    inner_lr: float = _setting(1e-4, "learning rate of the inner update (eta)")
-    meta_lr: float = _setting(1e-4, "learning rate of the outer update")
+    warmup: float = _setting(0.0, "share of the run over which the learning rate rises from zero", share=True)
+    inner_lr: float = _setting(1e-4, "learning rate of the inner update (eta)", least=0)
+    meta_lr: float = _setting(1e-4, "learning rate of the outer update", least=0)
     meta_rule: str = _setting("max", "max: step along the gradient over its largest entry; adam: Adam", ("max", "adam"))
-    meta_batches: int = _setting(2, "outer batches whose gradients are accumulated")
-    meta_after: float = _setting(0.0, "share of the run before the first outer update")
+    meta_batches: int = _setting(2, "outer batches whose gradients are accumulated", least=1)
+    meta_after: float = _setting(0.0, "share of the run before the first outer update", share=True)
     alpha_first: float = _setting(0.05, "share of the gradient term at the start")
     alpha_last: float = _setting(1.0, "share of the gradient term at the end")
     inner_image_until: float = _setting(
-        0.0, "share of the run in which the inner update moves the fused image, not the fusion module"
+        0.0, "share of the run in which the inner update moves the fused image, not the fusion module", share=True
     )
-    noise: float = _setting(0.0, "deviation of the noise on the fused image before reconstruction")
+    noise: float = _setting(0.0, "deviation of the noise on the fused image before reconstruction", least=0)
     equivariant: bool = _setting(False, "average the proposed scores over both orders of the sources")
-    balance: float = _setting(0.0, "weight of the pull of each image's mean weight towards 1/2")
-    balance_until: float = _setting(1.0, "share of the run in which that pull acts")
-    ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none")
+    balance: float = _setting(0.0, "weight of the pull of each image's mean weight towards 1/2", least=0)
+    balance_until: float = _setting(1.0, "share of the run in which that pull acts", share=True)
+    ema: float = _setting(0.0, "decay of the moving average of the fusion weights; 0 is none", share=True)
     loss: str = _setting(
         "learned",
         "learned: the outer update moves the loss proposal module; direct: in its place, the module descends the "
@@ -76,6 +81,7 @@ class TrainingSettings:
         0.0,
         "share of the fusion loss's own gradient in the outer update, beside that through the reconstruction; "
         "1 is --loss direct",
+        share=True,
     )
     intensity_brightness: float = _setting(0.0, "starting gain of the brightness of a source in its score for w")
     intensity_contrast: float = _setting(0.0, "starting gain of the log of its local contrast in its score for w")
@@ -104,12 +110,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{setting.name} is {value}; it must be a finite number.")
-        for name in ("rounds", "meta_updates", "batch_size", "meta_batches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+            _check(setting, getattr(self, setting.name))
         if self.crop < 16:
             raise ValueError(f"crop is {self.crop}; it must be at least 16 pixels.")
         if self.crop_last and self.crop_last < 16:
@@ -119,18 +120,19 @@ class TrainingSettings:
         cell_of(self.window or None)
         if self.gradient_smoothing < 1 or self.gradient_smoothing % 2 == 0:
             raise ValueError(f"gradient_smoothing is {self.gradient_smoothing}; it must be odd, and 1 for none.")
-        rates = ("lr", "meta_lr", "inner_lr")
-        for name in (*rates, "noise", "balance", "tone", "sensor_noise", "blur", "batch_size_last"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
-        shares = ("crop_last_after", "ema", "gain", "jpeg", "invert", "shift", "augment", "direct_share")
-        for name in ("warmup", "meta_after", "inner_image_until", "balance_until", *shares):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1.")
-        for setting in fields(self):
-            choices = setting.metadata["choices"]
-            if choices and getattr(self, setting.name) not in choices:
-                raise ValueError(f"{setting.name} is {getattr(self, setting.name)!r}; choose {' or '.join(choices)}.")
+
+
+def _check(setting: Field[Any], value: Any) -> None:
+    """Refuse a value that a field does not accept, see `_setting`."""
+    name, least, choices = setting.name, setting.metadata["least"], setting.metadata["choices"]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; it must be a finite number.")
+    if least is not None and value < least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}.")
+    if setting.metadata["share"] and not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; it is a share, from 0 to 1.")
+    if choices and value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose {' or '.join(choices)}.")
 
 
 PAPER = TrainingSettings()
