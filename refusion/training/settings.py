@@ -32,7 +32,7 @@ class TrainingSettings:
 
     rounds: int = _setting(50, "rounds of meta updates and fusion updates (epochs, in the paper)", least=1)
     meta_updates: int = _setting(600, "inner and outer updates in a round", least=1)
-    fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data")
+    fusion_updates: int = _setting(0, "fusion updates in a round; 0 is one pass over the data", least=0)
     batch_size: int = _setting(2, "pairs in a batch, before the input exchange doubles it", least=1)
     crop: int = _setting(128, "side of the training crops, in pixels")
     crop_last: int = _setting(0, "side of the crops at the end; 0 is that of all crops")

@@ -236,6 +236,7 @@ def test_a_failed_write_keeps_the_last_checkpoint(pair_folder, tmp_path, monkeyp
     [
         (["--steps", "0"], "--steps is 0"),
         (["--crop", "8"], "crop is 8"),
+        (["--fusion-updates", "-1"], "fusion_updates is -1"),
         (["--warmup", "2"], "warmup is 2.0"),
         (["--window", "7"], "window is 7; it must be a multiple of 5"),
         (["--jpeg", "2"], "jpeg is 2.0"),
