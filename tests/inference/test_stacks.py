@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support.command import refusion, small_model
+from support.command import check_refused, refusion, small_model
 from support.scenes import textured
 
 import refusion as refusion_api
@@ -297,9 +297,7 @@ def test_a_stack_is_asked_for_in_every_way_that_people_type(tmp_path, monkeypatc
         (["frame0.png"], "only frame0.png was given"),
         (["frame0.png", "frame1.png", "frame9.png"], "There is no file frame9.png"),
     ):
-        result = refusion("fuse", *given, *command)
-        assert result.code == 2
-        assert words in result.err
+        check_refused(refusion("fuse", *given, *command), words)
 
 
 def test_a_full_folder_for_temporary_files_is_the_reason_that_is_given(tmp_path):

@@ -36,6 +36,14 @@ def refusion(*arguments: object) -> Result:
     return Result(code, out.getvalue(), " ".join(err.getvalue().split()))
 
 
+def check_refused(result: Result, *words: str) -> None:
+    """Check that the command refused its arguments in a message that has these words."""
+    assert result.code == 2, result.out + result.err
+    assert "Traceback" not in result.err
+    for word in words:
+        assert word in result.err
+
+
 def small_model(folder: Path, task: str = "ir-vis") -> Path:
     """A folder with an untrained model that is quick to run."""
     folder.mkdir()

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from support.bulk import write_splits
-from support.command import refusion, small_model
+from support.command import check_refused, refusion, small_model
 from support.scenes import ROOT, textured
 
 from refusion.pairs.dataset import load_pairs
@@ -161,9 +161,9 @@ def test_a_run_is_reproduced_bit_for_bit(pair_folder, tmp_path, capsys):
     assert result.code == 0, result.err
     assert "torch was 2.0.0 and is" in result.err
     (moved / "ir" / "scene0.png").write_bytes((moved / "ir" / "scene1.png").read_bytes())
-    result = refusion("reproduce", out, "--out", tmp_path / "fourth", "--data", moved)
-    assert result.code == 2
-    assert "differ from those of the run" in result.err
+    check_refused(
+        refusion("reproduce", out, "--out", tmp_path / "fourth", "--data", moved), "differ from those of the run"
+    )
     assert not (tmp_path / "fourth").exists()
 
 
@@ -249,9 +249,7 @@ def test_a_fine_tuning_is_reproduced_with_the_same_gains(pair_folder, tmp_path, 
 def test_what_is_no_run_is_not_reproduced(tmp_path):
     assert "not the folder of a run" in refusion("reproduce", tmp_path).err
     (tmp_path / "settings.json").write_text('{"task": "ir-vis"}')
-    result = refusion("reproduce", tmp_path)
-    assert result.code == 2
-    assert "does not say how the run was started" in result.err
+    check_refused(refusion("reproduce", tmp_path), "does not say how the run was started")
 
 
 def test_training_alone_imports_nothing_of_accelerate():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import refusion, small_model
+from support.command import check_refused, refusion, small_model
 from support.networks import small_network
 from support.scenes import ROOT, textured
 
@@ -221,15 +221,14 @@ def test_batches_on_the_command_line(pair_folder, tmp_path):
             np.asarray(Image.open(path)), np.asarray(Image.open(tmp_path / "four" / path.name))
         )
     pair = [pair_folder / folder / "scene1.png" for folder in ("ir", "vis")]
-    result = refusion("fuse", *pair, "-o", tmp_path / "f.png", "--model", model, "--batch-size", "2")
-    assert result.code == 2
-    assert "leave --batch-size out" in result.err
-    result = refusion("fuse", *common, "-o", tmp_path / "none", "--batch-size", "0")
-    assert result.code == 2
-    assert "0 pairs" in result.err
-    result = refusion("fuse", *pair, "-o", tmp_path / "f.png", "--model", model, "--device", "abacus")
-    assert result.code == 2
-    assert "no device 'abacus'" in result.err
+    check_refused(
+        refusion("fuse", *pair, "-o", tmp_path / "f.png", "--model", model, "--batch-size", "2"),
+        "leave --batch-size out",
+    )
+    check_refused(refusion("fuse", *common, "-o", tmp_path / "none", "--batch-size", "0"), "0 pairs")
+    check_refused(
+        refusion("fuse", *pair, "-o", tmp_path / "f.png", "--model", model, "--device", "abacus"), "no device 'abacus'"
+    )
 
 
 def test_a_data_set_in_batches_gives_the_same_rows(pair_folder, tmp_path):
