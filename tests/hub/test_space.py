@@ -11,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from huggingface_hub import SpaceCard
 from PIL import Image
+from support.command import check_refused, refusion
 from support.demo_server import ROOT, Server
 from support.environment import fresh_environment
 from support.hub_server import TOKEN, HubServer
@@ -99,9 +100,7 @@ def test_it_runs_by_itself_and_fuses_an_example(space, tmp_path):
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    done = command("--to", str(tmp_path))
-    assert done.returncode == 2
-    assert "is not an empty folder" in done.stderr
+    check_refused(refusion("space", "--to", tmp_path), "is not an empty folder")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -126,9 +125,7 @@ def test_after_a_disk_that_fills_up_the_folder_is_empty(tmp_path, static):
 
 
 def test_without_a_name_or_folder_it_says_what_to_give():
-    done = command()
-    assert done.returncode == 2
-    assert "refusion space ORG/NAME" in done.stderr
+    check_refused(refusion("space"), "refusion space ORG/NAME")
 
 
 def test_it_uploads_and_removes_what_went_away(tmp_path):

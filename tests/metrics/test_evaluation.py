@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image, PngImagePlugin
-from support.program import check_refused, refusion
+from support import program
+from support.command import check_refused, refusion
 from support.scenes import textured
 
 from refusion.cli.evaluate import evaluate as evaluate_command
@@ -249,10 +250,9 @@ def test_a_model_of_which_all_pairs_failed_has_no_means(pairs, tmp_path):
 def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair_folder, model, averages, tmp_path):
     folder, files = tmp_path / "model", [tmp_path / f"scores.{suffix}" for suffix in ("json", "csv", "md")]
     outputs = [word for pair in zip(("--json", "--csv", "--markdown"), files, strict=True) for word in pair]
-    result = refusion("evaluate", "--data", pair_folder, "--model", folder, "--fused", averages, *outputs)
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    assert "means over 6 pairs ± population standard deviation" in one_line(result.stdout)
+    result = program.refusion("evaluate", "--data", pair_folder, "--model", folder, "--fused", averages, *outputs)
+    assert (result.code, result.err) == (0, "")
+    assert "means over 6 pairs ± population standard deviation" in one_line(result.out)
     written = json.loads(files[0].read_text())
     assert list(written["models"]) == [str(folder), "averages"]
     assert "8-bit grey levels; conventions refusion: MI (nats)" in written["definitions"]
@@ -270,7 +270,7 @@ def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair
             assert scores["mean"][metric] == pytest.approx(np.mean(values))
             assert scores["std"][metric] == pytest.approx(np.std(values))
         shown = f"{scores['mean']['Qabf']:.3f} ± {scores['std']['Qabf']:.3f}"
-        assert shown in result.stdout
+        assert shown in result.out
         assert shown in files[2].read_text()
 
 
@@ -281,9 +281,9 @@ def test_the_command_lists_what_failed_in_every_place(pair_folder, averages, tmp
     files = [tmp_path / f"scores.{suffix}" for suffix in ("json", "csv", "md")]
     outputs = [word for pair in zip(("--json", "--csv", "--markdown"), files, strict=True) for word in pair]
     result = refusion("evaluate", "--data", pair_folder, "--fused", averages, *outputs)
-    assert result.returncode == 1, result.stderr
-    assert "4 of 6" in result.stdout
-    for text in (result.stderr, *(file.read_text() for file in files)):
+    assert result.code == 1, result.err
+    assert "4 of 6" in result.out
+    for text in (result.err, *(file.read_text() for file in files)):
         assert "no fused image scene0 in averages" in text
         assert "scene4.png is an empty file" in text
         assert "alone.png in ir has no partner in vis" in text

@@ -4,17 +4,13 @@ import os
 import subprocess
 import sys
 
+from support.command import Result
 from support.scenes import ROOT
 
 
-def refusion(*arguments: object) -> subprocess.CompletedProcess:
+def refusion(*arguments: object) -> Result:
+    """As `support.command.refusion`, which is quicker."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "refusion", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def check_refused(result: subprocess.CompletedProcess, *words: str) -> None:
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in " ".join(result.stderr.split())
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return Result(done.returncode, done.stdout, " ".join(done.stderr.split()))
