@@ -2,6 +2,15 @@
 
 import pytest
 from gradio_client import Client
+from support.demo_hub import visitors_hub
+
+
+@pytest.fixture(scope="module")
+def hub():
+    """A server that speaks the Hub's protocol, with the models that visitors name."""
+    server = visitors_hub()
+    yield server
+    server.shutdown()
 
 
 @pytest.fixture(scope="module")

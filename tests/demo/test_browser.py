@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import refusion
-from support.demo_hub import fused_by_tag, visitors_hub
+from support.demo_hub import fused_by_tag
 from support.demo_server import ROOT, Server
 from support.scenes import EXAMPLES, textured
 
@@ -41,13 +41,6 @@ TITLES = (*(task.title for task in TASKS.values()), "Stack", "Batch", "About")
 
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 375, "height": 800}
 widths = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-
-
-@pytest.fixture(scope="module")
-def hub():
-    server = visitors_hub()
-    yield server
-    server.shutdown()
 
 
 @pytest.fixture(scope="module")

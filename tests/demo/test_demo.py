@@ -21,10 +21,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import ExifTags, Image
+from support.command import refusion
 from support.demo_server import ROOT, Server, files, free_port, visitors_files
 from support.scenes import textured
 
-import refusion.cli.app
 from refusion import fuse_stack
 from refusion.demo import link, texts
 from refusion.demo.batch import finish, fuse_batch, match
@@ -89,10 +89,8 @@ def refusal(client, a, b, **settings):
 def by_command(tmp_path, *arguments):
     """The file that `refusion fuse` writes."""
     output = tmp_path / "by_command.png"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["refusion", "fuse", *map(str, arguments), "-o", str(output)])
-        with pytest.raises(SystemExit, match="0"):
-            refusion.cli.app.main()
+    done = refusion("fuse", *arguments, "-o", output)
+    assert done.code == 0, done.err
     return output
 
 

@@ -8,7 +8,7 @@ import pytest
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from support.demo_hub import fused_by_tag, visitors_hub
+from support.demo_hub import fused_by_tag
 from support.demo_server import ROOT, Server, files
 from support.hub_server import TOKEN, Fault
 from support.scenes import textured
@@ -20,13 +20,6 @@ from refusion.models.model import ReFusion
 pytestmark = pytest.mark.skipif(
     not has_weights("refusion-ir-vis"), reason="the weights refusion-ir-vis are not bundled"
 )
-
-
-@pytest.fixture(scope="module")
-def hub():
-    server = visitors_hub()
-    yield server
-    server.shutdown()
 
 
 @pytest.fixture(scope="module")
