@@ -529,15 +529,16 @@ def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel.get_by_role("alert").wait_for(state="hidden")
 
 
-def test_what_leaves_a_stack_or_a_batch_while_it_is_fused_is_not_taken_for_fused(visit, large_pair, tmp_path):
+def test_what_leaves_a_stack_or_a_batch_while_it_is_fused_is_not_taken_for_fused(visit, tmp_path):
     page = visit()
     panel = panel_of(page, "Stack")
     wait_for_status(panel, "Result of 3 images")
     panel.get_by_role("button", name="Clear").click()
     panel.locator(".thumbnails").wait_for(state="hidden")
-    paths = [*large_pair, tmp_path / "third.png", tmp_path / "fourth.png"]
-    for path in paths[2:]:
-        Image.fromarray(textured(len(path.name), 1600, 2400)).save(path)
+    # Smaller than `large_pair`: it is the number of images that takes seconds.
+    paths = [tmp_path / f"{name}.png" for name in ("first", "second", "third", "fourth")]
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed, 960, 1280)).save(path)
     files_of(panel, "All images").set_input_files(paths)
     panel.get_by_text(re.compile("^4 images of .* Fusing takes about")).wait_for()
     panel.get_by_role("button", name="Fuse the stack").click()
@@ -545,7 +546,7 @@ def test_what_leaves_a_stack_or_a_batch_while_it_is_fused_is_not_taken_for_fused
     panel.get_by_role("button", name="Remove fourth.png").click()
     panel.get_by_role("button", name="Cancel").wait_for(state="hidden", timeout=LONG)
     wait_for_status(panel, "This result is from before your last change.")
-    panel.get_by_text("3 images of 2400 x 1600 pixels.").wait_for()
+    panel.get_by_text("3 images of 1280 x 960 pixels.").wait_for()
 
     panel = panel_of(page, "Batch")
     panel.get_by_role("radio", name="at the same position").check()
