@@ -35,6 +35,11 @@ class Example:
     licence: str
     thumbnail: bytes
 
+    @property
+    def tab(self) -> str:
+        """Name of the tab that shows it: its task, or ``stack``."""
+        return self.task if len(self.paths) == 2 else "stack"
+
 
 @cache
 def all_examples() -> tuple[Example, ...]:
@@ -59,12 +64,12 @@ def all_examples() -> tuple[Example, ...]:
 
 def example_pairs(task: str) -> list[Example]:
     """The example pairs of a task."""
-    return [example for example in all_examples() if example.task == task and len(example.paths) == 2]
+    return [example for example in all_examples() if example.tab == task]
 
 
 def example_stacks() -> list[Example]:
     """The examples with three or more images."""
-    return [example for example in all_examples() if len(example.paths) > 2]
+    return [example for example in all_examples() if example.tab == "stack"]
 
 
 def thumbnail_address(example: Example) -> str:

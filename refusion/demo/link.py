@@ -66,7 +66,7 @@ def read_query(parameters: Mapping[str, str]) -> Link:
     example = next((e for e in all_examples() if e.name == parameters.get("example")), None)
     tab = parameters.get("task", "")
     if not tab and example is not None:
-        tab = example.task if len(example.paths) == 2 else "stack"
+        tab = example.tab
     if tab not in (*TASKS, "stack", "batch", "about"):
         tab = next(iter(TASKS))
     settings = {name: parameters[key][:200] for key, name in SETTINGS.items() if parameters.get(key)}

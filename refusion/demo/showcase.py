@@ -60,9 +60,8 @@ class Showcase:
         """
         seen = set()
         for example in all_examples():
-            tab = example.task if len(example.paths) == 2 else "stack"
-            if tab not in seen and self._fusing.models.ready(get_task(example.task)):
-                seen.add(tab)
+            if example.tab not in seen and self._fusing.models.ready(get_task(example.task)):
+                seen.add(example.tab)
                 self.finished(example)
 
     def finished(self, example: Example) -> Finished:
@@ -84,8 +83,7 @@ class Showcase:
             saved = self.files.save_fused(fused, f"{example.name}_fused.png")
             names = [heading(label) for label in task.labels] if len(paths) == 2 else [path.name for path in paths]
             labelled = [(name, self._fusing.uploads.read(path)) for name, path in zip(names, paths, strict=True)]
-            group = task.name if len(paths) == 2 else "stack"
-            viewer = comparison(f"compare-{group}", labelled[:SHOWN], fused, saved, self.files)
+            viewer = comparison(f"compare-{example.tab}", labelled[:SHOWN], fused, saved, self.files)
             finished = Finished(paths, saved, viewer, fused.size)
             written = [Path(name) for name in set(self.files.written) - before]
             self._finished[example.name] = (finished, written, example)
