@@ -91,7 +91,7 @@ class Settings:
         read: Any = input_range or "file"
         for given, (what, choices) in zip((*wanted, read), (*kinds, ("input range", InputRange)), strict=True):
             if given is not None:
-                check_choice(what, given if isinstance(given, str) else "", choices)
+                check_choice(what, given if isinstance(given, str) else repr(given)[:100], choices)
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
         return cls(task, ModelChoice(name or models.own(task), version or None), *wanted, read)

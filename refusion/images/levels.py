@@ -114,6 +114,16 @@ def common_window(levels: Iterable[Levels | None]) -> Window:
     return (low, high) if low < high else "own"
 
 
+def check_nodata(nodata: object) -> None:
+    """Check that a no-data value is a number.
+
+    Raises:
+        PictureError: it is not.
+    """
+    if isinstance(nodata, bool) or not isinstance(nodata, (int, float, np.number)):
+        raise PictureError(f"The no-data value must be a number, or math.nan; {nodata!r} was given.")
+
+
 def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:
     """Return a mask of the no-data pixels, bool (H, W).
 
@@ -124,8 +134,7 @@ def missing_values(values: np.ndarray, nodata: float) -> np.ndarray:
     Raises:
         PictureError: `nodata` is not a number.
     """
-    if isinstance(nodata, bool) or not isinstance(nodata, (int, float, np.number)):
-        raise PictureError(f"The no-data value must be a number, or math.nan; {nodata!r} was given.")
+    check_nodata(nodata)
     if np.isnan(nodata):
         missing = ~np.isfinite(values)
         return missing if missing.ndim == 2 else missing.any(axis=2)

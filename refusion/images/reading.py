@@ -22,6 +22,7 @@ from refusion.images.levels import (
     Stored,
     Window,
     Windows,
+    check_nodata,
     check_window,
     common_window,
     is_one_window,
@@ -72,7 +73,7 @@ class Reading:
             one own range.
 
     Raises:
-        PictureError: a window is invalid.
+        PictureError: a window is invalid, or the no-data value is not a number.
     """
 
     window: Windows | None = None
@@ -83,6 +84,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         windows_of(self.window, 1 if is_one_window(self.window) else len(self.window or ()))
+        if self.nodata is not None:
+            check_nodata(self.nodata)
 
     def windows(self, sources: Sequence[PictureSource]) -> list[Window | None]:
         """Return the window of each source.
@@ -121,7 +124,10 @@ class Reading:
         names = " and ".join(picture.name for picture in pictures[:2]) + (" and the others" * (len(pictures) > 2))
         notes += self._unused_windows(pictures)
         if self.temperatures and "temperatures" not in used:
-            notes.append(f"--temperatures has no effect: no temperatures can be read from {names}.")
+            notes.append(
+                f"--temperatures has no effect: no temperatures can be read from {names}; only radiometric JPEGs of "
+                "FLIR cameras are supported."
+            )
         if self.nodata is not None and "nodata" not in used:
             notes.append(
                 f"--nodata {self.nodata:g} has no effect: no pixel of more than 8 bits in {names} has that value."

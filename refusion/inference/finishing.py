@@ -1,6 +1,5 @@
 """Make the fused image from the fused luminance: anchor, output range, colour."""
 
-import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from PIL import Image
 
 from refusion.images.colour import colour_source, fit_chroma, fuse_chroma
 from refusion.images.picture import Picture
-from refusion.images.writing import as_image, save_picture, to_array
+from refusion.images.writing import as_image, save_picture, to_array, to_png
 from refusion.inference.alignment import Alignment
 from refusion.inference.anchors import anchor_luminance, choice_shares
 from refusion.inference.options import FinishOptions
@@ -76,11 +75,20 @@ class Fused:
             raise ValueError("A fused image is not an array in memory, so one cannot be had without a copy.")
         return np.asarray(self.to_array(), dtype)
 
+    def to_png(self, bits: int | None = None) -> bytes:
+        """Return the content of a PNG file, for example to answer a web request.
+
+        Args:
+            bits: 8 or 16; by default the depth of the deepest source.
+
+        Raises:
+            ValueError: `bits` is neither 8 nor 16.
+        """
+        return to_png(self.picture, bits)
+
     def _repr_png_(self) -> bytes:
         """Show the image in a notebook."""
-        content = io.BytesIO()
-        self.to_image(8).save(content, "PNG")
-        return content.getvalue()
+        return self.to_png(8)
 
     def save(self, path: str | os.PathLike, bits: int | None = None) -> str | None:
         """Write the image to a file; returns a note or None, see `refusion.images.save_picture`."""

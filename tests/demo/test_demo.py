@@ -268,6 +268,7 @@ def test_a_file_that_is_too_large_is_not_taken(server):
     ("settings", "sentence"),
     [
         ({"output_range": "loud"}, "There is no output range 'loud'"),
+        ({"output_range": 5}, "There is no output range '5'"),
         ({"anchor": "chain"}, "There is no anchor 'chain'"),
         ({"chroma": "c"}, "There is no colour rule 'c'"),
         ({"input_range": "wide"}, "There is no input range 'wide'"),

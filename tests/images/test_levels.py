@@ -10,6 +10,7 @@ from support.command import refusion, small_model
 from support.networks import small_network
 from support.scenes import textured
 
+from refusion import fuse
 from refusion.images import PictureError, Reading, read_pair, read_picture
 from refusion.models.model import ReFusion
 from refusion.training.command import main as train
@@ -252,3 +253,9 @@ def test_the_other_commands_read_as_fuse_does(deep_pairs):
 def test_a_nodata_value_is_a_number():
     with pytest.raises(PictureError, match=r"must be a number, or math\.nan; 'nan' was given"):
         read_picture(np.zeros((16, 16), np.uint16), nodata="nan")
+
+
+@pytest.mark.parametrize("nodata", ["nan", "0", [0], True])
+def test_a_nodata_value_that_is_no_number_is_refused_for_any_source(nodata):
+    with pytest.raises(PictureError, match=r"must be a number, or math\.nan"):
+        fuse(textured(1), textured(2), nodata=nodata)

@@ -170,11 +170,21 @@ def test_a_fused_image_is_an_array_and_shows_itself():
     assert array.shape == (*fused.size[::-1], 3)
     width, height = fused.size
     assert repr(fused) == f"Fused({width} x {height}, colour, 8 bits)"
-    with Image.open(io.BytesIO(fused._repr_png_())) as shown:
-        assert np.array_equal(np.asarray(shown), array)
+    for content in (fused._repr_png_(), fused.to_png()):
+        with Image.open(io.BytesIO(content)) as shown:
+            assert np.array_equal(np.asarray(shown), array)
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
         with pytest.raises(ValueError, match="without a copy"):
             np.array(fused, copy=False)
+
+
+def test_png_bytes_have_the_depth_and_the_pixels_of_the_file(tmp_path):
+    deep, colour = textured(1).astype(np.uint16) * 257, np.dstack([textured(seed) for seed in (2, 3, 4)])
+    fused = refusion.fuse(deep, colour)
+    fused.save(tmp_path / "fused.png")
+    assert fused.to_png() == (tmp_path / "fused.png").read_bytes()
+    assert read_picture(fused.to_png()).bits == 16
+    assert read_picture(fused.to_png(bits=8)).bits == 8
 
 
 def test_a_fused_array_with_alpha_is_a_source_again():
