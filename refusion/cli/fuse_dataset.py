@@ -174,12 +174,13 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
     from refusion.bulk.shards import FAILURES
     from refusion.system.stores import without_secrets
 
-    typer.echo(f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before.")
+    counts = f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before."
+    typer.echo(f"{counts} Written to {without_secrets(out)}.")
     if summary.noted:
         typer.echo(f"{counted(summary.noted, 'row')} with a note, in the column note of the results.")
     if summary.tried:
         processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
         rate = f"{summary.pairs_per_second:.2f} pairs/s"
-        typer.echo(f"{summary.tried} rows in {summary.seconds:.1f} s with {processes}, {rate}.")
+        typer.echo(f"{counted(summary.tried, 'row')} in {summary.seconds:.1f} s with {processes}, {rate}.")
     failed = [f"{'' if failure.id is None else f'{failure.id}: '}{failure.error}" for failure in summary.failures]
     print_listed(f"Failed, all in {without_secrets(out)}/{FAILURES}", failed, _FAILURES_SHOWN)

@@ -14,7 +14,7 @@ import typer
 
 from refusion.cli.options import check_folder, check_writable, make_folder, print_listed, refuse_overwriting
 from refusion.cli.progress import progress_bar, working
-from refusion.tasks import Task
+from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from refusion.inference.network import Network
@@ -99,11 +99,15 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
     if len(sources) > 2:
         raise ValueError(f"Give two folders, or one folder and --match; {len(sources)} were given.")
     if len(sources) == 1 and match is None:
-        folder = sources[0].name
+        folder = sources[0]
+        for each in TASKS.values():
+            a, b = (folder / name for name in each.folders)
+            if a.is_dir() and b.is_dir():
+                raise ValueError(f"{folder} is one folder. To fuse the pairs in it, give its two sub-folders: {a} {b}.")
         raise ValueError(
-            f"{folder} is one folder. To fuse all images in it as one stack, name them ('{folder}/*.png', with --task "
-            "multi-focus or multi-exposure); to fuse pairs in it, tell the sources apart with --match '*_ir.*' "
-            "'*_vis.*'."
+            f"{folder} is one folder. To fuse all images in it as one stack, name them ({folder / '*.png'}, with "
+            "--task multi-focus or multi-exposure); to fuse pairs in it, tell the sources apart with --match "
+            "'*_ir.*' '*_vis.*'."
         )
     check_folder(output)
     advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"

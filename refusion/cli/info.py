@@ -10,13 +10,14 @@ def info() -> None:
 
     from refusion.inference.engines.onnx_tiles import TILE
     from refusion.system.extras import is_installed
+    from refusion.system.lists import counted
     from refusion.system.threads import cpu_threads
     from refusion.version import __version__
 
     rows = [
         ("refusion", f"{__version__}, Python {platform.python_version()}"),
         ("", f"ONNX Runtime {version('onnxruntime')}"),
-        ("device", f"CPU, {cpu_threads()} thread(s)"),
+        ("device", f"CPU, {counted(cpu_threads(), 'thread')}"),
         ("engine", f"CPU: onnx, in tiles of up to {TILE[1]} x {TILE[0]} pixels"),
     ]
     if is_installed("torch"):

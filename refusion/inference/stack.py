@@ -267,7 +267,7 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
             f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
-        given = f"A stack has 2 to {MAX_FRAMES} images, but {count} were given"
+        given = f"A stack has 2 to {MAX_FRAMES} images, but {count} {'was' if count == 1 else 'were'} given"
         if count < 2:
             raise ValueError(f"{given}.")
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from refusion.hub.names import is_path
 from refusion.pairs.errors import DataError
 from refusion.pairs.lists import LISTS
-from refusion.tasks import Task
+from refusion.tasks import TASKS, Task
 
 METADATA = "metadata.jsonl"
 """Name of the list in an imagefolder."""
@@ -65,24 +65,43 @@ def source_kind(source: str | Path, task: Task) -> SourceKind:
         return "hub"
     if path.is_file() and path.suffix.lower() in LISTS:
         return "list"
-    if all((path / folder).is_dir() for folder in task.folders):
+    if _has_folders(path, task):
         return "folders"
     if (path / METADATA).is_file():
         return "imagefolder"
     if parquet_files(path):
         return "parquet"
+    advice = _layout_advice(path, task)
     raise DataError(
         f"{path.name or path.resolve()} holds neither the folders {' and '.join(task.folders)}, nor {METADATA}, nor "
-        f"Parquet files, and is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{_layout_advice(path)}"
+        f"Parquet files, and is neither a Parquet file nor a list ({' or '.join(sorted(LISTS))}).{advice}"
     )
 
 
-def _layout_advice(path: Path) -> str:
-    """What to do about a folder in another layout of `datasets`, as a sentence after a space; empty if it is none."""
+def _layout_advice(path: Path, task: Task) -> str:
+    """What to do about a folder in another layout, as a sentence after a space; empty if there is no advice."""
     if any((folder / "state.json").is_file() for folder in (path, *path.glob("*/"))):
         return " It was written by save_to_disk of datasets: load it with load_from_disk, and save it with to_parquet."
     splits = sorted(file.parent.name for file in path.glob(f"*/{METADATA}"))
-    return f" {METADATA} is in {' and in '.join(splits)}: give that folder." if splits else ""
+    if splits:
+        return f" {METADATA} is in {' and in '.join(splits)}: give that folder."
+    wanted = " and ".join(task.folders)
+    if path.name in task.folders and _has_folders(path.parent, task):
+        return f" The folder above it holds {wanted}: give that folder."
+    if within := sorted(folder.name for folder in path.glob("*/") if _has_folders(folder, task)):
+        one = "that folder" if len(within) == 1 else "one of them"
+        return f" {wanted} are in {' and in '.join(within)}: give {one}."
+    if other := next((each for each in TASKS.values() if _has_folders(path, each)), None):
+        return f" It holds {' and '.join(other.folders)}, the folders of the task {other.name}: choose that task."
+    found = sorted(folder.name for folder in path.glob("*/") if folder.is_dir() and not folder.name.startswith("."))
+    if len(found) == 2:
+        names = " and ".join(f"{folder} ({label})" for folder, label in zip(task.folders, task.labels, strict=True))
+        return f" It holds the folders {' and '.join(found)}: they must be called {names}."
+    return ""
+
+
+def _has_folders(path: Path, task: Task) -> bool:
+    return all((path / folder).is_dir() for folder in task.folders)
 
 
 def parquet_files(path: Path) -> list[Path]:

@@ -33,22 +33,28 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog=prog,
+        usage=f"{prog} --task TASK --data PAIRS --out RUN [--steps N | --minutes M] [options]",
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
     )
-    parser.add_argument("--task", choices=list(TASKS), help="with --from, that model's if not given")
-    parser.add_argument("--data", help="folder, list, imagefolder, Parquet file or Hub data set of pairs")
-    parser.add_argument("--out", required=True, type=Path, help="folder of the run")
+    parser.add_argument("--task", choices=list(TASKS), help="task (default: that of --from)")
+    parser.add_argument(
+        "--data",
+        help="pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
+        "data set on the Hub",
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder of the run, which --model then accepts")
     parser.add_argument(
         "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"
     )
+    minutes = ", ".join(f"{value:g} with {preset}" for preset, value in PRESET_MINUTES.items())
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int, help="fusion updates in all")
-    budget.add_argument("--minutes", type=float, help="time budget of the whole run")
+    budget.add_argument("--steps", type=int, help="number of fusion updates of the whole run")
+    budget.add_argument("--minutes", type=float, help=f"time budget of the whole run (default: {minutes})")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resume from the checkpoint in --out, to the end of its budget, with the flags of the run where none are "
-        "given; larger --steps or --minutes lengthen it",
+        help="continue the run in --out from its checkpoint, with its own flags where none are given; a larger --steps "
+        "or --minutes makes it longer",
     )
     parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(
@@ -62,7 +68,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         help="with --from: keep N pairs out of the training for these scores (default: a fifth, at most 20; none "
         "with --val or --new-proposal)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
     parser.add_argument(
         "--deterministic", action="store_true", help="refuse torch operations that may differ from run to run"
     )
@@ -74,9 +80,9 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         default="train",
         help="split of a data set on the Hub, or of a folder of Parquet files (default: train)",
     )
-    parser.add_argument("--val-split", default="train", help="likewise, of --val")
+    parser.add_argument("--val-split", default="train", help="the same for --val (default: train)")
     parser.add_argument("--streaming", action="store_true", help="read a data set too large for memory row by row")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that do not fit, and list them")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pairs that cannot be used, and list them")
     sources = parser.add_argument_group("sources of more than 8 bits (the range of their type is black to white)")
     sources.add_argument("--own-range", action="store_true", help="scale each by the range of all but 1 %% of it")
     for side, which in (("a", "first"), ("b", "second")):
@@ -86,14 +92,16 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     sources.add_argument(
         "--temperatures", action="store_true", help="read the temperatures of radiometric JPEGs, not the visible image"
     )
-    parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
+    parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints (default: 60)")
     parser.set_defaults(expected_data=None, expected_start=None)
-    parser.add_argument("--preview-every", type=float, default=120, help="seconds between preview images")
+    parser.add_argument(
+        "--preview-every", type=float, default=120, help="seconds between preview images (default: 120)"
+    )
     hyper = parser.add_argument_group("hyperparameters (default: the preset's)")
     for setting in fields(TrainingSettings):
         flag = f"--{setting.name.replace('_', '-')}"
         about = setting.metadata["help"]
-        values = ", ".join(f"{name}: {values_in(name, setting.name)}" for name in PRESETS)
+        values = "; ".join(f"{name}: {values_in(name, setting.name)}" for name in PRESETS)
         if setting.type is bool:
             hyper.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"{about} ({values})")
         else:
@@ -107,7 +115,7 @@ def values_in(preset: str, setting: str) -> str:
     by_task = {task: getattr(preset_settings(preset, task), setting) for task in TASKS}
     if len(set(by_task.values())) == 1:
         return str(by_task.popitem()[1])
-    return " ".join(f"{value} {task}" for task, value in by_task.items())
+    return ", ".join(f"{task} {value}" for task, value in by_task.items())
 
 
 def settings_from(args: argparse.Namespace) -> TrainingSettings:

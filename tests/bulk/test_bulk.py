@@ -127,7 +127,7 @@ def test_rows_with_notes_are_counted_also_by_a_run_that_resumes(model, tmp_path)
         assert {2, 11} <= set(noted)
         assert f"{len(noted)} rows with a note, in the column note of the results." in result.out
     sharp = fused(write(tmp_path / "none.parquet", pairs(2)), tmp_path / "none", "--model", model)
-    assert "note" not in sharp.out
+    assert "with a note" not in sharp.out
 
 
 def test_bad_rows_are_listed_and_the_others_done(model, tmp_path):

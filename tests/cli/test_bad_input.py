@@ -251,6 +251,14 @@ def test_one_folder_is_told_what_to_do_even_if_the_output_is_there(tmp_path):
     )
 
 
+def test_a_folder_of_pairs_is_told_to_give_its_two_folders(tmp_path):
+    for name in ("functional", "mri"):
+        (tmp_path / name).mkdir()
+    result = refusion("fuse", tmp_path, "-o", tmp_path / "fused", "--task", "medical")
+    assert result.code == 2
+    assert f"give its two sub-folders: {tmp_path / 'functional'} {tmp_path / 'mri'}." in result.err
+
+
 def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
     gif = tmp_path / "a.gif"

@@ -1,6 +1,7 @@
 """Pairs from every kind of source, what is refused, and the crops."""
 
 import json
+import re
 import shutil
 
 import datasets
@@ -197,6 +198,28 @@ def test_folders_in_other_layouts_of_datasets_are_refused_with_advice(tmp_path):
         (tmp_path / "images" / split / "metadata.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"metadata\.jsonl is in test and in train: give that folder"):
         load_pairs(tmp_path / "images", IR_VIS)
+
+
+@pytest.mark.parametrize(
+    ("folders", "given", "advice"),
+    [
+        (
+            ["pairs/infrared", "pairs/visible"],
+            "pairs",
+            "folders infrared and visible: they must be called ir (infrared) and vis (visible).",
+        ),
+        (["pairs/ir", "pairs/vis"], "pairs/ir", "The folder above it holds ir and vis: give that folder."),
+        (["pairs/train/ir", "pairs/train/vis"], "pairs", "ir and vis are in train: give that folder."),
+        (["pairs/a/ir", "pairs/a/vis", "pairs/b/ir", "pairs/b/vis"], "pairs", "are in a and in b: give one of them."),
+        (["pairs/under", "pairs/over"], "pairs", "the folders of the task multi-exposure: choose that task."),
+        (["pairs/one", "pairs/two", "pairs/three"], "pairs", "nor a list (.csv or .jsonl or .tsv)."),
+    ],
+)
+def test_a_folder_with_other_names_is_refused_with_advice(tmp_path, folders, given, advice):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError, match=f"{re.escape(advice)}$"):
+        load_pairs(tmp_path / given, IR_VIS)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
