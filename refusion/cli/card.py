@@ -30,11 +30,11 @@ def card(
         check_folder(output)
     need("torch", "refusion card")
 
-    from refusion.hub.folder import CARD, save_checksums
+    from refusion.hub.folder import CARD, CONFIG, save_checksums
     from refusion.models.model import ReFusion
     from refusion.system.files import write_text
 
-    if output is None:
+    if output is None and (located / CONFIG).is_file():
         # First, since weights that were replaced by hand do not match the old checksums.
         save_checksums(located)
     model = ReFusion.from_pretrained(located)

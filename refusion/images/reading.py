@@ -279,17 +279,27 @@ def told_apart(sources: Sequence[PictureSource]) -> list[str | None]:
     return [None if path is None else printable(path.name) for path in paths]
 
 
-def check_same_size(a: Picture, b: Picture) -> None:
+def check_same_size(a: Picture, b: Picture, *, resizable: bool = False) -> None:
     """Check that two sources have the same size.
+
+    Args:
+        a: the first source.
+        b: the second source.
+        resizable: whether the option to resize them is there and would help; the error then names it.
 
     Raises:
         PictureError: their sizes differ.
     """
     if a.size != b.size:
+        plain = "register them, then crop or scale one to the size of the other"
+        named = "if they show the same section of it, resize them (--resize smaller, larger, a or b; resize='smaller')"
         raise PictureError(
-            f"The two sources must show the same scene pixel for pixel, but A ({a.name}) is "
-            f"{by(a.size)} and B ({b.name}) is {by(b.size)} (width x height): register them, "
-            "then crop or scale one to the size of the other."
+            Advised(
+                f"The two sources must show the same scene pixel for pixel, but A ({a.name}) is {by(a.size)} and B "
+                f"({b.name}) is {by(b.size)} (width x height)",
+                named if resizable else plain,
+                plain,
+            )
         )
 
 

@@ -100,8 +100,8 @@ class Alignment:
         if self.moves:
             return f"{name} was moved onto {onto}: {self}."
         cause = (
-            f"{name} was left where it is, since no {self.motion} move makes its edges agree clearly better with those "
-            f"of {onto}"
+            f"{name} was left where it is, since no {self.motion} motion makes its edges agree clearly better with "
+            f"those of {onto}"
         )
         motions = get_args(Motion)
         richer = motions[motions.index(self.motion) + 1 :]

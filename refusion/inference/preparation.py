@@ -116,7 +116,7 @@ def prepare_pair(
     notes = [*notes, *filter(None, [location_note(a, b)])]
     if resize is not None and a.size != b.size:
         a, b = resize_pair(a, b, resize)
-    check_same_size(a, b)
+    check_same_size(a, b, resizable=resize is None and _same_shape(a, b))
     b, note = share_profile(b, a)
     notes += [note] if note else []
     if same := same_notes(a, b):
@@ -176,8 +176,7 @@ def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]
         ValueError: there is no such rule.
     """
     check_choice("resize rule", rule, Resize)
-    ratio = (a.size[0] / a.size[1]) / (b.size[0] / b.size[1])
-    if abs(ratio - 1) > SAME_SHAPE:
+    if not _same_shape(a, b):
         raise PictureError(
             f"A ({a.name}) is {by(a.size)} and B ({b.name}) is {by(b.size)} (width x height): resizing would distort "
             "one of them; crop them to the same shape first."
@@ -185,6 +184,10 @@ def resize_pair(a: Picture, b: Picture, rule: Resize) -> tuple[Picture, Picture]
     smaller, larger = sorted((a, b), key=lambda picture: picture.size[0] * picture.size[1])
     size = {"smaller": smaller, "larger": larger, "a": a, "b": b}[rule].size
     return resize_picture(a, size), resize_picture(b, size)
+
+
+def _same_shape(a: Picture, b: Picture) -> bool:
+    return abs((a.size[0] / a.size[1]) / (b.size[0] / b.size[1]) - 1) <= SAME_SHAPE
 
 
 def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:

@@ -259,6 +259,20 @@ def test_a_folder_of_pairs_is_told_to_give_its_two_folders(tmp_path):
     assert f"give its two sub-folders: {tmp_path / 'functional'} {tmp_path / 'mri'}." in result.err
 
 
+def test_the_option_for_other_sizes_is_named_only_where_it_helps(tmp_path):
+    for name, size in (("a", (64, 48)), ("half", (32, 24)), ("square", (48, 48))):
+        Image.new("L", size).save(tmp_path / f"{name}.png")
+    for other, helps in (("half", True), ("square", False)):
+        result = refusion("fuse", tmp_path / "a.png", tmp_path / f"{other}.png", "-o", tmp_path / "o.png")
+        assert result.code == 2
+        assert ("--resize smaller, larger, a or b" in result.err) == helps
+
+
+def test_a_card_for_a_folder_without_a_model_writes_nothing(tmp_path):
+    assert refusion("card", tmp_path).code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
     gif = tmp_path / "a.gif"

@@ -240,7 +240,7 @@ def test_a_move_that_does_not_help_is_not_made_and_said():
     first, second, found = align(a, noisy, "euclidean", "crop")
     assert (first, second, found.moves) == (a, noisy, False)
     note = found.note("b.png", "a.png")
-    assert "b.png was left where it is, since no euclidean move makes its edges agree clearly better" in note
+    assert "b.png was left where it is, since no euclidean motion makes its edges agree clearly better" in note
     assert "--motion similarity, affine or homography (align='similarity') may fit" in note
     assert "--motion" not in without_options(note)
     assert "--motion affine or homography" in align(a, noisy, "similarity")[2].note("b.png", "a.png")
