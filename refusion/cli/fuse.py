@@ -97,7 +97,7 @@ def fuse(
     ] = None,
     suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Fuse pairs of folders again whose results exist.")
+        bool, typer.Option("--overwrite", help="In folders and lists, also fuse pairs whose results exist already.")
     ] = False,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="The input is one video: first source left, second right.")

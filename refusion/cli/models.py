@@ -8,7 +8,7 @@ import typer
 
 
 def models() -> None:
-    """List the models with a bare name: tasks, sizes, licences, and where they come from."""
+    """List the models that can be given by name: tasks, sizes, licences, and where they come from."""
     from rich.console import Console
     from rich.table import Table
 

@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--model",
         action="append",
         default=[],
-        help="model to use for its task: a bare name, a folder or OWNER/NAME on the Hub; can be repeated",
+        help="model to use for its task: a bundled model, a folder or OWNER/NAME on the Hub; can be repeated",
     )
     parser.add_argument("--no-hub-models", action="store_true", help="do not let visitors name a model on the Hub")
     return parser

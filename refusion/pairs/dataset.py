@@ -25,7 +25,7 @@ from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.kinds import METADATA, parquet_files, source_kind
-from refusion.pairs.lists import list_rows, listed_file, names_file
+from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file
 from refusion.pairs.matching import files_of, match, refuse_doubles
 from refusion.system.files import printable
 from refusion.system.lists import counted
@@ -215,10 +215,13 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     if matched.problems and not skip_bad:
         raise DataError(
             f"{counted(len(matched.problems), 'file')} cannot be matched: {'; '.join(matched.problems[:5])}. "
-            "Both folders must hold the same file stems; --skip-bad skips these."
+            f"Files are matched by stem{BY_A_LIST}; --skip-bad leaves these out."
         )
     if not matched.pairs:
-        raise DataError(f"{path.name} holds no pair: no file stem occurs in both {' and '.join(task.folders)}.")
+        raise DataError(
+            f"{path.name} holds no pair: no file stem occurs in both {' and '.join(task.folders)}. "
+            f"Files are matched by stem{BY_A_LIST}."
+        )
     return Pairs(_of_files(matched.pairs), matched.problems, notes=matched.notes)
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from refusion.images.picture import PictureError
 from refusion.system.files import is_there
 
+BY_A_LIST = ", or by a list (.csv) with the columns a and b"
+"""How files are matched whose names differ, after how others are."""
+
 LISTS = frozenset({".csv", ".jsonl", ".tsv"})
 """Suffixes of lists of pairs."""
 

@@ -20,7 +20,7 @@ from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.jobs import match_folders
 from refusion.pairs.kinds import METADATA, parquet_files, source_kind
-from refusion.pairs.lists import list_rows, listed_file, names_file
+from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there, printable
 from refusion.system.stores import Store, without_secrets
@@ -256,7 +256,7 @@ def open_source(
             "and --id-column."
         )
     if kind == "folders":
-        jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused")
+        jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused", advice=BY_A_LIST)
         pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
         return _pairs_of_files(pairs, path, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
     if kind == "imagefolder":

@@ -21,6 +21,7 @@ from refusion.pairs.errors import DataError
 from refusion.system.allocator import keep_freed_memory
 from refusion.system.devices import choose_device
 from refusion.system.files import write_text
+from refusion.system.lists import counted
 from refusion.system.memory import free_for_process
 from refusion.system.processes import Processes, join_processes
 from refusion.tasks import get_task
@@ -155,7 +156,7 @@ def run(
     if not processes.first:
         return 0
     path = args.out if args.out.is_absolute() else f"./{args.out}"
-    done = f"Done after {trainer.step} steps. Written to {args.out}; fuse with --model {path}."
+    done = f"Done after {counted(trainer.step, 'step')}. Written to {args.out}; fuse with --model {path}."
     if complete:
         done = f"{args.out.name} was complete after {trainer.step} steps; more --steps or --minutes lengthen it."
     try:

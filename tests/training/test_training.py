@@ -290,6 +290,8 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(pair_folder, tmp_pa
     out = tmp_path / "run"
     assert main(arguments(pair_folder, out, "--steps", "1", "--resume")) == 2
     assert "nothing to resume" in capsys.readouterr().err
+    assert main(["--out", str(out), "--resume"]) == 2
+    assert "no settings.json in run, so there is no run to resume; check --out" in capsys.readouterr().err
     assert main(arguments(pair_folder, out, "--steps", "1")) == 0
     assert main(arguments(pair_folder, out, "--steps", "1")) == 2
     assert "holds a run already" in " ".join(capsys.readouterr().err.split())
