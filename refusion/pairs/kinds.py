@@ -88,9 +88,11 @@ def _layout_advice(path: Path, task: Task) -> str:
     wanted = " and ".join(task.folders)
     if path.name in task.folders and _has_folders(path.parent, task):
         return f" The folder above it holds {wanted}: give that folder."
-    if within := sorted(folder.name for folder in path.glob("*/") if _has_folders(folder, task)):
-        one = "that folder" if len(within) == 1 else "one of them"
-        return f" {wanted} are in {' and in '.join(within)}: give {one}."
+    for each in (task, *TASKS.values()):
+        if within := sorted(folder.name for folder in path.glob("*/") if _has_folders(folder, each)):
+            one = "that folder" if len(within) == 1 else "one of them"
+            named = "" if each == task else f", and choose the task {each.name}"
+            return f" {' and '.join(each.folders)} are in {' and in '.join(within)}: give {one}{named}."
     if other := next((each for each in TASKS.values() if _has_folders(path, each)), None):
         return f" It holds {' and '.join(other.folders)}, the folders of the task {other.name}: choose that task."
     found = sorted(folder.name for folder in path.glob("*/") if folder.is_dir() and not folder.name.startswith("."))

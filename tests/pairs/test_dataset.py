@@ -211,6 +211,11 @@ def test_folders_in_other_layouts_of_datasets_are_refused_with_advice(tmp_path):
         (["pairs/ir", "pairs/vis"], "pairs/ir", "The folder above it holds ir and vis: give that folder."),
         (["pairs/train/ir", "pairs/train/vis"], "pairs", "ir and vis are in train: give that folder."),
         (["pairs/a/ir", "pairs/a/vis", "pairs/b/ir", "pairs/b/vis"], "pairs", "are in a and in b: give one of them."),
+        (
+            ["pairs/val/near", "pairs/val/far"],
+            "pairs",
+            "are in val: give that folder, and choose the task multi-focus.",
+        ),
         (["pairs/under", "pairs/over"], "pairs", "the folders of the task multi-exposure: choose that task."),
         (["pairs/one", "pairs/two", "pairs/three"], "pairs", "nor a list (.csv or .jsonl or .tsv)."),
     ],
