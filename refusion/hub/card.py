@@ -124,7 +124,8 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
         f'{model.importing}\n\nmodel = {model.kind}.from_pretrained("{model.name}")\n'
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
     )
-    parts = [_fill(method), f"```python\n{snippet}\n```"]
+    installed = "With the extra `torch` installed (`pip install '.[torch]'` in a checkout of the project):"
+    parts = [_fill(method), _fill(installed), f"```python\n{snippet}\n```"]
     if model.name.rpartition("/")[2] == model.task.model:
         parts.append(_fill(BROWSER))
     if model.trainable:
