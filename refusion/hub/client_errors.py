@@ -91,7 +91,7 @@ def _bad_token(where: str) -> str:
 
 def _not_cached(error: BaseException, name: str, revision: str | None, what: What) -> str:
     where = _where(name, revision, what)
-    absent = f"There is no folder {name} here, and {where} is not in the cache, or only a part of it"
+    absent = f"There is no folder {name} here. As a repository on the Hub, {where} is not in the cache, or only in part"
     command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
     if isinstance(error.__cause__, OfflineModeIsEnabled):
         return (

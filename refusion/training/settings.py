@@ -39,8 +39,8 @@ class TrainingSettings:
     crop_last_after: float = _setting(0.67, "share of the run after which the crops have that side", share=True)
     batch_size_last: int = _setting(0, "pairs in a batch of these crops; 0 is as before", least=0)
     window: int = _setting(0, "side of the window of the attention, a multiple of 5; 0 is the whole crop or image")
-    zoom: float = _setting(0.0, "largest binary logarithm of the factor by which crops are resized, either way")
-    tone: float = _setting(0.0, "largest binary logarithm of the gamma of a source", least=0)
+    zoom: float = _setting(0.0, "crops are resized by up to 2 to the power of this, either way")
+    tone: float = _setting(0.0, "the gamma of a source is up to 2 to the power of this, either way", least=0)
     gain: float = _setting(
         0.0, "largest share of its contrast that a source loses, as if dim, dark or hazy", share=True
     )
