@@ -61,8 +61,8 @@ class TrainingSettings:
     meta_rule: str = _setting("max", "max: step along the gradient over its largest entry; adam: Adam", ("max", "adam"))
     meta_batches: int = _setting(2, "outer batches whose gradients are accumulated", least=1)
     meta_after: float = _setting(0.0, "share of the run before the first outer update", share=True)
-    alpha_first: float = _setting(0.05, "share of the gradient term at the start")
-    alpha_last: float = _setting(1.0, "share of the gradient term at the end")
+    alpha_first: float = _setting(0.05, "weight of the gradient term at the start")
+    alpha_last: float = _setting(1.0, "weight of the gradient term at the end")
     inner_image_until: float = _setting(
         0.0, "share of the run in which the inner update moves the fused image, not the fusion module", share=True
     )
