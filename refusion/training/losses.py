@@ -17,7 +17,7 @@ def proposed_fusion_loss(
         a: first sources, the same shape.
         b: second sources, the same shape.
         weights: w and v of the loss proposal module.
-        alpha: share of the gradient term.
+        alpha: weight of the gradient term.
         signed: compare the Sobel derivatives with their signs, along x and y apart, in place of G. Their magnitudes
             alone leave open which way an edge goes.
 

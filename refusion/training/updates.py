@@ -167,7 +167,7 @@ def outer_gradient(
         modules: the three modules; none is changed.
         inner: exchanged meta-train batch, two tensors (2 N, 1, H, W).
         outer: exchanged meta-test batch.
-        alpha: share of the gradient term.
+        alpha: weight of the gradient term.
         options: see `MetaOptions`.
         balance: also compute the gradient of `imbalance`, which shares the forward pass.
     """
@@ -193,7 +193,7 @@ def direct_gradient(
     Args:
         modules: the three modules; none is changed.
         batch: exchanged batch, two tensors (2 N, 1, H, W).
-        alpha: share of the gradient term.
+        alpha: weight of the gradient term.
         options: see `MetaOptions`.
         balance: also compute the gradient of `imbalance`.
     """
