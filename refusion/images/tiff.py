@@ -2,6 +2,7 @@
 
 import logging
 import re
+import struct
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -85,8 +86,8 @@ def count_frames(file: BinaryIO, name: str) -> int:
     """Return the number of images of one size in a TIFF, at most `MAX_COUNTED_FRAMES`; see `read_tiff` for what counts.
 
     Raises:
-        PictureError: it is a camera raw file, or has several images that are channels or times, differ in size or type,
-            or are not all listed.
+        PictureError: it is a camera raw file or truncated, or has several images that are channels or times, differ in
+            size or type, or are not all listed.
         Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
@@ -129,8 +130,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         decoded by Pillow, with 8 bits.
 
     Raises:
-        PictureError: the file is too large, in pixels or bytes, a camera raw file, has several frames, or bands that
-            are not colours.
+        PictureError: the file is too large, in pixels or bytes, a camera raw file, has several frames, bands that are
+            not colours, or a list of images that points beyond its end.
         Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
@@ -148,7 +149,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
             _check_layout(page, name, max_pixels)
             stored = _stored(page, name, turn)
         else:
-            image = _opened_by_pillow(file, opened, page)
+            image = _opened_by_pillow(file, opened, page, name)
             # Of a tag that is there twice, Pillow may take the other one.
             check_size(name, image.size, max_pixels)
             stored = _stored_by_pillow(image, page)
@@ -185,15 +186,17 @@ def _frame(opened: "TiffFile", name: str, index: int) -> Any:
 
 def _wholes_and_mask(opened: "TiffFile", name: str, count: int) -> tuple[list[Any], Any]:
     """Return the directories of the first `count` images, and that of the first mask or None."""
+    if not opened.pages:
+        _check_end(opened, name)
     first: Any = opened.pages[0]
-    sub = _sub_pages(first)
+    sub = _sub_pages(first, name)
     if any(map(_is_raw, (first, *sub))):
         refuse_raw(name)
     whole: list[Any] = []
     mask: Any = None
     # Some writers do not mark a thumbnail that stands before its image.
     is_thumbnail = bool(_kind(first) & _REDUCED) or any(_is_larger(page, first) for page in sub)
-    for page in chain(_pages(opened), sub if is_thumbnail else ()):
+    for page in chain(_pages(opened, name), sub if is_thumbnail else ()):
         if _kind(page) & _MASK:
             mask = mask or page
         elif not _kind(page) & _REDUCED and not (is_thumbnail and page.offset == first.offset):
@@ -214,23 +217,38 @@ def _said_images(description: str) -> int:
     return int(images[1][:9]) if images else 1
 
 
-def _pages(opened: "TiffFile") -> Any:
+def _pages(opened: "TiffFile", name: str) -> Any:
     """Yield the first pages; some writers chain the last directory to the first one again."""
     seen = set()
     for index in range(_MAX_DIRECTORIES):
         try:
             page: Any = opened.pages[index]
         except IndexError:
-            return
+            return _check_end(opened, name)
         if page.offset in seen:
             return
         seen.add(page.offset)
         yield page
 
 
-def _sub_pages(page: Any) -> list[Any]:
+def _check_end(opened: "TiffFile", name: str) -> None:
+    """Check that the chain of directories, which tifffile has followed, ends within the file."""
+    file, layout = opened.filehandle, opened.tiff
+    file.seek(opened.pages.next_page_offset or 0)
+    pointer = file.read(layout.offsetsize)
+    if len(pointer) < layout.offsetsize or struct.unpack(layout.offsetformat, pointer)[0] >= file.size:
+        raise _truncated(name)
+
+
+def _truncated(name: str) -> PictureError:
+    return PictureError(f"{name} is truncated: its list of images points beyond its end; copy it again.")
+
+
+def _sub_pages(page: Any, name: str) -> list[Any]:
     if _SUB_DIRECTORIES not in page.tags or page.pages is None:
         return []
+    if any(offset >= page.parent.filehandle.size for offset in page.subifds):
+        raise _truncated(name)
     return [page.pages[index] for index in range(min(len(page.pages), 8))]
 
 
@@ -354,8 +372,8 @@ def _band_names(page: Any, bands: int) -> str:
     return f" ({one_line(', '.join(names))})" if len(names) == bands else ""
 
 
-def _opened_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any) -> Image.Image:
-    place = next((index for index, other in enumerate(_pages(opened)) if other.offset == page.offset), None)
+def _opened_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any, name: str) -> Image.Image:
+    place = next((index for index, other in enumerate(_pages(opened, name)) if other.offset == page.offset), None)
     if place is None:
         raise ValueError("its image is in a directory below that of a thumbnail")
     file.seek(0)

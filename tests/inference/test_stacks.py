@@ -1,5 +1,6 @@
 """Focus stacks and exposure brackets."""
 
+from functools import partial
 from itertools import permutations
 
 import cv2
@@ -11,7 +12,8 @@ from support.command import check_refused, refusion, small_model
 from support.scenes import textured
 
 import refusion as refusion_api
-from refusion.images import PictureError, read_picture
+from refusion.images import PictureError, read_picture, to_array
+from refusion.images.frames import frames_of
 from refusion.inference.alignment import estimate_alignment
 from refusion.inference.edges import View
 from refusion.inference.stack import MAX_FRAMES
@@ -86,6 +88,80 @@ def test_channels_and_times_are_no_stack(tmp_path, written, words):
     tifffile.imwrite(tmp_path / "scan.tif", np.stack([frames(2)] * 3), **written)
     with pytest.raises(PictureError, match=words):
         FOCUS.fuse_stack(tmp_path / "scan.tif")
+
+
+def pages_after_pixels(path, stack):
+    first, *others = (Image.fromarray(frame) for frame in stack)
+    first.save(path, save_all=True, append_images=others, compression="tiff_lzw")
+
+
+def pages_before_pixels(path, stack):
+    first, *others = (Image.fromarray(frame) for frame in stack)
+    first.save(path, save_all=True, append_images=others)
+
+
+def hyperstack(path, stack):
+    tifffile.imwrite(path, np.reshape(stack, (2, 3, *stack[0].shape)), imagej=True, metadata={"axes": "ZCYX"})
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pages_after_pixels,
+        pages_before_pixels,
+        hyperstack,
+        tifffile.imwrite,
+        partial(tifffile.imwrite, compression="lzw"),
+        partial(tifffile.imwrite, imagej=True, metadata={"axes": "ZYX"}),
+        partial(tifffile.imwrite, bigtiff=True),
+    ],
+    ids=str,
+)
+def test_a_tiff_that_was_cut_off_is_not_fused_from_the_images_that_are_left(tmp_path, write):
+    stack = frames(6)
+    write(tmp_path / "full.tif", np.stack(stack))
+    content = (tmp_path / "full.tif").read_bytes()
+    whole = len(content) - 8
+    said = set()
+    for size in {len(content) * share // 100 for share in range(5, 98, 3)} | {whole - 80, whole - 8, whole}:
+        (tmp_path / "cut.tif").write_bytes(content[:size])
+        with pytest.raises(PictureError, match=r"(?i)truncated|several frames") as caught:
+            read_picture(tmp_path / "cut.tif")
+        said.add(str(caught.value))
+        try:
+            left = frames_of(tmp_path / "cut.tif")
+            # Without the end of the last directory, all pixels may be there.
+            for frame, expected in zip(left, stack, strict=True):
+                np.testing.assert_array_equal(to_array(read_picture(frame)), expected)
+        except PictureError as error:
+            said.add(str(error))
+    assert "cut.tif is truncated: its list of images points beyond its end; copy it again." in said
+
+
+@pytest.mark.parametrize("share", [95, 60, 30, 15, 13])
+def test_a_stack_or_pair_with_a_tiff_that_was_cut_off_is_refused(tmp_path, share):
+    stack = frames(8)
+    pages_after_pixels(tmp_path / "full.tif", stack)
+    content = (tmp_path / "full.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(content[: len(content) * share // 100])
+    truncated = r"cut\.tif is truncated: its list of images points beyond its end; copy it again\."
+    with pytest.raises(PictureError, match=truncated):
+        FOCUS.fuse_stack(tmp_path / "cut.tif")
+    with pytest.raises(PictureError, match=truncated if share < 20 else "several frames"):
+        FOCUS.fuse(tmp_path / "cut.tif", stack[0])
+
+
+def test_a_thumbnail_whose_image_was_cut_off_is_not_fused(tmp_path):
+    stored = frames(1)[0]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(stored[::2, ::2], subifds=1, subfiletype=1)
+        writer.write(stored, compression="deflate")
+    content = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        start = file.pages[0].subifds[0]
+    (tmp_path / "cut.tif").write_bytes(content[:start])
+    with pytest.raises(PictureError, match=r"cut\.tif is truncated"):
+        read_picture(tmp_path / "cut.tif")
 
 
 def test_a_tiff_of_different_images_is_no_stack(tmp_path):
