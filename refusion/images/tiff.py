@@ -1,6 +1,7 @@
 """Read TIFF files with tifffile: grey and RGB of any depth, type, byte order and compression, and their metadata."""
 
 import logging
+import math
 import re
 import struct
 from dataclasses import dataclass, replace
@@ -54,8 +55,8 @@ _BYTES_PER_PIXEL = 16
 
 _MAX_DIRECTORIES = 200
 _OTHER_AXES = {
-    "channels": r"^channels=(\d+)|\bSizeC=\"(\d+)\"",
-    "times": r"^frames=(\d+)|\bSizeT=\"(\d+)\"",
+    "channels": (r"^channels=(\d+)", r"\bSizeC=\"(\d+)\""),
+    "times": (r"^frames=(\d+)", r"\bSizeT=\"(\d+)\""),
 }
 """How ImageJ, in a line of its own, and OME describe what the images of a file are."""
 
@@ -94,12 +95,12 @@ def count_frames(file: BinaryIO, name: str) -> int:
 
     with tifffile.TiffFile(file) as opened:
         whole, _ = _wholes_and_mask(opened, name, MAX_COUNTED_FRAMES)
-        said = str(getattr(opened.pages[0], "description", ""))
+        said = _description(opened)
         if len(whole) < 2:
             return len(whole)
-        for kind, pattern in _OTHER_AXES.items():
-            count = max((int((one or other)[:9]) for one, other in re.findall(pattern, said, re.MULTILINE)), default=1)
-            if count > 1:
+        samples = int(whole[0].samplesperpixel)
+        for kind in _OTHER_AXES:
+            if (count := _said_count(kind, said, samples)) > 1:
                 raise PictureError(
                     f"{name} holds {count} {kind}, but only images of one kind are fused as a stack; save those "
                     "you want as a file of their own."
@@ -163,7 +164,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
 def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the image, and the directory of its mask or None."""
     whole, mask = _wholes_and_mask(opened, name, 2)
-    if len(whole) > 1 or _said_images(str(getattr(opened.pages[0], "description", ""))) > 1:
+    if len(whole) > 1 or _said_images(_description(opened)) > 1:
         alone = "save each frame you need as a file of its own"
         raise PictureError(
             Advised(
@@ -211,10 +212,24 @@ def _is_larger(page: Any, other: Any) -> bool:
     return is_whole and page.imagewidth > other.imagewidth and page.imagelength > other.imagelength
 
 
+def _description(opened: "TiffFile") -> str:
+    return str(getattr(opened.pages[0], "description", ""))
+
+
+def _said_count(kind: str, description: str, samples: int) -> int:
+    """Number of channels or times that ImageJ or OME declare; OME counts red, green and blue as three channels."""
+    imagej, ome = (max(map(_number, re.findall(one, description, re.M)), default=1) for one in _OTHER_AXES[kind])
+    return max(imagej, math.ceil(ome / samples) if kind == "channels" else ome)
+
+
+def _number(digits: str) -> int:
+    return int(digits[:9])
+
+
 def _said_images(description: str) -> int:
     """Number of images that ImageJ declares."""
     images = re.match(r"ImageJ=[^\n]*\n(?:.*\n)*?images=(\d+)", description)
-    return int(images[1][:9]) if images else 1
+    return _number(images[1]) if images else 1
 
 
 def _pages(opened: "TiffFile", name: str) -> Any:

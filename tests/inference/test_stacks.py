@@ -58,9 +58,17 @@ def test_a_tiff_of_several_images_is_a_stack(tmp_path):
         np.testing.assert_array_equal(np.asarray(FOCUS.fuse_stack(tmp_path / file)), expected)
         np.testing.assert_array_equal(refusion_api.fuse(str(tmp_path / file), model=FOCUS).to_array(), expected)
     tifffile.imwrite(tmp_path / "colour.tif", np.stack(colour), photometric="rgb")
-    np.testing.assert_array_equal(
-        np.asarray(FOCUS.fuse_stack(tmp_path / "colour.tif")), np.asarray(FOCUS.fuse_stack(colour))
-    )
+    tifffile.imwrite(tmp_path / "colour.ome.tif", np.stack(colour), photometric="rgb", metadata={"axes": "ZYXS"})
+    expected = np.asarray(FOCUS.fuse_stack(colour))
+    for file in ("colour.tif", "colour.ome.tif"):
+        np.testing.assert_array_equal(np.asarray(FOCUS.fuse_stack(tmp_path / file)), expected)
+
+
+def test_several_channels_of_colour_are_no_stack(tmp_path):
+    colour = np.stack([np.stack([frame] * 3, axis=-1) for frame in frames(4)]).reshape(2, 2, *textured(0).shape, 3)
+    tifffile.imwrite(tmp_path / "scan.ome.tif", colour, photometric="rgb", metadata={"axes": "CZYXS"})
+    with pytest.raises(PictureError, match=r"scan\.ome\.tif holds 2 channels, but"):
+        FOCUS.fuse_stack(tmp_path / "scan.ome.tif")
 
 
 def test_a_tiff_of_two_images_is_a_pair_in_their_order(tmp_path):
@@ -82,6 +90,7 @@ def test_a_tiff_of_two_images_is_a_pair_in_their_order(tmp_path):
         ({"imagej": True, "metadata": {"axes": "ZCYX"}}, r"scan\.tif holds 2 channels, but"),
         ({"imagej": True, "metadata": {"axes": "TZYX"}}, r"scan\.tif holds 3 times, but"),
         ({"ome": True, "metadata": {"axes": "CZYX"}}, r"scan\.tif holds 3 channels, but"),
+        ({"ome": True, "metadata": {"axes": "TZYX"}}, r"scan\.tif holds 3 times, but"),
     ],
 )
 def test_channels_and_times_are_no_stack(tmp_path, written, words):
