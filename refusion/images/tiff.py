@@ -4,6 +4,7 @@ import logging
 import math
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,6 +14,7 @@ from PIL import Image
 
 from refusion.images.exif import kept_exif_of
 from refusion.images.failures import check_size, one_line
+from refusion.images.frames import MAX_FRAMES
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
 from refusion.images.picture import PictureError, by
@@ -95,22 +97,8 @@ def count_frames(file: BinaryIO, name: str) -> int:
 
     with tifffile.TiffFile(file) as opened:
         whole, _ = _wholes_and_mask(opened, name, MAX_COUNTED_FRAMES)
-        said = _description(opened)
-        if len(whole) < 2:
-            return len(whole)
-        samples = int(whole[0].samplesperpixel)
-        for kind in _OTHER_AXES:
-            if (count := _said_count(kind, said, samples)) > 1:
-                raise PictureError(
-                    f"{name} holds {count} {kind}, but only images of one kind are fused as a stack; save those "
-                    "you want as a file of their own."
-                )
-        if _said_images(said) > len(whole) and len(whole) < MAX_COUNTED_FRAMES:
-            raise PictureError(f"{name} does not list all of its images; save it again, or save them as files.")
-        if len({(page.imagewidth, page.imagelength, page.bitspersample, page.samplesperpixel) for page in whole}) > 1:
-            raise PictureError(
-                f"{name} holds images of different sizes or types; save those you want to fuse as files of their own."
-            )
+        if (len(whole) > 1 or _said_images(_description(opened)) > 1) and (problem := _why_no_stack(opened, whole)):
+            raise PictureError(f"{name} {problem}.")
         return len(whole)
 
 
@@ -165,17 +153,37 @@ def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the image, and the directory of its mask or None."""
     whole, mask = _wholes_and_mask(opened, name, 2)
     if len(whole) > 1 or _said_images(_description(opened)) > 1:
-        alone = "save each frame you need as a file of its own"
-        raise PictureError(
-            Advised(
-                f"{name} holds several frames, but a file must hold one",
-                f"{alone}, or give this file alone to fuse its frames as a stack",
-                alone,
-            )
-        )
+        raise _several(opened, name)
     page: Any = whole[0] if whole else opened.pages[0]
     fits = mask is not None and (mask.imagewidth, mask.imagelength) == (page.imagewidth, page.imagelength)
     return page, mask if fits and not _kind(mask) & _REDUCED else None
+
+
+def _several(opened: "TiffFile", name: str) -> PictureError:
+    whole, _ = _wholes_and_mask(opened, name, MAX_FRAMES + 1)
+    cause, each = (
+        f"{name} holds several frames, but a file must hold one",
+        "save each frame you need as a file of its own",
+    )
+    if len(whole) > MAX_FRAMES or _why_no_stack(opened, whole):
+        return PictureError(f"{cause}; {each}.")
+    return PictureError(Advised(cause, f"{each}, or give this file alone to fuse its frames as a stack", each))
+
+
+def _why_no_stack(opened: "TiffFile", whole: Sequence[Any]) -> str | None:
+    """Why the images of a file, or the first of very many, cannot be fused as a stack; None if they can."""
+    said, samples = _description(opened), max((int(page.samplesperpixel) for page in whole), default=1)
+    for kind in _OTHER_AXES:
+        if (count := _said_count(kind, said, samples)) > 1:
+            return (
+                f"holds {count} {kind}, but only images of one kind are fused as a stack; save those you want as a "
+                "file of their own"
+            )
+    if _said_images(said) > len(whole) and len(whole) < MAX_COUNTED_FRAMES:
+        return "does not list all of its images; save it again, or save them as files"
+    if len({(page.imagewidth, page.imagelength, page.bitspersample, page.samplesperpixel) for page in whole}) > 1:
+        return "holds images of different sizes or types; save those you want to fuse as files of their own"
+    return None
 
 
 def _frame(opened: "TiffFile", name: str, index: int) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
-from refusion.images.frames import frames_of
+from refusion.images.frames import MAX_FRAMES, frames_of
 from refusion.images.picture import Picture, PictureError, by
 from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import exposure_notes
@@ -30,9 +30,6 @@ from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_lay
 from refusion.inference.stack_reading import OffsetNotes, StackReader
 from refusion.system.advice import Advised
 from refusion.tasks import TASKS, ChromaRule, MeanRule, Task
-
-MAX_FRAMES = 50
-"""Maximum number of images in a stack."""
 
 STACK_TASKS = tuple(task.name for task in TASKS.values() if task.one_camera)
 """Tasks that accept more than two sources."""

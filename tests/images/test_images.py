@@ -617,7 +617,7 @@ def test_files_with_several_frames_are_refused(tmp_path):
         sentence(caught, name, "several frames")
 
 
-def test_the_pages_of_a_tiff_are_not_counted():
+def test_not_all_pages_of_a_tiff_are_counted():
     class Counted(io.BytesIO):
         taken = 0
 
@@ -632,7 +632,7 @@ def test_the_pages_of_a_tiff_are_not_counted():
     stored.taken = 0
     with pytest.raises(PictureError, match="several frames"):
         read_picture(stored)
-    assert stored.taken < 4 * len(page.tobytes())
+    assert stored.taken < len(stored.getvalue()) // 10
 
 
 def test_an_open_image_is_taken_at_its_frame(tmp_path):
