@@ -124,6 +124,11 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> str | None:
         with replacing(target) as temporary:
             if format_name == "TIFF" and "exif" in metadata and image.mode in _TIFF_MODES:
                 temporary.write_bytes(_tiff(np.asarray(image), metadata.get("icc_profile"), metadata["exif"]))
+            elif format_name == "TIFF":
+                # libtiff would write to the file itself, and not say why that fails.
+                content = io.BytesIO()
+                image.save(content, format_name, **metadata, **options)
+                temporary.write_bytes(content.getbuffer())
             else:
                 image.save(temporary, format_name, **metadata, **options)
     except (OSError, ValueError, struct.error) as error:

@@ -950,19 +950,30 @@ def test_what_a_format_cannot_hold_leaves_the_old_file(tmp_path, image, name):
         assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp", "a.webp"])
-def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, name):
+NOISE = np.random.default_rng(8).integers(0, 65536, (256, 256, 3), dtype=np.uint16)
+NOISES = {"RGB": NOISE.astype(np.uint8), "I;16": NOISE[..., 0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((f"a.{suffix}", "RGB") for suffix in ("png", "jpg", "tif", "bmp", "webp")),
+        ("a.png", "I;16"),
+        ("a.tif", "I;16"),
+    ],
+)
+def test_a_disk_that_fills_up_leaves_the_old_file_and_is_said(tmp_path, capfd, name, mode):
     resource = pytest.importorskip("resource")
-    pixels = np.random.default_rng(8).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     (tmp_path / name).write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         with pytest.raises(PictureError) as caught:
-            save_image(Image.fromarray(pixels), tmp_path / name)
+            save_image(Image.fromarray(NOISES[mode]), tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    sentence(caught, name, "cannot be saved")
+    assert str(caught.value) == f"{name} cannot be saved: File too large."
+    assert capfd.readouterr().err == ""
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
