@@ -97,25 +97,67 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
     Returns:
         The image, and a note for the user if it was converted or the conversion failed, else None.
     """
-    mine, theirs = picture.icc_profile, other.icc_profile
-    if picture.chroma is None or other.chroma is None or mine == theirs:
+    if picture.chroma is None or other.chroma is None or picture.icc_profile == other.icc_profile:
         return picture, None
     import imagecodecs
 
     try:
-        given, wanted = mine or imagecodecs.cms_profile("srgb"), theirs or imagecodecs.cms_profile("srgb")
-        if _same(given, wanted):
-            return picture, None
-        rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
-        converted = _converted(rgb, given, wanted)
+        converted = _with_profile(picture, picture.chroma, other.icc_profile)
     except (imagecodecs.CmsError, ValueError) as error:
         return picture, (
             f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted "
             f"({reason(error)}), so colours may be wrong."
         )
-    luminance, chroma = split_colour(converted)
-    note = f"The colours of {picture.name} were converted to the colour profile of {other.name}."
-    return replace(picture, luminance=luminance, chroma=chroma, icc_profile=theirs), note
+    if converted is None:
+        return picture, None
+    return converted, f"The colours of {picture.name} were converted to the colour profile of {other.name}."
+
+
+def without_profile(picture: Picture, file_name: str) -> tuple[Picture, str | None]:
+    """Convert an image to sRGB, for a file whose format has no place for an ICC profile; see `share_profile`.
+
+    Args:
+        picture: the image.
+        file_name: name of the file, for the note.
+
+    Returns:
+        The image, and a note for the user if it was converted or the conversion failed, else None.
+    """
+    if picture.chroma is None or picture.icc_profile is None:
+        return picture, None
+    import imagecodecs
+
+    try:
+        converted = _with_profile(picture, picture.chroma, None)
+    except (imagecodecs.CmsError, ValueError) as error:
+        return picture, (
+            f"{file_name} cannot hold the colour profile, and the colours cannot be converted to sRGB "
+            f"({reason(error)}), so they may be wrong in it; a .png or .tif file has the profile."
+        )
+    if converted is None:
+        return picture, None
+    return converted, (
+        f"{file_name} cannot hold the colour profile, so the colours in it were converted to sRGB; a .png or .tif "
+        "file has the profile."
+    )
+
+
+def _with_profile(picture: Picture, chroma: np.ndarray, profile: bytes | None) -> Picture | None:
+    """The image in another profile, where None stands for sRGB; or None if the two show colours alike.
+
+    Raises:
+        imagecodecs.CmsError: one of the profiles cannot be used.
+        ValueError: one of the profiles cannot be used.
+    """
+    import imagecodecs
+
+    srgb = imagecodecs.cms_profile("srgb")
+    given, wanted = picture.icc_profile or srgb, profile or srgb
+    if _same(given, wanted):
+        return None
+    rgb = np.clip(join_colour(picture.luminance, chroma), 0, 1)
+    luminance, changed = split_colour(_converted(rgb, given, wanted))
+    return replace(picture, luminance=luminance, chroma=changed, icc_profile=profile)
 
 
 def _same(given: bytes, wanted: bytes) -> bool:

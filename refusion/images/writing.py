@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from refusion.images.colour import join_colour
 from refusion.images.exif import loaded_tags, shortened_exif
 from refusion.images.picture import Picture, PictureError, by
+from refusion.images.profiles import without_profile
 from refusion.images.tiff import GEO_KEYS
 from refusion.system.files import replacing
 
@@ -34,6 +35,8 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Suffixes of the formats that support 16 bits."""
 
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".avif")
+
+_NO_PROFILE_SUFFIXES = (".bmp",)
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -145,7 +148,8 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> str | None:
 def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = None) -> str | None:
     """Write an image with its alpha, ICC profile and EXIF data, and GeoTIFF tags in a TIFF; see `save_image`.
 
-    In formats without alpha (JPEG and BMP), transparent pixels are black.
+    In formats without alpha (JPEG and BMP), transparent pixels are black; in those without an ICC profile (BMP),
+    colours are converted to sRGB.
 
     Args:
         picture: the image.
@@ -153,7 +157,8 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
         bits: 8 or 16; by default 16 for an image of 16 bits if the format supports it (PNG and TIFF), else 8.
 
     Returns:
-        A note for the user, see `save_image`, or None.
+        A note for the user if colours were converted, see `refusion.images.profiles.without_profile`, or if EXIF data
+        are left out, see `save_image`; else None.
 
     Raises:
         PictureError: see `save_image`; or `bits` is 16 and the format supports only 8.
@@ -162,12 +167,13 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
     path = Path(os.fsdecode(path))
     check_output(path, bits)
     suffix = path.suffix.lower()
+    picture, note = without_profile(picture, path.name) if suffix in _NO_PROFILE_SUFFIXES else (picture, None)
     alpha = picture.alpha if suffix in _ALPHA_SUFFIXES else None
     deep = (bits or picture.bits) == 16 and suffix in DEEP_SUFFIXES
     if (deep and (picture.chroma is not None or alpha is not None)) or (picture.geo and suffix in _TIFF_SUFFIXES):
         _save_channels(picture, path, 16 if deep else 8)
         return None
-    return save_image(
+    left_out = save_image(
         to_image(
             picture.luminance,
             picture.chroma,
@@ -178,6 +184,7 @@ def save_picture(picture: Picture, path: str | os.PathLike, bits: int | None = N
         ),
         path,
     )
+    return note or left_out
 
 
 def to_png(picture: Picture, bits: int | None = None) -> bytes:

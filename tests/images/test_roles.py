@@ -5,13 +5,14 @@ import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from support.command import refusion, small_model
 from support.scenes import SHARED, textured
 
-from refusion.images import Picture, read_picture, to_array
+from refusion.images import Picture, read_picture, save_picture, to_array
 from refusion.images.colour import split_colour
 from refusion.images.profiles import share_profile
 from refusion.images.roles import role_notes
@@ -221,6 +222,55 @@ def test_gamma_and_primaries_of_a_png_count_as_a_profile(tmp_path, chunks, diffe
     if chunks == chunk(b"gAMA", 1.0):
         assert np.abs(to_array(converted) - 255 * (VISIBLE / 255.0) ** (1 / 2.4)).mean() < 12
         assert change.mean() > 10
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_a_bmp_is_written_in_srgb(tmp_path, gamma):
+    declared = imagecodecs.cms_profile(
+        "rgb", whitepoint=(0.3127, 0.329, 1), primaries=(0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1), gamma=gamma
+    )
+    plain = split_colour(VISIBLE / np.float32(255))
+    declared_picture, _ = share_profile(
+        Picture(*plain, "plain.png"), Picture(*plain, "wide.png", icc_profile=bytes(declared))
+    )
+    assert np.abs(to_array(declared_picture).astype(int) - VISIBLE).max() > 10
+    note = save_picture(declared_picture, tmp_path / "a.bmp")
+    assert note == (
+        "a.bmp cannot hold the colour profile, so the colours in it were converted to sRGB; a .png or .tif file has "
+        "the profile."
+    )
+    with Image.open(tmp_path / "a.bmp") as image:
+        assert np.abs(np.asarray(image).astype(int) - VISIBLE).max() <= 3
+    for suffix in ("png", "tif", "jpg", "webp"):
+        assert save_picture(declared_picture, tmp_path / f"a.{suffix}") is None
+        with Image.open(tmp_path / f"a.{suffix}") as image:
+            assert image.info["icc_profile"] == declared
+
+
+def test_a_bmp_of_srgb_or_grey_is_not_converted(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = read_picture(VISIBLE)
+    for picture in (plain, Picture(plain.luminance, plain.chroma, "a", icc_profile=srgb), read_picture(GREY)):
+        assert save_picture(picture, tmp_path / "a.bmp") is None
+        np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.bmp")), to_array(picture))
+
+
+def test_a_bmp_whose_profile_cannot_be_read_is_said(tmp_path):
+    plain = read_picture(VISIBLE)
+    broken = Picture(plain.luminance, plain.chroma, "b.png", icc_profile=bytes(16) + b"RGB " + bytes(200))
+    note = save_picture(broken, tmp_path / "a.bmp")
+    assert "a.bmp cannot hold the colour profile, and the colours cannot be converted to sRGB (" in (note or "")
+    with Image.open(tmp_path / "a.bmp") as image:
+        np.testing.assert_array_equal(np.asarray(image), VISIBLE)
+
+
+def test_the_command_says_that_a_bmp_is_in_srgb(tmp_path):
+    in_wide = Image.fromarray(VISIBLE)
+    in_wide.save(tmp_path / "wide.png", icc_profile=wide_gamut())
+    Image.fromarray(GREY).save(tmp_path / "ir.png")
+    model = small_model(tmp_path / "model", "ir-vis")
+    said = refusion("fuse", tmp_path / "ir.png", tmp_path / "wide.png", "-o", tmp_path / "f.bmp", "--model", model)
+    assert "Note: f.bmp cannot hold the colour profile, so the colours in it were converted to sRGB;" in said.err
 
 
 def test_colours_of_16_bits_keep_their_levels_in_another_profile():
