@@ -13,7 +13,7 @@ from PIL import Image
 from refusion.images.failures import DECODING_ERRORS, check_size, missing_package, one_line, reason
 from refusion.images.jpeg import frame_header
 from refusion.images.levels import Stored
-from refusion.images.picture import PictureError, Scan
+from refusion.images.picture import PictureError, Plane, Scan
 from refusion.system.advice import Advised
 
 _SQUARE = 0.02
@@ -35,6 +35,12 @@ high-throughput JPEG 2000."""
 _BY_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 """Transfer syntaxes that pydicom decodes with Pillow: JPEG of 8 bits and JPEG 2000."""
 
+
+_LIFTED = (
+    *("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence"),
+    *("PlanePositionSequence", "PlaneOrientationSequence"),
+)
+"""Groups of an enhanced file: rescaling, window, spacing and where the slice lies."""
 
 _BYTES_PER_PIXEL = 8
 _OTHER_BYTES = 1 << 24
@@ -146,7 +152,8 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
             raise ValueError(f"its pixels have the shape {stored.values.shape}")
         sides = _sides_of_pixels(dataset)
         extent = None if sides is None else (sides[0] * size[0], sides[1] * size[1])
-        scan = Scan(one_line(str(dataset.get("Modality", ""))), extent)
+        modality = one_line(str(dataset.get("Modality", "")))
+        scan = Scan(modality, extent, _identifier(dataset, "PatientID"), _plane(dataset, extent))
         return replace(stored, scan=scan, notes=(*stored.notes, *_shape_note(dataset, sides, name)))
     except PictureError:
         raise
@@ -159,6 +166,35 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
 def _sides_of_pixels(dataset: Any) -> tuple[float, float] | None:
     """Height and width of a pixel in mm (PS3.3 10.7.1.1), or None."""
     return _two_numbers(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
+
+
+def _identifier(dataset: Any, name: str) -> str:
+    """A text to be compared, as it is stored: pydicom warns of some when it decodes them."""
+    element = dataset.get_item(name)
+    value = None if element is None else element.value
+    return value.decode("latin-1").strip("\0 ") if isinstance(value, bytes) else str(value or "").strip()
+
+
+def _plane(dataset: Any, extent: tuple[float, float] | None) -> Plane | None:
+    """Where the slice lies (PS3.3 C.7.6.2.1.1), or None."""
+    frame = _identifier(dataset, "FrameOfReferenceUID")
+    corner, directions = _numbers(dataset, "ImagePositionPatient", 3), _numbers(dataset, "ImageOrientationPatient", 6)
+    if not frame or corner is None or directions is None:
+        return None
+    height, width = extent or (0.0, 0.0)
+    rows, columns = np.reshape(directions, (2, 3))
+    centre = np.array(corner) + rows * width / 2 + columns * height / 2
+    thickness = _numbers(dataset, "SliceThickness", 1)
+    return Plane(frame, tuple(centre.tolist()), directions, thickness[0] if thickness and thickness[0] > 0 else None)
+
+
+def _numbers(dataset: Any, name: str, count: int) -> tuple[float, ...] | None:
+    """The numbers of an element, or None if there are others than `count` finite ones."""
+    try:
+        numbers = np.ravel(np.array(dataset.get(name), float))
+    except (TypeError, ValueError):
+        return None
+    return tuple(numbers.tolist()) if numbers.size == count and np.isfinite(numbers).all() else None
 
 
 def _two_numbers(values: Any) -> tuple[float, float] | None:
@@ -197,9 +233,9 @@ def _what_it_is(dataset: Any) -> str:
 
 
 def _lift_groups(dataset: Any) -> None:
-    """Copy rescaling, window and spacing of an enhanced file (PS3.3 C.7.6.16) to where classic files have them."""
+    """Copy what an enhanced file says of its frame (PS3.3 C.7.6.16) to where classic files have it."""
     for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for inner in ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence"):
+        for inner in _LIFTED:
             for functional in (dataset.get(group) or ())[:1]:
                 for item in (functional.get(inner) or ())[:1]:
                     dataset.update({element.tag: element for element in item})

@@ -60,16 +60,37 @@ class Levels:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Where the slice of a DICOM file lies.
+
+    Attributes:
+        frame: identifier of the frame of reference; positions are comparable within one.
+        centre: x, y and z of its centre in mm.
+        directions: x, y and z of the direction along a row, then of that along a column.
+        thickness: in mm, or None.
+    """
+
+    frame: str
+    centre: tuple[float, ...]
+    directions: tuple[float, ...]
+    thickness: float | None = None
+
+
+@dataclass(frozen=True)
 class Scan:
     """What a DICOM file says of the scan.
 
     Attributes:
         modality: the modality, such as CT, MR, PT (PET) or NM (SPECT), see PS3.3 C.7.3.1.1.1.
         extent: height and width in mm, or None.
+        patient: the ID of the patient, or an empty text; to be compared, never shown.
+        plane: where the slice lies, or None.
     """
 
     modality: str
     extent: tuple[float, float] | None = None
+    patient: str = field(default="", repr=False)
+    plane: Plane | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, check_same_size
 from refusion.images.roles import role_notes
+from refusion.images.scans import scan_notes
 from refusion.inference.alignment import Alignment, Border, align, offset_note
 from refusion.inference.options import Options
 from refusion.tasks import Motion, Resize, Task, check_choice
@@ -113,7 +114,7 @@ def prepare_pair(
             uncertain.
         ValueError: an option has an unknown value.
     """
-    notes = [*notes, *filter(None, [location_note(a, b)])]
+    notes = [*notes, *filter(None, [location_note(a, b)]), *scan_notes(a, b)]
     if resize is not None and a.size != b.size:
         a, b = resize_pair(a, b, resize)
     check_same_size(a, b, resizable=resize is None and _same_shape(a, b))

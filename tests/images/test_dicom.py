@@ -8,10 +8,12 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
+from support.networks import small_network
 
 from refusion import fuse
 from refusion.images import PictureError, read_picture, to_array
 from refusion.images.roles import role_notes
+from refusion.images.scans import scan_notes
 from refusion.tasks import TASKS
 
 pydicom = pytest.importorskip("pydicom")
@@ -343,6 +345,107 @@ def test_what_the_files_say_they_are_is_compared_with_the_task(tmp_path):
     scans(tmp_path, "PT", "MR")
     with pytest.raises(PictureError, match=r"a\.dcm is a PET or SPECT scan: where metabolism is high"):
         fuse(tmp_path / "a.dcm", tmp_path / "b.dcm", task="medical", align=True)
+
+
+PLACED = {
+    "PatientID": "A1",
+    "FrameOfReferenceUID": "1.2.3.4",
+    "ImagePositionPatient": [-32, -24, 60],
+    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+    "SliceThickness": 3,
+}
+
+
+def placed(folder, *, of_a=None, **elements):
+    """Notes on a CT and an MRI; `of_a` are elements of the CT, `elements` those of the MRI, where they differ."""
+    common = {"PixelSpacing": [1, 1], **PLACED}
+    dicom(folder / "a.dcm", LEVELS, **{"Modality": "CT", **common, **(of_a or {})})
+    dicom(folder / "b.dcm", LEVELS, **{"Modality": "MR", **common, **elements})
+    return scan_notes(read_picture(folder / "a.dcm"), read_picture(folder / "b.dcm"))
+
+
+SAME = "so they do not seem to show the same patient; check that they belong together."
+
+
+def test_scans_of_different_patients_are_said_without_their_ids(tmp_path):
+    assert placed(tmp_path) == []
+    assert placed(tmp_path, PatientID="A1 ") == []
+    assert placed(tmp_path, PatientID="") == []
+    assert placed(tmp_path, PatientID="B22") == [f"a.dcm and b.dcm have different patient IDs, {SAME}"]
+    picture = read_picture(tmp_path / "b.dcm")
+    assert "B22" not in repr(picture) + str(picture.note)
+    placed(tmp_path, PatientID="B22", ImagePositionPatient=[-32, -24, 180])
+    fused = small_network().fuse(tmp_path / "a.dcm", tmp_path / "b.dcm")
+    assert f"a.dcm and b.dcm have different patient IDs, {SAME}" in fused.notes
+    assert any("they lie 120 mm apart" in note for note in fused.notes)
+    assert not any("B22" in note for note in fused.notes)
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"),
+    [
+        ({"ImagePositionPatient": [-32, -24, 62.9]}, None),
+        ({"ImagePositionPatient": [-32, -24, 63.5]}, "they lie 3.5 mm apart;"),
+        ({"ImagePositionPatient": [-32, -24, 56]}, "they lie 4 mm apart;"),
+        # Within its plane, a slice may show more or less.
+        ({"ImagePositionPatient": [-90, 40, 60]}, None),
+        ({"ImagePositionPatient": [-64, -48, 60], "PixelSpacing": [2, 2]}, None),
+        ({"ImagePositionPatient": [-32, -24, 64], "SliceThickness": 4}, None),
+        ({"ImagePositionPatient": [-32, -24, 64], "SliceThickness": None}, "they lie 4 mm apart;"),
+        ({"ImagePositionPatient": [-32, -24, 160], "FrameOfReferenceUID": "1.2.3.5"}, None),
+        ({"ImagePositionPatient": [-32, -24, 160], "FrameOfReferenceUID": None}, None),
+        ({"ImagePositionPatient": None}, None),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "they are turned by 90 degrees against each other;"),
+        ({"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]}, "they are turned by 180 degrees against each other;"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, None),
+    ],
+    ids=str,
+)
+def test_scans_of_different_slices_are_said(tmp_path, elements, words):
+    notes = placed(tmp_path, **elements)
+    if words is None:
+        assert notes == []
+    else:
+        assert notes == [
+            f"By their headers, a.dcm and b.dcm do not show the same slice: {words} check that they belong together."
+        ]
+
+
+def test_slices_that_are_tilted_a_little_are_compared_at_their_centres(tmp_path):
+    angle = np.radians(8)
+    along = np.array([np.cos(angle), 0, np.sin(angle)])
+    corner = np.array([0, 0, 60]) - 32 * along - [0, 24, 0]
+    tilted = {"ImageOrientationPatient": [*along.round(6).tolist(), 0, 1, 0]}
+    assert placed(tmp_path, ImagePositionPatient=corner.round(4).tolist(), **tilted) == []
+    (note,) = placed(tmp_path, ImagePositionPatient=np.add(corner, [0, 0, 9]).round(4).tolist(), **tilted)
+    assert "they lie 9 mm apart" in note
+
+
+def test_slices_without_a_thickness_have_the_usual_one(tmp_path):
+    thin = {"SliceThickness": None}
+    assert placed(tmp_path, of_a=thin, ImagePositionPatient=[-32, -24, 64.9], **thin) == []
+    (note,) = placed(tmp_path, of_a=thin, ImagePositionPatient=[-32, -24, 66], **thin)
+    assert "they lie 6 mm apart" in note
+
+
+def test_an_enhanced_file_says_in_groups_where_its_slice_lies(tmp_path):
+    position, orientation, groups = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    position.ImagePositionPatient, orientation.ImageOrientationPatient = [-32, -24, 80], [1, 0, 0, 0, 1, 0]
+    groups.PlanePositionSequence, groups.PlaneOrientationSequence = [position], [orientation]
+    enhanced = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+    (note,) = placed(tmp_path, **enhanced, PerFrameFunctionalGroupsSequence=[groups])
+    assert "they lie 20 mm apart" in note
+
+
+@pytest.mark.parametrize("damage", [(b"1.2.3.4\0", b"1.2.3.4\xff"), (b"A1", b"\xff\xfe"), (b"\\-24.0", b"\\-24.x")])
+@pytest.mark.filterwarnings("error")
+def test_places_and_ids_that_cannot_be_read_do_not_matter(tmp_path, damage):
+    placed(tmp_path, SpecificCharacterSet="ISO_IR 192")
+    content = (tmp_path / "b.dcm").read_bytes()
+    changed = content.replace(*damage)
+    assert changed != content
+    (tmp_path / "b.dcm").write_bytes(changed)
+    assert read_picture(tmp_path / "b.dcm").luminance.shape == LEVELS.shape
 
 
 @pytest.mark.parametrize("elements", [{"PixelSpacing": [3, 1]}, {"PixelAspectRatio": [3, 1]}])
