@@ -1,7 +1,8 @@
 """Score fused images over a set of pairs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,6 +140,7 @@ def evaluate(
 
     Raises:
         ValueError: there is no such metric or preset, or the conventions have the name of a preset and other values.
+        DataError: `fused` is a folder, and two pairs have one name.
         OSError: reading the data set failed.
     """
     conventions = get_conventions(conventions)
@@ -146,6 +148,8 @@ def evaluate(
     known = (*METRICS, *DEFECTS, *(custom or ()))
     if unknown := [name for name in metrics if name not in known]:
         raise ValueError(f"There is no metric {', '.join(unknown)}; the metrics are {', '.join(known)}.")
+    if isinstance(fused, FusedFolder):
+        _refuse_same_names(pair_names(pairs), fused)
     evaluation = Evaluation(tuple(metrics))
 
     def score_row(
@@ -179,6 +183,20 @@ def evaluate(
             if on_pair is not None:
                 on_pair()
     return evaluation
+
+
+def _refuse_same_names(names: Iterable[str], folder: FusedFolder) -> None:
+    """Refuse names by which one fused image would be scored for several pairs.
+
+    Raises:
+        DataError: two pairs have one name.
+    """
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{count} pairs are called {name}, so their fused images in {folder.path.name} cannot be told apart; give "
+            "each pair a name of its own: the column output of a list, or name of other data sets."
+        )
 
 
 def read_triple(row: dict[str, Any], fused: FusedSource, pairs: Pairs) -> _Triple:

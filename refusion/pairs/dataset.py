@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 import datasets
@@ -19,13 +19,13 @@ from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patte
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
-from refusion.images.reading import check_same_size
+from refusion.images.reading import check_same_size, told_apart
 from refusion.images.roles import role_notes
 from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.kinds import METADATA, parquet_files, source_kind
-from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file
+from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file, output_name
 from refusion.pairs.matching import files_of, match, refuse_doubles
 from refusion.system.files import printable
 from refusion.system.lists import counted
@@ -41,6 +41,9 @@ HUB_SECONDS = 20
 _FILES = "files"
 """Column that says which files the rows may name: ``any``, ``quoted`` (any, in percent encoding), or ``cache``, that of
 `datasets`; without it, none."""
+
+_Listed: TypeAlias = tuple[str, Path | None, Path | None]
+"""The name of a pair and its two files, of which a row may lack one."""
 
 
 @dataclass
@@ -227,21 +230,35 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
 
 def _listed(path: Path, keys: tuple[str, str], within: Path | None = None) -> Pairs:
     """The pairs of a list, one per row; with `within`, files outside of this folder are rejected."""
-    rows: list[tuple[str, Path | None, Path | None]] = []
+    rows: list[_Listed] = []
     for line, row in list_rows(path):
         given = [row.get(key) for key in keys]
         first, second = (listed_file(path.parent, str(name)) if names_file(name) else None for name in given)
         for file in (first, second):
             if file is not None and within is not None and not lies_within(file, [within]):
                 raise DataError(f"{path.name}, line {line}: {file.name} lies outside of the folder {within.name}.")
-        name = row.get("name") or (first.stem if first else f"line {line}")
+        name = output_name(row) or row.get("name") or (first.stem if first else f"line {line}")
         rows.append((str(name), first, second))
     if not any(first and second for _, first, second in rows):
         raise DataError(f"{path.name} lists no pair; the two files of a row are {keys[0]} and {keys[1]}.")
-    return Pairs(_of_files(rows))
+    return Pairs(_of_files(_with_own_names(rows)))
 
 
-def _of_files(rows: Sequence[tuple[str, Path | None, Path | None]]) -> datasets.Dataset:
+def _with_own_names(rows: list[_Listed]) -> list[_Listed]:
+    """Name the pairs that share a name by their first files, with as many folders as tell these apart."""
+    alike: dict[str, list[int]] = {}
+    for index, (name, first, _) in enumerate(rows):
+        if first is not None:
+            alike.setdefault(name, []).append(index)
+    named = list(rows)
+    for places in (places for places in alike.values() if len(places) > 1):
+        _, files, others = zip(*(rows[place] for place in places), strict=True)
+        for place, shown, file, other in zip(places, told_apart(files), files, others, strict=True):
+            named[place] = (Path(shown or "").with_suffix("").as_posix(), file, other)
+    return named
+
+
+def _of_files(rows: Sequence[_Listed]) -> datasets.Dataset:
     picture = datasets.Image(decode=False)
     text = datasets.Value("string")
     features = datasets.Features({"name": text, "a": picture, "b": picture, _FILES: text})

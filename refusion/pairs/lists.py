@@ -5,7 +5,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from refusion.images.picture import PictureError
@@ -85,6 +85,12 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
         if not isinstance(row, dict):
             raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and optionally output.")
         yield line, row
+
+
+def output_name(row: Mapping[str, object]) -> str | None:
+    """The name of a pair by the output of its row, without the suffix; None if the row has none."""
+    output = row.get("output")
+    return Path(str(output).replace("\\", "/")).with_suffix("").as_posix() if output else None
 
 
 def names_file(value: object) -> bool:

@@ -20,7 +20,7 @@ from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.jobs import match_folders
 from refusion.pairs.kinds import METADATA, parquet_files, source_kind
-from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file
+from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file, output_name
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there, printable
 from refusion.system.stores import Store, without_secrets
@@ -296,7 +296,7 @@ def _listed(path: Path, keys: tuple[str, str], read: Callable[[Part], Iterator[R
     pairs: list[tuple[str, str | None, str | None]] = []
     for _, row in list_rows(path):
         a, b = (str(listed_file(path.parent, str(row[key]))) if names_file(row.get(key)) else None for key in keys)
-        name = Path(str(row["output"])).with_suffix("").as_posix() if row.get("output") else Path(a or b or "").stem
+        name = output_name(row) or Path(a or b or "").stem
         pairs.append((name or str(len(pairs)), a, b))
     if not any(a and b for _, a, b in pairs):
         raise DataError(f"{path.name} lists no pair; the two files of a row are {keys[0]} and {keys[1]}.")

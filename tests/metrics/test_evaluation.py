@@ -33,6 +33,7 @@ from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
+from refusion.pairs.rows import open_source
 from refusion.system.markdown import NOTHING
 from refusion.tasks import get_task
 
@@ -113,6 +114,43 @@ def test_a_fused_picture_is_found_by_the_name_of_its_pair(averages):
     (averages / "scene2.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"both scene2\.TIF and scene2\.jpg"):
         FusedFolder(averages)
+
+
+@pytest.fixture
+def two_days(tmp_path) -> Path:
+    """A folder with two pairs whose files have the same names."""
+    for number, folder in enumerate(("d1/ir", "d1/vis", "d2/ir", "d2/vis")):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(textured(number)).save(tmp_path / folder / "0001.png")
+    return tmp_path
+
+
+def test_a_pair_of_a_list_is_named_by_its_output(two_days, model):
+    rows = (f"d{day}/ir/0001.png,d{day}/vis/0001.png,days/{day}.png" for day in (1, 2))
+    (two_days / "list.csv").write_text("\n".join(["a,b,output", *rows]))
+    out = two_days / "out"
+    fused = program.refusion("fuse", two_days / "list.csv", "-o", out, "--model", two_days / "model")
+    assert fused.code == 0, fused.err
+    evaluate_command(two_days / "list.csv", model=[str(two_days / "model")], fused=[out], json_path=out / "s.json")
+    models = json.loads((out / "s.json").read_text())["models"]
+    assert [[row["name"] for row in one["per_pair"]] for one in models.values()] == 2 * [["days/1", "days/2"]]
+    of_model, of_folder = (one["per_pair"] for one in models.values())
+    assert of_folder == of_model
+    source = open_source(two_days / "list.csv", get_task("ir-vis"))
+    assert [name for (name, *_), _ in source.places] == ["days/1", "days/2"]
+
+
+def test_pairs_of_one_name_do_not_share_a_fused_image(two_days):
+    (two_days / "list.csv").write_text("a,b\nd1/ir/0001.png,d1/vis/0001.png\nd2/ir/0001.png,d2/vis/0001.png\n")
+    (two_days / "out").mkdir()
+    Image.fromarray(textured(5)).save(two_days / "out" / "0001.png")
+    pairs = load_pairs(two_days / "list.csv", get_task("ir-vis"))
+    names = ["d1/ir/0001", "d2/ir/0001"]
+    assert [row.name for row in evaluate(pairs, average).scored] == names
+    assert [row.name for row in evaluate(pairs, FusedFolder(two_days / "out")).failed] == names
+    (two_days / "list.csv").write_text("a,b\n" + 2 * "d1/ir/0001.png,d1/vis/0001.png\n")
+    with pytest.raises(DataError, match="2 pairs are called 0001, so their fused images in out cannot be told apart"):
+        evaluate(load_pairs(two_days / "list.csv", get_task("ir-vis")), FusedFolder(two_days / "out"))
 
 
 def test_pairs_that_fail_have_their_reason_and_the_others_their_scores(pair_folder, averages):
