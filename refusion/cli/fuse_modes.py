@@ -154,7 +154,8 @@ def fuse_pair_files(
     skipped = len(jobs.pairs) - len(to_do)
     if not quiet:
         fused = len(to_do) - len(failed)
-        typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.")
+        kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""
+        typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
     print_listed("Failed", failed, _FAILURES_SHOWN)
     print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
     if failed or jobs.unmatched:

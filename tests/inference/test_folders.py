@@ -39,13 +39,16 @@ def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_fol
     result = refusion(*command)
     assert result.code == 0, result.err
     assert "6 fused, 0 already there, 0 failed." in result.out
+    assert "--overwrite" not in result.out
     assert fused_names(out) == [f"scene{k}.png" for k in range(6)]
     one = ReFusion.from_pretrained(model).fuse(pair_folder / "ir" / "scene3.png", pair_folder / "vis" / "scene3.png")
     np.testing.assert_array_equal(np.asarray(Image.open(out / "scene3.png")), np.asarray(one))
 
     (out / "scene1.png").unlink()
     (out / "scene2.png").write_bytes(b"kept")
-    assert "1 fused, 5 already there" in refusion(*command).out
+    again = refusion(*command, "--stretch").out
+    assert "1 fused, 5 already there" in again
+    assert "What was there is kept; --overwrite fuses it again with these options." in again
     assert (out / "scene2.png").read_bytes() == b"kept"
     assert "6 fused, 0 already there" in refusion(*command, "--overwrite").out
     assert (out / "scene2.png").read_bytes() != b"kept"
