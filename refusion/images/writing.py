@@ -273,6 +273,8 @@ def _save_error(error: Exception, path: Path, target: Path, limits: str) -> Pict
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         folder = target.parent.name or str(target.parent)
         return PictureError(f"{path.name} cannot be saved because there is no folder {folder}; create it first.")
+    if isinstance(error, IsADirectoryError):
+        return PictureError(f"{path.name} cannot be saved, since a folder has this name; rename one of them.")
     if isinstance(error, OSError) and error.strerror:
         return PictureError(f"{path.name} cannot be saved: {error.strerror}.")
     return PictureError(f"{path.name} cannot be saved ({error}): {limits}")

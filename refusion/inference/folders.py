@@ -10,8 +10,12 @@ from refusion.system.files import is_there
 
 
 def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
-    """The pairs without a result; all of them with `overwrite`."""
-    return [job for job in jobs if overwrite or not is_there(job.output)]
+    """The pairs without a result; all of them with `overwrite`. An empty file or a folder is not a result."""
+    return [job for job in jobs if overwrite or not _is_done(job.output)]
+
+
+def _is_done(output: Path) -> bool:
+    return is_there(output) and not output.is_dir() and output.stat().st_size > 0
 
 
 def fuse_jobs(

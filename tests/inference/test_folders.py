@@ -54,6 +54,18 @@ def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_fol
     assert (out / "scene2.png").read_bytes() != b"kept"
 
 
+def test_an_empty_file_and_a_folder_are_no_results(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    (out / "scene1.png").mkdir(parents=True)
+    (out / "scene2.png").touch()
+    (out / "scene3.png").write_bytes(b"kept")
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
+    assert result.code == 1
+    assert "4 fused, 1 already there, 1 failed." in result.out
+    assert "scene1: scene1.png cannot be saved, since a folder has this name; rename one of them." in result.err
+    assert read_picture(out / "scene2.png").size == (64, 48)
+
+
 def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, tmp_path):
     (pair_folder / "ir" / "scene2.png").write_bytes(b"broken")
     Image.fromarray(textured(1, 30, 40)).save(pair_folder / "vis" / "scene4.png")
