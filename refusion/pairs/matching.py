@@ -42,15 +42,17 @@ class LeftOut:
         where: name of its folder or group.
         reason: the rest of a sentence that starts with the name of the file.
         matters: whether it may be an image that should be fused, unlike hidden files and text files.
+        folder: its folder, to name it by its path below; by its own name if not given.
     """
 
     file: Path
     where: str
     reason: str
     matters: bool = True
+    folder: Path | None = None
 
     def __str__(self) -> str:
-        return printable(f"{self.file.name} in {self.where} {self.reason}")
+        return printable(f"{_below(self.folder, self.file)} in {self.where} {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,22 @@ class Files:
         by_name: the images.
         left_out: the other files.
         doubles: names that two files have, with both; by_name has the first of them.
+        folder: the folder; None for a group of files from anywhere.
     """
 
     where: str
     by_name: dict[str, Path]
     left_out: tuple[LeftOut, ...] = ()
     doubles: tuple[tuple[str, Path, Path], ...] = ()
+    folder: Path | None = None
+
+    def shown(self, file: Path) -> str:
+        """The name of one of the files in messages: its path below the folder."""
+        return _below(self.folder, file)
+
+    def without(self, file: Path, reason: str) -> LeftOut:
+        """One of the files, to be left out for this reason."""
+        return LeftOut(file, self.where, reason, folder=self.folder)
 
 
 @dataclass(frozen=True)
@@ -90,17 +102,20 @@ class Matched:
     @property
     def notes(self) -> list[str]:
         """Files that were left out because they are not images to fuse, one sentence per folder and reason."""
-        groups: dict[tuple[str, str], list[Path]] = {}
+        groups: dict[tuple[str, str], list[str]] = {}
         for one in self.left_out:
             if not one.matters:
-                groups.setdefault((one.where, one.reason), []).append(one.file)
-        return [_note(where, reason, files) for (where, reason), files in groups.items()]
+                groups.setdefault((one.where, one.reason), []).append(_below(one.folder, one.file))
+        return [_note(where, reason, names) for (where, reason), names in groups.items()]
 
 
-def _note(where: str, reason: str, files: Sequence[Path]) -> str:
-    names = ", ".join(file.name for file in files[:_SHOWN])
-    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return printable(f"Skipped in {where}, since each {reason}: {names}{more}.")
+def _note(where: str, reason: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return printable(f"Skipped in {where}, since each {reason}: {', '.join(names[:_SHOWN])}{more}.")
+
+
+def _below(folder: Path | None, file: Path) -> str:
+    return file.name if folder is None else file.relative_to(folder).as_posix()
 
 
 def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> Files:
@@ -123,7 +138,7 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
 
     named, misfits = [], []
     skipped: list[LeftOut] = []
-    for file in _walk(folder, leave, folder.name, skipped):
+    for file in _walk(folder, leave, folder, skipped):
         inner = file.relative_to(folder).parent
         # The names of DICOM files without a suffix are often numbers with dots.
         has_suffix = by_stem and not file.suffix[1:].isdigit()
@@ -131,13 +146,13 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
         if fits is not None:
             named.append(((inner / fits.group(1)).as_posix(), file))
         else:
-            misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False))
-    found = name_files(named, folder.name)
+            misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False, folder))
+    found = name_files(named, folder.name, folder)
     return replace(found, left_out=(*found.left_out, *misfits, *skipped))
 
 
 def _walk(
-    folder: Path, leave: Path | None, where: str, left_out: list[LeftOut], above: tuple[Path, ...] = ()
+    folder: Path, leave: Path | None, top: Path, left_out: list[LeftOut], above: tuple[Path, ...] = ()
 ) -> Iterator[Path]:
     """Yield the files, sorted by name; what is neither yielded nor entered is listed, except the folder to leave."""
     try:
@@ -146,28 +161,29 @@ def _walk(
     except PermissionError as error:
         if not above:
             raise
-        left_out.append(LeftOut(folder, where, f"is a folder that cannot be opened ({error.strerror})"))
+        why = f"is a folder that cannot be opened ({error.strerror})"
+        left_out.append(LeftOut(folder, top.name, why, folder=top))
         return
     above = (*above, folder.resolve())
     for path in (folder / name for name in found):
         try:
             is_folder = path.is_dir()
         except PermissionError as error:
-            left_out.append(LeftOut(path, where, f"cannot be opened ({error.strerror})"))
+            left_out.append(LeftOut(path, top.name, f"cannot be opened ({error.strerror})", folder=top))
             continue
         if not is_folder:
             yield path
         elif leave is not None and leave.exists() and leave.samefile(path):
             continue
         elif path.name.startswith("."):
-            left_out.append(LeftOut(path, where, "is a hidden folder", False))
+            left_out.append(LeftOut(path, top.name, "is a hidden folder", False, top))
         elif path.is_symlink() and any(one.is_relative_to(path.resolve()) for one in above):
-            left_out.append(LeftOut(path, where, "is a link to a folder that holds the link", False))
+            left_out.append(LeftOut(path, top.name, "is a link to a folder that holds the link", False, top))
         else:
-            yield from _walk(path, leave, where, left_out, above)
+            yield from _walk(path, leave, top, left_out, above)
 
 
-def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
+def name_files(named: Iterable[tuple[str, Path]], where: str, folder: Path | None = None) -> Files:
     """Index the files that may be images by name.
 
     Names that differ only in how accents are stored (macOS decomposes them) are the same name.
@@ -175,26 +191,29 @@ def name_files(named: Iterable[tuple[str, Path]], where: str) -> Files:
     Args:
         named: name and path of each file.
         where: name of the folder or group.
+        folder: the folder, if all of them lie below it.
     """
     by_name: dict[str, Path] = {}
     left_out: list[LeftOut] = []
     doubles: list[tuple[str, Path, Path]] = []
     for given, file in named:
         if why := _not_an_image(file):
-            left_out.append(LeftOut(file, where, *why))
+            left_out.append(LeftOut(file, where, *why, folder))
             continue
         name = nfc(given)
         other = by_name.get(name)
         if other is None:
             by_name[name] = file
         elif not is_read(file):
-            left_out.append(LeftOut(file, where, f"is left out, since {other.name} has the same name", False))
+            reason = f"is left out, since {other.name} has the same name"
+            left_out.append(LeftOut(file, where, reason, False, folder))
         elif not is_read(other):
-            left_out.append(LeftOut(other, where, f"is left out, since {file.name} has the same name", False))
+            reason = f"is left out, since {file.name} has the same name"
+            left_out.append(LeftOut(other, where, reason, False, folder))
             by_name[name] = file
         else:
             doubles.append((name, other, file))
-    return Files(where, by_name, tuple(left_out), tuple(doubles))
+    return Files(where, by_name, tuple(left_out), tuple(doubles), folder)
 
 
 def refuse_doubles(files: Files) -> None:
@@ -204,7 +223,7 @@ def refuse_doubles(files: Files) -> None:
         DataError: there are such images.
     """
     for _, one, other in files.doubles:
-        raise DataError(f"{files.where} holds both {one.name} and {other.name}; keep only one of them.")
+        raise DataError(f"{files.where} holds both {files.shown(one)} and {files.shown(other)}; keep only one of them.")
 
 
 def match(first: Files, second: Files) -> Matched:
@@ -221,20 +240,21 @@ def match(first: Files, second: Files) -> Matched:
 
 
 def _doubled(mine: Files, other: Files) -> Iterator[LeftOut]:
-    for name, one, two in mine.doubles:
-        yield LeftOut(one, mine.where, f"has the same name as {two.name}; keep only one of them")
-        yield LeftOut(two, mine.where, f"has the same name as {one.name}; keep only one of them")
+    for name, *two in mine.doubles:
+        one, another = map(mine.shown, two)
+        yield mine.without(two[0], f"has the same name as {another}; keep only one of them")
+        yield mine.without(two[1], f"has the same name as {one}; keep only one of them")
         if name in other.by_name:
-            partners = f"{one.name} and {two.name} in {mine.where}"
-            yield LeftOut(other.by_name[name], other.where, f"has two partners, {partners}; keep only one of them")
+            partners = f"{one} and {another} in {mine.where}"
+            yield other.without(other.by_name[name], f"has two partners, {partners}; keep only one of them")
 
 
 def _alone(mine: Files, other: Files, ambiguous: Set[str]) -> Iterator[LeftOut]:
     unmatched = {name.casefold(): file for name, file in other.by_name.items() if name not in mine.by_name}
     for name in sorted(mine.by_name.keys() - other.by_name.keys() - ambiguous):
         near = unmatched.get(name.casefold())
-        why = f"; {near.name} differs in upper and lower case: rename one of them" if near else ""
-        yield LeftOut(mine.by_name[name], mine.where, f"has no partner in {other.where}{why}")
+        why = f"; {other.shown(near)} differs in upper and lower case: rename one of them" if near else ""
+        yield mine.without(mine.by_name[name], f"has no partner in {other.where}{why}")
 
 
 def is_read(file: Path) -> bool:

@@ -127,8 +127,8 @@ def test_names_that_differ_only_in_case_are_said(both, tmp_path):
     image(both / "ir" / "sub" / "IMG_1.JPG")
     image(both / "vis" / "sub" / "img_1.jpg")
     assert jobs(both).unmatched == [
-        "IMG_1.JPG in ir has no partner in vis; img_1.jpg differs in upper and lower case: rename one of them",
-        "img_1.jpg in vis has no partner in ir; IMG_1.JPG differs in upper and lower case: rename one of them",
+        "sub/IMG_1.JPG in ir has no partner in vis; sub/img_1.jpg differs in upper and lower case: rename one of them",
+        "sub/img_1.jpg in vis has no partner in ir; sub/IMG_1.JPG differs in upper and lower case: rename one of them",
     ]
     (both / "pairs.csv").write_text("a,b\nir/sub/img_1.jpg,vis/sub/img_1.jpg\n")
     with pytest.raises(
@@ -197,6 +197,24 @@ def test_folders_in_folders_are_matched_by_the_way_to_them(both):
     assert names_everywhere(both) == ["day/0", "day/[1] east/1", "night/0", "scene"]
     assert jobs(both).pairs[0].output == both / "out" / "day" / "0.png"
     assert FusedFolder(both / "ir").find("night/0") == both / "ir" / "night" / "0.png"
+
+
+def test_files_that_are_left_out_are_named_with_their_sub_folders(both):
+    for day in ("d1", "d2"):
+        image(both / "ir" / day / "alone.png")
+        image(both / "ir" / day / "twice.png")
+        image(both / "ir" / day / "twice.jpg")
+        (both / "ir" / day / "label.txt").write_text("a label")
+    found, source = jobs(both), open_source(both, TASK)
+    assert found.unmatched == list(source.left_out) == load_pairs(both, TASK, skip_bad=True).skipped
+    assert {one.partition(" in ")[0] for one in found.unmatched} == {
+        f"{day}/{name}" for day in ("d1", "d2") for name in ("alone.png", "twice.png", "twice.jpg")
+    }
+    assert found.notes == [
+        "Skipped in ir, since each does not have the suffix of an image: d1/label.txt, d2/label.txt."
+    ]
+    with pytest.raises(DataError, match=r"ir holds both d1/twice\.jpg and d1/twice\.png"):
+        load_pairs(both, TASK)
 
 
 def test_results_within_a_source_folder_are_no_sources(tmp_path):
@@ -346,7 +364,7 @@ def test_links_to_folders_that_hold_them_are_named_and_not_followed(both):
     (both / "ir" / "root").symlink_to("/")
     found = jobs(both)
     assert ([job.name for job in found.pairs], found.unmatched) == (["scene"], [])
-    assert found.notes == ["Skipped in ir, since each is a link to a folder that holds the link: root, round, up."]
+    assert found.notes == ["Skipped in ir, since each is a link to a folder that holds the link: root, sub/round, up."]
 
 
 def test_a_hidden_folder_is_named_once(both):
@@ -354,7 +372,7 @@ def test_a_hidden_folder_is_named_once(both):
         image(both / "ir" / "sub" / ".hid" / f"{number}.png")
     found = jobs(both)
     assert found.unmatched == []
-    assert found.notes == load_pairs(both, TASK).notes == ["Skipped in ir, since each is a hidden folder: .hid."]
+    assert found.notes == load_pairs(both, TASK).notes == ["Skipped in ir, since each is a hidden folder: sub/.hid."]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names in Unicode")
