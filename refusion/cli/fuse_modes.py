@@ -149,7 +149,7 @@ def fuse_pair_files(
                 if error is not None:
                     failed.append(f"{job.name}: {error}")
                 for note in () if quiet else notes:
-                    typer.echo(f"Note: {note}", err=True)
+                    typer.echo(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
     skipped = len(jobs.pairs) - len(to_do)
     if not quiet:

@@ -16,7 +16,7 @@ from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.levels import Window
 from refusion.images.picture import Levels
-from refusion.images.reading import PILLOW_FORMATS
+from refusion.images.reading import PILLOW_FORMATS, numbered
 from refusion.system.advice import in_demo
 
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")
@@ -90,10 +90,7 @@ def stored_path(upload: Any, label: str) -> Path:
 
 def names_of(paths: Sequence[Path]) -> list[str]:
     """Names of the sources of one fused image, as messages show them: equal ones are told apart by their places."""
-    names = [path.name for path in paths]
-    places: Sequence[str] = ("first", "second") if len(paths) == 2 else [str(place + 1) for place in range(len(paths))]
-    apart = zip(names, places, strict=True)
-    return [name if names.count(name) == 1 else f"{name} ({place})" for name, place in apart]
+    return numbered([path.name for path in paths])
 
 
 class Uploads:

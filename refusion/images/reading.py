@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,7 @@ from refusion.images.thermal import is_radiometric, radiometric_note, read_tempe
 from refusion.images.tiff import MAGIC, Tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
 from refusion.system.advice import OWN_RANGE, Advised
-from refusion.system.files import printable
+from refusion.system.files import nfc, printable
 
 PictureSource: TypeAlias = (
     str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | TiffImage | Picture
@@ -201,7 +202,7 @@ def read_picture(
             window or else by their own range, instead of the image that it shows. Other sources are not affected.
         nodata: no-data value of images of more than 8 bits and of floats, in addition to what the file itself
             declares; nan for NaN and infinite values. Such pixels are transparent.
-        name: name in messages, except of an open file; by default its file name, or its type.
+        name: name in messages; by default its file name, or its type.
 
     Raises:
         PictureError: the source is missing, damaged, of an unsupported kind, has several frames, more than `max_pixels`
@@ -215,15 +216,15 @@ def read_picture(
         named(source.name).check_size(source.size)
         return source
     if isinstance(source, Image.Image):
-        given = named(name or "PIL image")
+        given = named(name or _own_name(source))
         given.check_size(source.size)
         return _from_image(source, given)
     if hasattr(source, "__array__"):
-        given = named(name or "array")
+        given = named(name or _own_name(source))
         array = source if isinstance(source, np.ndarray) else as_array(source)
         return given.scaled(_of_array(array, given))
     if isinstance(source, TiffImage):
-        given = named(name or source.name)
+        given = named(name or _own_name(source))
         with decoding(given.name), source.path.open("rb") as file:
             tiff = read_tiff(file, given.name, max_pixels, source.index)
         return _with_tags(given.scaled(tiff.stored), tiff)
@@ -232,8 +233,7 @@ def read_picture(
         return _from_file(path, named(name or _name(path)))
     if hasattr(source, "read") and hasattr(source, "seek"):
         source = cast(BinaryIO, source)
-        path_or_number = getattr(source, "name", None)
-        given = named(_name(Path(path_or_number)) if isinstance(path_or_number, str) else "the open file")
+        given = named(name or _own_name(source))
         _check_open(source, given.name)
         return _from_open_file(source, given)
     raise PictureError(
@@ -265,18 +265,42 @@ def read_pair(
     return first, second
 
 
-def told_apart(sources: Sequence[PictureSource]) -> list[str | None]:
-    """Return a name for each source that is a path, or None: the file name, after folders if names are equal.
+def told_apart(sources: Sequence[PictureSource]) -> list[str]:
+    """Return the names of the sources in messages, all of them different.
 
-    The two files of a pair often have one name, in two folders.
+    The two files of a pair often have one name, in two folders; arrays, images and files in memory have none.
     """
-    paths = [Path(os.fsdecode(one)) if isinstance(one, str | os.PathLike) else None for one in sources]
-    different = len({path for path in paths if path is not None})
+    of_paths = iter(with_folders([Path(os.fsdecode(one)) for one in sources if isinstance(one, str | os.PathLike)]))
+    return numbered([next(of_paths) if isinstance(one, str | os.PathLike) else _own_name(one) for one in sources])
+
+
+def with_folders(paths: Sequence[Path]) -> list[str]:
+    """The names of files, all after as many folders as it takes to tell them apart; without folders if none do."""
+    different = len({*paths})
     for depth in range(1, _MAX_FOLDERS + 2):
-        names = [None if path is None else printable("/".join(path.parts[-depth:])) for path in paths]
-        if len({name for name in names if name is not None}) == different:
+        names = [printable("/".join(path.parts[-depth:])) for path in paths]
+        if len({nfc(name) for name in names}) == different:
             return names
-    return [None if path is None else printable(path.name) for path in paths]
+    return [printable(path.name) for path in paths]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Tell equal names apart by their places: the first and the second of two, and numbers among more."""
+    counts = Counter(map(nfc, names))
+    places = ("first", "second") if len(names) == 2 else [str(number + 1) for number in range(len(names))]
+    return [name if counts[nfc(name)] == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
+
+
+def _own_name(source: PictureSource) -> str:
+    """The name of a source in messages, but for a path."""
+    if isinstance(source, Picture | TiffImage):
+        return source.name
+    if isinstance(source, Image.Image):
+        return "PIL image"
+    if hasattr(source, "__array__"):
+        return "array"
+    path_or_number = getattr(source, "name", None)
+    return _name(Path(path_or_number)) if isinstance(path_or_number, str) else "the open file"
 
 
 def check_same_size(a: Picture, b: Picture, *, resizable: bool = False) -> None:

@@ -173,7 +173,7 @@ def _ghost_note(share: float, name: str) -> str:
     )
 
 
-def _names(sources: Sequence[PictureSource]) -> list[str | None]:
+def _names(sources: Sequence[PictureSource]) -> list[str]:
     """Names for messages; those of arrays and Pillow images, which have none, are their places in the stack."""
     named = enumerate(zip(sources, told_apart(sources), strict=True), 1)
     return [f"Image {place}" if isinstance(one, np.ndarray | Image) else name for place, (one, name) in named]

@@ -17,7 +17,7 @@ from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.fusion import METRICS
 from refusion.metrics.scoring import SCORED, CustomMetric, score_custom, score_fused
-from refusion.pairs.dataset import Pairs, pair_notes, picture_files, read_pictures
+from refusion.pairs.dataset import Pairs, named_notes, pair_notes, picture_files, read_pictures
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
 from refusion.system.advice import without_options
@@ -166,9 +166,9 @@ def evaluate(
                 notes.append(without_options(note))
             scores = score_fused(*images, evaluation.metrics, conventions)
             own, errors = score_custom(images, custom or {})
-            return PairScores(name, scores | own, errors), notes
+            return PairScores(name, scores | own, errors), named_notes(name, notes)
         except ValueError as error:
-            return PairFailure(name, str(error)), notes
+            return PairFailure(name, str(error)), named_notes(name, notes)
 
     # A model runs here, on all cores; images in folders are read by the scoring threads.
     rows = ((row, None if isinstance(fused, FusedFolder) else _fuse(row, fused, pairs)) for row in pairs.dataset)

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patte
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
-from refusion.images.reading import check_same_size, told_apart
+from refusion.images.reading import check_same_size, with_folders
 from refusion.images.roles import role_notes
 from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
@@ -79,7 +79,7 @@ class Pairs:
     def look(self, name: str, pictures: tuple[Picture, Picture]) -> None:
         """Add the notes on the sources of a pair, each once, and what the pair lacks."""
         assert self.task is not None
-        for note in pair_notes(pictures, self.reading, self.task):
+        for note in named_notes(name, pair_notes(pictures, self.reading, self.task)):
             if note not in self._seen:
                 self._seen.add(note)
                 self.notes.append(note)
@@ -253,8 +253,8 @@ def _with_own_names(rows: list[_Listed]) -> list[_Listed]:
     named = list(rows)
     for places in (places for places in alike.values() if len(places) > 1):
         _, files, others = zip(*(rows[place] for place in places), strict=True)
-        for place, shown, file, other in zip(places, told_apart(files), files, others, strict=True):
-            named[place] = (Path(shown or "").with_suffix("").as_posix(), file, other)
+        for place, shown, file, other in zip(places, with_folders(files), files, others, strict=True):
+            named[place] = (Path(shown).with_suffix("").as_posix(), file, other)
     return named
 
 
@@ -350,6 +350,11 @@ def read_row(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[np.ndar
 def pair_notes(pictures: tuple[Picture, Picture], reading: Reading, task: Task) -> list[str]:
     """Notes for the user on a pair, as sentences."""
     return [*reading.notes(pictures), *role_notes(*pictures, task)]
+
+
+def named_notes(name: str, notes: Iterable[str]) -> list[str]:
+    """Notes on a pair of many, with its name: its files may be called as those of another pair."""
+    return [f"{name}: {note}" for note in notes]
 
 
 def fingerprint(pairs: Pairs, processes: Processes = ALONE) -> str | None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from refusion.images import PictureError
 from refusion.pairs.errors import DataError
-from refusion.pairs.matching import files_of, nfc, refuse_doubles
-from refusion.system.files import printable
+from refusion.pairs.matching import files_of, refuse_doubles
+from refusion.system.files import nfc, printable
 
 
 class FusedFolder:

@@ -2,14 +2,13 @@
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refusion.images.video import VIDEO_SUFFIXES
 from refusion.pairs.errors import DataError
-from refusion.system.files import printable
+from refusion.system.files import nfc, printable
 
 SUFFIXES = frozenset(
     {
@@ -270,11 +269,6 @@ def _is_dicom(file: Path) -> bool:
             return opened.read(132)[128:] == b"DICM"
     except OSError:
         return False
-
-
-def nfc(name: str) -> str:
-    """Normalize a name to Unicode NFC, with each accented letter as one character."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _not_an_image(file: Path) -> tuple[str, bool] | None:

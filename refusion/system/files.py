@@ -7,6 +7,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,6 +87,11 @@ def _copied(source: Path, target: Path) -> bool:
 def printable(name: str) -> str:
     """A file name as text that can be written anywhere: bytes that are not UTF-8 become escapes such as ``\\udcff``."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def nfc(name: str) -> str:
+    """Normalize a name to Unicode NFC, with each accented letter as one character."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_there(path: Path) -> bool:

@@ -1,5 +1,7 @@
 """Arguments of `refusion.fuse`, `fuse_stack` and `explain` as people give them."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +12,12 @@ from refusion import PictureError
 from refusion.tasks import get_task
 
 A, B = (textured(seed, 40, 56) for seed in (1, 2))
+
+
+def png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
 
 
 class Average:
@@ -56,6 +64,15 @@ def test_images_of_a_stack_without_names_are_told_by_their_place():
     colour = Image.fromarray(np.stack([A, B, A], axis=-1))
     fused = refusion.fuse_stack([A, B, colour], task="multi-focus")
     assert any(note.startswith("Image 3 is in colour and the others are grey") for note in fused.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(lambda a: a, "array"), (Image.fromarray, "PIL image"), (png, "The file in memory")]
+)
+def test_two_sources_without_names_are_told_apart(kind, name):
+    fused = refusion.fuse(kind(A), kind(A), model=Average())
+    same = f"{name} (first) and {name} (second) are the same image, so there is nothing to fuse."
+    assert fused.notes == (same,)
 
 
 def test_a_network_of_ones_own_is_used_as_it_is():

@@ -129,8 +129,12 @@ def test_a_pair_of_a_list_is_named_by_its_output(two_days, model):
     rows = (f"d{day}/ir/0001.png,d{day}/vis/0001.png,days/{day}.png" for day in (1, 2))
     (two_days / "list.csv").write_text("\n".join(["a,b,output", *rows]))
     out = two_days / "out"
-    fused = program.refusion("fuse", two_days / "list.csv", "-o", out, "--model", two_days / "model")
+    fused = program.refusion("fuse", two_days / "list.csv", "-o", out, "--model", two_days / "model", "--nodata", 7)
     assert fused.code == 0, fused.err
+    for day in (1, 2):
+        assert (
+            f"Note: days/{day}.png: --nodata 7 has no effect: no pixel of more than 8 bits in ir/0001.png" in fused.err
+        )
     evaluate_command(two_days / "list.csv", model=[str(two_days / "model")], fused=[out], json_path=out / "s.json")
     models = json.loads((out / "s.json").read_text())["models"]
     assert [[row["name"] for row in one["per_pair"]] for one in models.values()] == 2 * [["days/1", "days/2"]]
@@ -146,6 +150,8 @@ def test_pairs_of_one_name_do_not_share_a_fused_image(two_days):
     Image.fromarray(textured(5)).save(two_days / "out" / "0001.png")
     pairs = load_pairs(two_days / "list.csv", get_task("ir-vis"))
     names = ["d1/ir/0001", "d2/ir/0001"]
+    noted = evaluate(pairs, average, look=lambda a, b: f"{b.name} lies off {a.name}.").notes
+    assert noted == [f"{name}: vis/0001.png lies off ir/0001.png." for name in names]
     assert [row.name for row in evaluate(pairs, average).scored] == names
     assert [row.name for row in evaluate(pairs, FusedFolder(two_days / "out")).failed] == names
     (two_days / "list.csv").write_text("a,b\n" + 2 * "d1/ir/0001.png,d1/vis/0001.png\n")
