@@ -58,8 +58,8 @@ def match_folders(
         The pairs; results are named after the common part, in the same subfolders as the sources.
 
     Raises:
-        PictureError: the suffix is unknown; the output is a source folder; a pattern does not have exactly one ``*``;
-            there is no pair; or a result would replace a source.
+        PictureError: the suffix is unknown; the output is a source folder; a pattern does not have exactly one ``*``,
+            or has a folder in it; there is no pair; or a result would replace a source.
     """
     check_suffix(suffix)
     if first == second and patterns[0] == patterns[1]:
@@ -74,10 +74,7 @@ def match_folders(
     matched = match(*found)
     if not matched.pairs:
         why = " ".join([*(f"{problem}." for problem in matched.problems), *matched.notes][:3])
-        raise PictureError(
-            f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
-            f"{' ' + why if why else ''}"
-        )
+        raise PictureError(f"{_no_pair(first, second, patterns, advice)}{' ' + why if why else ''}")
     pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
     lost = _replaced_source((job.output for job in pairs), (file for files in found for file in files.by_name.values()))
     if lost is not None:
@@ -86,6 +83,16 @@ def match_folders(
             "the results."
         )
     return Jobs(pairs, matched.problems, matched.notes)
+
+
+def _no_pair(first: Path, second: Path, patterns: tuple[str, str], advice: str) -> str:
+    if patterns == ("*", "*"):
+        return f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
+    where = "there" if first == second else f"in {second.name}"
+    return (
+        f"No file in {first.name} that matches {patterns[0]} has a partner {where} that matches {patterns[1]}: the * "
+        "must stand for the same text in both names."
+    )
 
 
 def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:

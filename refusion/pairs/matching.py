@@ -42,6 +42,7 @@ class LeftOut:
         reason: the rest of a sentence that starts with the name of the file.
         matters: whether it may be an image that should be fused, unlike hidden files and text files.
         folder: its folder, to name it by its path below; by its own name if not given.
+        pattern: the pattern that its name does not match, if that is the reason.
     """
 
     file: Path
@@ -49,6 +50,7 @@ class LeftOut:
     reason: str
     matters: bool = True
     folder: Path | None = None
+    pattern: str = ""
 
     def __str__(self) -> str:
         return printable(f"{_below(self.folder, self.file)} in {self.where} {self.reason}")
@@ -64,6 +66,7 @@ class Files:
         left_out: the other files.
         doubles: names that two files have, with both; by_name has the first of them.
         folder: the folder; None for a group of files from anywhere.
+        pattern: the pattern of their names.
     """
 
     where: str
@@ -71,6 +74,7 @@ class Files:
     left_out: tuple[LeftOut, ...] = ()
     doubles: tuple[tuple[str, Path, Path], ...] = ()
     folder: Path | None = None
+    pattern: str = "*"
 
     def shown(self, file: Path) -> str:
         """The name of one of the files in messages: its path below the folder."""
@@ -127,11 +131,16 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
 
     Raises:
         OSError: the folder cannot be read.
-        ValueError: the pattern does not have exactly one ``*``.
+        ValueError: the pattern does not have exactly one ``*``, or has a folder in it.
     """
+    if "/" in pattern:
+        raise ValueError(
+            f"The pattern {pattern} has a folder in it, but only the names of files are matched; give the folder as a "
+            "source, and a pattern of the names in it, such as '*_ir.*'."
+        )
     if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
         raise ValueError(f"The pattern {pattern} needs one * for the common part of both names, as in '*_ir.*'.")
-    parts = (re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*"))
+    parts = [re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*")]
     expression = re.compile("(.+)".join(parts), re.DOTALL)
     by_stem = pattern == "*" or pattern.endswith(".*")
 
@@ -141,13 +150,34 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
         inner = file.relative_to(folder).parent
         # The names of DICOM files without a suffix are often numbers with dots.
         has_suffix = by_stem and not file.suffix[1:].isdigit()
-        fits = expression.fullmatch(nfc(file.stem if has_suffix else file.name))
+        name = nfc(file.stem if has_suffix else file.name)
+        fits = expression.fullmatch(name)
         if fits is not None:
             named.append(((inner / fits.group(1)).as_posix(), file))
         else:
-            misfits.append(LeftOut(file, folder.name, f"does not match {pattern}", False, folder))
+            misfits.append(_misfit(file, folder, name, parts, pattern))
     found = name_files(named, folder.name, folder)
-    return replace(found, left_out=(*found.left_out, *misfits, *skipped))
+    return replace(found, left_out=(*found.left_out, *misfits, *skipped), pattern=pattern)
+
+
+def _misfit(file: Path, folder: Path, name: str, parts: Sequence[str], pattern: str) -> LeftOut:
+    """A file whose name does not match a pattern, which matters if it nearly does.
+
+    Args:
+        file: the file.
+        folder: the folder of the pairs.
+        name: the name that is matched.
+        parts: what is before and after the ``*`` of the pattern, as regular expressions.
+        pattern: the pattern.
+    """
+    why = ""
+    if re.fullmatch("(.*)".join(parts), name, re.DOTALL):
+        why = f"leaves nothing for the * of {pattern}, which must stand for at least one character"
+    elif re.fullmatch("(.+)".join(parts), name, re.DOTALL | re.IGNORECASE):
+        why = f"does not match {pattern}, but differs only in upper and lower case"
+    if why and _not_an_image(file) is None:
+        return LeftOut(file, folder.name, why, folder=folder)
+    return LeftOut(file, folder.name, f"does not match {pattern}", False, folder, pattern)
 
 
 def _walk(
@@ -232,10 +262,21 @@ def match(first: Files, second: Files) -> Matched:
     pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
     # With two patterns in one folder, each leaves out the files that the other matches.
     taken = {*first.by_name.values(), *second.by_name.values()}
-    left_out = {one.file: one for one in (*first.left_out, *second.left_out) if one.file not in taken}
+    left_out: dict[Path, LeftOut] = {}
+    for one in (*first.left_out, *second.left_out):
+        if one.file not in taken:
+            before = left_out.get(one.file)
+            left_out[one.file] = _one_reason(before, one) if before else one
     for mine, other in ((first, second), (second, first)):
         left_out |= {one.file: one for one in (*_doubled(mine, other), *_alone(mine, other, ambiguous))}
     return Matched(pairs, tuple(left_out.values()))
+
+
+def _one_reason(first: LeftOut, second: LeftOut) -> LeftOut:
+    """Why a file was left out by two patterns in one folder: that it does not match one of them says the least."""
+    if first.pattern and second.pattern:
+        return replace(first, reason=f"matches neither {first.pattern} nor {second.pattern}")
+    return second if first.pattern else first
 
 
 def _doubled(mine: Files, other: Files) -> Iterator[LeftOut]:
@@ -250,10 +291,12 @@ def _doubled(mine: Files, other: Files) -> Iterator[LeftOut]:
 
 def _alone(mine: Files, other: Files, ambiguous: Set[str]) -> Iterator[LeftOut]:
     unmatched = {name.casefold(): file for name, file in other.by_name.items() if name not in mine.by_name}
+    in_one_folder = mine.folder is not None and mine.folder == other.folder
+    partner = f"that matches {other.pattern}" if in_one_folder else f"in {other.where}"
     for name in sorted(mine.by_name.keys() - other.by_name.keys() - ambiguous):
         near = unmatched.get(name.casefold())
         why = f"; {other.shown(near)} differs in upper and lower case: rename one of them" if near else ""
-        yield mine.without(mine.by_name[name], f"has no partner in {other.where}{why}")
+        yield mine.without(mine.by_name[name], f"has no partner {partner}{why}")
 
 
 def is_read(file: Path) -> bool:

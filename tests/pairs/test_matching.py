@@ -227,6 +227,44 @@ def test_results_within_a_source_folder_are_no_sources(tmp_path):
     assert "_vis.png" not in " ".join(found.notes)
 
 
+def in_one_folder(folder: Path, *patterns: str):
+    return match_folders(folder, folder, folder / "out", patterns=patterns)
+
+
+def test_a_file_that_nearly_matches_a_pattern_is_left_out_with_the_reason(tmp_path):
+    for name in ("IR.png", "VIS.png", "IR2.png", "VIS2.png", "ir3.png", "other.png", "IR4.png"):
+        image(tmp_path / name)
+    (tmp_path / "ir5.txt").write_text("a label")
+    found = in_one_folder(tmp_path, "IR*.png", "VIS*.png")
+    assert [job.name for job in found.pairs] == ["2"]
+    told = [sentence.replace(f" in {tmp_path.name}", "") for sentence in found.unmatched]
+    nothing = "which must stand for at least one character"
+    assert told == [
+        f"IR.png leaves nothing for the * of IR*.png, {nothing}",
+        f"VIS.png leaves nothing for the * of VIS*.png, {nothing}",
+        "ir3.png does not match IR*.png, but differs only in upper and lower case",
+        "IR4.png has no partner that matches VIS*.png",
+    ]
+    assert found.notes == [
+        f"Skipped in {tmp_path.name}, since each matches neither IR*.png nor VIS*.png: ir5.txt, other.png."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "words"),
+    [
+        (("ir/*", "vis/*"), r"The pattern ir/\* has a folder in it, but only the names of files are matched"),
+        (("*_IR.png", "*_VIS.png"), r"differs only in upper and lower case"),
+        (("1*.png", "2*.png"), r"that matches 1\*\.png has a partner there that matches 2\*\.png: the \* must stand"),
+    ],
+)
+def test_patterns_without_a_pair_are_refused_with_the_reason(tmp_path, patterns, words):
+    for name in ("1_ir.png", "2_vis.png"):
+        image(tmp_path / name)
+    with pytest.raises(PictureError, match=words):
+        in_one_folder(tmp_path, *patterns)
+
+
 def test_a_raw_file_beside_its_photograph_is_not_a_second_one(both):
     (both / "vis" / "scene.CR2").write_bytes(b"raw")
     assert names_everywhere(both) == ["scene"]
