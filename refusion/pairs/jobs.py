@@ -1,5 +1,6 @@
 """The pairs of two folders or of a list, and the path of the result of each."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output, check_suffix
 from refusion.pairs.lists import list_rows, listed_file, names_file
-from refusion.pairs.matching import files_of, match
+from refusion.pairs.matching import SUFFIXES, files_of, match
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ def match_folders(
     if not matched.pairs:
         why = " ".join([*(f"{problem}." for problem in matched.problems), *matched.notes][:3])
         raise PictureError(f"{_no_pair(first, second, patterns, advice)}{' ' + why if why else ''}")
-    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
+    matched_names = [name for name, _, _ in matched.pairs]
+    names = _without_suffix(matched_names) if all(map(_takes_suffix, patterns)) else matched_names
+    files = zip(names, matched.pairs, strict=True)
+    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, (_, a, b) in files]
     lost = _replaced_source((job.output for job in pairs), (file for files in found for file in files.by_name.values()))
     if lost is not None:
         raise PictureError(
@@ -83,6 +87,18 @@ def match_folders(
             "the results."
         )
     return Jobs(pairs, matched.problems, matched.notes)
+
+
+def _takes_suffix(pattern: str) -> bool:
+    """Whether the ``*`` of a pattern stands for the suffix, too, as in ``IR_*``."""
+    return pattern.endswith("*") and pattern != "*" and not pattern.endswith(".*")
+
+
+def _without_suffix(names: list[str]) -> list[str]:
+    """Names without the suffix of an image; a name that another pair would have, too, is kept whole."""
+    plain = [name.removesuffix(suffix) if (suffix := Path(name).suffix).lower() in SUFFIXES else name for name in names]
+    counts = Counter(plain)
+    return [short if counts[short] == 1 else name for name, short in zip(names, plain, strict=True)]
 
 
 def _no_pair(first: Path, second: Path, patterns: tuple[str, str], advice: str) -> str:

@@ -250,6 +250,14 @@ def test_a_file_that_nearly_matches_a_pattern_is_left_out_with_the_reason(tmp_pa
     ]
 
 
+def test_results_of_patterns_do_not_have_the_suffix_of_the_sources(tmp_path):
+    for name in ("0.JPG", "1.JPG", "1.png"):
+        for start in ("IRX", "MAX"):
+            image(tmp_path / f"{start}_{name}", "JPEG" if "JPG" in name else "PNG")
+    found = in_one_folder(tmp_path, "IRX_*", "MAX_*")
+    assert [job.output.name for job in found.pairs] == ["0.png", "1.JPG.png", "1.png.png"]
+
+
 @pytest.mark.parametrize(
     ("patterns", "words"),
     [
