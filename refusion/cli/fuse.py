@@ -40,6 +40,9 @@ from refusion.tasks import TASKS, Engine, get_task
 Mode = Literal["pairs", "videos", "pictures"]
 """Two folders or a list; one or two videos; a pair or a stack."""
 
+_OTHER_LISTS = (".json", ".txt", ".xls", ".xlsx", ".ods", ".yaml", ".yml")
+"""Suffixes of files that may be meant as lists of pairs, and are not read."""
+
 
 def fuse(
     sources: Annotated[
@@ -160,6 +163,11 @@ def _mode(sources: list[Path]) -> Mode:
     Raises:
         ValueError: they do not belong together.
     """
+    if len(sources) == 1 and sources[0].suffix.lower() in _OTHER_LISTS:
+        raise ValueError(
+            f"{sources[0].name} is not read: a list of pairs must be .csv, .tsv or .jsonl, with the columns a, b and "
+            "optionally output."
+        )
     kinds = {_kind(source) for source in sources}
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         return "pairs"

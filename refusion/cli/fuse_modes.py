@@ -35,8 +35,14 @@ def fuse_pictures(
     quiet: bool,
 ) -> None:
     """Fuse a pair or a stack, and print notes and what was written."""
+    from refusion.images.video import VIDEO_SUFFIXES
     from refusion.images.writing import check_output
 
+    if output.suffix.lower() in VIDEO_SUFFIXES:
+        raise ValueError(
+            f"{output.name} is a video, but {sources[0].name} is read as an image, and animations (GIF, WebP, PNG) are "
+            "not read as videos: give videos, or an output for an image, such as .png."
+        )
     check_output(output, bits)
     check_writable(output)
     refuse_overwriting(output, tuple(sources))

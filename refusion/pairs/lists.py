@@ -5,7 +5,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from refusion.images.picture import PictureError
@@ -17,11 +17,14 @@ BY_A_LIST = ", or by a list (.csv) with the columns a and b"
 LISTS = frozenset({".csv", ".jsonl", ".tsv"})
 """Suffixes of lists of pairs."""
 
+_COLUMNS = ("a", "b", "output", "name")
+
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the rows of a CSV, TSV or JSONL file with their line numbers.
 
-    CSV columns are separated by commas, semicolons or tabs, detected in the first line.
+    CSV columns are separated by commas, semicolons or tabs, detected in the first line. Their names, and keys of JSON,
+    may be in upper case.
 
     Raises:
         PictureError: the file is damaged; the message gives the line.
@@ -43,7 +46,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
     lines = list(io.StringIO(text, newline=""))
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
-        columns = [(name or "").strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns = _known([(name or "").strip() for name in reader.fieldnames or ()])
         if columns and not {"a", "b"} <= {*columns}:
             raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
         start = reader.line_num
@@ -54,9 +57,14 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
                     f"{path.name}, line {above + first + 1}: a quote is opened and not closed; close it, or remove it."
                 )
             start = reader.line_num
-            yield above + reader.line_num, {(key or "").strip(): _stripped(value) for key, value in row.items()}
+            yield above + reader.line_num, {key or "": _stripped(value) for key, value in row.items()}
     except csv.Error as error:
         raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _known(names: Sequence[str]) -> list[str]:
+    """The names of columns, with those of lists in lower case, unless there is such a column, too."""
+    return [name.lower() if name.lower() in _COLUMNS and name.lower() not in names else name for name in names]
 
 
 def _is_closed(lines: list[str], delimiter: str) -> bool:
@@ -84,7 +92,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
             raise PictureError(f"{path.name}, line {line} is not a row: it is nested too deeply.") from error
         if not isinstance(row, dict):
             raise PictureError(f"{path.name}, line {line} must be an object with the keys a, b and optionally output.")
-        yield line, row
+        yield line, dict(zip(_known([*row]), row.values(), strict=True))
 
 
 def output_name(row: Mapping[str, object]) -> str | None:

@@ -351,3 +351,18 @@ def test_a_revision_of_what_is_not_on_the_hub_is_refused(model, tmp_path):
 def test_a_url_is_no_path(tmp_path):
     result = refusion("fuse", "https://example.org/a.png", "b.png", "-o", tmp_path / "c.png")
     assert result.err == "refusion: a.png is given by a URL; download it, and give the file."
+
+
+@pytest.mark.parametrize("name", ["pairs.json", "pairs.txt"])
+def test_a_list_of_another_kind_is_refused_as_a_list(tmp_path, name):
+    (tmp_path / name).write_text("[]")
+    result = refusion("fuse", tmp_path / name, "-o", tmp_path / "out")
+    check_refused(result, f"{name} is not read: a list of pairs must be .csv, .tsv or .jsonl")
+
+
+def test_animations_are_not_fused_to_a_video(tmp_path):
+    frames = [Image.fromarray(textured(seed)) for seed in range(2)]
+    for name in ("a.gif", "b.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    result = refusion("fuse", tmp_path / "a.gif", tmp_path / "b.webp", "-o", tmp_path / "x.mp4")
+    check_refused(result, "x.mp4 is a video, but a.gif is read as an image, and animations", "not read as videos")

@@ -300,6 +300,21 @@ def test_lists_of_other_programs_are_read(both, start, suffix):
     assert row["name"] == "scene"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.csv", "A,B,Output\nir/scene.png,vis/scene.png,1.png\n"),
+        ("list.jsonl", '{"A": "ir/scene.png", "B": "vis/scene.png", "OUTPUT": "1.png"}\n'),
+        ("list.csv", "a,b,A,output\nir/scene.png,vis/scene.png,other.png,1.png\n"),
+    ],
+)
+def test_the_columns_of_a_list_may_be_in_upper_case(both, name, content):
+    (both / name).write_text(content)
+    (job,) = read_list(both / name, both / "out").pairs
+    assert (job.name, job.a, job.b) == ("1.png", both / "ir" / "scene.png", both / "vis" / "scene.png")
+    assert [row["name"] for row in load_pairs(both / name, TASK).dataset] == ["1"]
+
+
 @pytest.mark.parametrize("empty", ['{"a": null, "b": "vis/scene.png"}', '{"a": "ir/scene.png"}', '{"a": "", "b": ""}'])
 def test_a_row_of_a_list_without_a_file_fails_and_the_others_go_on(both, empty):
     path = both / "list.jsonl"
