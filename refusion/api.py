@@ -9,7 +9,7 @@ from refusion.images.reading import PictureSource
 from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.many import Outcome, fuse_pairs
-from refusion.inference.options import Options, OptionValues
+from refusion.inference.options import OptionValues, options_of
 from refusion.inference.stack import fuse_stack as fuse_loaded_stack
 from refusion.inference.video import SMOOTHING_SECONDS
 from refusion.inference.video import fuse_videos as fuse_loaded_videos
@@ -46,9 +46,10 @@ def fuse(
     Raises:
         PictureError: a source cannot be read, or the two do not match.
         ModelError: the model cannot be loaded.
+        TypeError: there is no such option.
         ValueError: an option has an invalid value.
     """
-    wanted = Options(**options)
+    wanted = options_of(options)
     network = load(task, model, device, wanted.engine, revision)
     return fuse_sources(network, a, b, wanted, get_task(task) if task else network.task, progress)
 
@@ -78,9 +79,10 @@ def fuse_stack(
     Raises:
         PictureError: a source cannot be read, or the sizes differ.
         ModelError: the model cannot be loaded.
+        TypeError: there is no such option.
         ValueError: too few or too many images, or a task or option for pairs only.
     """
-    wanted = Options(**options)
+    wanted = options_of(options)
     network = load(task, model, device, wanted.engine, revision)
     return fuse_loaded_stack(network, sources, wanted, get_task(task) if task else network.task, progress)
 
@@ -112,9 +114,10 @@ def fuse_many(
 
     Raises:
         ModelError: the model cannot be loaded.
+        TypeError: there is no such option.
         ValueError: there is no such task or device, an option has an invalid value, or `batch_size` is less than 1.
     """
-    wanted = Options(**options)
+    wanted = options_of(options)
     network = load(task, model, device, wanted.engine, revision)
     return fuse_pairs(network, pairs, wanted, get_task(task) if task else network.task, batch_size)
 
@@ -150,9 +153,10 @@ def fuse_videos(
     Raises:
         PictureError: a video cannot be read or written, or the sizes differ.
         ModelError: the model cannot be loaded.
+        TypeError: there is no such option.
         ValueError: an option has an invalid value, or is for images only.
     """
-    wanted = Options(**options)
+    wanted = options_of(options)
     network = load(task, model, device, wanted.engine, revision)
     chosen = get_task(task) if task else network.task
     return fuse_loaded_videos(network, sources, output, wanted, chosen, smoothing, progress)

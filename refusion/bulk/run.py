@@ -19,7 +19,7 @@ from refusion.bulk.manifest import CONTENT, SIZE, agree, check_folder
 from refusion.bulk.plan import Plan, make_plan
 from refusion.bulk.shards import FAILURES, IMAGES, Failure, read_shards
 from refusion.bulk.worker import Worker
-from refusion.inference.options import Options, OptionValues
+from refusion.inference.options import OptionValues, options_of
 from refusion.models.loading import Model, load_for_workers
 from refusion.pairs.errors import DataError
 from refusion.pairs.rows import Part, Source, open_source
@@ -127,13 +127,13 @@ def fuse_dataset(
         DataError: the source or the folder of the results cannot be used, or it was started with other settings.
         ModelError: the model cannot be loaded.
         PictureError: the list of pairs is damaged.
-        TypeError: the source is a data set in memory.
+        TypeError: the source is a data set in memory, or there is no such option.
         ValueError: an option is invalid, or Ray is not installed.
         OSError: a result cannot be written, or (ChildProcessError) a worker was killed.
     """
     _check_source_type(source)
     _check_arguments(rows_per_shard, bits, device, batch_size, workers)
-    wanted = Options(**options)
+    wanted = options_of(options)
     network, chosen, digest = load_for_workers(task, model, model_revision)
     wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
     opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)

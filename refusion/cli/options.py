@@ -10,7 +10,7 @@ import typer
 
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
-from refusion.system.files import is_there
+from refusion.system.files import broken_link, is_there
 from refusion.system.lists import listed
 from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, check_choice, get_task
 
@@ -146,6 +146,8 @@ def check_there(*paths: Path, what: str | None = None) -> None:
         if not path.exists():
             if path.parts and path.parts[0] in ("http:", "https:"):
                 raise ValueError(f"{path.name} is given by a URL; download it, and give the file.")
+            if broken := broken_link(path):
+                raise ValueError(f"{path.name} {broken}.")
             kind = what or ("file" if path.suffix else "file or folder")
             raise ValueError(f"There is no {kind} {path.name} in {path.parent}; check the path.")
 

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from refusion.images.picture import MIN_SIDE, PictureError, by
 from refusion.system.advice import Advised
-from refusion.system.files import printable
+from refusion.system.files import broken_link, printable
 
 READ_FORMATS = (
     *("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF"),
@@ -95,6 +95,8 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 def missing_file(path: Path) -> PictureError:
     """The error for a file that does not exist; it has the whole path, since the path may come from a list."""
+    if broken := broken_link(path):
+        return PictureError(printable(f"{path.name} {broken}."))
     whole = printable(f" {path}") if str(path) != path.name else ""
     what = printable(f"There is no file {path.name}{_near(path)}")
     return PictureError(Advised(what, f"check the path{whole}", "check the path"))

@@ -229,6 +229,8 @@ def read_picture(
             tiff = read_tiff(file, given.name, max_pixels, source.index)
         return _with_tags(given.scaled(tiff.stored), tiff)
     if isinstance(source, (str, os.PathLike)):
+        if not os.fsdecode(source):
+            raise PictureError("The path of an image is empty; give the path of a file.")
         path = Path(os.fsdecode(source))
         return _from_file(path, named(name or _name(path)))
     if hasattr(source, "read") and hasattr(source, "seek"):

@@ -1,7 +1,7 @@
 """The options of fusing, and the defaults of a task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypedDict
 
 import numpy as np
@@ -125,6 +125,19 @@ class Options:
         return FinishOptions(
             self.output_range or task.range_of(count), self.anchor or task.anchor, self.chroma or task.chroma
         )
+
+
+def options_of(values: OptionValues) -> Options:
+    """The options given as keyword arguments.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: an option has an unknown value.
+    """
+    known = [one.name for one in fields(Options)]
+    if unknown := [name for name in values if name not in known]:
+        raise TypeError(f"There is no option {' or '.join(unknown)}; the options of fusing are {', '.join(known)}.")
+    return Options(**values)
 
 
 @dataclass(frozen=True)

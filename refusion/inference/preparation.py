@@ -14,6 +14,7 @@ from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.inference.alignment import Alignment, Border, align, offset_note
 from refusion.inference.options import Options
+from refusion.system.lists import were_given
 from refusion.tasks import Motion, Resize, Task, check_choice
 
 _MIN_ALPHA = 1 / 65535
@@ -59,7 +60,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
     if count is None or isinstance(pair, str | bytes):
         raise ValueError(f"A pair is two images, as in (a, b), but a single {type(pair).__name__} was given.")
     if count != 2:
-        raise ValueError(f"A pair is two images, but {count} were given.")
+        raise ValueError(f"A pair is two images, but {were_given(count)}.")
     reading = options.reading(task)
     a, b = reading.all(options.plain(pair))
     notes = [*reading.notes((a, b)), *role_notes(a, b, task)]

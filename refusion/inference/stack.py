@@ -29,6 +29,7 @@ from refusion.inference.preparation import over
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.inference.stack_reading import OffsetNotes, StackReader
 from refusion.system.advice import Advised
+from refusion.system.lists import were_given
 from refusion.tasks import TASKS, ChromaRule, MeanRule, Task
 
 STACK_TASKS = tuple(task.name for task in TASKS.values() if task.one_camera)
@@ -264,7 +265,7 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
             f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
         )
     if not 2 <= count <= MAX_FRAMES:
-        given = f"A stack has 2 to {MAX_FRAMES} images, but {count} {'was' if count == 1 else 'were'} given"
+        given = f"A stack has 2 to {MAX_FRAMES} images, but {were_given(count)}"
         if count < 2:
             raise ValueError(f"{given}.")
         raise ValueError(

@@ -37,7 +37,7 @@ from refusion.images import PictureSource
 from refusion.inference.engines.dispatch import fuse_luminances
 from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
-from refusion.inference.options import Options, OptionValues
+from refusion.inference.options import OptionValues, options_of
 from refusion.inference.stack import fuse_stack
 from refusion.models.subclasses import check_config, further_arguments, import_line, made_from
 from refusion.modules.blocks import Widths
@@ -127,9 +127,10 @@ class ReFusion(
 
         Raises:
             PictureError: a source cannot be read, or the two do not match.
+            TypeError: there is no such option.
             ValueError: an option has an invalid value.
         """
-        return fuse_sources(self, a, b, Options(**options), self.task, progress)
+        return fuse_sources(self, a, b, options_of(options), self.task, progress)
 
     def fuse_stack(
         self,
@@ -147,9 +148,10 @@ class ReFusion(
 
         Raises:
             PictureError: a source cannot be read, or the sizes differ.
+            TypeError: there is no such option.
             ValueError: too few or too many images, or a task or option for pairs only.
         """
-        return fuse_stack(self, sources, Options(**options), self.task, progress)
+        return fuse_stack(self, sources, options_of(options), self.task, progress)
 
     def fuse_luminances(
         self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refusion.images.video import VIDEO_SUFFIXES
 from refusion.pairs.errors import DataError
-from refusion.system.files import nfc, printable
+from refusion.system.files import broken_link, nfc, printable
 
 SUFFIXES = frozenset(
     {
@@ -323,9 +323,6 @@ def _not_an_image(file: Path) -> tuple[str, bool] | None:
         if file.suffix.lower() in VIDEO_SUFFIXES:
             return "is a video, and videos are fused two at a time, given by their names", False
         return "does not have the suffix of an image", False
-    if file.is_symlink() and not file.exists():
-        target = file.readlink()
-        if os.path.lexists(file.parent / target):
-            return f"is a link to {target}, which leads nowhere; remove the link", True
-        return f"is a link to {target}, which does not exist; add that file, or remove the link", True
+    if broken := broken_link(file):
+        return broken, True
     return None if file.is_file() else ("is not a regular file", True)

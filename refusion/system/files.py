@@ -94,6 +94,16 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def broken_link(path: Path) -> str | None:
+    """What to do about a link that leads nowhere, as the end of a sentence that starts with its name; else None."""
+    if not path.is_symlink() or path.exists():
+        return None
+    target = path.readlink()
+    if os.path.lexists(path.parent / target):
+        return f"is a link to {target}, which leads nowhere; remove the link"
+    return f"is a link to {target}, which does not exist; add that file, or remove the link"
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a file or folder; False for a name that is too long, at which `Path.exists` raises."""
     try:

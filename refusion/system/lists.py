@@ -17,6 +17,11 @@ def listed(title: str, lines: Sequence[str], shown: int) -> list[str]:
     return [f"{title}:", *(f"  {line}" for line in lines[:shown]), *more]
 
 
+def were_given(number: int) -> str:
+    """As in "1 was given" and "3 were given"."""
+    return f"{number} {'was' if number == 1 else 'were'} given"
+
+
 def counted(number: int, noun: str) -> str:
     """A number and its noun, as in "1 pair" and "2 pairs"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

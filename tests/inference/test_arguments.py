@@ -9,6 +9,7 @@ from support.scenes import textured
 
 import refusion
 from refusion import PictureError
+from refusion.cli.options import check_there
 from refusion.tasks import get_task
 
 A, B = (textured(seed, 40, 56) for seed in (1, 2))
@@ -83,3 +84,28 @@ def test_a_network_of_ones_own_is_used_as_it_is():
 def test_explaining_the_same_image_twice_says_so():
     explained = refusion.explain("refusion-ir-vis", A, A)
     assert any("are the same image" in note for note in explained.notes)
+
+
+def test_an_unknown_option_is_named_with_those_that_there_are():
+    words = r"There is no option bits or colour; the options of fusing are output_range, anchor, chroma, .*nodata\."
+    for fuse in (refusion.fuse, refusion.ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse):
+        with pytest.raises(TypeError, match=words):
+            fuse(A, B, bits=12, colour="a")
+    with pytest.raises(TypeError, match="There is no option bits"):
+        refusion.fuse_many([(A, B)], bits=12)
+
+
+def test_an_empty_path_and_a_single_image_are_refused_in_a_sentence():
+    with pytest.raises(PictureError, match="The path of an image is empty; give the path of a file"):
+        refusion.fuse("", A, model=Average())
+    with pytest.raises(ValueError, match="A stack has 2 to 50 images, but 1 was given"):
+        refusion.fuse_stack([A], task="multi-focus")
+
+
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
+    (tmp_path / "dang.png").symlink_to("gone.png")
+    words = r"dang\.png is a link to gone\.png, which does not exist; add that file, or remove the link\."
+    with pytest.raises(PictureError, match=words):
+        refusion.fuse(tmp_path / "dang.png", A, model=Average())
+    with pytest.raises(ValueError, match=words):
+        check_there(tmp_path / "dang.png")
