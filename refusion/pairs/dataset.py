@@ -305,8 +305,9 @@ def _check_rows(pairs: Pairs, task: Task, processes: Processes) -> None:
     looks: list[tuple[int, list[str], Lack | None, int]] = []
     for index in range(processes.rank, len(pairs.dataset), processes.count):
         try:
-            pictures = read_pictures(pairs.dataset[index], pairs.reading)
-            notes = pair_notes(pictures, pairs.reading, task)
+            row = pairs.dataset[index]
+            pictures = read_pictures(row, pairs.reading)
+            notes = named_notes(str(row["name"]), pair_notes(pictures, pairs.reading, task))
             looks.append((index, notes, lack_of(*pictures), min(pictures[0].size)))
         except PictureError as error:
             mine.append((index, str(error)))

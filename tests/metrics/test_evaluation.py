@@ -20,7 +20,7 @@ from support.scenes import textured
 
 from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.hub.folder import save_model
-from refusion.images import PictureError
+from refusion.images import PictureError, Reading
 from refusion.inference.alignment import offset_note
 from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
@@ -152,6 +152,9 @@ def test_pairs_of_one_name_do_not_share_a_fused_image(two_days):
     names = ["d1/ir/0001", "d2/ir/0001"]
     noted = evaluate(pairs, average, look=lambda a, b: f"{b.name} lies off {a.name}.").notes
     assert noted == [f"{name}: vis/0001.png lies off ir/0001.png." for name in names]
+    unused = "--nodata 7 has no effect: no pixel of more than 8 bits in ir/0001.png and vis/0001.png has that value."
+    asked = load_pairs(two_days / "list.csv", get_task("ir-vis"), reading=Reading(nodata=7))
+    assert asked.notes == evaluate(asked, average).notes == [f"{name}: {unused}" for name in names]
     assert [row.name for row in evaluate(pairs, average).scored] == names
     assert [row.name for row in evaluate(pairs, FusedFolder(two_days / "out")).failed] == names
     (two_days / "list.csv").write_text("a,b\n" + 2 * "d1/ir/0001.png,d1/vis/0001.png\n")
