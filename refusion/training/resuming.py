@@ -47,14 +47,15 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         DataError: the settings.json of the run to resume is damaged, or missing where --data is not given.
     """
     args = parser.parse_args(argv)
-    if args.resume and (begun := begun_with(args.out)):
+    begun = begun_with(args.out) if args.resume else {}
+    if args.resume and args.data is None and not begun:
+        raise DataError(f"There is no {SETTINGS} in {args.out.name}, so there is no run to resume; check --out.")
+    if begun:
         # Parsed again without defaults, which shows what was given.
         blank = argparse.Namespace(**dict.fromkeys(vars(args)))
         given = {name: value for name, value in vars(parser.parse_args(argv, blank)).items() if value is not None}
         args = argparse.Namespace(**{**vars(args), **_recorded(begun, given), **given})
     if args.data is None:
-        if args.resume:
-            raise DataError(f"There is no {SETTINGS} in {args.out.name}, so there is no run to resume; check --out.")
         parser.error("the following arguments are required: --data")
     return args
 

@@ -732,7 +732,7 @@ def test_missing_files_and_folders(tmp_path):
                 read_picture(source)
             sentence(caught, *parts)
             assert str(tmp_path) not in without_options(caught.value)
-    with pytest.raises(PictureError, match="is a folder"):
+    with pytest.raises(PictureError, match="The path of an image is empty"):
         read_picture("")
 
 

@@ -146,12 +146,12 @@ def test_an_image_of_fewer_bits_than_the_others_is_said():
 def test_options_without_effect_are_said():
     eight = textured(1), textured(2)
     notes = MODEL.fuse(*eight, window=(10, 40), temperatures=True, nodata=-9999).notes
-    assert [note for note in notes if "has no effect on array and array: images of 8 bits" in note]
+    assert [note for note in notes if "has no effect on array (first) and array (second): images of 8 bits" in note]
     assert [note for note in notes if "--temperatures has no effect" in note]
     assert [note for note in notes if "--nodata -9999 has no effect" in note]
     assert MODEL.fuse(COUNTS, eight[1], window="own").notes == ()
     only_b = MODEL.fuse(COUNTS, eight[1], window=["own", (10, 40)]).notes
-    assert [note for note in only_b if "has no effect on array: images" in note]
+    assert [note for note in only_b if "has no effect on array (second): images" in note]
 
 
 def test_options_of_other_inputs_are_said(tmp_path):

@@ -304,7 +304,7 @@ def test_fuse_many_checks_its_options_when_it_is_called_and_not_its_pairs():
         f"A pair is two images, as in (a, b), but a single {type(Path()).__name__} was given.",
         "A pair is two images, as in (a, b), but a single str was given.",
         "A pair is two images, as in (a, b), but a single NoneType was given.",
-        "A pair is two images, but 1 were given.",
+        "A pair is two images, but 1 was given.",
         "",
     ]
 

@@ -89,10 +89,11 @@ def test_without_a_record_the_flags_are_needed(pair_folder, tmp_path, capsys):
     assert "Give --task" in capsys.readouterr().err
     assert main([*flags, "--resume", "--steps", "4"]) == 0
     shutil.rmtree(out)
-    for more in ([], ["--resume"]):
-        with pytest.raises(SystemExit, match="2"):
-            main(["--out", str(out), "--task", "ir-vis", *more])
-        assert "required: --data" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["--out", str(out), "--task", "ir-vis"])
+    assert "required: --data" in capsys.readouterr().err
+    assert main(["--out", str(out), "--task", "ir-vis", "--resume"]) == 2
+    assert "no run to resume" in " ".join(capsys.readouterr().err.split())
     out.mkdir()
     (out / "settings.json").write_text("{")
     assert main(["--out", str(out), "--resume"]) == 2
