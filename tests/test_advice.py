@@ -64,7 +64,7 @@ NEEDS_OPTIONS = re.compile(r"(?<![\w-])--[a-z]|\b[a-z_]+='|pip install|max_pixel
 """Advice that nobody can follow in the demo, which has no command line and no Python."""
 NEVER_IN_THE_DEMO = {
     "refusion/explanation/maps.py": ("--max-megapixels (max_megapixels) is X",),
-    "refusion/hub/card.py": ("    refusion evaluate", "Fusion needs only"),
+    "refusion/hub/card.py": ("    refusion evaluate", "Fusion needs only", "With the extra `torch`"),
     "refusion/hub/card_texts.py": ("The model also runs in a browser",),
     "refusion/hub/client_errors.py": (" --revision X",),
     "refusion/metrics/pictures.py": ("A plot of ranks needs matplotlib",),

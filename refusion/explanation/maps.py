@@ -8,6 +8,7 @@ import numpy as np
 
 from refusion.explanation.trained import TrainedModel, load_trained
 from refusion.images import Picture, PictureError, PictureSource, Reading, Windows
+from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.inference.network import fuse_luminance
 from refusion.inference.preparation import prepare_pair
@@ -132,6 +133,7 @@ def explain(
     first, second = reading.all((a, b))
     notes = (*reading.notes((first, second)), *role_notes(first, second, task))
     _check_size(first, max_megapixels)
+    check_same_size(first, second)
     prepared = prepare_pair(first, second, check_offset=task.same_edges)
     first, second = prepared.a, prepared.b
     intensity, gradient = trained.proposal.propose(first.luminance, second.luminance)

@@ -305,28 +305,22 @@ def _own_name(source: PictureSource) -> str:
     return _name(Path(path_or_number)) if isinstance(path_or_number, str) else "the open file"
 
 
-def check_same_size(a: Picture, b: Picture, *, resizable: bool = False) -> None:
+def check_same_size(a: Picture, b: Picture) -> None:
     """Check that two sources have the same size.
-
-    Args:
-        a: the first source.
-        b: the second source.
-        resizable: whether the option to resize them is there and would help; the error then names it.
 
     Raises:
         PictureError: their sizes differ.
     """
     if a.size != b.size:
-        plain = "register them, then crop or scale one to the size of the other"
-        named = "if they show the same section of it, resize them (--resize smaller, larger, a or b; resize='smaller')"
-        raise PictureError(
-            Advised(
-                f"The two sources must show the same scene pixel for pixel, but A ({a.name}) is {by(a.size)} and B "
-                f"({b.name}) is {by(b.size)} (width x height)",
-                named if resizable else plain,
-                plain,
-            )
-        )
+        raise PictureError(f"{different_sizes(a, b)}: register them, then crop or scale one to the size of the other.")
+
+
+def different_sizes(a: Picture, b: Picture) -> str:
+    """Say that the sizes of two sources differ, without a full stop."""
+    return (
+        f"The two sources must show the same scene pixel for pixel, but A ({a.name}) is {by(a.size)} and B ({b.name}) "
+        f"is {by(b.size)} (width x height)"
+    )
 
 
 def _from_file(path: Path, given: _Given) -> Picture:

@@ -9,11 +9,12 @@ from PIL import Image
 from refusion.images.location import location_note
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.images.profiles import share_profile
-from refusion.images.reading import PictureSource, check_same_size
+from refusion.images.reading import PictureSource, check_same_size, different_sizes
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.inference.alignment import Alignment, Border, align, offset_note
 from refusion.inference.options import Options
+from refusion.system.advice import Advised
 from refusion.system.lists import were_given
 from refusion.tasks import Motion, Resize, Task, check_choice
 
@@ -118,7 +119,15 @@ def prepare_pair(
     notes = [*notes, *filter(None, [location_note(a, b)]), *scan_notes(a, b)]
     if resize is not None and a.size != b.size:
         a, b = resize_pair(a, b, resize)
-    check_same_size(a, b, resizable=resize is None and _same_shape(a, b))
+    elif a.size != b.size and _same_shape(a, b):
+        raise PictureError(
+            Advised(
+                different_sizes(a, b),
+                "if they show the same section of it, resize them (--resize smaller, larger, a or b; resize='smaller')",
+                "register them, then crop or scale one to the size of the other",
+            )
+        )
+    check_same_size(a, b)
     b, note = share_profile(b, a)
     notes += [note] if note else []
     if same := same_notes(a, b):

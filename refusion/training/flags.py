@@ -42,7 +42,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         help="pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
         "data set on the Hub",
     )
-    parser.add_argument("--out", required=True, type=Path, help="folder of the run, which --model then accepts")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the run, for refusion fuse --model")
     parser.add_argument(
         "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"
     )

@@ -277,3 +277,9 @@ def test_the_bundled_model_trusts_what_shows_something():
     result = explain("refusion-ir-vis", unit(1), flat)
     edges = np.abs(np.gradient(unit(1), axis=1)) > 0.1
     assert result.gradient[0][edges].mean() > 0.6
+
+
+def test_sizes_that_differ_are_refused_without_options_that_explain_lacks(trained):
+    with pytest.raises(PictureError, match="crop or scale one to the size of the other") as caught:
+        explain(trained, unit(1, 48, 64), unit(2, 24, 32))
+    assert "--resize" not in str(caught.value)
