@@ -95,7 +95,7 @@ TASKS: dict[str, Task] = {
             "b",
             "refusion-ir-vis",
             "sources",
-            "detail",
+            "full-detail",
         ),
         Task(
             "medical",

@@ -123,7 +123,7 @@ def hyperstack(path, stack):
         partial(tifffile.imwrite, imagej=True, metadata={"axes": "ZYX"}),
         partial(tifffile.imwrite, bigtiff=True),
     ],
-    ids=str,
+    ids=["pages after pixels", "pages before pixels", "hyperstack", "tifffile", "lzw", "imagej", "bigtiff"],
 )
 def test_a_tiff_that_was_cut_off_is_not_fused_from_the_images_that_are_left(tmp_path, write):
     stack = frames(6)
