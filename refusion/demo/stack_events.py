@@ -17,7 +17,7 @@ from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import thumbnails_html
 from refusion.demo.uploads import SourceError, names_of, stored_path
 from refusion.images import Picture
-from refusion.images.frames import MAX_FRAMES
+from refusion.images.picture import MAX_FRAMES
 from refusion.tasks import get_task
 
 

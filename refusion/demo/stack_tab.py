@@ -16,7 +16,7 @@ from refusion.demo.showcase import Showcase
 from refusion.demo.stack_events import StackEvents
 from refusion.demo.thumbnails import move, thumbnails_input
 from refusion.images.failures import READ_LIST
-from refusion.images.frames import MAX_FRAMES
+from refusion.images.picture import MAX_FRAMES
 from refusion.inference.stack import STACK_TASKS
 from refusion.tasks import TASKS
 

@@ -4,9 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_FRAMES = 50
-"""Maximum number of images of a stack."""
-
 
 @dataclass(frozen=True)
 class TiffImage:

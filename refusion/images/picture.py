@@ -14,6 +14,9 @@ import numpy as np
 
 from refusion.system.advice import OWN_RANGE, Advised
 
+MAX_FRAMES = 50
+"""Maximum number of images of a stack."""
+
 MIN_SIDE = 8
 """Minimum width and height of an image, in pixels."""
 

@@ -14,10 +14,9 @@ from PIL import Image
 
 from refusion.images.exif import kept_exif_of
 from refusion.images.failures import check_size, one_line
-from refusion.images.frames import MAX_FRAMES
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
-from refusion.images.picture import PictureError, by
+from refusion.images.picture import MAX_FRAMES, PictureError, by
 from refusion.images.pillow import scaled_alpha, stored_pixels, turned
 from refusion.images.segments import HEADER, stated_size
 from refusion.system.advice import Advised

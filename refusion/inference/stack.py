@@ -14,8 +14,8 @@ import numpy as np
 from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
-from refusion.images.frames import MAX_FRAMES, frames_of
-from refusion.images.picture import Picture, PictureError, by
+from refusion.images.frames import frames_of
+from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
 from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import exposure_notes
 from refusion.inference.alignment import cropped, shown_part

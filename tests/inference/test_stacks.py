@@ -13,7 +13,8 @@ from support.scenes import textured
 
 import refusion as refusion_api
 from refusion.images import PictureError, read_picture, to_array
-from refusion.images.frames import MAX_FRAMES, frames_of
+from refusion.images.frames import frames_of
+from refusion.images.picture import MAX_FRAMES
 from refusion.inference.alignment import estimate_alignment
 from refusion.inference.edges import View
 from refusion.inference.stack_layers import Layer
