@@ -1,7 +1,7 @@
 """Convert images with different ICC profiles to one profile."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -97,20 +97,17 @@ def share_profile(picture: Picture, other: Picture) -> tuple[Picture, str | None
     Returns:
         The image, and a note for the user if it was converted or the conversion failed, else None.
     """
-    if picture.chroma is None or other.chroma is None or picture.icc_profile == other.icc_profile:
+    if other.chroma is None or picture.icc_profile == other.icc_profile:
         return picture, None
-    import imagecodecs
-
-    try:
-        converted = _with_profile(picture, picture.chroma, other.icc_profile)
-    except (imagecodecs.CmsError, ValueError) as error:
-        return picture, (
-            f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted "
-            f"({reason(error)}), so colours may be wrong."
-        )
-    if converted is None:
-        return picture, None
-    return converted, f"The colours of {picture.name} were converted to the colour profile of {other.name}."
+    return _with_profile(
+        picture,
+        other.icc_profile,
+        f"The colours of {picture.name} were converted to the colour profile of {other.name}.",
+        lambda why: (
+            f"The colour profiles of {picture.name} and {other.name} differ and cannot be converted ({why}), so "
+            "colours may be wrong."
+        ),
+    )
 
 
 def without_profile(picture: Picture, file_name: str) -> tuple[Picture, str | None]:
@@ -123,41 +120,45 @@ def without_profile(picture: Picture, file_name: str) -> tuple[Picture, str | No
     Returns:
         The image, and a note for the user if it was converted or the conversion failed, else None.
     """
-    if picture.chroma is None or picture.icc_profile is None:
+    if picture.icc_profile is None:
+        return picture, None
+    return _with_profile(
+        picture,
+        None,
+        f"{file_name} cannot hold the colour profile, so the colours in it were converted to sRGB; a .png or .tif "
+        "file has the profile.",
+        lambda why: (
+            f"{file_name} cannot hold the colour profile, and the colours cannot be converted to sRGB ({why}), so "
+            "they may be wrong in it; a .png or .tif file has the profile."
+        ),
+    )
+
+
+def _with_profile(
+    picture: Picture, profile: bytes | None, done: str, failed: Callable[[str], str]
+) -> tuple[Picture, str | None]:
+    """Convert an image to another profile, where None stands for sRGB, if it is coloured and the two differ.
+
+    Args:
+        picture: the image.
+        profile: the profile.
+        done: the note if it was converted.
+        failed: the note if one of the profiles cannot be used, from the reason.
+    """
+    if picture.chroma is None:
         return picture, None
     import imagecodecs
 
     try:
-        converted = _with_profile(picture, picture.chroma, None)
+        srgb = imagecodecs.cms_profile("srgb")
+        given, wanted = picture.icc_profile or srgb, profile or srgb
+        if _same(given, wanted):
+            return picture, None
+        rgb = np.clip(join_colour(picture.luminance, picture.chroma), 0, 1)
+        luminance, chroma = split_colour(_converted(rgb, given, wanted))
     except (imagecodecs.CmsError, ValueError) as error:
-        return picture, (
-            f"{file_name} cannot hold the colour profile, and the colours cannot be converted to sRGB "
-            f"({reason(error)}), so they may be wrong in it; a .png or .tif file has the profile."
-        )
-    if converted is None:
-        return picture, None
-    return converted, (
-        f"{file_name} cannot hold the colour profile, so the colours in it were converted to sRGB; a .png or .tif "
-        "file has the profile."
-    )
-
-
-def _with_profile(picture: Picture, chroma: np.ndarray, profile: bytes | None) -> Picture | None:
-    """The image in another profile, where None stands for sRGB; or None if the two show colours alike.
-
-    Raises:
-        imagecodecs.CmsError: one of the profiles cannot be used.
-        ValueError: one of the profiles cannot be used.
-    """
-    import imagecodecs
-
-    srgb = imagecodecs.cms_profile("srgb")
-    given, wanted = picture.icc_profile or srgb, profile or srgb
-    if _same(given, wanted):
-        return None
-    rgb = np.clip(join_colour(picture.luminance, chroma), 0, 1)
-    luminance, changed = split_colour(_converted(rgb, given, wanted))
-    return replace(picture, luminance=luminance, chroma=changed, icc_profile=profile)
+        return picture, failed(reason(error))
+    return replace(picture, luminance=luminance, chroma=chroma, icc_profile=profile), done
 
 
 def _same(given: bytes, wanted: bytes) -> bool:
