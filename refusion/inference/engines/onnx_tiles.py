@@ -39,6 +39,9 @@ TILE = (64, 96)
 TILES_A_THREAD = 4
 """Minimum number of tiles per thread in a step, so that threads hardly wait for the last tile."""
 
+BYTES_OF_STEP = 64 << 20
+"""Results that a step may keep until its end, unless `TILES_A_THREAD` needs more: in fewer steps, threads wait less."""
+
 BYTES_OF_TILE = 1400
 """Memory of a thread in bytes per pixel of a tile, in addition to the stored maps (measured)."""
 
@@ -72,7 +75,7 @@ class OnnxModule:
             width: width of the image.
         """
         rows, band = height, self._band_rows(TILE[0])
-        waiting = TILES_A_THREAD * band
+        waiting = max(TILES_A_THREAD, self._bands_of_step(band, width)) * band
         if self._cell is not None:
             rows = min(height, self._bands_held * band)
             waiting = len(self._passes) * band
@@ -89,6 +92,10 @@ class OnnxModule:
     @property
     def _bands_held(self) -> int:
         return LAG * (len(self._passes) - 1)
+
+    def _bands_of_step(self, band: int, width: int) -> int:
+        """Number of bands whose results are within `BYTES_OF_STEP`."""
+        return BYTES_OF_STEP // (self._channels * band * width * np.dtype(np.float32).itemsize)
 
     def _band_rows(self, rows: int) -> int:
         """Rows of a band: whole cells, at least as many as a pass has to be ahead of the next one."""
@@ -143,8 +150,8 @@ class OnnxModule:
             sessions = session, of_inner
             stages.append(_Stage(one, sessions, before, height, maps, made, self._padding_mode, self._cell))
             maps = made
-        wanted = TILES_A_THREAD * threads
-        for step in self._steps(bands, -(-wanted // len(columns))):
+        at_once = max(-(-TILES_A_THREAD * threads // len(columns)), self._bands_of_step(band, width))
+        for step in self._steps(bands, at_once):
             interruption_point()
             by_stage = []
             for index, due in step:
