@@ -24,6 +24,7 @@ from refusion.cli.options import (
     asked_windows,
     check_model,
     check_there,
+    note_other_task,
 )
 from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
@@ -202,7 +203,9 @@ def _sources(
 
     sources: dict[str, FusedSource] = {}
     for name in models or ([] if folders else [task.model]):
-        sources[_free_name(sources, name)] = fuse_function(load_module(name, device, revision), options, task)
+        module = load_module(name, device, revision)
+        note_other_task(name, module.task, task)
+        sources[_free_name(sources, name)] = fuse_function(module, options, task)
     for folder in folders:
         opened = FusedFolder(folder)
         sources[_free_name(sources, folder.resolve().name, str(folder))] = opened

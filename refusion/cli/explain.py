@@ -18,6 +18,7 @@ from refusion.cli.options import (
     check_folder,
     check_model,
     check_there,
+    note_other_task,
     print_notes,
     refuse_overwriting,
 )
@@ -80,6 +81,8 @@ def explain(
     for file in FILES:
         refuse_overwriting(folder / file, (a, b))
     trained = load_trained(name, revision=revision)
+    if not quiet:
+        note_other_task(model, trained.fusion.task, chosen)
     labels = (chosen or trained.fusion.task).labels
     windows = asked_windows(window, window_a, window_b, own_range)
     with working("Explaining", quiet=quiet):

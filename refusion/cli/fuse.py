@@ -1,8 +1,7 @@
 """refusion fuse"""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,9 +32,13 @@ from refusion.cli.options import (
     check_model,
     check_there,
     expanded,
+    note_other_task,
 )
 from refusion.system.devices import check_device
 from refusion.tasks import TASKS, Engine, get_task
+
+if TYPE_CHECKING:
+    from refusion.inference.network import Network
 
 Mode = Literal["pairs", "videos", "pictures"]
 """Two folders or a list; one or two videos; a pair or a stack."""
@@ -136,7 +139,13 @@ def fuse(
         temperatures=temperatures,
         nodata=nodata,
     )
-    opened = partial(load, task, model, device, engine, revision)
+
+    def opened() -> "Network":
+        network = load(task, model, device, engine, revision)
+        if not quiet:
+            note_other_task(model, network.task, chosen)
+        return network
+
     if mode != "pairs" and batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     given = {

@@ -25,6 +25,7 @@ from refusion.cli.options import (
     asked_motion,
     asked_windows,
     check_model,
+    note_other_task,
     print_listed,
     print_notes,
 )
@@ -126,7 +127,10 @@ def fuse_dataset(
     need("bulk", "refusion fuse-dataset")
 
     from refusion.bulk.run import fuse_dataset
+    from refusion.models.loading import task_of
 
+    if model is not None and task is not None:
+        note_other_task(model, task_of(model, model_revision), get_task(task))
     try:
         # Ray shows its own.
         with progress_bar("Fusing", unit="pairs", quiet=ray is not None) as report:

@@ -12,7 +12,7 @@ from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
 from refusion.system.files import broken_link, is_there
 from refusion.system.lists import listed
-from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, check_choice, get_task
+from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, Task, check_choice, get_task
 
 if TYPE_CHECKING:
     from refusion.images.levels import Windows
@@ -217,6 +217,22 @@ def check_model(name: str | None, quiet: bool = False, *, revision: str | None =
         typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would be unambiguous.", err=True)
     else:
         typer.echo(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
+
+
+def note_other_task(name: str | None, of_model: Task, task: Task | None) -> None:
+    """Print a note if a model is used for another task than its own, on purpose or by mistake.
+
+    Args:
+        name: name of the model; that of the task if not given.
+        of_model: the task of the model.
+        task: the task of --task; that of the model if not given.
+    """
+    if name is not None and task not in (None, of_model):
+        typer.echo(
+            f"Note: The model {name} is for {of_model.name}, but --task is {task.name}; leave one of them out unless "
+            "both are meant.",
+            err=True,
+        )
 
 
 def expanded(sources: list[Path]) -> list[Path]:

@@ -58,6 +58,30 @@ def test_the_chroma_follows_the_task(model, pair):
     assert loaded.fuse(pair[0], pair[0]).to_image().mode == "L"
 
 
+def test_a_model_for_another_task_is_noted(model, pair, tmp_path):
+    note = f"Note: The model {model} is for ir-vis, but --task is medical; leave one of them out unless both are meant."
+    command = ["fuse", *pair, "-o", tmp_path / "fused.png", "--model", model]
+    result = refusion(*command, "--task", "medical")
+    assert result.code == 0, result.err
+    assert result.err.count(note) == 1
+    for others in (["--task", "ir-vis"], ["--task", "medical", "--quiet"], []):
+        assert note not in refusion(*command, *others).err
+    for name, source in zip(("functional", "mri"), pair, strict=True):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        Image.open(source).save(tmp_path / "pairs" / name / "one.png")
+    pairs = tmp_path / "pairs"
+    for many in (
+        ["fuse", pairs / "functional", pairs / "mri", "-o", tmp_path / "out"],
+        ["fuse-dataset", pairs, tmp_path / "set", "--workers", 1],
+        ["evaluate", "--data", pairs, "--metrics", "EN"],
+    ):
+        result = refusion(*many, "--model", model, "--task", "medical")
+        assert result.code == 0, result.err
+        assert result.err.count(note) == 1
+    explained = refusion("explain", *pair, "-o", tmp_path / "e", "--model", "refusion-ir-vis", "--task", "medical")
+    assert "The model refusion-ir-vis is for ir-vis, but --task is medical;" in explained.err
+
+
 def test_stretch_uses_the_whole_range(model, pair, tmp_path):
     dim = tmp_path / "dim.png"
     Image.open(pair[0]).point(lambda level: 60 + level // 4).save(dim)
