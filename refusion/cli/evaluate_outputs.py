@@ -114,7 +114,7 @@ def save_reports(report: "Report", outputs: Outputs, pairs: "Pairs", sources: "M
 
 
 def print_report(report: "Report", pairs: "Pairs", outputs: Outputs) -> None:
-    """Print the tables and the notes."""
+    """Print the tables, if anything was scored, and the notes."""
     from rich.console import Console
 
     from refusion.metrics.reports import WIDTH, WIDTH_PER_MODEL, means_table
@@ -123,7 +123,8 @@ def print_report(report: "Report", pairs: "Pairs", outputs: Outputs) -> None:
     console = Console(stderr=_STANDARD_OUTPUT in outputs.files)
     if not console.is_terminal:
         console.width = WIDTH + WIDTH_PER_MODEL * len(report.evaluations)
-    console.print(means_table(report))
-    console.print(*report.notes, sep="\n", markup=False, highlight=False)
+    if any(evaluation.scored for evaluation in report.evaluations.values()):
+        console.print(means_table(report))
+        console.print(*report.notes, sep="\n", markup=False, highlight=False)
     notes = [note for scored in report.evaluations.values() for note in scored.notes]
     print_notes(list(dict.fromkeys(pairs.notes + notes)))

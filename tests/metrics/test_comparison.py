@@ -387,3 +387,13 @@ def test_fused_images_of_another_size_or_missing_are_named(pair_folder, contende
     assert "noisy: scene1: The fused image (scene1.png) is 40 x 40" in said.err
     assert "noisy: scene2: There is no fused image scene2 in noisy" in said.err
     assert "over the 4 pairs that all of them have" in " ".join(said.out.split())
+
+
+def test_without_a_fused_image_that_matches_only_the_reason_is_printed(pair_folder, contenders, tmp_path):
+    for path in contenders["mean"].iterdir():
+        path.rename(path.with_stem(f"other-{path.stem}"))
+    command = ["evaluate", "--data", pair_folder, "--fused", contenders["mean"], "--metrics", "EN"]
+    result = refusion(*command, "--csv", tmp_path / "scores.csv")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("Not scored: mean: scene0: There is no fused image scene0 in mean")
+    assert "no fused image scene5" in (tmp_path / "scores.csv").read_text()
