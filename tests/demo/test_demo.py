@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -167,6 +168,24 @@ def test_what_programs_get_is_what_the_command_writes(client, pair, tmp_path):
 
 
 @needs_weights
+def test_the_programs_in_the_documentation_run_as_printed(server, tmp_path):
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "docs/demo.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "space").symlink_to(ROOT / "space")
+    wanted = by_command(tmp_path, *sorted((ROOT / "space/examples").glob("ir-vis_*")), "--output-range", "contrast")
+    printed = {}
+    for language, text in blocks:
+        if language == "sh" and not (shutil.which("curl") and shutil.which("jq")):
+            pytest.skip("curl and jq are not installed")
+        program = [sys.executable, "-c"] if language == "python" else ["bash", "-ec"]
+        command = [*program, text.replace("http://127.0.0.1:7860", server.url)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        printed[language] = done.stdout.splitlines()[-1]
+    assert_same_picture(printed["python"].split()[0], wanted)
+    assert_same_picture(tmp_path / "fused.png", wanted)
+    assert printed["sh"] == "[]"
+
+
 def test_sixteen_bits_survive(client, pair, tmp_path):
     deep = np.linspace(9000, 9900, 48 * 64).reshape(48, 64).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
