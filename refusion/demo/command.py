@@ -8,6 +8,7 @@ from refusion.demo.options import Decorator, DemoOptions
 from refusion.hub.names import locate
 from refusion.system.devices import check_device, choose_device
 from refusion.system.extras import MissingExtraError, need
+from refusion.system.flags import FlagParser
 from refusion.system.output import leave_out_library_warnings
 
 _DEFAULTS = DemoOptions()
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None, *, load_at_start: bool = False, on_devic
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of app.py's flags."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Fuse pairs of images in the browser.")
+    parser = FlagParser(prog="app.py", description="Fuse pairs of images in the browser.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=_port, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public address through gradio.live")

@@ -8,6 +8,7 @@ from pathlib import Path
 from refusion.hub.folder import read_config
 from refusion.images import Reading
 from refusion.images.levels import windows_from
+from refusion.system.flags import FlagParser
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
@@ -31,7 +32,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
     Args:
         prog: what the program is called.
     """
-    parser = argparse.ArgumentParser(
+    parser = FlagParser(
         prog=prog,
         usage=f"{prog} --task TASK --data PAIRS --out RUN [--steps N | --minutes M] [options]",
         description="Meta-train the fusion, loss proposal and reconstruction modules on a set of registered pairs.",
