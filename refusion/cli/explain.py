@@ -54,7 +54,7 @@ def explain(
     ] = None,
     revision: RevisionOption = None,
     max_megapixels: Annotated[
-        float, typer.Option(help="Largest image accepted; a megapixel takes about 15 CPU seconds and 0.3 GB.")
+        float, typer.Option(help="Largest image accepted, in megapixels; one takes about 15 CPU seconds and 0.3 GB.")
     ] = 1.0,
     quiet: QuietOption = False,
     window: WindowOption = None,
@@ -66,7 +66,8 @@ def explain(
 ) -> None:
     """Show where the learned loss trusts which source of one pair, and what the fused image keeps of both.
 
-    overview.png in the folder shows everything at once; explain.json has the figures.
+    overview.png in the folder shows everything at once; explain.json has the figures. Images of more than one
+    megapixel are refused; --max-megapixels raises this limit.
     """
     check_there(a, b)
     name = model or get_task(task or "ir-vis").model

@@ -23,3 +23,8 @@ def test_every_choice_is_named(command, options, monkeypatch):
     for choices in options:
         assert set(get_args(choices)) <= words, choices
     assert set(TASKS) <= words
+
+
+def test_the_largest_image_that_is_explained_is_named():
+    text = " ".join(refusion("explain", "--help").out.split())
+    assert "Images of more than one megapixel are refused; --max-megapixels raises this limit." in text
