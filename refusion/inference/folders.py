@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from stat import S_ISDIR
 
 from refusion.inference.many import Outcome
 from refusion.pairs.jobs import Job
 from refusion.system.errors import sentence_of
-from refusion.system.files import is_there
 
 
 def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
@@ -15,7 +15,11 @@ def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
 
 
 def _is_done(output: Path) -> bool:
-    return is_there(output) and not output.is_dir() and output.stat().st_size > 0
+    try:
+        found = output.stat()
+    except OSError:
+        return False
+    return found.st_size > 0 and not S_ISDIR(found.st_mode)
 
 
 def fuse_jobs(
