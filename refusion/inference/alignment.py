@@ -71,6 +71,7 @@ class Alignment:
         confidence: 0 to 1, see `SURE`.
         gain: fraction by which the move reduces 1 - correlation of the edges; None if nothing is moved.
         repeats: whether the scene repeats itself, so that other moves match nearly as well.
+        tried: the motion model that was tried first, and was uncertain; None if that is `motion`.
     """
 
     matrix: np.ndarray
@@ -79,6 +80,7 @@ class Alignment:
     confidence: float
     gain: float | None = None
     repeats: bool = False
+    tried: Motion | None = None
 
     @property
     def sure(self) -> bool:
@@ -99,16 +101,12 @@ class Alignment:
         """
         if self.moves:
             return f"{name} was moved onto {onto}: {self}."
-        cause = (
-            f"{name} was left where it is, since no {self.motion} motion makes its edges agree clearly better with "
-            f"those of {onto}"
-        )
+        cause = f"{name} was left where it is, since no {self.motion} alignment matches {onto} clearly better"
         motions = get_args(Motion)
-        richer = motions[motions.index(self.motion) + 1 :]
+        richer = motions[motions.index(self.tried or self.motion) + 1 :]
         if not richer:
             return f"{cause}."
-        named = " or ".join(filter(None, (", ".join(richer[:-1]), richer[-1])))
-        return Advised(cause, f"if they still do not match, --motion {named} (align={richer[0]!r}) may fit")
+        return Advised(cause, f"if it is off, try --motion {' or '.join(richer)} (align={richer[0]!r})")
 
     def __str__(self) -> str:
         x, y = self.matrix[:2, 2] / self.matrix[2, 2]
@@ -179,7 +177,7 @@ def align(
         if not simpler or motion == "translation":
             raise
         try:
-            found = helpful_alignment(a, b, "translation")
+            found = replace(helpful_alignment(a, b, "translation"), tried=motion)
         except PictureError:
             raise uncertain from None
     if not found.moves:

@@ -99,7 +99,8 @@ class StackReader:
         uncertain = None
         for one in motions[motions.index(motion) :: -1]:
             try:
-                return helpful_alignment(last, picture, one, MIN_LINK_GAIN, alike=alike)
+                found = helpful_alignment(last, picture, one, MIN_LINK_GAIN, alike=alike)
+                return replace(found, tried=motion)
             except PictureError as error:
                 uncertain = uncertain or error
         assert uncertain is not None

@@ -240,12 +240,21 @@ def test_a_move_that_does_not_help_is_not_made_and_said():
     first, second, found = align(a, noisy, "euclidean", "crop")
     assert (first, second, found.moves) == (a, noisy, False)
     note = found.note("b.png", "a.png")
-    assert "b.png was left where it is, since no euclidean motion makes its edges agree clearly better" in note
-    assert "--motion similarity, affine or homography (align='similarity') may fit" in note
-    assert "--motion" not in without_options(note)
-    assert "--motion affine or homography" in align(a, noisy, "similarity")[2].note("b.png", "a.png")
-    assert "--motion homography (align='homography')" in align(a, noisy, "affine")[2].note("b.png", "a.png")
-    assert "may fit" not in align(a, noisy, "homography")[2].note("b.png", "a.png")
+    said = "b.png was left where it is, since no euclidean alignment matches a.png clearly better"
+    assert note == f"{said}; if it is off, try --motion similarity or affine or homography (align='similarity')."
+    assert without_options(note) == f"{said}."
+    assert "try --motion affine or homography (align='affine')" in align(a, noisy, "similarity")[2].note("b", "a")
+    assert "try --motion homography (align='homography')" in align(a, noisy, "affine")[2].note("b", "a")
+    assert "--motion" not in align(a, noisy, "homography")[2].note("b", "a")
+
+
+def test_a_motion_that_was_tried_in_vain_is_not_suggested(shared):
+    pair = [shared / "data/ir_vis/train" / side / "kaist_rfn1.jpg" for side in ("ir", "vis")]
+    fused = fuse(*pair, align=True)
+    assert (fused.alignment.motion, fused.alignment.moves) == ("translation", False)
+    (note,) = (note for note in fused.notes if "left where it is" in note)
+    assert "since no translation alignment matches" in note
+    assert "try --motion similarity or affine" in note
 
 
 def test_a_move_that_is_made_brings_the_edges_nearer():
