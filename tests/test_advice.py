@@ -72,6 +72,7 @@ NEVER_IN_THE_DEMO = {
     "refusion/images/reading.py": ("--temperatures has no effect", "--nodata X has no effect"),
     "refusion/images/thermal.py": ("The temperatures in X", " (after X)", "pip install 'refusion[thermal]'"),
     "refusion/images/video_coding.py": ("Videos need one more package",),
+    "refusion/inference/folder_record.py": ("max_pixels",),
     "refusion/inference/video.py": ("--align", "--crop", "--window, --window-a", "--temperatures", "--nodata"),
 }
 """Beginnings of what only options bring about that the demo does not give."""

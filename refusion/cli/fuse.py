@@ -1,5 +1,6 @@
 """refusion fuse"""
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -38,6 +39,7 @@ from refusion.system.devices import check_device
 from refusion.tasks import TASKS, Engine, get_task
 
 if TYPE_CHECKING:
+    from refusion.inference.folder_record import Settings
     from refusion.inference.network import Network
 
 Mode = Literal["pairs", "videos", "pictures"]
@@ -119,8 +121,9 @@ def fuse(
     if batch_size < 1:
         raise ValueError(f"A batch has {batch_size} pairs; it must have at least 1.")
 
+    from refusion.inference.folder_record import settings_of
     from refusion.inference.options import Options
-    from refusion.models.loading import load
+    from refusion.models.loading import digest_of, load, task_of
 
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     mode = _mode(sources)
@@ -146,6 +149,11 @@ def fuse(
             note_other_task(model, network.task, chosen)
         return network
 
+    @cache
+    def settings() -> "Settings":
+        name = model or (chosen or get_task("ir-vis")).model
+        return settings_of(options, chosen or task_of(name, revision), bits, digest_of(name, revision))
+
     if mode != "pairs" and batch_size > 1:
         raise ValueError("Batches are made of the pairs of folders or of a list; leave --batch-size out.")
     given = {
@@ -159,7 +167,9 @@ def fuse(
     _note_idle(mode, [option for option, is_given in given.items() if is_given])
     if mode == "pairs":
         jobs = jobs_of(sources, output, suffix, match)
-        fuse_pair_files(jobs, output, opened, options, chosen, bits, batch_size, overwrite=overwrite, quiet=quiet)
+        fuse_pair_files(
+            jobs, output, opened, options, chosen, bits, batch_size, settings, overwrite=overwrite, quiet=quiet
+        )
     elif mode == "videos":
         fuse_video_files(sources, output, opened, options, chosen, side_by_side=side_by_side, quiet=quiet)
     else:

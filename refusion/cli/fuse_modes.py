@@ -17,6 +17,7 @@ from refusion.cli.progress import progress_bar, working
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
+    from refusion.inference.folder_record import Settings
     from refusion.inference.network import Network
     from refusion.inference.options import Options
     from refusion.pairs.jobs import Jobs
@@ -128,27 +129,37 @@ def fuse_pair_files(
     task: Task | None,
     bits: int | None,
     batch_size: int,
+    settings: "Callable[[], Settings]",
     *,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Fuse those of many pairs that have no result yet; failed and unmatched ones are listed, with exit code 1."""
+    """Fuse those of many pairs that have no result yet; failed and unmatched ones are listed, with exit code 1.
+
+    `settings` returns those of `refusion.inference.folder_record.settings_of`.
+    """
     from refusion.images.writing import check_output
+    from refusion.inference.folder_record import difference_notes, read_record, record
     from refusion.inference.folders import fuse_jobs, left_to_do
     from refusion.inference.many import fuse_pairs
 
     for job in jobs.pairs:
         check_output(job.output, bits)
-    to_do = left_to_do(jobs.pairs, overwrite=overwrite)
+    to_do, written = left_to_do(jobs.pairs, overwrite=overwrite)
     for folder in {job.output.parent for job in to_do}:
         check_folder(folder)
     failed: list[str] = []
     for note in () if quiet else jobs.notes:
         typer.echo(f"Note: {note}", err=True)
-    if to_do:
-        network = opened()
+    network = opened() if to_do else None
+    periods = read_record(output)
+    if periods and written and not quiet:
+        for note in difference_notes(periods, written, settings()):
+            typer.echo(f"Note: {note}", err=True)
+    if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
         make_folder(output)
+        record(output, periods, settings())
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, fuse, bits=bits), 1):
@@ -157,7 +168,7 @@ def fuse_pair_files(
                 for note in () if quiet else notes:
                     typer.echo(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
-    skipped = len(jobs.pairs) - len(to_do)
+    skipped = len(written)
     if not quiet:
         fused = len(to_do) - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""

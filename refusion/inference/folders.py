@@ -9,17 +9,25 @@ from refusion.pairs.jobs import Job
 from refusion.system.errors import sentence_of
 
 
-def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> list[Job]:
-    """The pairs without a result; all of them with `overwrite`. An empty file or a folder is not a result."""
-    return [job for job in jobs if overwrite or not _is_done(job.output)]
+def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[float]]:
+    """The pairs without a result, and when the results of the others were written; all pairs with `overwrite`."""
+    to_do, written = [], []
+    for job in jobs:
+        time = None if overwrite else _written_at(job.output)
+        if time is None:
+            to_do.append(job)
+        else:
+            written.append(time)
+    return to_do, written
 
 
-def _is_done(output: Path) -> bool:
+def _written_at(output: Path) -> float | None:
+    """When a result was written; None if there is none, as an empty file or a folder is not one."""
     try:
         found = output.stat()
     except OSError:
-        return False
-    return found.st_size > 0 and not S_ISDIR(found.st_mode)
+        return None
+    return found.st_mtime if found.st_size > 0 and not S_ISDIR(found.st_mode) else None
 
 
 def fuse_jobs(

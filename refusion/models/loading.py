@@ -77,6 +77,20 @@ def task_of(model: str | Path, revision: str | None = None) -> Task:
     return get_task(read_config(local_folder(locate(model), revision=revision))["task"])
 
 
+def digest_of(model: str | Path, revision: str | None = None) -> str:
+    """SHA-256 of the configuration and weights of a model; a model on the Hub is downloaded.
+
+    Args:
+        model: bare name, folder or OWNER/NAME.
+        revision: see `load`.
+
+    Raises:
+        ModelError: see `load`.
+    """
+    folder = local_folder(locate(model), revision=revision)
+    return hashlib.sha256(b"".join(read_verified(folder / name) for name in (CONFIG, WEIGHTS))).hexdigest()
+
+
 def load_module(model: Model, device: str | None = None, revision: str | None = None) -> "ReFusion":
     """Load a model as a torch module.
 
@@ -132,8 +146,8 @@ def load_for_workers(
     if isinstance(wanted, str) and is_bundled(wanted):
         folder = bundled_folder(wanted)
         assert folder is not None
-        config, weights = (read_verified(folder / name) for name in (CONFIG, WEIGHTS))
-        return wanted, get_task(task or json.loads(config)["task"]), hashlib.sha256(config + weights).hexdigest()
+        config = read_verified(folder / CONFIG)
+        return wanted, get_task(task or json.loads(config)["task"]), digest_of(wanted)
     import torch
 
     loaded = load_module(wanted, "cpu" if isinstance(wanted, str | Path) else None, revision)

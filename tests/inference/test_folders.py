@@ -18,6 +18,7 @@ from support.scenes import textured
 import refusion as package
 from refusion.hub.errors import ModelError
 from refusion.images import PictureError, read_picture
+from refusion.inference.folder_record import RECORD
 from refusion.models.model import ReFusion
 from refusion.pairs.jobs import match_folders, read_list
 
@@ -30,7 +31,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def fused_names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
 
 
 def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_folder, tmp_path):
@@ -52,6 +53,42 @@ def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_fol
     assert (out / "scene2.png").read_bytes() == b"kept"
     assert "6 fused, 0 already there" in refusion(*command, "--overwrite").out
     assert (out / "scene2.png").read_bytes() != b"kept"
+
+
+def test_results_of_other_settings_are_told_apart(model, pair_folder, tmp_path):
+    out, note = tmp_path / "out", "of the kept results"
+    command = ["fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model]
+    refusion(*command)
+    assert note not in refusion(*command).err
+    for index in range(2):
+        (out / f"scene{index}.png").unlink()
+    mixed = refusion(*command, "--anchor", "none", "--nodata", "nan")
+    differing = "anchor full-detail (now none); nodata not given (now nan)"
+    assert f"Note: 4 {note} have other settings: {differing}." in mixed.err
+    assert "2 fused, 4 already there" in mixed.out
+    back = refusion(*command)
+    assert f"Note: 2 {note} have other settings: anchor none (now full-detail); nodata nan (now not given)." in back.err
+
+    other = small_model(tmp_path / "other")
+    (other / "config.json").write_text((other / "config.json").read_text() + " ")
+    for path in other.glob("SHA256SUMS"):
+        path.unlink()
+    said = refusion(*command[:-1], other, "--overwrite").err
+    assert note not in said
+    (out / "scene3.png").unlink()
+    assert f"Note: 5 {note} have other settings: another model or other weights." in refusion(*command).err
+    assert note not in refusion(*command, "--quiet").err
+    assert fused_names(out) == [f"scene{k}.png" for k in range(6)]
+
+
+def test_a_damaged_record_of_settings_does_not_stop_a_run(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / RECORD).write_bytes(b'{"since": 1}\n[]\n\xff\n{"since": 0, "settings": {"anchor": "none"}}\n{"si')
+    (out / "scene1.png").write_bytes(b"kept")
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
+    assert result.code == 0
+    assert "Note: 1 of the kept results has other settings: anchor none (now full-detail)." in result.err
 
 
 def test_an_empty_file_and_a_folder_are_no_results(model, pair_folder, tmp_path):

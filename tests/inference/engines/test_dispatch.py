@@ -216,7 +216,7 @@ def test_batches_on_the_command_line(pair_folder, tmp_path):
         result = refusion("fuse", *common, "-o", tmp_path / name, "--batch-size", batch_size)
         assert result.code == 0, result.err
         assert "6 fused" in result.out
-    for path in (tmp_path / "one").iterdir():
+    for path in (tmp_path / "one").glob("*.png"):
         np.testing.assert_array_equal(
             np.asarray(Image.open(path)), np.asarray(Image.open(tmp_path / "four" / path.name))
         )
