@@ -18,6 +18,7 @@ from refusion.images.frames import frames_of
 from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
 from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import exposure_notes
+from refusion.images.scans import scan_notes
 from refusion.inference.alignment import cropped, shown_part
 from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
@@ -39,7 +40,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
 
 _ODD_SHOWN = 3
-"""Number of images named in a note on odd ones."""
+"""Number of images named in a note on odd ones, and of notes of one kind on such images."""
 
 
 def fuse_stack(
@@ -94,7 +95,9 @@ def fuse_stack(
     colour = None if finish.chroma == "choice" else ChromaMean(finish.chroma)
     seen = _survey(read, count, offsets, None if deghosted else colour, step)
     frames = sorted(seen.frames, key=lambda frame: frame.place)
-    notes = [*offsets.notes, *_odd_ones(seen.frames)]
+    first, *others = (frame.facts for frame in seen.frames)
+    scans = [note for other in others for note in scan_notes(first, other)]
+    notes = [*offsets.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
     if task.name == "multi-focus":
         notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
 

@@ -19,8 +19,10 @@ from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patte
 from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
+from refusion.images.location import location_note
 from refusion.images.reading import check_same_size, with_folders
 from refusion.images.roles import role_notes
+from refusion.images.scans import scan_notes
 from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
@@ -350,7 +352,8 @@ def read_row(row: dict[str, Any], reading: Reading = AS_STORED) -> tuple[np.ndar
 
 def pair_notes(pictures: tuple[Picture, Picture], reading: Reading, task: Task) -> list[str]:
     """Notes for the user on a pair, as sentences."""
-    return [*reading.notes(pictures), *role_notes(*pictures, task)]
+    where = location_note(*pictures)
+    return [*reading.notes(pictures), *role_notes(*pictures, task), *([where] if where else []), *scan_notes(*pictures)]
 
 
 def named_notes(name: str, notes: Iterable[str]) -> list[str]:

@@ -8,12 +8,14 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
+from support.command import refusion
 from support.networks import small_network
 
 from refusion import fuse
 from refusion.images import PictureError, read_picture, to_array
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
+from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
 pydicom = pytest.importorskip("pydicom")
@@ -379,6 +381,25 @@ def test_scans_of_different_patients_are_said_without_their_ids(tmp_path):
     assert f"a.dcm and b.dcm have different patient IDs, {SAME}" in fused.notes
     assert any("they lie 120 mm apart" in note for note in fused.notes)
     assert not any("B22" in note for note in fused.notes)
+
+
+def test_scans_of_a_stack_or_of_a_scored_pair_are_compared_too(tmp_path):
+    model = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
+    slices = [{**PLACED, "PatientID": patient, "PixelSpacing": [1, 1]} for patient in ("A1", "A1", "B22", "C3")]
+    paths = [dicom(tmp_path / f"{index}.dcm", LEVELS + index, **slices[index]) for index in range(4)]
+    said = [note for note in model.fuse_stack(paths).notes if "patient" in note]
+    assert said == [f"0.dcm and {index}.dcm have different patient IDs, {SAME}" for index in (2, 3)]
+
+    (tmp_path / "functional").mkdir()
+    (tmp_path / "mri").mkdir()
+    placed(tmp_path, PatientID="B22", ImagePositionPatient=[-32, -24, 180])
+    (tmp_path / "a.dcm").rename(tmp_path / "functional" / "scan.dcm")
+    (tmp_path / "b.dcm").rename(tmp_path / "mri" / "scan.dcm")
+    result = refusion("evaluate", "--data", tmp_path, "--fused", tmp_path / "mri", "--metrics", "EN")
+    assert result.code == 0, result.err
+    assert "have different patient IDs, so they do not seem to show the same patient" in result.err
+    assert "do not show the same slice: they lie 120 mm apart" in result.err
+    assert "B22" not in result.err
 
 
 @pytest.mark.parametrize(
