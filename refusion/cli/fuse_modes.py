@@ -138,6 +138,7 @@ def fuse_pair_files(
 
     `settings` returns those of `refusion.inference.folder_record.settings_of`.
     """
+    from refusion.hub.errors import ModelError
     from refusion.images.writing import check_output
     from refusion.inference.folder_record import difference_notes, read_record, record
     from refusion.inference.folders import fuse_jobs, left_to_do
@@ -154,12 +155,19 @@ def fuse_pair_files(
     network = opened() if to_do else None
     periods = read_record(output)
     if periods and written and not quiet:
-        for note in difference_notes(periods, written, settings()):
+        try:
+            differences = difference_notes(periods, written, settings())
+        except ModelError as missing:
+            # Where nothing is left to fuse, the model need not be there.
+            differences = [f"The settings of the kept results were not compared with those of now: {missing}"]
+        for note in differences:
             typer.echo(f"Note: {note}", err=True)
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
         make_folder(output)
-        record(output, periods, settings())
+        unrecorded = record(output, periods, settings())
+        if unrecorded and not quiet:
+            typer.echo(f"Note: {unrecorded}", err=True)
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, fuse, bits=bits), 1):

@@ -17,9 +17,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from refusion.inference.options import Options
+from refusion.pairs.matching import RECORD
 from refusion.tasks import Task
-
-RECORD = ".refusion.jsonl"
 
 Settings = dict[str, Any]
 
@@ -65,22 +64,30 @@ def read_record(folder: Path) -> list[Period]:
     return sorted(periods, key=lambda period: period.since)
 
 
-def record(folder: Path, periods: list[Period], settings: Settings) -> None:
+def record(folder: Path, periods: list[Period], settings: Settings) -> str | None:
     """Add the settings of a run to the record of a folder, unless they are those of the last one.
 
     Args:
         folder: folder of the results; it exists.
         periods: what `read_record` returned.
         settings: what `settings_of` returned.
+
+    Returns:
+        A sentence if they cannot be recorded; some mounted object stores cannot append to a file.
     """
     if periods and periods[-1].settings == settings:
-        return
-    # Some mounted object stores cannot append; results can still be written there.
-    with suppress(OSError):
+        return None
+    try:
         with TemporaryFile(dir=folder) as file:
             since = os.fstat(file.fileno()).st_mtime
         with (folder / RECORD).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(Period(since, settings))) + "\n")
+    except OSError as error:
+        return (
+            f"The settings of this run cannot be recorded in {folder / RECORD} ({error.strerror or error}), so a later "
+            "run will not tell results of other settings apart."
+        )
+    return None
 
 
 def difference_notes(periods: list[Period], written: Iterable[float], settings: Settings) -> list[str]:

@@ -29,6 +29,9 @@ OTHER_IMAGES = frozenset(
 """Suffixes of images that cannot be read, and of arrays. They are matched too, so that the error message names their
 format, but not beside an image of the same name: cameras save a raw file with the JPEG, and programs an array."""
 
+RECORD = ".refusion.jsonl"
+"""A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it."""
+
 _SHOWN = 3
 
 
@@ -186,7 +189,7 @@ def _walk(
     """Yield the files, sorted by name; what is neither yielded nor entered is listed, except the folder to leave."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entry.name for entry in entries)
+            found = sorted(entry.name for entry in entries if entry.name != RECORD)
     except PermissionError as error:
         if not above:
             raise

@@ -186,6 +186,7 @@ def test_the_programs_in_the_documentation_run_as_printed(server, tmp_path):
     assert printed["sh"] == "[]"
 
 
+@needs_weights
 def test_sixteen_bits_survive(client, pair, tmp_path):
     deep = np.linspace(9000, 9900, 48 * 64).reshape(48, 64).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from support.scenes import textured
 import refusion as package
 from refusion.hub.errors import ModelError
 from refusion.images import PictureError, read_picture
-from refusion.inference.folder_record import RECORD
 from refusion.models.model import ReFusion
 from refusion.pairs.jobs import match_folders, read_list
+from refusion.pairs.matching import RECORD
 
 MODEL = small_network()
 
@@ -79,6 +80,21 @@ def test_results_of_other_settings_are_told_apart(model, pair_folder, tmp_path):
     assert f"Note: 5 {note} have other settings: another model or other weights." in refusion(*command).err
     assert note not in refusion(*command, "--quiet").err
     assert fused_names(out) == [f"scene{k}.png" for k in range(6)]
+    assert RECORD not in refusion("fuse", out, pair_folder / "vis", "-o", tmp_path / "again", "--model", model).err
+    (out / "scene3.png").unlink()
+    shutil.move(out / RECORD, tmp_path)
+    (out / RECORD).mkdir()
+    unrecorded = refusion(*command)
+    assert unrecorded.code == 0
+    assert "so a later run will not tell results of other settings apart" in unrecorded.err
+
+
+def test_with_nothing_left_to_fuse_a_model_on_the_hub_need_not_be_there(pair_folder, tmp_path, model):
+    command = ["fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / "out", "--model"]
+    refusion(*command, model)
+    result = refusion(*command, "someone/other")
+    assert result.code == 0
+    assert "The settings of the kept results were not compared with those of now: There is no folder" in result.err
 
 
 def test_a_damaged_record_of_settings_does_not_stop_a_run(model, pair_folder, tmp_path):
