@@ -33,7 +33,7 @@ from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 from refusion.system.memory import free_for_process
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
 
-TILE = (64, 96)
+TILE = (64, 112)
 """Maximum rows and columns of a tile, unless cells need more; `benchmarks/tile_size.py` compares sizes."""
 
 TILES_A_THREAD = 4
