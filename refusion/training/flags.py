@@ -22,7 +22,7 @@ GAINS = (
 )
 """Flags of the starting gains, and of the averaging of the scores that they give."""
 
-BUDGETS = ("steps", "minutes")
+BUDGETS = ("steps", "minutes", "rounds")
 """Flags that a resumed run may have other values of."""
 
 

@@ -1,7 +1,7 @@
 """Records of a run: settings.json to start it again, training.json for its card."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,7 +15,7 @@ from refusion.pairs.errors import DataError
 from refusion.system.files import expand_home
 from refusion.system.processes import Processes
 from refusion.tasks import TASKS
-from refusion.training.flags import BUDGETS, GAINS, keeps_gains
+from refusion.training.flags import GAINS, keeps_gains
 from refusion.training.provenance import git_revision, start_digest, versions
 from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
 
@@ -36,7 +36,6 @@ def description(
     processes: Processes,
     found: str | None,
     base: Path | None,
-    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything that is needed to start the run again, the content of settings.json.
 
@@ -47,7 +46,6 @@ def description(
         processes: the processes of the run.
         found: fingerprint of the pairs; None of a streamed set.
         base: folder of the model to start from.
-        earlier: budgets that the run had before, see `earlier_budgets`.
     """
     arguments = {name: getattr(args, name) for name in ARGUMENTS}
     for name in ("data", "val", "start"):
@@ -69,7 +67,7 @@ def description(
         "data": {"fingerprint": found},
         "from_sha256": None if base is None else start_digest(base),
         "arguments": arguments,
-        "earlier_budgets": list(earlier),
+        "earlier_budgets": [],
         "settings": asdict(settings),
     }
 
@@ -101,18 +99,38 @@ def check_same_pairs(args: argparse.Namespace, begun: Mapping[str, Any], found: 
             )
 
 
-def earlier_budgets(args: argparse.Namespace, begun: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
-    """The budgets that a run had before, in order, each with the step at which the next one took its place.
+def budget_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The budget of a run: the values of the flags `BUDGETS`, of which one is not None.
 
     Args:
-        args: the flags that it is resumed with.
+        described: as from `description`; that of an older version may lack parts, and then all may be None.
+    """
+    arguments = described.get("arguments", {})
+    budget = {"steps": arguments.get("steps"), "minutes": arguments.get("minutes")}
+    by_rounds = not any(budget.values())
+    return {**budget, "rounds": described.get("settings", {}).get("rounds") if by_rounds else None}
+
+
+def earlier_budgets(
+    now: Mapping[str, Any], begun: Mapping[str, Any], step: int, updates_in_a_round: int
+) -> list[dict[str, Any]]:
+    """The budgets that a run had before, in order.
+
+    Args:
+        now: as from `description`, with the present budget.
         begun: as from `refusion.training.resuming.begun_with`.
         step: fusion updates done.
+        updates_in_a_round: fusion updates in each round of the run.
+
+    Returns:
+        Budgets as from `budget_of`. Each also has the step `until` which it applied, and the step `end` at which the
+        run would have ended, or None if that depended on the clock.
     """
     earlier = list(begun.get("earlier_budgets", []))
-    before = {name: begun.get("arguments", {}).get(name) for name in BUDGETS}
-    if any(before.values()) and before != {name: getattr(args, name) for name in BUDGETS}:
-        earlier.append({**before, "until": step})
+    before = budget_of(begun)
+    if any(before.values()) and before != budget_of(now):
+        rounds = before["rounds"]
+        earlier.append({**before, "until": step, "end": rounds * updates_in_a_round if rounds else before["steps"]})
     return earlier
 
 
@@ -157,20 +175,26 @@ def training_of_run(settings: Mapping[str, Any], history: list[dict[str, Any]]) 
 def _commands(settings: Mapping[str, Any]) -> list[str]:
     """The commands that repeat the run: one, and one more for each time that it was given another budget."""
     now = settings.get("arguments", {})
-    budgets = [*({name: old[name] for name in BUDGETS} for old in settings.get("earlier_budgets", [])), {}]
-    commands = [_command({**settings, "arguments": {**now, **budget}} if budget else settings) for budget in budgets]
-    return [commands[0], *(f"{command} --resume" for command in commands[1:])]
+    stages = []
+    for old in settings.get("earlier_budgets", []):
+        hyper = settings.get("settings", {})
+        hyper = {**hyper, "rounds": old["rounds"]} if old.get("rounds") else hyper
+        budget = {"steps": old["steps"], "minutes": old["minutes"]}
+        stages.append({**settings, "arguments": {**now, **budget}, "settings": hyper})
+    first, *others = [*stages, settings]
+    return [_command(first), *(f"{_command(stage, resumed=True)} --resume" for stage in others)]
 
 
-def _command(settings: Mapping[str, Any]) -> str:
-    """The command that starts the run; local paths are replaced by names."""
+def _command(settings: Mapping[str, Any], resumed: bool = False) -> str:
+    """The command that starts the run, or resumes it with another budget; local paths are replaced by names."""
     task, hyper = settings.get("task", "TASK"), settings.get("settings", {})
     # Records of older versions have no arguments, but some of them beside the settings.
     given = {**settings, **settings.get("arguments", {})}
     preset, differing = _preset(given.get("preset"), task, hyper)
     if given.get("steps") or given.get("minutes"):
         differing.pop("rounds", None)
-    elif "arguments" in settings and preset in PRESET_MINUTES:
+    elif resumed or ("arguments" in settings and preset in PRESET_MINUTES):
+        # Without a flag, the budget would be the earlier one, or that of the preset.
         differing["rounds"] = hyper["rounds"]
     if settings.get("from") and settings.get("gains_kept") is False and not given.get("new_proposal"):
         differing |= {name: hyper[name] for name in GAINS if name in hyper}

@@ -53,9 +53,11 @@ def stages_of(run: dict[str, Any]) -> list[dict[str, Any]]:
     Args:
         run: as from `read_run`.
     """
-    earlier = [{name: old[name] for name in BUDGETS} for old in run.get("earlier_budgets", [])]
-    budgets = [*earlier, {name: run["arguments"][name] for name in BUDGETS}]
-    return [budget | {"resume": number > 0} for number, budget in enumerate(budgets)]
+    from refusion.training.record import budget_of
+
+    # Records of older versions have no rounds there.
+    earlier = [{name: old.get(name) for name in BUDGETS} for old in run.get("earlier_budgets", [])]
+    return [budget | {"resume": number > 0} for number, budget in enumerate([*earlier, budget_of(run)])]
 
 
 def differences(run: dict[str, Any], processes: int) -> list[str]:
@@ -75,7 +77,7 @@ def differences(run: dict[str, Any], processes: int) -> list[str]:
     if any(stage["minutes"] is not None for stage in stages_of(run)):
         found.append("Its budget was a time, so the clock decides over schedules and number of steps.")
     for old in run.get("earlier_budgets", []):
-        if old["until"] != old["steps"]:
+        if old["until"] != old.get("end", old["steps"]):
             found.append(f"Its budget was changed at step {old['until']}, which is not where the one before ended.")
     if run["data"]["fingerprint"] is None:
         found.append("Its data set was streamed, so nothing tells whether it is still the same.")

@@ -63,8 +63,8 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
 def _recorded(begun: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of a run that the given ones leave open."""
     arguments = dict(begun.get("arguments", {}))
-    if any(name in given for name in (*BUDGETS, "rounds")):
-        arguments |= dict.fromkeys(BUDGETS)
+    if any(name in given for name in BUDGETS):
+        arguments |= dict.fromkeys(("steps", "minutes"))
     if arguments.get("device") in ("cuda", "cuda:0"):
         # The first GPU then is whichever there is now, and of several processes each has its own.
         arguments["device"] = "auto"

@@ -126,8 +126,8 @@ def run(
         raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")
     complete = args.resume and trainer.complete
     if processes.first:
-        earlier = earlier_budgets(args, begun, trainer.step)
-        described = description(args, settings, pairs, processes, found, base, earlier)
+        described = description(args, settings, pairs, processes, found, base)
+        described["earlier_budgets"] = earlier_budgets(described, begun, trainer.step, trainer.fusion_updates)
         if complete:
             described = begun or described
         with written_to(args.out):

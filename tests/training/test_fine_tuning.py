@@ -189,6 +189,25 @@ def test_a_lengthened_run_is_recorded_and_reproduced(pair_folder, tmp_path, caps
     assert "bit for bit" in result.out
 
 
+@pytest.mark.parametrize("first", ["--rounds", "--steps"])
+def test_a_run_lengthened_by_rounds_is_recorded_and_reproduced(pair_folder, tmp_path, first):
+    """With the preset `paper`, whose budget is rounds."""
+    out = tmp_path / "run"
+    flags = ["--task", "ir-vis", "--preset", "paper", "--meta-updates", "1", "--fusion-updates", "2", "--lr", "1e-2"]
+    given = {"--rounds": "1", "--steps": "2"}[first]
+    assert train(pair_folder, out, *flags, first, given) == 0
+    assert main(["--out", str(out), "--rounds", "3", "--resume"]) == 0
+    (earlier,) = json.loads((out / "settings.json").read_text())["earlier_budgets"]
+    assert earlier["until"] == earlier["end"] == 2
+    started, lengthened = json.loads((out / "training.json").read_text())["commands"]
+    assert f"{first} {given} " in f"{started} "
+    assert "--rounds 3 " in lengthened
+    result = refusion("reproduce", out)
+    assert result.code == 0, result.err
+    assert "bit for bit" in result.out
+    assert "Its budget was changed" not in result.err
+
+
 def test_pairs_that_are_scored_and_trained_on_are_noted(pair_folder, tmp_path, capsys):
     val = tmp_path / "val"
     for folder in ("ir", "vis"):
