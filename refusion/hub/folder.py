@@ -99,14 +99,14 @@ def check_training_weights(folder: Path) -> None:
     """Check that a folder has the weights of the loss proposal module and of the reconstruction module.
 
     Raises:
-        NoWeightsError: it has only the fusion module.
+        NoWeightsError: one of them is missing.
     """
     missing = [name for name in (PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise NoWeightsError(
-            f"The model {folder.name} has only the fusion module, so its loss cannot be explained: there is no "
-            f"{' and no '.join(missing)}. Checkpoints converted from the authors' release and runs with a fixed loss "
-            "come without; choose a model that train.py made, with all of its files."
+            f"The model {folder.name} has no {' and no '.join(missing)}, without which there is no learned loss to "
+            "explain or to train with. Checkpoints converted from the authors' release have only the fusion module, "
+            "and runs with a fixed loss no loss proposal module; choose a model that train.py made with a learned loss."
         )
 
 

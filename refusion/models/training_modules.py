@@ -20,7 +20,7 @@ def load_training_modules(folder: Path, config: Mapping[str, Any]) -> tuple[Loss
         Both modules in evaluation mode, on the CPU.
 
     Raises:
-        NoWeightsError: the folder has only the fusion module.
+        NoWeightsError: the folder lacks one of them.
         ModelError: a file is damaged or does not match the configuration.
     """
     check_training_weights(folder)

@@ -5,13 +5,21 @@ import math
 from dataclasses import fields, replace
 from pathlib import Path
 
-from refusion.hub.folder import read_config
+from refusion.hub.errors import NoWeightsError
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, read_config
 from refusion.images import Reading
 from refusion.images.levels import windows_from
 from refusion.system.flags import FlagParser
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
-from refusion.training.settings import DEFAULT_PRESET, PRESET_MINUTES, PRESETS, TrainingSettings, preset_settings
+from refusion.training.settings import (
+    DEFAULT_PRESET,
+    FIXED_LOSSES,
+    PRESET_MINUTES,
+    PRESETS,
+    TrainingSettings,
+    preset_settings,
+)
 
 GAINS = (
     "intensity_brightness",
@@ -153,6 +161,7 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
         base: folder of the model to start from.
 
     Raises:
+        NoWeightsError: the model to start from lacks a module that the training needs.
         ValueError: a value is out of range, or flags conflict.
     """
     args = argparse.Namespace(**vars(args))
@@ -179,9 +188,34 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
         return args
     if args.task is None:
         args.task = get_task(read_config(base)["task"]).name
+    _check_modules(args, base)
     if args.expected_start is not None and (found := start_digest(base)) != args.expected_start:
         raise ValueError(
             f"The model {args.start} is not the one that the run started from: the SHA-256 of its weights begins with "
             f"{found[:12]}, not {args.expected_start[:12]}."
         )
     return args
+
+
+def _check_modules(args: argparse.Namespace, base: Path) -> None:
+    """Check that the model to start from has the modules that the training needs.
+
+    Raises:
+        NoWeightsError: it lacks one; the message says how to train without it.
+    """
+    lacks = f"The model {args.start} cannot be trained further as it is: it has no"
+    if not (base / RECONSTRUCTION_WEIGHTS).is_file():
+        raise NoWeightsError(
+            f"{lacks} {RECONSTRUCTION_WEIGHTS}, as checkpoints converted from the authors' release. Choose a model "
+            "that train.py made, with all of its files."
+        )
+    if needs_proposal(args) and not (base / PROPOSAL_WEIGHTS).is_file():
+        raise NoWeightsError(
+            f"{lacks} {PROPOSAL_WEIGHTS}, as runs with a fixed loss. --new-proposal starts a new loss proposal module, "
+            f"and --loss {FIXED_LOSSES[0]}, like the other fixed losses, needs none."
+        )
+
+
+def needs_proposal(args: argparse.Namespace) -> bool:
+    """Whether the loss proposal module of the model to start from is loaded."""
+    return not args.new_proposal and args.loss not in FIXED_LOSSES

@@ -34,7 +34,7 @@ from refusion.training.console import (
     with_notes,
 )
 from refusion.training.data import pairs_of, scored_apart
-from refusion.training.flags import keeps_gains, settings_from, settled
+from refusion.training.flags import keeps_gains, needs_proposal, settings_from, settled
 from refusion.training.forecast import crop_notes, memory_notes
 from refusion.training.preview import preview_pairs, save_step_preview
 from refusion.training.record import (
@@ -118,7 +118,7 @@ def run(
         processes=processes,
     )
     if base is not None:
-        trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=not args.new_proposal)
+        trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=needs_proposal(args))
     if args.resume:
         check_same_pairs(args, begun, found)
         resume(args.out, trainer)

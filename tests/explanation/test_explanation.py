@@ -147,7 +147,7 @@ def test_a_model_without_the_training_modules_is_a_sentence(folder, pair):
     with pytest.raises(NoWeightsError, match=f"no {RECONSTRUCTION_WEIGHTS}.*authors.*train.py"):
         explain(folder, *pair)
     (folder / PROPOSAL_WEIGHTS).unlink()
-    with pytest.raises(NoWeightsError, match=f"only the fusion module.*no {PROPOSAL_WEIGHTS} and no"):
+    with pytest.raises(NoWeightsError, match=f"has no {PROPOSAL_WEIGHTS} and no"):
         explain(folder, *pair)
     with pytest.raises(ModelError, match="only the fusion module; give the name or folder"):
         explain(ReFusion.from_pretrained(folder), *pair)
@@ -258,7 +258,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(modules, folder, pair, tmp
     before = overview.read_bytes()
     for arguments, words in [
         ([tmp_path / "nothing.png", pair[1], "-o", output, "--model", folder], "nothing.png"),
-        ([*pair, "-o", output, "--model", converted], "only the fusion module"),
+        ([*pair, "-o", output, "--model", converted], "learned loss to explain"),
         ([*pair, "-o", output, "--task", "sharpen"], "no task 'sharpen'"),
         ([*pair, "-o", output, "--model", folder, "--max-megapixels", "0.001"], "64 x 48"),
         ([*pair, "-o", tmp_path / "taken", "--model", folder], "taken is a file"),

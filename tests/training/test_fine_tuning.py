@@ -208,6 +208,25 @@ def test_a_run_lengthened_by_rounds_is_recorded_and_reproduced(pair_folder, tmp_
     assert "Its budget was changed" not in result.err
 
 
+def test_a_run_with_a_fixed_loss_is_trained_further(pair_folder, tmp_path, capsys):
+    """It has no loss proposal module: one is started, or the loss is fixed again."""
+    fixed = tmp_path / "fixed"
+    assert train(pair_folder, fixed, "--task", "ir-vis", "--steps", "1", "--loss", "average") == 0
+    again = ["--from", str(fixed), "--steps", "2", "--hold-out", "0"]
+    assert train(pair_folder, tmp_path / "other", *again, "--loss", "max-both") == 0
+    assert train(pair_folder, tmp_path / "learned", *again, "--new-proposal") == 0
+    assert refusion("reproduce", tmp_path / "other").code == 0
+    capsys.readouterr()
+    assert train(pair_folder, tmp_path / "refused", *again) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "it has no loss_proposal.safetensors" in told
+    assert "--new-proposal" in told
+    (fixed / "reconstruction.safetensors").unlink()
+    assert train(pair_folder, tmp_path / "refused", *again, "--new-proposal") == 2
+    assert "it has no reconstruction.safetensors" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "refused").exists()
+
+
 def test_pairs_that_are_scored_and_trained_on_are_noted(pair_folder, tmp_path, capsys):
     val = tmp_path / "val"
     for folder in ("ir", "vis"):
