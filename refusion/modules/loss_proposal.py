@@ -82,6 +82,10 @@ def feature_scores(gains: Tensor, a: Tensor, b: Tensor, relative: bool = False) 
     return torch.einsum("hf,nsfyx->nhsyx", gains, features).flatten(1, 2)
 
 
+STORED = {"relative": bool, "gradient_smoothing": int}
+"""Attributes of `LossProposalModule` that its state dict holds as tensors, and their types."""
+
+
 class LossProposalModule(nn.Module):
     """Proposes the weights of both sources at every pixel, for intensity and for gradient.
 
@@ -89,10 +93,13 @@ class LossProposalModule(nn.Module):
     contrast of each source, times four learned gains (`gains`, 2 x 2: rows intensity and gradient, columns brightness
     and contrast). With gains of 0, their initial value, it is the paper's network; other initial values state what the
     sources of a task are trusted for, as the starting point of the meta-learning. The weights of both heads are
-    initialised to 0, so that the proposal of a new module depends only on its gains. If the buffer `relative` is 1,
-    brightness and contrast are relative to the pair (`pair_features`). The scores for v are averaged over squares whose
-    side is the buffer `gradient_smoothing`: gradients of one source here and of the other a pixel further on are those
-    of no image. Both buffers are stored with the weights.
+    initialised to 0, so that the proposal of a new module depends only on its gains. The scores for v are averaged over
+    squares, because gradients of one source here and of the other a pixel further on are those of no image.
+
+    Attributes:
+        relative: whether brightness and contrast are relative to the pair (`pair_features`); False in a new module.
+        gradient_smoothing: side in pixels of the squares over which the scores for v are averaged, odd; 1, as in a new
+            module, for none. Both are plain values, which can be set, and are stored with the weights.
 
     Args:
         channels: width C of the feature maps.
@@ -130,17 +137,34 @@ class LossProposalModule(nn.Module):
         self.intensity_head = conv3x3(channels, 2, padding_mode)
         self.gradient_head = conv3x3(channels, 2, padding_mode)
         self.gains = nn.Parameter(torch.zeros(2, 2))
-        self.relative: Tensor
-        self.register_buffer("relative", torch.zeros(()))
-        self.gradient_smoothing: Tensor
-        self.register_buffer("gradient_smoothing", torch.ones(()))
+        # Not tensors: a forward pass that branches on one waits for the GPU, and cannot be exported.
+        self.relative = False
+        self.gradient_smoothing = 1
         # Random heads would add noise to the scores, and the outer gradient is too noisy to remove it.
         for head in (self.intensity_head, self.gradient_head):
             nn.init.zeros_(head.weight)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of `torch.nn.Module`; what older weights lack is completed from `ADDED_STATE`."""
-        return super().load_state_dict({**self.ADDED_STATE, **state_dict}, strict, assign)
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in STORED:
+            destination[prefix + name] = torch.tensor(float(getattr(self, name)))
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *others: Any,
+    ) -> None:
+        for name, kind in STORED.items():
+            value = state_dict.pop(prefix + name, self.ADDED_STATE.get(name))
+            if value is not None:
+                setattr(self, name, kind(value))
+            elif strict:
+                missing_keys.append(prefix + name)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *others)
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
         """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
@@ -148,9 +172,9 @@ class LossProposalModule(nn.Module):
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
         scores = torch.cat((self.intensity_head(x), self.gradient_head(x)), dim=1) + feature_scores(
-            self.gains, a, b, bool(self.relative)
+            self.gains, a, b, self.relative
         )
-        return smoothed_gradient_scores(scores, int(self.gradient_smoothing))
+        return smoothed_gradient_scores(scores, self.gradient_smoothing)
 
     def forward(self, a: Tensor, b: Tensor) -> LossWeights:
         """Propose the weights of the fusion loss.

@@ -337,8 +337,8 @@ class MetaTrainer:
     def _set_gains(self) -> None:
         with torch.no_grad():
             self.modules.proposal.gains.copy_(torch.tensor(self.settings.gains))
-            self.modules.proposal.relative.fill_(self.settings.relative)
-            self.modules.proposal.gradient_smoothing.fill_(self.settings.gradient_smoothing)
+        self.modules.proposal.relative = self.settings.relative
+        self.modules.proposal.gradient_smoothing = self.settings.gradient_smoothing
 
     def start_from(self, folder: Path, *, keep_gains: bool, keep_proposal: bool = True) -> None:
         """Load the weights of all three modules from a model folder as the start of a new run.

@@ -18,8 +18,8 @@ WIDTHS = {"channels": 8, "heads": 4, "blocks": 1}
 @pytest.mark.parametrize(("size", "window"), [((9, 33), None), ((47, 61), 15), ((8, 8), None)])
 def test_weights_are_those_of_the_module(relative, smoothing, padding_mode, size, window):
     module = scattered(LossProposalModule, **WIDTHS, padding_mode=padding_mode, window=window)
-    module.relative.fill_(relative)
-    module.gradient_smoothing.fill_(smoothing)
+    module.relative = bool(relative)
+    module.gradient_smoothing = smoothing
     a, b = (textured(seed, *size) / np.float32(255) for seed in (1, 2))
     with torch.no_grad():
         expected = propose_weights(module, *(torch.from_numpy(x)[None, None] for x in (a, b)))
@@ -34,7 +34,7 @@ def test_weights_are_those_of_the_module(relative, smoothing, padding_mode, size
 @pytest.mark.parametrize("level", [0, 0.4])
 def test_constant_sources_too(relative, level):
     module = scattered(LossProposalModule, **WIDTHS)
-    module.relative.fill_(relative)
+    module.relative = bool(relative)
     a, b = np.full((20, 16), level, np.float32), np.zeros((20, 16), np.float32)
     with torch.no_grad():
         expected = propose_weights(module, *(torch.from_numpy(x)[None, None] for x in (a, b)))

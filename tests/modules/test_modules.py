@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.modules import scattered
+from torch import nn
 from torch.nn import functional as F
 
 from refusion.hub.folder import load_weights, save_weights
@@ -155,7 +156,7 @@ def test_relative_features_do_not_depend_on_the_contrast_or_brightness_of_the_pa
     with torch.no_grad():
         module.gains.copy_(torch.tensor([[6.0, 0.2], [0.0, 6.0]]))
         for relative, alike in ((1, True), (0, False)):
-            module.relative.fill_(relative)
+            module.relative = bool(relative)
             weights, dimmed = module(a, b), module(0.1 + 0.5 * a, 0.1 + 0.5 * b)
             for one, other in zip(weights, dimmed, strict=True):
                 assert torch.allclose(one, other, atol=1e-3) == alike
@@ -166,7 +167,7 @@ def test_only_the_scores_for_v_are_averaged_and_away_from_the_border_by_a_box():
     module = scattered(LossProposalModule, channels=8, heads=4, blocks=1)
     with torch.no_grad():
         sharp = module.logits(a, b)
-        module.gradient_smoothing.fill_(5)
+        module.gradient_smoothing = 5
         smooth = module.logits(a, b)
     torch.testing.assert_close(smooth[:, :2], sharp[:, :2])
     torch.testing.assert_close(smooth[0, 2, 10, 12], sharp[0, 2, 8:13, 10:15].mean())
@@ -182,8 +183,36 @@ def test_weights_from_before_the_averaging_propose_what_they_did(tmp_path):
     found = []
     for name in ("now", "older"):
         loaded = LossProposalModule().eval()
-        loaded.gradient_smoothing.fill_(9)
+        loaded.gradient_smoothing = 9
         load_weights(loaded, tmp_path / f"{name}.safetensors")
         found.append(loaded.logits(a, b))
     torch.testing.assert_close(found[0], module.logits(a, b))
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_the_loss_proposal_module_is_one_graph():
+    """Exported and compiled as a whole, also on the device `meta`."""
+    a, b = torch.rand(2, 1, 1, 24, 32)
+    module = scattered(LossProposalModule, channels=8, heads=4, blocks=1)
+    module.relative, module.gradient_smoothing = True, 5
+    with torch.no_grad():
+        expected = module(a, b)
+        torch.testing.assert_close(tuple(torch.export.export(module, (a, b)).module()(a, b)), tuple(expected))
+        compiled = torch.compile(module, backend="eager", fullgraph=True)
+        torch.testing.assert_close(tuple(compiled(a, b)), tuple(expected))
+        assert module.to("meta")(a.to("meta"), b.to("meta")).intensity.shape == (1, 2, 24, 32)
+
+
+def test_a_loss_proposal_module_within_another_keeps_what_is_stored():
+    inner = LossProposalModule(channels=8, heads=4, blocks=1)
+    inner.relative, inner.gradient_smoothing = True, 5
+    state = nn.ModuleDict({"proposal": inner}).state_dict()
+    outer = nn.ModuleDict({"proposal": LossProposalModule(channels=8, heads=4, blocks=1)})
+    assert str(outer.load_state_dict(state)) == "<All keys matched successfully>"
+    assert (outer["proposal"].relative, outer["proposal"].gradient_smoothing) == (True, 5)
+    del state["proposal.gradient_smoothing"]
+    outer.load_state_dict(state)
+    assert outer["proposal"].gradient_smoothing == 1
+    del state["proposal.relative"]
+    with pytest.raises(RuntimeError, match=r"proposal\.relative"):
+        outer.load_state_dict(state)
