@@ -15,6 +15,7 @@ from refusion.modules.features import (
     MIN_DEVIATION,
     RELATIVE_FLOOR,
 )
+from refusion.modules.fusion import check_sources
 from refusion.modules.gradients import image_gradient
 
 
@@ -167,7 +168,8 @@ class LossProposalModule(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *others)
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
-        """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b."""
+        """Scores before the softmax: (N, 4, H, W), intensity of a and b, then gradient of a and b; see `forward`."""
+        check_sources(a, b)
         x1 = self.encoder1(self.project_in_1(a).contiguous(memory_format=torch.channels_last))
         x2 = self.encoder2(self.project_in_2(b).contiguous(memory_format=torch.channels_last))
         x = self.activation(self.project_mid(self.trunk(torch.cat((x1, x2), dim=1))))
@@ -180,8 +182,11 @@ class LossProposalModule(nn.Module):
         """Propose the weights of the fusion loss.
 
         Args:
-            a: first source, (N, 1, H, W), luminance in [0, 1].
+            a: first source, (N, 1, H, W), luminance in [0, 1], H and W at least 8.
             b: second source, the same shape.
+
+        Raises:
+            ValueError: the shapes differ, are not (N, 1, H, W), or are smaller than 8 x 8.
         """
         return weights_from_logits(self.logits(a, b))
 
@@ -221,12 +226,18 @@ def exchange_equivariant(logits: Tensor) -> Tensor:
 
 
 def propose_weights(module: LossProposalModule, a: Tensor, b: Tensor) -> LossWeights:
-    """Propose the weights of a batch of pairs, averaged over both orders of the sources (for inspecting the loss).
+    """Propose the weights of a batch of pairs, averaged over both orders of the sources (`exchange_equivariant`).
+
+    Every preset but `paper` trains with these weights; with `paper`, those of the module itself are trained.
 
     Args:
         module: the loss proposal module.
-        a: first sources, (N, 1, H, W), luminance in [0, 1].
+        a: first sources, (N, 1, H, W), luminance in [0, 1], H and W at least 8.
         b: second sources, the same shape.
+
+    Raises:
+        ValueError: the shapes differ, are not (N, 1, H, W), or are smaller than 8 x 8.
     """
+    check_sources(a, b)
     logits = exchange_equivariant(module.logits(torch.cat((a, b)), torch.cat((b, a))))
     return weights_from_logits(logits[: len(a)])

@@ -23,7 +23,17 @@ def proposed_fusion_loss(
 
     Returns:
         A scalar, the mean over pixels and batch.
+
+    Raises:
+        ValueError: the shapes differ, or are not (N, 1, H, W).
     """
+    _check_shapes(fused=fused, a=a, b=b)
+    if {weight.shape for weight in weights} != {(len(a), 2, *a.shape[2:])}:
+        shapes = " and ".join(str(tuple(weight.shape)) for weight in weights)
+        raise ValueError(
+            f"The weights have shapes {shapes}; for sources of shape {tuple(a.shape)}, w and v must be "
+            f"{(len(a), 2, *a.shape[2:])}."
+        )
     sources = torch.cat((a, b), dim=1)
     intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
     derivatives = sobel if signed else image_gradient
@@ -44,7 +54,11 @@ def reconstruction_loss(a: Tensor, b: Tensor, a_reconstructed: Tensor, b_reconst
 
     Returns:
         A scalar, the mean over pixels and batch.
+
+    Raises:
+        ValueError: the shapes differ, or are not (N, 1, H, W).
     """
+    _check_shapes(a=a, b=b, a_reconstructed=a_reconstructed, b_reconstructed=b_reconstructed)
     intensity = torch.maximum((a - a_reconstructed).abs(), (b - b_reconstructed).abs())
     gradient = torch.maximum(
         (image_gradient(a) - image_gradient(a_reconstructed)).abs(),
@@ -62,3 +76,14 @@ def alpha_at(progress: float, first: float = 0.05, last: float = 1.0) -> float:
         last: value at the end.
     """
     return first + (last - first) * min(max(progress, 0.0), 1.0)
+
+
+def _check_shapes(**images: Tensor) -> None:
+    """Refuse shapes that torch would broadcast to a loss of something else."""
+    shapes = {name: tuple(image.shape) for name, image in images.items()}
+    if len(set(shapes.values())) > 1:
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"The images have different shapes: {given}; they must be equal.")
+    shape = next(iter(shapes.values()))
+    if len(shape) != 4 or shape[1] != 1:
+        raise ValueError(f"The images have shape {shape}; luminance of shape (N, 1, H, W) is accepted.")

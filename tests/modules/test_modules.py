@@ -216,3 +216,11 @@ def test_a_loss_proposal_module_within_another_keeps_what_is_stored():
     del state["proposal.relative"]
     with pytest.raises(RuntimeError, match=r"proposal\.relative"):
         outer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("shapes", [((1, 1, 16, 16), (1, 1, 16, 15)), ((1, 3, 16, 16),) * 2, ((1, 1, 4, 16),) * 2])
+def test_sources_that_no_weights_can_be_proposed_for_are_refused(shapes):
+    module, (a, b) = LossProposalModule(channels=8, heads=4, blocks=1), map(torch.rand, shapes)
+    for propose in (module, lambda a, b: propose_weights(module, a, b)):
+        with pytest.raises(ValueError, match=r"^The sources"):
+            propose(a, b)

@@ -1,5 +1,7 @@
 """The losses, against values worked out by hand."""
 
+import re
+
 import pytest
 import torch
 
@@ -62,3 +64,21 @@ def test_alpha_grows_linearly_and_stays_in_its_bounds():
     assert alpha_at(0.5) == pytest.approx(0.525)
     assert alpha_at(-1) == alpha_at(0)
     assert alpha_at(2) == alpha_at(1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 1, 8, 1), (2, 8, 8), (2, 3, 8, 8)])
+def test_shapes_that_torch_would_broadcast_are_refused(shape):
+    a, b, fused = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8), torch.rand(shape)
+    with pytest.raises(ValueError, match=re.escape(f"fused {shape}")):
+        proposed_fusion_loss(fused, a, b, halves(2), 1.0)
+    with pytest.raises(ValueError, match=re.escape(f"a_reconstructed {shape}")):
+        reconstruction_loss(a, b, fused, b)
+
+
+def test_weights_and_images_of_other_shapes_are_refused():
+    a, b = torch.rand(2, 2, 1, 8, 8)
+    with pytest.raises(ValueError, match=re.escape("must be (2, 2, 8, 8)")):
+        proposed_fusion_loss(a, a, b, halves(1), 1.0)
+    colour = torch.rand(2, 3, 8, 8)
+    with pytest.raises(ValueError, match="luminance of shape"):
+        reconstruction_loss(colour, colour, colour, colour)
