@@ -77,12 +77,16 @@ def locate(name: str | Path) -> str:
         raise TypeError(f"A model is given by its name or its folder, not as {type(name).__name__}.")
     if isinstance(name, Path) or _written_as_path(name):
         folder = expand_home(name)
+        if folder.is_file():
+            raise UnknownModelError(_is_a_file(name))
         if not folder.is_dir():
             raise UnknownModelError(f"There is no folder {str(name)!r} to load a model from.")
         return str(folder.resolve())
     if "/" in name:
         if Path(name).is_dir():
             return str(Path(name).resolve())
+        if Path(name).is_file():
+            raise UnknownModelError(_is_a_file(name))
         if is_path(name):
             raise UnknownModelError(f"There is no folder {name!r}, and a Hub repository is given as OWNER/NAME.")
         return name
@@ -90,6 +94,8 @@ def locate(name: str | Path) -> str:
     if name not in known:
         if (Path(name) / CONFIG).is_file():
             return str(Path(name).resolve())
+        if Path(name).is_file():
+            raise UnknownModelError(_is_a_file(name))
         raise UnknownModelError(
             f"There is no model {name!r}. Bundled: {', '.join(known)}. A folder is given as a path (./{name}), "
             "a Hub repository as OWNER/NAME."
@@ -100,6 +106,10 @@ def locate(name: str | Path) -> str:
     if bundled is None:
         raise NoWeightsError(f"No weights for {name} came with this version; train them with train.py.")
     return str(bundled.resolve())
+
+
+def _is_a_file(name: str | Path) -> str:
+    return f"{str(name)!r} is a file; a model is loaded from the folder that holds its {CONFIG} and {WEIGHTS}."
 
 
 def check_revision(model_id: str, revision: str | None) -> None:

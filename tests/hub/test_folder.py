@@ -129,6 +129,17 @@ def test_unknown_names_list_the_known_ones(tmp_path, monkeypatch):
         ReFusion.from_pretrained("~nobody-here/x")
 
 
+def test_a_file_is_no_model_and_the_message_names_the_folder_to_give(saved, monkeypatch):
+    folder, _ = saved
+    monkeypatch.chdir(folder.parent)
+    for given in (folder / "model.safetensors", f"./{folder.name}/model.safetensors", f"{folder.name}/config.json"):
+        with pytest.raises(UnknownModelError, match=r"is a file; .* the folder that holds its config\.json"):
+            ReFusion.from_pretrained(given)
+    monkeypatch.chdir(folder)
+    with pytest.raises(UnknownModelError, match=r"^'config.json' is a file"):
+        ReFusion.from_pretrained("config.json")
+
+
 def test_a_configuration_is_exactly_the_constructor_arguments(saved):
     folder, model = saved
     for change, message in [
