@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from refusion.hub.folder import CONFIG, WEIGHTS
-from refusion.metrics.fusion import METRICS, score
+from refusion.metrics.fusion import score
 from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.system.checkpoints import load_plain
@@ -58,7 +58,7 @@ def scores_of(folder: Path, pairs: Pairs) -> dict[str, float]:
     for row in pairs.dataset:
         a, b = read_row(row)
         fused = model.fuse(a, b, output_range="network", anchor="none").to_array(8).astype(np.float64)
-        scores = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, METRICS)
+        scores = score(255 * a.astype(np.float64), 255 * b.astype(np.float64), fused, FIGURES)
         rows.append([scores[name] for name in FIGURES])
     return dict(zip(FIGURES, np.mean(rows, axis=0), strict=True))
 
