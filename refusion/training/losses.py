@@ -1,4 +1,8 @@
-"""The proposed fusion loss and the reconstruction loss, as functions (paper, section 3.2 and 3.4)."""
+"""The proposed fusion loss and the reconstruction loss, as functions (paper, section 3.2 and 3.4).
+
+Under autocast, too, they are computed in the type of the sources: in bfloat16 the differences of neighbouring pixels
+would be lost.
+"""
 
 import torch
 from torch import Tensor
@@ -34,13 +38,15 @@ def proposed_fusion_loss(
             f"The weights have shapes {shapes}; for sources of shape {tuple(a.shape)}, w and v must be "
             f"{(len(a), 2, *a.shape[2:])}."
         )
-    sources = torch.cat((a, b), dim=1)
-    intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
-    derivatives = sobel if signed else image_gradient
-    gradients = torch.stack((derivatives(a), derivatives(b)), dim=1)
-    error = weights.gradient.unsqueeze(2) * (gradients - derivatives(fused).unsqueeze(1))
-    gradient = error.square().sum(dim=(1, 2)).mean()
-    return intensity + alpha * gradient
+    with torch.autocast(a.device.type, enabled=False):
+        fused = fused.to(a.dtype)
+        sources = torch.cat((a, b), dim=1)
+        intensity = (weights.intensity * (sources - fused)).square().sum(dim=1).mean()
+        derivatives = sobel if signed else image_gradient
+        gradients = torch.stack((derivatives(a), derivatives(b)), dim=1)
+        error = weights.gradient.unsqueeze(2) * (gradients - derivatives(fused).unsqueeze(1))
+        gradient = error.square().sum(dim=(1, 2)).mean()
+        return intensity + alpha * gradient
 
 
 def reconstruction_loss(a: Tensor, b: Tensor, a_reconstructed: Tensor, b_reconstructed: Tensor) -> Tensor:
@@ -59,12 +65,14 @@ def reconstruction_loss(a: Tensor, b: Tensor, a_reconstructed: Tensor, b_reconst
         ValueError: the shapes differ, or are not (N, 1, H, W).
     """
     _check_shapes(a=a, b=b, a_reconstructed=a_reconstructed, b_reconstructed=b_reconstructed)
-    intensity = torch.maximum((a - a_reconstructed).abs(), (b - b_reconstructed).abs())
-    gradient = torch.maximum(
-        (image_gradient(a) - image_gradient(a_reconstructed)).abs(),
-        (image_gradient(b) - image_gradient(b_reconstructed)).abs(),
-    )
-    return intensity.square().mean() + gradient.square().mean()
+    with torch.autocast(a.device.type, enabled=False):
+        a_reconstructed, b_reconstructed = a_reconstructed.to(a.dtype), b_reconstructed.to(b.dtype)
+        intensity = torch.maximum((a - a_reconstructed).abs(), (b - b_reconstructed).abs())
+        gradient = torch.maximum(
+            (image_gradient(a) - image_gradient(a_reconstructed)).abs(),
+            (image_gradient(b) - image_gradient(b_reconstructed)).abs(),
+        )
+        return intensity.square().mean() + gradient.square().mean()
 
 
 def alpha_at(progress: float, first: float = 0.05, last: float = 1.0) -> float:

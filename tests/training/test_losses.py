@@ -82,3 +82,18 @@ def test_weights_and_images_of_other_shapes_are_refused():
     colour = torch.rand(2, 3, 8, 8)
     with pytest.raises(ValueError, match="luminance of shape"):
         reconstruction_loss(colour, colour, colour, colour)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_the_losses_are_computed_in_the_type_of_the_sources(dtype):
+    a, b, fused = torch.rand(3, 1, 1, 16, 16)
+    weights = halves(side=16)
+
+    def losses(x: torch.Tensor) -> list[torch.Tensor]:
+        proposed = [proposed_fusion_loss(x, a, b, weights, 1.0, signed) for signed in (False, True)]
+        return [*proposed, reconstruction_loss(a, b, x, x)]
+
+    with torch.autocast("cpu", dtype):
+        within, rounded = losses(fused), losses(fused.to(dtype))
+    assert within == losses(fused)
+    assert rounded == losses(fused.to(dtype).float())
