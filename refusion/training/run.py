@@ -213,6 +213,7 @@ def train(
             writer.add_scalar(name, value, progress.step)
 
     def save() -> None:
+        trainer.check_weights()
         save_checkpoint(args.out, trainer)
         save_models(args.out, trainer, args.task)
         save_record(args.out, described)

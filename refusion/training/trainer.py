@@ -324,10 +324,26 @@ class MetaTrainer:
     def _check(self, update: str, losses: list[Tensor], gradients: list[Tensor]) -> None:
         """Stop before the gradients are applied if one of them or a loss is not finite."""
         if not torch.stack([*losses, get_total_norm(gradients)]).isfinite().all():
-            raise TrainingError(
-                f"The {update} update of step {self.step} is not finite, so training stops, and what was saved before "
-                "stays. Train again with a lower learning rate (--lr, --meta-lr) and another --out."
-            )
+            raise self._not_finite(f"The {update} update")
+
+    def check_weights(self) -> None:
+        """Check the last update, whose weights no loss was computed with, before they are saved.
+
+        Raises:
+            TrainingError: a weight, or an image that is fused with them, is not finite.
+        """
+        ramp = torch.linspace(0, 1, 16 * 16, device=self.device).reshape(1, 1, 16, 16)
+        modules = (self.modules.fusion, self.fused_module(), self.modules.proposal, self.modules.reconstruction)
+        with torch.no_grad():
+            values = [self.modules.fusion(ramp, ramp.mT), *(p for module in modules for p in module.parameters())]
+        if not all(value.isfinite().all() for value in values):
+            raise self._not_finite("The result")
+
+    def _not_finite(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"{what} of step {self.step} is not finite, so training stops, and what was saved before stays. Train "
+            "again with a lower learning rate (--lr, --meta-lr) and another --out."
+        )
 
     def _record(self, **values: float) -> None:
         for name, value in values.items():

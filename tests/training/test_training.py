@@ -193,6 +193,13 @@ def test_a_loss_that_is_not_finite_stops_with_the_checkpoint_intact(pair_folder,
     assert (out / "checkpoint.pt").read_bytes() == before
 
 
+def test_a_last_update_that_diverges_is_not_saved(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(arguments(pair_folder, out, "--steps", "1", "--lr", "1e30")) == 1
+    assert "The result of step 1 is not finite" in " ".join(capsys.readouterr().err.split())
+    assert not (out / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("module", "settings", "factors"),
     [
