@@ -47,14 +47,16 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         DataError: the settings.json of the run to resume is damaged, or missing where --data is not given.
     """
     args = parser.parse_args(argv)
+    if args.rounds is not None and (given := [name for name in BUDGETS[:2] if getattr(args, name) is not None]):
+        parser.error(f"--rounds and --{given[0]} are both budgets of the run; give one of them")
     begun = begun_with(args.out) if args.resume else {}
     if args.resume and args.data is None and not begun:
         raise DataError(f"There is no {SETTINGS} in {args.out.name}, so there is no run to resume; check --out.")
     if begun:
         # Parsed again without defaults, which shows what was given.
         blank = argparse.Namespace(**dict.fromkeys(vars(args)))
-        given = {name: value for name, value in vars(parser.parse_args(argv, blank)).items() if value is not None}
-        args = argparse.Namespace(**{**vars(args), **_recorded(begun, given), **given})
+        typed = {name: value for name, value in vars(parser.parse_args(argv, blank)).items() if value is not None}
+        args = argparse.Namespace(**{**vars(args), **_recorded(begun, typed), **typed})
     if args.data is None:
         parser.error("the following arguments are required: --data")
     return args

@@ -158,7 +158,9 @@ def run(
     path = args.out if args.out.is_absolute() else f"./{args.out}"
     done = f"Done after {counted(trainer.step, 'step')}. Written to {args.out}; fuse with --model {path}."
     if complete:
-        done = f"{args.out.name} was complete after {trainer.step} steps; more --steps or --minutes lengthen it."
+        done = (
+            f"{args.out.name} was complete after {trainer.step} steps; more --steps, --minutes or --rounds lengthen it."
+        )
     try:
         console.print(done, markup=False, highlight=False, soft_wrap=True)
         if scored is not None and base is not None:

@@ -16,6 +16,11 @@ RUN = ["--out", "run", "--data", "pairs"]
         (train, [*RUN, "--optimizer", "adan"], "; did you mean adam?"),
         (train, [*RUN, "--task", "abacus"], "multi-exposure)"),
         (train, [*RUN, "--abacus", "extra"], "unrecognized arguments: --abacus extra"),
+        (
+            train,
+            [*RUN, "--steps", "9", "--rounds", "3"],
+            "--rounds and --steps are both budgets of the run; give one of them",
+        ),
         (serve, ["--prot", "7860"], "unrecognized arguments: --prot 7860; did you mean --port?"),
     ],
 )
