@@ -123,8 +123,7 @@ class BatchEvents:
                 *[gr.skip()] * 4,
             ]
             return
-        said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
-        status = notes.good(said)
+        status = _ended(batch)
         yield [
             gr.skip(),
             status,
@@ -172,18 +171,30 @@ def table(batch: Batch) -> str:
     """The pairs of a batch and what became of them, with the notes on them, as HTML."""
     failed = dict(batch.failed)
     done = {name: " ".join(["fused.", *said]) if said else "fused" for name, said in batch.done.items()}
+
+    def look(name: str) -> str:
+        return "bad" if name in failed else "remark" if batch.done.get(name) else ""
+
     rows = [
-        *((name, failed.get(name) or done.get(name, "waiting"), name in failed) for name, _ in batch.pairs),
-        *((name, why, True) for name, why in batch.failed if name not in dict(batch.pairs)),
+        *((name, failed.get(name) or done.get(name, "waiting"), look(name)) for name, _ in batch.pairs),
+        *((name, why, "bad") for name, why in batch.failed if name not in dict(batch.pairs)),
     ]
     body = "".join(
-        f'<tr class="{"bad" if bad else ""}"><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>'
-        for name, said, bad in rows
+        f'<tr class="{looks}"><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>'
+        for name, said, looks in rows
     )
     return (
         '<table class="pairs"><thead><tr><th scope="col">pair</th><th scope="col">state</th></tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _ended(batch: Batch) -> str:
+    """The status of a finished batch, as HTML."""
+    said = f"{len(batch.done)} fused" + (f", {len(batch.failed)} not; the list says why." if batch.failed else ".")
+    noted = sum(bool(remarks) for remarks in batch.done.values())
+    remark = f"There {'are remarks on' if noted > 1 else 'is a remark on'} {noted} of the pairs; see the list."
+    return notes.good(said) + notes.remarks([remark] if noted else [])
 
 
 def _gallery(batch: Batch) -> gr.Gallery:

@@ -1,5 +1,6 @@
 """Notes next to the inputs, as HTML."""
 
+from collections.abc import Iterable
 from html import escape
 
 
@@ -11,6 +12,11 @@ def good(text: str) -> str:
 def bad(text: str) -> str:
     """An error, and what to do about it."""
     return f'<p class="note bad" role="alert">{escape(text)}</p>'
+
+
+def remarks(texts: Iterable[str]) -> str:
+    """What a visitor should know about a result that is up to date, such as sources that look swapped."""
+    return "".join(f'<p class="note remark" role="status">{escape(text)}</p>' for text in texts)
 
 
 def stale(text: str) -> str:

@@ -88,7 +88,7 @@ class StackEvents(ResultEvents):
 
     def _status(self, result: Result) -> str:
         said = f"Result of {len(result.paths)} images, {result.paths[0].name} first."
-        return notes.good(" ".join([said, *result.notes]))
+        return notes.good(said) + notes.remarks(result.notes)
 
     def _example_inputs(self, example: Example, paths: tuple[Path, ...], changed: dict[str, str]) -> list[Any]:
         values = dict.fromkeys(link.SETTINGS.values(), "") | {"input_range": "file"}

@@ -89,7 +89,7 @@ class TaskEvents(ResultEvents):
 
     def _status(self, result: Result) -> str:
         first, second = names_of(result.paths)
-        return notes.good(" ".join([f"Result of {first} and {second}.", *result.notes]))
+        return notes.good(f"Result of {first} and {second}.") + notes.remarks(result.notes)
 
     # ------------------------------------------------------------------------------------------------ fusing
 

@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from support.command import refusion
 from support.demo_hub import fused_by_tag
 from support.demo_server import ROOT, Server
@@ -404,9 +404,10 @@ def test_a_thermal_frame_is_seen_at_its_own_range_and_a_link_keeps_that(visit, s
     page = visit()
     panel = shown_in(page)
     give(panel, [thermal, small_pair[1]])
-    status_of(panel).get_by_text('set "Input range" in the settings to "Own range of the sources"').wait_for(
-        timeout=LONG
-    )
+    remark = status_of(panel).locator(".note.remark")
+    remark.get_by_text('set "Input range" in the settings to "Own range of the sources"').wait_for(timeout=LONG)
+    assert remark.evaluate("e => getComputedStyle(e).borderTopWidth") == "1px"
+    assert panel.locator(".stage").evaluate("e => getComputedStyle(e).filter") == "none"
     image = panel.locator(".sources").get_by_alt_text("Infrared source").element_handle()
     contrast = """image => {
       const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d');
@@ -574,7 +575,8 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
         for index, path in enumerate(lists[-1]):
             image = Image.fromarray(textured(10 * side + index))
             if path.suffix == ".heic":
-                heif.from_pillow(image.convert("RGB")).save(path)
+                tint = ImageOps.colorize(image, "black", "orange") if side == 0 else image.convert("RGB")
+                heif.from_pillow(tint).save(path)
             else:
                 image.save(path)
     lists[1][1].write_bytes(lists[1][1].read_bytes()[:300])
@@ -593,6 +595,8 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
     panel.get_by_role("button", name="Fuse all").click()
     panel.get_by_role("alert").get_by_text(re.compile("^torn: torn.png cannot be decoded")).wait_for(timeout=LONG)
     wait_for_status(panel, "2 fused, 1 not; the list says why.")
+    wait_for_status(panel, "There is a remark on 1 of the pairs; see the list.")
+    panel.get_by_role("row", name=re.compile("^yard fused. yard.heic .*colour")).wait_for()
     panel.get_by_role("row", name=re.compile("^torn torn.png cannot be decoded")).wait_for()
     panel.locator(".grid-wrap img").nth(1).wait_for()
     assert panel.locator(".grid-wrap img").count() == 2
