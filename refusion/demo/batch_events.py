@@ -1,7 +1,7 @@
 """Event handlers of the tab for many pairs."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,9 +17,9 @@ from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html, without_example
 from refusion.demo.uploads import SourceError, stored_path
-from refusion.tasks import Task, get_task
+from refusion.tasks import TASKS, Task, get_task
 
 _CANCELLED = "Cancelled before all pairs were fused."
 
@@ -72,8 +72,18 @@ class BatchEvents:
 
     def examples(self, task: Any) -> list[Any]:
         """Return the example pairs of a task: how they are matched, and both lists."""
-        pairs = [self._showcase.paths(example) for example in example_pairs(str(task))]
-        return ["place", *[[str(pair[side]) for pair in pairs] for side in range(2)]]
+        return ["place", *[list(map(str, self._example_files(str(task), side))) for side in range(2)]]
+
+    def added(self, side: int) -> Callable[[Any], Any]:
+        """Return the handler of an upload: it returns the list of this side without the example pairs in it."""
+
+        def add(uploads: Any) -> Any:
+            return without_example(uploads, [self._example_files(task, side) for task in TASKS])
+
+        return add
+
+    def _example_files(self, task: str, side: int) -> list[Path]:
+        return [self._showcase.paths(example)[side] for example in example_pairs(task)]
 
     def run(
         self,

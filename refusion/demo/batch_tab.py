@@ -85,7 +85,8 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         trigger_mode="always_last",
         **READING,
     )
-    for files_input, row in zip(lists, thumbnails, strict=True):
+    for side, (files_input, row) in enumerate(zip(lists, thumbnails, strict=True)):
+        files_input.upload(events.added(side), files_input, files_input, **READING)
         row.move(move, files_input, files_input, **READING)
     fill.click(events.examples, task, [by, *lists], **READING)
     running: Any = start.click(

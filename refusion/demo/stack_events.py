@@ -14,7 +14,7 @@ from refusion.demo.result_panel import ResultPanel
 from refusion.demo.results import SHOWN, Result, ResultFiles
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
-from refusion.demo.thumbnails import thumbnails_html
+from refusion.demo.thumbnails import thumbnails_html, without_example
 from refusion.demo.uploads import SourceError, names_of, stored_path
 from refusion.images import Picture
 from refusion.images.picture import MAX_FRAMES
@@ -51,6 +51,10 @@ class StackEvents(ResultEvents):
         expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(paths) - 1))
         status = notes.stale(STALE) if result is not None else gr.skip()
         return [self._about(paths, chosen, f" Fusing takes {notes.seconds(expected)}."), status, shown]
+
+    def added(self, stack: Any) -> Any:
+        """Return the stack after an upload, without the example that was in it."""
+        return without_example(stack, [self._showcase.paths(example) for example in self._examples.values()])
 
     def fuse_wanted(
         self,

@@ -65,6 +65,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         trigger_mode="always_last",
         **READING,
     )
+    stack.upload(events.added, stack, stack, **READING)
     thumbnails.move(move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
         "outputs": [note, *shown.outputs],

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -64,6 +65,23 @@ def move(uploads: Any, event: gr.EventData) -> Any:
         return moved(uploads, told(event, "order"), told(event, "removed"))
     except SourceError:
         return gr.skip()  # The note says which file is missing.
+
+
+def without_example(uploads: Any, shown: Sequence[Sequence[Path]]) -> Any:
+    """Handle an upload: return the paths without the example that the visitor's own images were added to.
+
+    Args:
+        uploads: the files as the browser sends them, the new ones last.
+        shown: the files that each example puts there.
+    """
+    try:
+        files = [stored_path(upload, "uploaded") for upload in uploads or []]
+    except SourceError:
+        return gr.skip()  # The note says which file is missing.
+    for example in shown:
+        if 0 < len(example) < len(files) and files[: len(example)] == list(example):
+            return [str(path) for path in files[len(example) :]]
+    return gr.skip()
 
 
 def preview_html(side: int, path: Path, uploads: Uploads, window: Window | None = None) -> str:

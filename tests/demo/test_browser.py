@@ -519,13 +519,14 @@ def test_there_is_an_example_of_either_kind_of_stack(visit):
 def test_the_note_of_a_stack_is_about_what_is_in_it(visit, small_pair):
     panel = panel_of(visit(), "Stack")
     wait_for_status(panel, "Result of 3 images")
+    files_of(panel, "All images").set_input_files(small_pair)  # In place of the example.
+    panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
+    assert names_in(panel) == [path.name for path in small_pair]
+    press_example(panel, "A room in three exposures")
+    wait_for_status(panel, "Result of 3 images")
     panel.get_by_role("button", name="Remove multi-exposure_middle.png").click()
     panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
     assert names_in(panel) == ["multi-exposure_under.png", "multi-exposure_over.png"]
-    panel.get_by_role("button", name="Clear").click()
-    panel.locator(".thumbnails").wait_for(state="hidden")
-    files_of(panel, "All images").set_input_files(small_pair)
-    panel.get_by_role("alert").get_by_text("A stack has at least three images").wait_for()
     panel.get_by_role("button", name="Clear").click()
     panel.get_by_role("alert").wait_for(state="hidden")
 
