@@ -248,6 +248,12 @@ def test_an_example_is_compared_and_downloaded(visit, tmp_path):
     panel.get_by_role("button", name="Zoom out").click()
     assert fused.evaluate("e => getComputedStyle(e).transform") == "matrix(1, 0, 0, 1, 0, 0)"
 
+    panel.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.classList.contains('viewer')")
+    for text in (panel.locator(".choices label").first, panel.get_by_text("100 %")):
+        assert text.evaluate("e => getComputedStyle(e).color") == "rgb(255, 255, 255)"
+    panel.get_by_role("button", name="Full screen").click()
+
     assert page.get_by_alt_text("Fused image").filter(visible=True).count() == 1
     path = downloaded(page, panel, "Download in full quality", tmp_path / "fused.png")
     pair = EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png"
