@@ -57,5 +57,7 @@ def asset(name: str) -> str:
 
 CSS = asset("page.css") + asset("viewer.css")
 
-HEAD = f"<script>{asset('address.js')}{asset('names.js')}{asset('previews.js')}{asset('viewer.js')}</script>"
+_SCRIPTS = ("language.js", "address.js", "names.js", "previews.js", "viewer.js")
+
+HEAD = f"<script>{''.join(map(asset, _SCRIPTS))}</script>"
 """Scripts of the page."""

@@ -781,13 +781,15 @@ def test_keys_alone_are_enough(visit):
     panel.get_by_role("row", name=re.compile("^SSIM")).wait_for(timeout=LONG)
 
 
-def test_inputs_are_announced_with_their_names(visit):
-    page = visit()
+def test_inputs_are_announced_with_their_names_and_in_english(visit):
+    page = visit(locale="de-DE")
+    page.get_by_role("button", name="Einstellungen").wait_for()  # Gradio's own labels follow the browser.
+    assert page.evaluate("document.documentElement.lang") == "en"
     for task in TASKS.values():
         panel = panel_of(page, task.title)
         for order, label in zip(("First", "Second"), task.labels, strict=True):
             group = panel.get_by_role("group", name=f"{order}: {label}", exact=True)
-            assert group.get_by_role("button", name=re.compile("upload", re.I)).count() >= 1, label
+            assert group.get_by_role("button", name=re.compile("hochladen|upload", re.I)).count() >= 1, label
 
 
 @widths
