@@ -37,3 +37,9 @@ def seconds(value: float) -> str:
     if value < 1.5:
         return "about a second"
     return f"about {value:.0f} seconds" if value < 90 else f"about {value / 60:.0f} minutes"
+
+
+def duration(fusing: float, wait: float) -> str:
+    """How long fusing takes, and the wait for other jobs before it, if any; both in seconds."""
+    before = f", after {seconds(wait)} for the jobs before it" if wait >= 1.5 else ""
+    return f"Fusing takes {seconds(fusing)}{before}."

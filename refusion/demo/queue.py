@@ -80,10 +80,10 @@ class JobQueue:
         """Estimated seconds for fusing a pair of this size, from the time of earlier pairs on this machine."""
         return _OVERHEAD + megapixels * self._seconds_per_megapixel
 
-    def estimate_with_line(self, megapixels: float) -> float:
-        """The same, including the jobs that wait or compute now."""
+    def wait(self) -> float:
+        """Estimated seconds until the jobs that wait or compute now are done."""
         with self._lock:
-            return self.estimate(megapixels) + sum(job.left for job in self._line)
+            return sum(job.left for job in self._line)
 
     def learn(self, megapixels: float, seconds: float) -> None:
         """Update the estimate with the time of one pair; small pairs say little about large ones and are ignored."""

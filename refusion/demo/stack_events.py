@@ -48,9 +48,10 @@ class StackEvents(ResultEvents):
             return [notes.bad(str(error)), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
             return [self._about(paths, chosen), self._status(result), shown]
-        expected = self._fusing.jobs.estimate_with_line(facts.megapixels * (len(paths) - 1))
+        jobs = self._fusing.jobs
+        duration = notes.duration(jobs.estimate(facts.megapixels * (len(paths) - 1)), jobs.wait())
         status = notes.stale(STALE) if result is not None else gr.skip()
-        return [self._about(paths, chosen, f" Fusing takes {notes.seconds(expected)}."), status, shown]
+        return [self._about(paths, chosen, f" {duration}"), status, shown]
 
     def added(self, stack: Any) -> Any:
         """Return the stack after an upload, without the example that was in it."""

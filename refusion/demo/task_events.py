@@ -68,12 +68,12 @@ class TaskEvents(ResultEvents):
         key = ((path_a, path_b), checked.key())
         if result is not None and result.key == key:
             return ["".join(said), self._status(result), gr.skip()]
-        expected = self._fusing.jobs.estimate_with_line(facts_a.megapixels)
-        if expected < QUICK and checked.model.name in self._fusing.models.names:
+        expected, wait = self._fusing.jobs.estimate(facts_a.megapixels), self._fusing.jobs.wait()
+        if expected + wait < QUICK and checked.model.name in self._fusing.models.names:
             token = result.token if result else ""
             return ["".join(said), self._stale(result, AGAIN), f"{hash(key)} {token}"]
-        if expected >= LONG:
-            said.append(notes.good(f"Fusing takes {notes.seconds(expected)}."))
+        if expected + wait >= LONG:
+            said.append(notes.good(notes.duration(expected, wait)))
         return ["".join(said), self._stale(result, STALE), gr.skip()]
 
     def _about_one(self, path: Path, side: int, settings: Settings) -> str:

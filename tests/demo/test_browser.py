@@ -438,7 +438,7 @@ def test_a_thermal_frame_is_seen_at_its_own_range_and_a_link_keeps_that(visit, s
 
 
 @widths
-def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
+def test_who_waits_is_told_and_can_cancel(visit, size, large_pair, small_pair):
     first, second = visit(size), visit(size)
     panel, other, scores = shown_in(first), shown_in(second), shown_in(visit(size))
     for one in (other, panel):
@@ -458,6 +458,8 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair):
     other.get_by_text(re.compile("1 before you, about .* left")).wait_for(timeout=LONG)
     scores.get_by_role("tab", name="Scores").click()
     scores.get_by_text(re.compile("[12] before you, about .* left")).wait_for(timeout=LONG)
+    give(scores, small_pair)
+    scores.get_by_text(re.compile("^Fusing takes about a second, after about .* for the jobs before it")).wait_for()
     cancel.click()
     wait_for_status(panel, "Cancelled; nothing was fused.")
     cancel.wait_for(state="hidden")
