@@ -6,7 +6,7 @@ import gradio as gr
 
 from refusion.demo.batch import MAX_PAIRS
 from refusion.demo.batch_events import BatchEvents, list_labels
-from refusion.demo.events import PRIVATE, READING, changes, to_result
+from refusion.demo.events import PRIVATE, READING, changes, checking, to_result
 from refusion.demo.examples import example_pairs, poster
 from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import status_row
@@ -82,8 +82,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         events.check,
         [done, *inputs, *settings],
         [note, *thumbnails, status, *lists],
-        trigger_mode="always_last",
-        **READING,
+        **checking(note),
     )
     for side, (files_input, row) in enumerate(zip(lists, thumbnails, strict=True)):
         files_input.upload(events.added(side), files_input, files_input, **READING)

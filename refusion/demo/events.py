@@ -32,6 +32,11 @@ READING: dict[str, Any] = {
 """Options of events that only look at uploads; they do not wait for those that compute."""
 
 
+def checking(note: gr.HTML) -> dict[str, Any]:
+    """Options of events that check what was uploaded, which takes seconds for large images: the note says so."""
+    return READING | {"trigger_mode": "always_last", "show_progress": "minimal", "show_progress_on": note}
+
+
 def computing(options: DemoOptions) -> dict[str, Any]:
     """Options of events that compute on the device: one at a time, first come, first served.
 

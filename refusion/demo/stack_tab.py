@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo.address import OPENED_WITH, keep_address
-from refusion.demo.events import PRIVATE, READING, changes, computing, to_result
+from refusion.demo.events import PRIVATE, READING, changes, checking, computing, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_stacks, poster, strip_html
 from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import result_panel
@@ -62,8 +62,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         events.check,
         [shown.result, *inputs],
         [note, shown.status, thumbnails],
-        trigger_mode="always_last",
-        **READING,
+        **checking(note),
     )
     stack.upload(events.added, stack, stack, **READING)
     thumbnails.move(move, stack, stack, **READING)

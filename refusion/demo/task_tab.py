@@ -6,7 +6,7 @@ import gradio as gr
 
 from refusion.demo import texts
 from refusion.demo.address import OPENED_WITH, keep_address
-from refusion.demo.events import PRIVATE, READING, changes, computing, heading, to_result
+from refusion.demo.events import PRIVATE, READING, changes, checking, computing, heading, to_result
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_pairs, poster, strip_html
 from refusion.demo.inputs import picture_input
 from refusion.demo.result_panel import result_panel
@@ -57,15 +57,14 @@ def task_tab(
     events = TaskEvents(task, fusing, files, showcase, shown)
 
     inputs = [*images, *settings]
-    checking: dict[str, Any] = {
-        "fn": events.check,
-        "inputs": [shown.result, *inputs],
-        "outputs": [note, shown.status, wanted],
-        "trigger_mode": "always_last",
-        **READING,
-    }
     # Also after a fusion: inputs may have changed meanwhile.
-    gr.on([*changes(inputs), shown.result.change], **checking)
+    gr.on(
+        [*changes(inputs), shown.result.change],
+        events.check,
+        [shown.result, *inputs],
+        [note, shown.status, wanted],
+        **checking(note),
+    )
     swap.click(None, images, images, js="(a, b) => [b, a]", **PRIVATE)
 
     fusing_event: dict[str, Any] = {
