@@ -84,8 +84,11 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         cancels=[asked, by_itself],
         **reading,
     )
-    tab.select(events.opened, [shown.result, shown.open_tab, shown.address], outputs, js=OPENED_WITH, **reading)
-    demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
+    opening = [shown.result, shown.open_tab, shown.address]
+    opened: Any = tab.select(events.opened, opening, outputs, js=OPENED_WITH, **reading)
+    arrived: Any = demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
+    # Otherwise an example that takes long would replace what was uploaded meanwhile.
+    stack.upload(None, cancels=[opened, arrived, chosen], **PRIVATE)
     keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(

@@ -87,9 +87,12 @@ def task_tab(
         cancels=[asked, by_itself],
         **reading,
     )
-    tab.select(events.opened, [shown.result, shown.open_tab, shown.address], example_outputs, js=OPENED_WITH, **reading)
+    opening = [shown.result, shown.open_tab, shown.address]
+    opened: Any = tab.select(events.opened, opening, example_outputs, js=OPENED_WITH, **reading)
     keep_address(task.name, tab, shown.address)
-    demo.load(events.arrived, [shown.open_tab], [*example_outputs, wanted], **reading)
+    arrived: Any = demo.load(events.arrived, [shown.open_tab], [*example_outputs, wanted], **reading)
+    # Otherwise an example that takes long would replace what was uploaded meanwhile.
+    gr.on([image.upload for image in images], None, cancels=[opened, arrived, chosen], **PRIVATE)
     below = shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(

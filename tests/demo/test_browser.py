@@ -305,6 +305,18 @@ def test_a_small_pair_is_fused_again_by_itself(visit, small_pair):
     assert "range=stretch" in page.url
 
 
+def test_an_upload_is_said_to_be_read(server, chromium, small_pair):
+    page = chromium.new_page(viewport=WIDE)
+    page.route("**/queue/data*", lambda route: None)  # The page is told of nothing, as if reading took long.
+    page.goto(server.url)
+    panel = shown_in(page)
+    panel.locator('.sources input[type="file"]').first.set_input_files(small_pair[0])
+    reading = panel.locator(".note-box > .wrap").first.element_handle()
+    page.wait_for_function("e => getComputedStyle(e).opacity === '1'", arg=reading)
+    assert reading.evaluate("e => getComputedStyle(e, '::after').content") == '"Reading …"'
+    page.close()
+
+
 @widths
 def test_a_large_pair_is_marked_as_from_before(visit, size, large_pair):
     page = visit(size)

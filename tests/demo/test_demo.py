@@ -147,6 +147,18 @@ def test_opening_a_tab_does_not_start_the_fusion_that_a_link_starts():
         assert setting <= {"arrived", "check"}
 
 
+def test_an_upload_cancels_the_example_that_the_tab_waits_for():
+    demo = build_demo()
+    fills = {number: fn.fn.__name__ for number, fn in demo.fns.items() if fn.fn}
+    cancelled = [
+        {fills[number] for number in fn.cancels}
+        for fn in demo.fns.values()
+        if fn.cancels and any(event == "upload" for _, event in fn.targets)
+    ]
+    ready = [task for task in TASKS.values() if has_weights(task.model)]
+    assert cancelled == [{"arrived", "opened", "show_example"}] * (len(ready) + 1)  # And the tab for stacks.
+
+
 def test_a_task_without_weights_says_so_and_has_no_button():
     task = Task("sonar", "Sonar", ("a", "b"), ("low", "high"), "a", "refusion-sonar")
     config = build_demo(tasks=[task]).get_config_file()
