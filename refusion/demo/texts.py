@@ -175,10 +175,11 @@ proposal network.</title>
 <rect x="680" y="66" width="76" height="34" rx="6"/><rect x="150" y="152" width="130" height="56" rx="8"/>
 <rect x="366" y="156" width="90" height="48" rx="6"/></g>
 <g marker-end="url(#tip)"><path d="M68 37H150"/><path d="M68 83H150"/><path d="M280 60H366"/><path d="M456 60H520"/>
-<path d="M650 37H680"/><path d="M650 83H680"/><path d="M38 100V180H150"/><path d="M280 180H366"/>
-<path d="M411 156V84"/></g>
+<path d="M650 37H680"/><path d="M650 83H680"/><path d="M88 37V168H150"/><path d="M112 83V192H150"/>
+<path d="M280 180H366"/><path d="M411 156V84"/></g>
 <path d="M585 96V244H215V208" stroke-dasharray="5 4" marker-end="url(#tip)"/>
-<g fill="currentColor" stroke="none" text-anchor="middle"><text x="38" y="42">A</text><text x="38" y="88">B</text>
+<g fill="currentColor" stroke="none" text-anchor="middle"><circle cx="88" cy="37" r="3"/>
+<circle cx="112" cy="83" r="3"/><text x="38" y="42">A</text><text x="38" y="88">B</text>
 <text x="215" y="65">fusion</text><text x="411" y="65">fused</text><text x="585" y="65">reconstruction</text>
 <text x="718" y="42">A again</text><text x="718" y="88">B again</text><text x="215" y="185">loss proposal</text>
 <text x="411" y="185">w and v</text><text x="470" y="124">the loss</text><text x="400" y="236">teaches</text></g>
@@ -191,9 +192,10 @@ proposal network.</title>
 <rect x="219" y="178" width="100" height="44" rx="6"/></g>
 <g marker-end="url(#tip-tall)"><path d="M50 38V84"/><path d="M130 38V84"/><path d="M90 132V178"/>
 <path d="M90 222V272"/><path d="M46 320V362"/><path d="M134 320V362"/><path d="M160 21H269V84"/><path d="M269 132V178"/>
-<path d="M219 200H140"/></g><path d="M160 296H334V108" stroke-dasharray="5 4"/>
+<path d="M219 200H140"/><path d="M50 56H240V84"/></g><path d="M160 296H334V108" stroke-dasharray="5 4"/>
 <path d="M334 108H332" marker-end="url(#tip-tall)"/>
-<g fill="currentColor" stroke="none" text-anchor="middle"><text x="50" y="26">A</text><text x="130" y="26">B</text>
+<g fill="currentColor" stroke="none" text-anchor="middle"><circle cx="50" cy="56" r="3"/>
+<text x="50" y="26">A</text><text x="130" y="26">B</text>
 <text x="90" y="113">fusion</text><text x="90" y="205">fused</text><text x="90" y="301">reconstruction</text>
 <text x="46" y="384">A again</text><text x="134" y="384">B again</text><text x="269" y="113">loss proposal</text>
 <text x="269" y="205">w and v</text><text x="180" y="246">the loss</text><text x="250" y="288">teaches</text></g>
