@@ -105,5 +105,5 @@ element.addEventListener('click', (event) => {
 
 def credit_html(example: Example) -> str:
     """Title, origin and licence of an example, as HTML; it stays there when the images are replaced by others."""
-    said = f"{example.title}. {example.origin}. {example.licence}."
+    said = f"Example: {example.title}. {example.origin}. {example.licence}."
     return f'<p class="credit">{escape(said)}</p>'

@@ -167,7 +167,7 @@ def test_the_first_screen_has_a_finished_example_and_every_tab(visit, size):
     assert 4 <= thumbnails.count() <= 6
     assert thumbnails.first.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
     assert top_of(thumbnails.first) < size["height"]
-    assert panel.locator(".credit").first.inner_text() == "A street at dusk. Rendered for this project. CC0."
+    assert panel.locator(".credit").first.inner_text() == "Example: A street at dusk. Rendered for this project. CC0."
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
