@@ -198,39 +198,6 @@ def test_a_jpeg_leaves_out_the_largest_exif_and_says_so(tmp_path):
         assert (comment and len(comment)) == length
 
 
-def taken(scene: np.ndarray, stops: float, noise: float = 0) -> Picture:
-    """A scene, (H, W, 3) in [0, 1], as taken with another exposure, in 8 bits."""
-    shown = (scene**2.2 * 2**stops).clip(0, 1) ** (1 / 2.2)
-    shown = shown + np.random.default_rng(0).normal(0, noise, shown.shape)
-    return read_picture((shown * 255).round().clip(0, 255).astype(np.uint8))
-
-
-@pytest.mark.parametrize(("stops", "share"), [((-2, 2), 0.65), ((-1, 3), 0.5)])
-def test_colour_of_exposures_is_that_of_the_scene(stops, share):
-    hues = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 9)] * 3, indexing="ij"), -1).reshape(27, 27, 3)
-    scene = taken(hues, 0)
-    under, over = (taken(hues, stop, noise=0.005) for stop in stops)
-    off = {
-        rule: np.abs(fuse_chroma(under, over, rule, luminance=scene.luminance) - scene.chroma).mean()
-        for rule in ("exposure", "release", "saturation")
-    }
-    assert off["exposure"] < share * min(off["release"], off["saturation"])
-    swapped = fuse_chroma(over, under, "exposure", luminance=scene.luminance)
-    np.testing.assert_array_equal(swapped, fuse_chroma(under, over, "exposure", luminance=scene.luminance))
-    same = fuse_chroma(scene, scene, "exposure", luminance=scene.luminance)
-    np.testing.assert_allclose(same, scene.chroma, atol=0.5 / 255)
-
-
-def test_noise_of_a_dark_exposure_gets_no_colour():
-    grey = np.full((32, 32, 3), 0.5)
-    noisy, clean = taken(grey * 0.04, 0, noise=0.01), taken(grey, 0, noise=0.004)
-    fused = fuse_chroma(noisy, clean, "exposure", luminance=clean.luminance)
-    amplified = np.abs(noisy.chroma - NEUTRAL).mean() * clean.luminance.mean() / noisy.luminance.mean()
-    assert np.abs(fused - NEUTRAL).mean() < 0.1 * amplified
-    with pytest.raises(ValueError, match="give the fused luminance"):
-        fuse_chroma(noisy, clean, "exposure")
-
-
 def test_chroma_weighted_by_saturation():
     def pixel(blue: float, red: float) -> Picture:
         chroma = NEUTRAL + np.array([blue, red], np.float32).reshape(2, 1, 1) / 255

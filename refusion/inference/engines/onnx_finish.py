@@ -9,16 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from refusion.images.colour import (
-    BLUE_DIFFERENCE,
-    CHROMA_EPSILON,
-    CLIPPED_WEIGHT,
-    DARK,
-    HEADROOM,
-    LUMINANCE,
-    RECORDED,
-    RED_DIFFERENCE,
-)
 from refusion.inference.anchors import (
     CHOICE_DETAIL,
     CHOICE_FLOOR,
@@ -32,6 +22,15 @@ from refusion.inference.anchors import (
     SEAM_WINDOW,
 )
 from refusion.inference.engines.onnx_builder import SIDES
+from refusion.inference.engines.onnx_colour import (
+    chroma_of,
+    coloured,
+    distance_of_both,
+    distance_of_each,
+    exposed_chroma,
+    from_luminance,
+    mean_chroma,
+)
 from refusion.inference.engines.onnx_finish_graph import FinishGraph
 from refusion.inference.output_range import COLOURED, MAX_GAIN, MIDDLE, MIN_SPAN, OUTLIERS, PALER, SHOULDER
 from refusion.tasks import CHOICES, CONTRAST, Anchor, ChromaRule, OutputRange
@@ -76,16 +75,16 @@ def _finish(graph: FinishGraph, a: str, b: str, fused: str) -> str:
         "full-detail": lambda: _detailed(graph, "full-detail", fused, *sources),
     }
     luminance = graph.choose("anchor", anchors)
-    of_a, of_b = (_chroma(graph, *pair) for pair in zip((a, b), sources, strict=True))
+    of_a, of_b = (chroma_of(graph, *pair) for pair in zip((a, b), sources, strict=True))
     rules: dict[ChromaRule, Callable[[], str]] = {
-        "exposure": lambda: _exposed_chroma(graph, luminance, (a, b), (of_a, of_b)),
-        "release": lambda: _mean_chroma(graph, (of_a, of_b), [_distance_of_each(graph, x) for x in (of_a, of_b)]),
-        "saturation": lambda: _mean_chroma(graph, (of_a, of_b), [_distance_of_both(graph, x) for x in (of_a, of_b)]),
+        "exposure": lambda: exposed_chroma(graph, luminance, (a, b), (of_a, of_b)),
+        "release": lambda: mean_chroma(graph, (of_a, of_b), [distance_of_each(graph, x) for x in (of_a, of_b)]),
+        "saturation": lambda: mean_chroma(graph, (of_a, of_b), [distance_of_both(graph, x) for x in (of_a, of_b)]),
         "choice": lambda: _mixed(graph, shares, of_a, of_b),
         "a": lambda: of_a,
         "b": lambda: of_b,
     }
-    differences = _differences(graph, graph.choose("chroma", rules))
+    differences = from_luminance(graph, graph.choose("chroma", rules))
     ranges: dict[OutputRange, Callable[[], str]] = {
         "sources": lambda: _as_sources(graph, luminance, sources),
         "contrast": lambda: _bent(graph, luminance),
@@ -93,7 +92,7 @@ def _finish(graph: FinishGraph, a: str, b: str, fused: str) -> str:
         "stretch": lambda: _scaled(graph, luminance, _extremes(graph, luminance), (0, 1)),
         "network": lambda: luminance,
     }
-    return _coloured(graph, graph.choose("output_range", ranges), differences)
+    return coloured(graph, graph.choose("output_range", ranges), differences)
 
 
 def _between(graph: FinishGraph, x: str, a: str, b: str) -> str:
@@ -257,82 +256,3 @@ def _bent(graph: FinishGraph, luminance: str) -> str:
     added = graph.op("Pow", share, SHOULDER - 1)
     slope = graph.subtract(CONTRAST, graph.multiply(added, CONTRAST - 1))
     return graph.clip(graph.add(graph.multiply(difference, slope), MIDDLE))
-
-
-def _chroma(graph: FinishGraph, rgb: str, luminance: str) -> str:
-    """Cb and Cr minus their neutral value, (1, 2, H, W)."""
-    blue_and_red = graph.op("Gather", rgb, graph.constant([2, 0]), axis=1)
-    scales = graph.constant(np.array([BLUE_DIFFERENCE, RED_DIFFERENCE]).reshape(1, 2, 1, 1))
-    return graph.divide(graph.subtract(blue_and_red, luminance), scales)
-
-
-def _distance_of_each(graph: FinishGraph, chroma: str) -> str:
-    return graph.op("Abs", chroma)
-
-
-def _distance_of_both(graph: FinishGraph, chroma: str) -> str:
-    return graph.op("ReduceL2", chroma, graph.constant([1]))
-
-
-def _exposed_chroma(graph: FinishGraph, luminance: str, sources: Sequence[str], of_sources: Sequence[str]) -> str:
-    """The chroma rule ``exposure`` for the fused luminance, of RGB sources and their chroma."""
-    weights, relative = [], []
-    for rgb, chroma in zip(sources, of_sources, strict=True):
-        brightness = graph.add(graph.luminance(rgb), DARK)
-        exposed = graph.divide(graph.luminance(rgb), brightness)
-        headroom = graph.divide(graph.subtract(1, graph.op("ReduceMax", rgb, graph.constant([1]))), HEADROOM)
-        weight = graph.multiply(_distance_of_both(graph, chroma), graph.op("Clip", headroom, CLIPPED_WEIGHT, 1))
-        weights.append(graph.multiply(weight, graph.multiply(exposed, exposed)))
-        relative.append(graph.divide(chroma, brightness))
-    return _recorded(
-        graph, luminance, graph.multiply(graph.add(luminance, DARK), _mean_chroma(graph, relative, weights))
-    )
-
-
-def _recorded(graph: FinishGraph, luminance: str, chroma: str) -> str:
-    """`refusion.images.colour.recorded_chroma`, of chroma minus its neutral value."""
-
-    def spread(over: str, luminance_of_rgb: str) -> str:
-        missing = graph.subtract(luminance, luminance_of_rgb)
-        return graph.multiply(over, graph.divide(missing, graph.op("Max", graph.luminance(over), CHROMA_EPSILON)))
-
-    luminance = graph.clip(luminance)
-    differences = _differences(graph, chroma)
-    rgb = graph.op("Max", graph.add(luminance, differences), 0)
-    scale = graph.divide(luminance, graph.op("Max", graph.luminance(rgb), CHROMA_EPSILON))
-    rgb = graph.multiply(rgb, scale)
-    for _ in range(2):
-        rgb = graph.clip(rgb)
-        unclipped = graph.op("Where", graph.op("Less", rgb, graph.constant(1.0)), rgb, graph.constant(0.0))
-        rgb = graph.add(rgb, spread(unclipped, graph.luminance(rgb)))
-    rgb = graph.clip(rgb)
-    rgb = graph.add(rgb, spread(graph.subtract(1, rgb), graph.luminance(rgb)))
-    fitted = _chroma(graph, _coloured(graph, luminance, differences), luminance)
-    mixed = graph.add(graph.multiply(_chroma(graph, rgb, luminance), RECORDED), graph.multiply(fitted, 1 - RECORDED))
-    highest = graph.add(luminance, graph.op("ReduceMax", differences, graph.constant([1])))
-    return graph.op("Where", graph.op("Greater", highest, graph.constant(1.0)), mixed, chroma)
-
-
-def _mean_chroma(graph: FinishGraph, maps: Sequence[str], weights: Sequence[str]) -> str:
-    """The weighted mean of two maps, as in `refusion.images.colour.ChromaMean`."""
-    weighted = (graph.multiply(x, weight) for x, weight in zip(maps, weights, strict=True))
-    return graph.divide(graph.add(*weighted), graph.add(graph.add(*weights), CHROMA_EPSILON))
-
-
-def _differences(graph: FinishGraph, chroma: str) -> str:
-    """Red, green and blue minus luminance, (1, 3, H, W)."""
-    of_red, of_green, of_blue = LUMINANCE
-    from_chroma = np.zeros((3, 2, 1, 1))
-    from_chroma[:, 0, 0, 0] = 0, -of_blue * BLUE_DIFFERENCE / of_green, BLUE_DIFFERENCE
-    from_chroma[:, 1, 0, 0] = RED_DIFFERENCE, -of_red * RED_DIFFERENCE / of_green, 0
-    return graph.op("Conv", chroma, graph.constant(from_chroma), kernel_shape=[1, 1])
-
-
-def _coloured(graph: FinishGraph, luminance: str, differences: str) -> str:
-    """RGB of clipped luminance with the saturation reduced to fit, as in `refusion.images.colour.fit_chroma`."""
-    luminance = graph.clip(luminance)
-    above = graph.op("Greater", differences, graph.constant(0.0))
-    room = graph.op("Where", above, graph.subtract(1, luminance), luminance)
-    share = graph.divide(room, graph.op("Max", graph.op("Abs", differences), CHROMA_EPSILON))
-    share = graph.op("Min", graph.op("ReduceMin", share, graph.constant([1])), 1)
-    return graph.clip(graph.add(luminance, graph.multiply(share, differences)))

@@ -1,0 +1,76 @@
+"""Colours of exposures of a scene: those that one of them clipped, and dark ones that are brightened."""
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+NEARLY_CLIPPED, CLIPPED = 0.94, 0.99
+"""Between these levels, red, green and blue are taken from the recorded value to that of `unclipped`."""
+
+READABLE = 0.1
+"""Distance of the lowest of the three from `NEARLY_CLIPPED` at which it fully says how the exposures are related."""
+
+DARK_NOISE, LIT, WINDOW = 4 / 255, 0.03, 9
+"""Added to the other exposure; its mean level from which on its ratios count fully; and side of the squares over which
+it is averaged: dark pixels are noisy, and JPEG quantises their colour in blocks."""
+
+EPSILON = 1e-6
+"""Keeps the ratio of two exposures from a division by zero where everything is clipped."""
+
+MOST = 1.2
+"""Highest value that is assumed where one is clipped, relative to white."""
+
+BRIGHTENED, BLACK = 0.5, 2 / 255
+"""Luminance up to which dark colours are brightened to find their hue, and what is added to them before."""
+
+
+def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Estimate what an exposure clipped: an orange lamp is recorded as yellow, as its red is clipped first.
+
+    The values that are not clipped say how much longer this exposure is than another; the others are those of the
+    other, as much higher, up to `MOST`.
+
+    Args:
+        rgb: the exposure, (H, W, 3) in [0, 1].
+        other: another exposure, likewise.
+
+    Returns:
+        (H, W, 3), at least `rgb`; the same where nothing or everything is clipped.
+    """
+    if rgb.max(initial=0) <= NEARLY_CLIPPED:
+        return rgb
+    import cv2
+
+    other = cv2.blur(other, (WINDOW, WINDOW), borderType=cv2.BORDER_REPLICATE)
+    clipped = ((rgb - NEARLY_CLIPPED) / (CLIPPED - NEARLY_CLIPPED)).clip(0, 1)
+    weight = clipped * (_of_all(np.add, other) / (3 * LIT)).clip(0, 1)
+    weight *= ((NEARLY_CLIPPED - _of_all(np.minimum, rgb)) / READABLE).clip(0, 1)
+    other = other + DARK_NOISE
+    recorded = 1 - clipped
+    longer = _of_all(np.add, recorded * rgb) / (_of_all(np.add, recorded * other) + EPSILON) * other
+    longer *= np.minimum(1, MOST / np.maximum(_of_all(np.maximum, longer), DARK_NOISE))
+    return rgb + weight * np.maximum(longer - rgb, 0)
+
+
+def _of_all(function: Callable[[np.ndarray, np.ndarray], np.ndarray], rgb: np.ndarray) -> np.ndarray:
+    """The sum, minimum or maximum of red, green and blue, (H, W, 1); NumPy is slow over an axis that short."""
+    return reduce(function, np.moveaxis(rgb, -1, 0))[..., None]
+
+
+def brightened(rgb: np.ndarray, luminance: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Brighten dark colours by a power of red, green and blue, as tone curves do.
+
+    Scaled alike, all three keep what a tone curve has done to them: a dark orange becomes pink, a dark blue violet.
+
+    Args:
+        rgb: (H, W, 3), at least 0.
+        luminance: that of `rgb`, (H, W).
+        wanted: luminance that the result should have, up to `BRIGHTENED`, (H, W).
+
+    Returns:
+        (H, W, 3); unchanged where `rgb` is brighter.
+    """
+    level = luminance.clip(0, BRIGHTENED) + BLACK
+    power = np.log(np.maximum(level, wanted.clip(0, BRIGHTENED) + BLACK)) / np.log(level)
+    return np.exp(np.log(rgb + BLACK) * power[..., None])

@@ -1,0 +1,91 @@
+"""The colour of fused exposures."""
+
+import numpy as np
+import pytest
+
+from refusion.images import Picture, read_picture
+from refusion.images import colour as colours
+from refusion.images.colour import fuse_chroma, join_colour
+from refusion.images.exposure_colour import MOST, unclipped
+from refusion.images.picture import NEUTRAL
+
+
+def taken(scene: np.ndarray, stops: float, noise: float = 0) -> Picture:
+    """A scene, (H, W, 3) in [0, 1], as taken with another exposure, in 8 bits."""
+    shown = (scene**2.2 * 2**stops).clip(0, 1) ** (1 / 2.2)
+    shown = shown + np.random.default_rng(0).normal(0, noise, shown.shape)
+    return read_picture((shown * 255).round().clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("stops", "share"), [((-2, 2), 0.65), ((-1, 3), 0.5)])
+def test_colour_of_exposures_is_that_of_the_scene(stops, share):
+    hues = np.stack(np.meshgrid(*[np.linspace(0.15, 0.85, 9)] * 3, indexing="ij"), -1).reshape(27, 27, 3)
+    scene = taken(hues, 0)
+    under, over = (taken(hues, stop, noise=0.005) for stop in stops)
+    off = {
+        rule: np.abs(fuse_chroma(under, over, rule, luminance=scene.luminance) - scene.chroma).mean()
+        for rule in ("exposure", "release", "saturation")
+    }
+    assert off["exposure"] < share * min(off["release"], off["saturation"])
+    swapped = fuse_chroma(over, under, "exposure", luminance=scene.luminance)
+    np.testing.assert_array_equal(swapped, fuse_chroma(under, over, "exposure", luminance=scene.luminance))
+    same = fuse_chroma(scene, scene, "exposure", luminance=scene.luminance)
+    np.testing.assert_allclose(same, scene.chroma, atol=0.5 / 255)
+
+
+def test_noise_of_a_dark_exposure_gets_no_colour():
+    grey = np.full((32, 32, 3), 0.5)
+    noisy, clean = taken(grey * 0.04, 0, noise=0.01), taken(grey, 0, noise=0.004)
+    fused = fuse_chroma(noisy, clean, "exposure", luminance=clean.luminance)
+    amplified = np.abs(noisy.chroma - NEUTRAL).mean() * clean.luminance.mean() / noisy.luminance.mean()
+    assert np.abs(fused - NEUTRAL).mean() < 0.1 * amplified
+    with pytest.raises(ValueError, match="give the fused luminance"):
+        fuse_chroma(noisy, clean, "exposure")
+
+
+def flat(red: float, green: float, blue: float) -> np.ndarray:
+    return np.full((24, 32, 3), (red, green, blue))
+
+
+def test_an_orange_that_is_clipped_does_not_become_olive():
+    """A longer exposure records it as yellow, since its red is clipped first."""
+    scene = flat(0.75, 0.5, 0.28)
+    under, over = taken(scene, -3), taken(scene, 1.5)
+    level = np.full((24, 32), 0.5, np.float32)
+    red, green, blue = join_colour(level, fuse_chroma(under, over, "exposure", luminance=level))[12, 16]
+    wanted = scene[0, 0] * 0.5 / taken(scene, 0).luminance[0, 0]
+    np.testing.assert_allclose([red, green, blue], wanted, atol=0.05)
+
+
+def test_what_is_clipped_is_estimated_from_the_other_exposure():
+    scene = np.concatenate([flat(0.7, 0.5, 0.3), flat(0.4, 0.4, 0.3), flat(1, 1, 1)]).astype(np.float32)
+    over, under = (scene * 1.6).clip(0, 1), scene / 4
+    found = unclipped(over, under)
+    assert (found >= over).all()
+    assert 1.05 < found[8, 16, 0] <= MOST
+    np.testing.assert_array_equal(found[30:40], over[30:40])
+    np.testing.assert_array_equal(found[60:], over[60:])
+    np.testing.assert_array_equal(unclipped(over, np.zeros_like(over)), over)
+
+
+@pytest.mark.parametrize(
+    ("dark", "order"), [((0.14, 0.02, 0.004), "red green blue"), ((0.02, 0.05, 0.22), "blue green red")]
+)
+def test_a_dark_colour_that_is_brightened_becomes_neither_pink_nor_violet(dark, order):
+    level = np.full((24, 32), 0.6, np.float32)
+    fused = fuse_chroma(taken(flat(*dark), 0), taken(flat(1, 1, 1), 0), "exposure", luminance=level)
+    shown = dict(zip(("red", "green", "blue"), join_colour(level, fused)[12, 16], strict=True))
+    most, middle, least = (shown[name] for name in order.split())
+    assert most - middle > 0.1
+    assert middle - least > 0.2 * (most - middle)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_rows_at_a_time_do_not_matter(monkeypatch, grey):
+    scene = np.random.default_rng(1).random((70, 40, 3))
+    under, over = taken(scene, -2), taken(scene.mean(axis=2, keepdims=True).repeat(3, axis=2) if grey else scene, 2)
+    level = (under.luminance + over.luminance) / 2
+    whole = fuse_chroma(under, over, "exposure", luminance=level)
+    for rows in (7, 500):
+        monkeypatch.setattr(colours, "ROWS", rows)
+        np.testing.assert_allclose(fuse_chroma(under, over, "exposure", luminance=level), whole, atol=1e-6)
