@@ -150,7 +150,9 @@ class OnnxModule:
             sessions = session, of_inner
             stages.append(_Stage(one, sessions, before, height, maps, made, self._padding_mode, self._cell))
             maps = made
-        at_once = max(-(-TILES_A_THREAD * threads // len(columns)), self._bands_of_step(band, width))
+        at_once = -(-TILES_A_THREAD * threads // len(columns))
+        if threads > 1:
+            at_once = max(at_once, self._bands_of_step(band, width))
         for step in self._steps(bands, at_once):
             interruption_point()
             by_stage = []
