@@ -148,7 +148,7 @@ class LossProposalModule(nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in STORED:
-            destination[prefix + name] = torch.tensor(float(getattr(self, name)))
+            destination[prefix + name] = torch.tensor(float(getattr(self, name)), dtype=self.gains.dtype)
 
     def _load_from_state_dict(
         self,
