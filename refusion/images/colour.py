@@ -150,9 +150,11 @@ def fuse_chroma(
     colour, and a grey pixel counts like one of a grey source. Rule "exposure" has these weights too, and in addition
     counts dark and clipped pixels less. It averages chroma relative to luminance, d / (Y + e), and multiplies the mean
     by the fused luminance plus e: a longer exposure scales red, green and blue alike, and so also d and Y, until a
-    pixel is clipped; e limits how much the noise of dark pixels is amplified. Colours that are too bright are those of
-    `recorded_chroma`. Rule "choice" takes as much of each source's colour as of its luminance, given by `shares`, so
-    that colour is as sharp as luminance.
+    pixel is clipped; e limits how much the noise of dark pixels is amplified. What one source clipped is estimated from
+    the other (`refusion.images.exposure_colour.unclipped`), and the hue of a dark colour goes half the way to that of
+    `refusion.images.exposure_colour.brightened`. Colours that are too bright are those of `recorded_chroma`. Rule
+    "choice" takes as much of each source's colour as of its luminance, given by `shares`, so that colour is as sharp as
+    luminance.
 
     Args:
         a: first source.
@@ -176,9 +178,9 @@ def fuse_chroma(
         if shares is None:
             raise ValueError("The chroma rule choice follows the luminance; give the shares of the first source.")
         return choose_chroma(a.chroma, b.chroma, shares)
-    mean = ChromaMean(rule)
     if rule == "exposure" and luminance is not None:
         return _exposed_chroma(a, b, luminance)
+    mean = ChromaMean(rule)
     mean.add(a)
     mean.add(b)
     return mean.chroma(luminance)

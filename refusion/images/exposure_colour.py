@@ -69,7 +69,7 @@ def brightened(rgb: np.ndarray, luminance: np.ndarray, wanted: np.ndarray) -> np
         wanted: luminance that the result should have, up to `BRIGHTENED`, (H, W).
 
     Returns:
-        (H, W, 3); unchanged where `rgb` is brighter.
+        (H, W, 3); where `rgb` is brighter, it with `BLACK` added, which changes no hue.
     """
     level = luminance.clip(0, BRIGHTENED) + BLACK
     power = np.log(np.maximum(level, wanted.clip(0, BRIGHTENED) + BLACK)) / np.log(level)
