@@ -14,11 +14,12 @@ OutputRange = Literal["sources", "contrast", "robust", "stretch", "network"]
 ``robust``, the full range except for a few outliers; ``stretch``, its own range stretched to the full one (the authors'
 release); ``network``, the output of the network unchanged."""
 
-Anchor = Literal["guided", "choice", "bounds", "none", "detail", "full-detail"]
+Anchor = Literal["guided", "choice", "bounds", "none", "detail", "full-detail", "heat"]
 """Anchor: keeps the fused luminance consistent with its sources. ``guided``: a combination of the sources around each
 pixel, between the two; ``detail``: the same, but detail on a bright surface that exceeds both is kept, less towards
-black and white; ``full-detail``: all of it; ``choice``: one of the sources at nearly every pixel; ``bounds``: between
-the sources at each pixel; ``none``."""
+black and white; ``full-detail``: all of it; ``heat``: ``full-detail``, and what is hot in the first source becomes
+brighter; ``choice``: one of the sources at nearly every pixel; ``bounds``: between the sources at each pixel;
+``none``."""
 
 Motion = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 """Motion model: a shift; shift and rotation; these and a change of scale, as by focus breathing; any affine map;
@@ -95,7 +96,7 @@ TASKS: dict[str, Task] = {
             "b",
             "refusion-ir-vis",
             "sources",
-            "full-detail",
+            "heat",
         ),
         Task(
             "medical",

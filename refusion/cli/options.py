@@ -40,9 +40,9 @@ AnchorOption = Annotated[
         parser=str,
         metavar="NAME",
         help="guided: built from both sources around every pixel; detail: the same, but detail on a bright surface "
-        "that is brighter than both is kept, less towards black and white; full-detail: all of it; choice: nearly "
-        "every pixel is that of one source; bounds: clipped to lie between the sources; none. If not given, that of "
-        "the task.",
+        "that is brighter than both is kept, less towards black and white; full-detail: all of it; heat: "
+        "the same, and what is hot in the infrared becomes brighter; choice: nearly every pixel is that of one source; "
+        "bounds: clipped to lie between the sources; none. If not given, that of the task.",
     ),
 ]
 ChromaOption = Annotated[

@@ -74,8 +74,8 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         a: {heading(first)} image; formats: {READ_LIST}.
         b: {heading(second)} image of the same width and height.
         output_range: Range of the fused grey levels: sources, contrast, robust, stretch or network.
-        anchor: How the fused grey levels are kept consistent with the sources: guided, detail, full-detail, choice,
-            bounds or none.
+        anchor: How the fused grey levels are kept consistent with the sources: guided, detail, full-detail, heat,
+            choice, bounds or none.
         chroma: Source of the colour: a, b, both by the rule exposure, release or saturation, or choice (as the
             luminance).
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.

@@ -37,6 +37,7 @@ ANCHORS = {
     "none": "No anchor",
     "detail": "Follow both, keep most of the brighter detail",
     "full-detail": "Follow both, keep all brighter detail",
+    "heat": "The same, with hot objects brighter",
 }
 
 _LEADS = {

@@ -6,7 +6,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from refusion.inference.output_range import MIN_SPAN
+from refusion.inference.output_range import MIN_SPAN, ends_of
 from refusion.tasks import Anchor
 
 GUIDED_WINDOW = 15
@@ -39,9 +39,15 @@ afterwards."""
 CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
 """Distance, in pixels, up to which other pixels influence the share of a pixel."""
 
-KEPT_EXCESS: dict[Anchor, float] = {"detail": 4.0, "full-detail": 8.0}
+KEPT_EXCESS: dict[Anchor, float] = {"detail": 4.0, "full-detail": 8.0, "heat": 8.0}
 """Factor k of the share of what exceeds both sources that is kept: k h (1 - h), at most all of it, where the brighter
 source is at h between the darkest and the brightest pixel of the pair."""
+
+HOT = 2.0
+"""Standard deviations above its mean from which the first source counts as hot, gradually over one more."""
+
+HEAT_GIVEN = 0.2
+"""Share of what a hot pixel lacks in contrast to the whole image that ``heat`` adds."""
 
 STRIP_PIXELS = 2**20
 """Pixels that are processed at a time, so that a large image needs little additional memory."""
@@ -52,20 +58,22 @@ def anchor_luminance(
 ) -> np.ndarray:
     """Keep the fused luminance consistent with its sources.
 
-    Except with ``none``, ``detail`` and ``full-detail``, every pixel lies between its two sources. The darkest and the
-    brightest stay so, except with ``none``.
+    Except with ``none``, ``detail``, ``full-detail`` and ``heat``, every pixel lies between its two sources. The
+    darkest and the brightest stay so, except with ``none``.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
         a: first source, likewise.
         b: second source, likewise.
         anchor: ``guided``, see `guided_by_sources`; ``detail`` and ``full-detail``: the same, plus a share of what
-            exceeds the brighter source, see `_exceeding`; ``choice``: the sources mixed by `choice_shares`;
-            ``bounds``: every pixel is clipped to the range of its two sources; ``none``.
+            exceeds the brighter source, see `_exceeding`; ``heat``: ``full-detail``, and what is hot in the first
+            source becomes brighter, see `_heated`; ``choice``: the sources mixed by `choice_shares`; ``bounds``: every
+            pixel is clipped to the range of its two sources; ``none``.
         shares: `choice_shares`, if already computed.
 
     Returns:
-        The same shape, in [0, 1]; with ``detail`` and ``full-detail`` it may exceed 1, where the fit exceeds white.
+        The same shape, in [0, 1]; with ``detail``, ``full-detail`` and ``heat`` it may exceed 1, where the fit exceeds
+        white.
     """
     if anchor in ("guided", *KEPT_EXCESS):
         fused = guided_by_sources(fused, a, b)
@@ -75,7 +83,10 @@ def anchor_luminance(
     if anchor == "none":
         return fused
     between = np.clip(fused, np.minimum(a, b), np.maximum(a, b))
-    return between + _exceeding(fused, a, b, KEPT_EXCESS[anchor]) if anchor in KEPT_EXCESS else between
+    if anchor not in KEPT_EXCESS:
+        return between
+    detailed = between + _exceeding(fused, a, b, KEPT_EXCESS[anchor])
+    return _heated(detailed, a) if anchor == "heat" else detailed
 
 
 def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray, factor: float) -> np.ndarray:
@@ -91,6 +102,26 @@ def _exceeding(fused: np.ndarray, a: np.ndarray, b: np.ndarray, factor: float) -
     excess = np.clip(fused - brighter, 0, _window_mean(np.abs(a - b), GUIDED_WINDOW))
     height = (brighter - lowest) / max(highest - lowest, MIN_SPAN)
     return excess * np.minimum(factor * height * (1 - height), 1)
+
+
+def _heated(fused: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """What ``heat`` makes brighter: pixels that are hot in the first source and stand out less than there.
+
+    In front of a bright wall by day, a person who is white in the infrared is hardly brighter than the wall. A hot
+    pixel gets a share of what its distance from the mean of the image lacks in comparison with the infrared. It becomes
+    no brighter than the upper end of the image's range, so that the output range stays the same.
+    """
+    (mean_fused, _), (mean_a, variance_a) = map(_mean_and_variance, (fused, a))
+    deviation = max(variance_a**0.5, MIN_SPAN)
+    hot = a > mean_a + HOT * deviation
+    if not hot.any():
+        return fused
+    given, above = fused[hot], a[hot] - mean_a
+    lacking = np.maximum(above - (given - mean_fused), 0)
+    brighter = given + HEAT_GIVEN * np.minimum(above / deviation - HOT, 1) * lacking
+    heated = fused.copy()
+    heated[hot] = np.maximum(given, np.minimum(brighter, ends_of(fused)[1]))
+    return heated
 
 
 def guided_by_sources(fused: np.ndarray, a: np.ndarray, b: np.ndarray, window: int = GUIDED_WINDOW) -> np.ndarray:

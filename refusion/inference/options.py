@@ -42,7 +42,8 @@ class Options:
             with 0.5 % of the pixels clipped at each end, ``stretch`` from the minimum to the maximum (as the authors'
             release does), ``network`` changes nothing. The default of a stack of three or more is ``network``.
         anchor: keeps the fused luminance consistent with its sources, before the output range: ``guided``, ``detail``,
-            ``full-detail``, ``choice``, ``bounds`` or ``none``, see `refusion.inference.anchors.anchor_luminance`.
+            ``full-detail``, ``heat``, ``choice``, ``bounds`` or ``none``, see
+            `refusion.inference.anchors.anchor_luminance`.
         chroma: where the colour comes from, see `refusion.images.colour.fuse_chroma`.
         window: black and white of sources with more than 8 bits, see `refusion.images.read_picture`: one for all, or
             a sequence with one for each source. In a stack and for sources of one camera (multi-focus,

@@ -9,6 +9,7 @@ from refusion.images.colour import fuse_chroma
 from refusion.images.picture import NEUTRAL, Picture
 from refusion.inference import anchors
 from refusion.inference.anchors import anchor_luminance, choice_shares
+from refusion.inference.output_range import ends_of
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS
 
@@ -63,7 +64,7 @@ def test_a_choice_is_carried_into_flat_areas_by_what_is_around_them():
     np.testing.assert_allclose(chosen[26:38, 26:38], 0.5, atol=0.003)
 
 
-@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "choice", "bounds"])
+@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "heat", "choice", "bounds"])
 def test_equal_sources_are_left_as_they_are(anchor):
     a = unit(1)
     for fused in (np.zeros_like(a), np.ones_like(a)):
@@ -92,14 +93,32 @@ def test_detail_on_a_bright_surface_may_exceed_both_sources(anchor, excess):
     assert np.abs(kept[:, 4::8]).max() < 0.01
 
 
-@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "choice", "bounds"])
+def test_what_is_hot_stands_out_more_on_a_bright_wall():
+    wall, road, person = np.full((64, 64), 0.8, np.float32), slice(32, 64), (slice(10, 30), slice(28, 36))
+    wall[road] = 0.3
+    infrared = np.full((64, 64), 0.2, np.float32)
+    infrared[person] = 0.9
+    fused = wall.copy()
+    fused[person] = 0.7
+    fused[0] = 1
+    before, heated = (anchor_luminance(fused, infrared, wall, anchor) for anchor in ("full-detail", "heat"))
+    cold = np.ones((64, 64), bool)
+    cold[person] = False
+    np.testing.assert_array_equal(heated[cold], before[cold])
+    assert (heated[person] - before[person]).min() > 0.04
+    assert ends_of(heated) == pytest.approx(ends_of(before))
+    exchanged = anchor_luminance(fused, wall, infrared, "heat")
+    np.testing.assert_allclose(exchanged, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "heat", "choice", "bounds"])
 def test_a_pair_at_half_the_brightness_is_treated_alike(anchor):
     a, b, fused = unit(1), unit(2), np.clip(unit(1) + unit(2), 0, 1)
     half = anchor_luminance(fused / 2, a / 2, b / 2, anchor)
     np.testing.assert_allclose(2 * half, anchor_luminance(fused, a, b, anchor), atol=1e-4)
 
 
-@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "choice", "bounds"])
+@pytest.mark.parametrize("anchor", ["guided", "detail", "full-detail", "heat", "choice", "bounds"])
 def test_what_is_black_in_both_sources_stays_black(anchor):
     a, b = unit(1), unit(2)
     a[:20], b[:20] = 0, 0

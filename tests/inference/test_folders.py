@@ -64,11 +64,11 @@ def test_results_of_other_settings_are_told_apart(model, pair_folder, tmp_path):
     for index in range(2):
         (out / f"scene{index}.png").unlink()
     mixed = refusion(*command, "--anchor", "none", "--nodata", "nan")
-    differing = "anchor full-detail (now none); nodata not given (now nan)"
+    differing = "anchor heat (now none); nodata not given (now nan)"
     assert f"Note: 4 {note} have other settings: {differing}." in mixed.err
     assert "2 fused, 4 already there" in mixed.out
     back = refusion(*command)
-    assert f"Note: 2 {note} have other settings: anchor none (now full-detail); nodata nan (now not given)." in back.err
+    assert f"Note: 2 {note} have other settings: anchor none (now heat); nodata nan (now not given)." in back.err
 
     other = small_model(tmp_path / "other")
     (other / "config.json").write_text((other / "config.json").read_text() + " ")
@@ -104,7 +104,7 @@ def test_a_damaged_record_of_settings_does_not_stop_a_run(model, pair_folder, tm
     (out / "scene1.png").write_bytes(b"kept")
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
     assert result.code == 0
-    assert "Note: 1 of the kept results has other settings: anchor none (now full-detail)." in result.err
+    assert "Note: 1 of the kept results has other settings: anchor none (now heat)." in result.err
 
 
 def test_an_empty_file_and_a_folder_are_no_results(model, pair_folder, tmp_path):

@@ -16,6 +16,8 @@ from refusion.inference.anchors import (
     CHOICE_WINDOWS,
     GUIDED_FLOOR,
     GUIDED_WINDOW,
+    HEAT_GIVEN,
+    HOT,
     KEPT_EXCESS,
     MIN_VARIANCE,
     SEAM_SHARPNESS,
@@ -73,6 +75,7 @@ def _finish(graph: FinishGraph, a: str, b: str, fused: str) -> str:
         "none": lambda: fused,
         "detail": lambda: _detailed(graph, "detail", fused, *sources),
         "full-detail": lambda: _detailed(graph, "full-detail", fused, *sources),
+        "heat": lambda: _heated(graph, _detailed(graph, "heat", fused, *sources), sources[0]),
     }
     luminance = graph.choose("anchor", anchors)
     of_a, of_b = (chroma_of(graph, *pair) for pair in zip((a, b), sources, strict=True))
@@ -112,6 +115,17 @@ def _detailed(graph: FinishGraph, anchor: Anchor, fused: str, a: str, b: str) ->
     (distance,) = graph.means(GUIDED_WINDOW, graph.op("Abs", graph.subtract(a, b)))
     excess = graph.op("Min", graph.op("Max", graph.subtract(x, brighter), 0), distance)
     return graph.add(_between(graph, x, a, b), graph.multiply(excess, share))
+
+
+def _heated(graph: FinishGraph, fused: str, a: str) -> str:
+    """What the anchor ``heat`` makes brighter; see `refusion.inference.anchors.anchor_luminance`."""
+    above = graph.subtract(a, _mean(graph, a))
+    deviation = graph.op("Sqrt", _mean(graph, graph.multiply(above, above)))
+    hot = graph.clip(graph.subtract(graph.divide(above, graph.op("Max", deviation, MIN_SPAN)), HOT))
+    lacking = graph.subtract(above, graph.subtract(fused, _mean(graph, fused)))
+    added = graph.multiply(graph.multiply(hot, graph.op("Max", lacking, 0)), HEAT_GIVEN)
+    _, highest = _percentiles(graph, fused)
+    return graph.op("Max", fused, graph.op("Min", graph.add(fused, added), highest))
 
 
 def _mixed(graph: FinishGraph, shares: str, a: str, b: str) -> str:
