@@ -9,8 +9,8 @@ from refusion.demo.events import PRIVATE
 ARRIVED = "() => { pageAddress.arrived = true; }"
 """JavaScript to run when the link that the page was opened with has been followed."""
 
-OPENED_WITH = "(...values) => [...values.slice(0, -1), pageAddress.openedWith]"
-"""JavaScript that passes the query string that the page was opened with to a handler in place of the last value."""
+OPENED_WITH = "[pageAddress.openedWith, ...values.slice(1)]"
+"""JavaScript: the values for a handler, with the query string that the page was opened with in place of the first."""
 
 
 def keep_address(name: str, tab: gr.Tab, address: gr.Textbox | None = None) -> None:

@@ -51,6 +51,33 @@ def computing(options: DemoOptions) -> dict[str, Any]:
     }
 
 
+def awaiting(tab: str, values: str = "values") -> str:
+    """JavaScript for an event that brings an example: from now on, uploads are newer than it; see `uploads_stay`.
+
+    Args:
+        tab: name of the tab.
+        values: JavaScript for the values that the handler gets.
+    """
+    return f"(...values) => {{ pageUploads.wait('{tab}'); return {values}; }}"
+
+
+def uploads_stay(tab: str, uploads: Sequence[Any], examples: Sequence[Any], uploaded: Sequence[Any]) -> None:
+    """Let uploads win over an example that was asked for before them.
+
+    Args:
+        tab: name of the tab.
+        uploads: the components that hold uploads.
+        examples: the events that bring an example.
+        uploaded: the event listeners of an upload.
+    """
+    keep = f"(...values) => {{ pageUploads.keep('{tab}', values); return []; }}"
+    for listen in uploaded:
+        listen(None, list(uploads), None, js=keep, cancels=list(examples), **PRIVATE)
+    # Cancelling is a request, which may be too late.
+    for event in examples:
+        event.then(None, None, list(uploads), js=f"() => pageUploads.newer('{tab}')", **PRIVATE)
+
+
 def to_result(tab: str) -> str:
     """JavaScript that scrolls to the result on a small screen, and passes the inputs on unchanged."""
     return f"""(...values) => {{

@@ -125,12 +125,15 @@ class ResultEvents(ABC):
         example = self._examples.get(str(told(event, "name")))
         return self._example(example, {}, open_tab, request)[0]
 
-    def opened(self, result: Result | None, open_tab: str, address: str, request: gr.Request) -> list[Any]:
-        """Show the first example when the tab is opened, unless there is a result or `arrived` handles it.
+    def opened(
+        self, address: str, result: Result | None, open_tab: str, request: gr.Request, *uploads: Any
+    ) -> list[Any]:
+        """Show the first example when the tab is opened, unless it has a result or an upload, or `arrived` handles it.
 
         `address` is the query string that the page was opened with.
         """
-        first = link.example_on_opening(self._tab, self._examples, address) if result is None else None
+        empty = result is None and not any(uploads)
+        first = link.example_on_opening(self._tab, self._examples, address) if empty else None
         return self._example(first, {}, open_tab, request)[0]
 
     def arrived(self, open_tab: str, request: gr.Request) -> list[Any]:

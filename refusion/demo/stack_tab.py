@@ -5,7 +5,16 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo.address import OPENED_WITH, keep_address
-from refusion.demo.events import PRIVATE, READING, changes, checking, computing, to_result
+from refusion.demo.events import (
+    PRIVATE,
+    READING,
+    awaiting,
+    changes,
+    checking,
+    computing,
+    to_result,
+    uploads_stay,
+)
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_stacks, poster, strip_html
 from refusion.demo.inputs import pictures_input
 from refusion.demo.result_panel import result_panel
@@ -64,7 +73,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         [note, shown.status, thumbnails],
         **checking(note),
     )
-    stack.upload(events.added, stack, stack, **READING)
+    added: Any = stack.upload(events.added, stack, stack, **READING)
     thumbnails.move(move, stack, stack, **READING)
     fusing_event: dict[str, Any] = {
         "outputs": [note, *shown.outputs],
@@ -80,15 +89,19 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
         events.show_example,
         shown.open_tab,
         outputs,
-        js=to_result("stack"),
+        js=awaiting("stack", f"({to_result('stack')})(...values)"),
         cancels=[asked, by_itself],
         **reading,
     )
-    opening = [shown.result, shown.open_tab, shown.address]
-    opened: Any = tab.select(events.opened, opening, outputs, js=OPENED_WITH, **reading)
+    opened: Any = tab.select(
+        events.opened,
+        [shown.address, shown.result, shown.open_tab, stack],
+        outputs,
+        js=awaiting("stack", OPENED_WITH),
+        **reading,
+    )
     arrived: Any = demo.load(events.arrived, [shown.open_tab], [*outputs, wanted], **reading)
-    # Otherwise an example that takes long would replace what was uploaded meanwhile.
-    stack.upload(None, cancels=[opened, arrived, chosen], **PRIVATE)
+    uploads_stay("stack", [stack], [opened, arrived, chosen], [stack.upload, added.then])
     keep_address("stack", tab, shown.address)
     below = shown.fill({"scores": events.scores}, computing(fusing.options))
     shown.cancel.click(

@@ -6,7 +6,17 @@ import gradio as gr
 
 from refusion.demo import texts
 from refusion.demo.address import OPENED_WITH, keep_address
-from refusion.demo.events import PRIVATE, READING, changes, checking, computing, heading, to_result
+from refusion.demo.events import (
+    PRIVATE,
+    READING,
+    awaiting,
+    changes,
+    checking,
+    computing,
+    heading,
+    to_result,
+    uploads_stay,
+)
 from refusion.demo.examples import STRIP_SCRIPT, credit_html, example_pairs, poster, strip_html
 from refusion.demo.inputs import picture_input
 from refusion.demo.result_panel import result_panel
@@ -83,16 +93,20 @@ def task_tab(
         events.show_example,
         shown.open_tab,
         example_outputs,
-        js=to_result(task.name),
+        js=awaiting(task.name, f"({to_result(task.name)})(...values)"),
         cancels=[asked, by_itself],
         **reading,
     )
-    opening = [shown.result, shown.open_tab, shown.address]
-    opened: Any = tab.select(events.opened, opening, example_outputs, js=OPENED_WITH, **reading)
+    opened: Any = tab.select(
+        events.opened,
+        [shown.address, shown.result, shown.open_tab, *images],
+        example_outputs,
+        js=awaiting(task.name, OPENED_WITH),
+        **reading,
+    )
     keep_address(task.name, tab, shown.address)
     arrived: Any = demo.load(events.arrived, [shown.open_tab], [*example_outputs, wanted], **reading)
-    # Otherwise an example that takes long would replace what was uploaded meanwhile.
-    gr.on([image.upload for image in images], None, cancels=[opened, arrived, chosen], **PRIVATE)
+    uploads_stay(task.name, images, [opened, arrived, chosen], [image.upload for image in images])
     below = shown.fill({"scores": events.scores, "loss": events.explain}, computing(fusing.options))
     running: list[Any] = [asked, by_itself, chosen, *below]
     shown.cancel.click(

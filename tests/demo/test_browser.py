@@ -317,6 +317,25 @@ def test_an_upload_is_said_to_be_read(server, chromium, small_pair):
     page.close()
 
 
+def test_an_upload_stays_when_the_example_before_it_comes_late(server, chromium, small_pair):
+    page = chromium.new_page(viewport=WIDE)
+    page.goto(server.url)
+    panel = shown_in(page)
+    panel.locator(".stage").wait_for(timeout=LONG)
+    held = []
+    # The example is asked for, but the page is not told its number, so it cannot cancel it.
+    page.route("**/queue/join*", lambda route: held.append((route, route.fetch())), times=1)
+    press_example(panel, "A street by night")
+    give(panel, small_pair)
+    wait_for_status(panel, "Result of small1.png and small2.png.")
+    (route, answer), *_ = held
+    route.fulfill(response=answer)
+    panel.get_by_text("Example: A street by night.").wait_for(timeout=LONG)
+    wait_for_status(panel, "Result of small1.png and small2.png.")
+    panel.locator(".note-box").get_by_text("small1.png: ").wait_for()
+    page.close()
+
+
 @widths
 def test_a_large_pair_is_marked_as_from_before(visit, size, large_pair):
     page = visit(size)

@@ -156,7 +156,7 @@ def test_an_upload_cancels_the_example_that_the_tab_waits_for():
         if fn.cancels and any(event == "upload" for _, event in fn.targets)
     ]
     ready = [task for task in TASKS.values() if has_weights(task.model)]
-    assert cancelled == [{"arrived", "opened", "show_example"}] * (len(ready) + 1)  # And the tab for stacks.
+    assert cancelled == [{"arrived", "opened", "show_example"}] * (2 * len(ready) + 1)  # And the list of the stack.
 
 
 def test_a_task_without_weights_says_so_and_has_no_button():
