@@ -482,6 +482,8 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair, small_pair):
     fuse(panel)
     panel.get_by_text(re.compile("Fusing, about .* left")).wait_for(timeout=LONG)
     cancel.wait_for()
+    again = panel.get_by_role("button", name="Fuse", exact=True)
+    assert again.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
     first.evaluate("y => window.scrollTo(0, y)", scrolled)
     assert [top_of(panel.locator(part)) for part in (".stage", ".actions", ".examples")] == pytest.approx(places, abs=1)
 
