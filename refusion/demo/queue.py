@@ -5,8 +5,10 @@ how long they take, nor how to stop a computation.
 """
 
 import contextvars
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -30,6 +32,9 @@ _OTHER = 3.0
 """Seconds assumed for scores and explanations."""
 
 _OVERHEAD = 0.2
+
+_TIMED = 5
+"""How many of the last pairs the estimate is made from; their median, because one may have been slowed down."""
 
 
 class CancelledError(Exception):
@@ -74,11 +79,13 @@ class JobQueue:
         self._cancels: dict[str, set[threading.Event]] = {}
         self._line: list[_Job] = []
         self._lock = threading.Lock()
-        self._seconds_per_megapixel = _FIRST_GUESS.get(device.partition(":")[0], _GPU_GUESS)
+        guess = _FIRST_GUESS.get(device.partition(":")[0], _GPU_GUESS)
+        self._seconds_per_megapixel = deque([guess], maxlen=_TIMED)
 
     def estimate(self, megapixels: float) -> float:
         """Estimated seconds for fusing a pair of this size, from the time of earlier pairs on this machine."""
-        return _OVERHEAD + megapixels * self._seconds_per_megapixel
+        with self._lock:
+            return _OVERHEAD + megapixels * statistics.median_low(self._seconds_per_megapixel)
 
     def wait(self) -> float:
         """Estimated seconds until the jobs that wait or compute now are done."""
@@ -89,7 +96,7 @@ class JobQueue:
         """Update the estimate with the time of one pair; small pairs say little about large ones and are ignored."""
         if megapixels >= 0.05:
             with self._lock:
-                self._seconds_per_megapixel += 0.5 * (seconds / megapixels - self._seconds_per_megapixel)
+                self._seconds_per_megapixel.append(seconds / megapixels)
 
     def run(
         self,

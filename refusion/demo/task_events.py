@@ -19,13 +19,13 @@ from refusion.demo.uploads import SourceError, check_together, describe, names_o
 from refusion.images import Picture
 from refusion.tasks import Task
 
+SMALL = 0.5
+"""Megapixels up to which a pair is fused automatically when something changes, however slow the machine is."""
+
 QUICK = 2.0
-"""Expected seconds up to which a pair is fused again automatically when something changes."""
+"""Expected seconds up to which a larger pair is, and up to which a pair of any size waits for other jobs."""
 
 AGAIN = "Fusing again, because the inputs have changed …"
-
-LONG = 5.0
-"""Expected seconds from which the time is shown before fusing."""
 
 
 class TaskEvents(ResultEvents):
@@ -69,11 +69,13 @@ class TaskEvents(ResultEvents):
         if result is not None and result.key == key:
             return ["".join(said), self._status(result), gr.skip()]
         expected, wait = self._fusing.jobs.estimate(facts_a.megapixels), self._fusing.jobs.wait()
-        if expected + wait < QUICK and checked.model.name in self._fusing.models.names:
+        quick = (facts_a.megapixels <= SMALL or expected < QUICK) and wait < QUICK
+        if quick and checked.model.name in self._fusing.models.names:
             token = result.token if result else ""
             return ["".join(said), self._stale(result, AGAIN), f"{hash(key)} {token}"]
-        if expected + wait >= LONG:
-            said.append(notes.good(notes.duration(expected, wait)))
+        said.append(notes.good(notes.duration(expected, wait)))
+        if result is None:
+            return ["".join(said), notes.good("Nothing is fused yet. Press Fuse."), gr.skip()]
         return ["".join(said), self._stale(result, STALE), gr.skip()]
 
     def _about_one(self, path: Path, side: int, settings: Settings) -> str:

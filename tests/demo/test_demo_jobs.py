@@ -106,8 +106,9 @@ def test_estimates_follow_what_was_measured():
     for _ in range(20):
         jobs.learn(2.0, 6.0)
     assert jobs.estimate(4.0) == pytest.approx(12, rel=0.1)
-    jobs.learn(0.001, 50.0)
-    assert jobs.estimate(4.0) == pytest.approx(12, rel=0.1)
+    for megapixels, seconds in ((0.001, 50.0), (2.0, 90.0)):  # Too small to tell, and slowed down by something else.
+        jobs.learn(megapixels, seconds)
+        assert jobs.estimate(4.0) == pytest.approx(12, rel=0.1)
 
 
 def test_an_error_of_a_job_reaches_the_visitor():
