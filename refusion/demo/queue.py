@@ -59,6 +59,7 @@ class Tick:
 @dataclass(eq=False)
 class _Job:
     expected: float
+    cancelled: threading.Event = field(default_factory=threading.Event)
     handed_in: float = field(default_factory=time.monotonic)
     started: float | None = None
 
@@ -88,9 +89,9 @@ class JobQueue:
             return _OVERHEAD + megapixels * statistics.median_low(self._seconds_per_megapixel)
 
     def wait(self) -> float:
-        """Estimated seconds until the jobs that wait or compute now are done."""
+        """Estimated seconds until the jobs that wait or compute now are done; those that were cancelled end at once."""
         with self._lock:
-            return sum(job.left for job in self._line)
+            return sum(job.left for job in self._line if not job.cancelled.is_set())
 
     def learn(self, megapixels: float, seconds: float) -> None:
         """Update the estimate with the time of one pair; small pairs say little about large ones and are ignored."""
@@ -118,8 +119,8 @@ class JobQueue:
         Raises:
             CancelledError: `cancel` was called in the meantime.
         """
-        cancelled = threading.Event()
         entry = _Job(_OTHER if megapixels is None else self.estimate(megapixels))
+        cancelled = entry.cancelled
 
         def job() -> Result:
             entry.started = time.monotonic()

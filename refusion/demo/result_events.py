@@ -114,11 +114,12 @@ class ResultEvents(ABC):
         shown = Shown(self._status(result), viewer, saved, details, result, self._address(result, example))
         return [self._about(paths, chosen), *self._panel.show(shown, open_tab)]
 
-    def cancel(self, result: Result | None, one: Any, other: Any, request: gr.Request, *settings: Any) -> str:
-        """Cancel the jobs of this visitor; returns the status."""
+    def cancel(self, result: Result | None, one: Any, other: Any, request: gr.Request, *settings: Any) -> list[Any]:
+        """Cancel the jobs of this visitor; returns the note and the status."""
         self._fusing.jobs.cancel(session(request))
-        status = self.check(result, one, other, *settings)[1]
-        return status if result is not None and status == self._status(result) else notes.stale(CANCELLED)
+        note, status, *_ = self.check(result, one, other, *settings)
+        kept = result is not None and status == self._status(result)
+        return [note, status if kept else notes.stale(CANCELLED)]
 
     def show_example(self, open_tab: str, event: gr.EventData, request: gr.Request) -> list[Any]:
         """Show the selected example with its result."""

@@ -65,9 +65,9 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     events = StackEvents(fusing, files, showcase, shown)
 
     inputs = [task, stack, *settings]
-    # Also after a fusion: inputs may have changed meanwhile.
+    # Also after a fusion, when inputs may have changed meanwhile, and after other tabs, when there may be fewer jobs.
     gr.on(
-        [*changes(inputs), shown.result.change],
+        [*changes(inputs), shown.result.change, tab.select],
         events.check,
         [shown.result, *inputs],
         [note, shown.status, thumbnails],
@@ -107,7 +107,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     shown.cancel.click(
         events.cancel,
         [shown.result, *inputs],
-        shown.status,
+        [note, shown.status],
         cancels=[asked, by_itself, chosen, *below],
         preprocess=False,
         queue=False,

@@ -67,9 +67,9 @@ def task_tab(
     events = TaskEvents(task, fusing, files, showcase, shown)
 
     inputs = [*images, *settings]
-    # Also after a fusion: inputs may have changed meanwhile.
+    # Also after a fusion, when inputs may have changed meanwhile, and after other tabs, when there may be fewer jobs.
     gr.on(
-        [*changes(inputs), shown.result.change],
+        [*changes(inputs), shown.result.change, tab.select],
         events.check,
         [shown.result, *inputs],
         [note, shown.status, wanted],
@@ -112,7 +112,7 @@ def task_tab(
     shown.cancel.click(
         events.cancel,
         [shown.result, *inputs],
-        shown.status,
+        [note, shown.status],
         cancels=running,
         preprocess=False,
         queue=False,

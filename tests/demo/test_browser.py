@@ -471,7 +471,8 @@ def test_a_thermal_frame_is_seen_at_its_own_range_and_a_link_keeps_that(visit, s
 @widths
 def test_who_waits_is_told_and_can_cancel(visit, size, large_pair, small_pair):
     first, second = visit(size), visit(size)
-    panel, other, scores = shown_in(first), shown_in(second), shown_in(visit(size))
+    waiting = visit(size)
+    panel, other, scores = shown_in(first), shown_in(second), shown_in(waiting)
     for one in (other, panel):
         give(one, large_pair)
         one.get_by_text(re.compile("^Fusing takes about")).wait_for()
@@ -501,6 +502,8 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair, small_pair):
     wait_for_status(panel_of(second, "Infrared + visible"), "Result of first.png")
     assert other.get_by_text("first.png: 2400 x 1600 pixels").is_visible()
     assert other.get_by_text(re.compile("^Fusing takes about")).count() == 0  # It is fused.
+    panel_of(waiting, "About")
+    wait_for_status(panel_of(waiting, "Infrared + visible"), "Result of small1.png")  # There are no jobs before it now.
 
 
 # ------------------------------------------------------------------------------------------------ stack and batch

@@ -60,7 +60,9 @@ def test_a_waiting_job_is_told_its_place_and_cancelled_without_being_started():
     assert ticked.wait(10)
     jobs.cancel("second")
     second.join(10)
+    assert jobs.wait() > 0
     jobs.cancel("first")
+    assert jobs.wait() == 0
     first.join(10)
     assert caught == ["second", "first"]
     assert ran == []
