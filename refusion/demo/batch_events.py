@@ -47,15 +47,20 @@ class BatchEvents:
     def __init__(self, fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
         self._fusing, self._files, self._showcase = fusing, files, showcase
 
-    def check(self, done: Done | None, task: Any, by: Any, a: Any, b: Any, *settings: Any) -> list[Any]:
-        """Return the note on the pairs, the thumbnails of both lists, the status, and the labels of both lists."""
+    def check(self, done: Done | None, told: Any, task: Any, by: Any, a: Any, b: Any, *settings: Any) -> list[Any]:
+        """Return the note on the pairs, the thumbnails of both lists, the status, and the labels of both lists.
+
+        `told` is the status until now: an error ends with what caused it, but a batch may also be running.
+        """
         try:
             chosen = get_task(str(task))
             window = Settings.checked(self._fusing.models, chosen, *settings).window
         except ValueError as error:
             return [notes.bad(str(error)), *[gr.skip()] * 5]
         labels = [gr.File(label=label) for label in list_labels(chosen)]
-        status: Any = gr.skip() if done is None else notes.stale(_STALE)
+        status: Any = notes.good(notes.NOTHING) if notes.is_bad(told) else gr.skip()
+        if done is not None:
+            status = notes.stale(_STALE)
         try:
             firsts, seconds = (
                 [stored_path(upload, label) for upload in uploads or []]

@@ -80,7 +80,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
     gr.on(
         [*changes([*inputs, *settings]), done.change],
         events.check,
-        [done, *inputs, *settings],
+        [done, status, *inputs, *settings],
         [note, *thumbnails, status, *lists],
         **checking(note),
     )

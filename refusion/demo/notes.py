@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from html import escape
+from typing import Any
+
+NOTHING = "Nothing is fused yet."
 
 
 def good(text: str) -> str:
@@ -12,6 +15,11 @@ def good(text: str) -> str:
 def bad(text: str) -> str:
     """An error, and what to do about it."""
     return f'<p class="note bad" role="alert">{escape(text)}</p>'
+
+
+def is_bad(html: Any) -> bool:
+    """Whether HTML that a page has sent back is an error from `bad` or `refused`."""
+    return isinstance(html, str) and html.startswith('<p class="note bad')
 
 
 def remarks(texts: Iterable[str]) -> str:

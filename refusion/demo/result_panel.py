@@ -133,7 +133,7 @@ def result_panel(name: str, filled: dict[str, str], poster: str = "") -> ResultP
 def status_row() -> tuple[gr.HTML, gr.Button]:
     """Add the status line, and the Cancel button, which is shown while something runs."""
     with gr.Row(elem_classes="status-row"):
-        status = gr.HTML(notes.good("Nothing is fused yet."), elem_classes="status-box")
+        status = gr.HTML(notes.good(notes.NOTHING), elem_classes="status-box")
         cancel = gr.Button("Cancel", size="sm", elem_classes="cancel", scale=0, min_width=90)
     return status, cancel
 

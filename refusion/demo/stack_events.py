@@ -29,11 +29,11 @@ class StackEvents(ResultEvents):
 
     def check(self, result: Result | None, task: Any, stack: Any, *settings: Any) -> list[Any]:
         """Check the stack, and whether the result still matches it; returns the note, status and thumbnails."""
+        status = notes.stale(BEFORE) if result is not None else notes.good(notes.NOTHING)
         try:
             paths = tuple(stored_path(upload, "uploaded") for upload in stack or [])
         except SourceError as error:
-            return [notes.bad(str(error)), gr.skip(), ""]
-        status = notes.stale(BEFORE) if result is not None else gr.skip()
+            return [notes.bad(str(error)), status, ""]
         try:
             chosen = self._settings(task, *settings)
         except ValueError as error:

@@ -75,7 +75,7 @@ class TaskEvents(ResultEvents):
             return ["".join(said), self._stale(result, AGAIN), f"{hash(key)} {token}"]
         said.append(notes.good(notes.duration(expected, wait)))
         if result is None:
-            return ["".join(said), notes.good("Nothing is fused yet. Press Fuse."), gr.skip()]
+            return ["".join(said), notes.good(f"{notes.NOTHING} Press Fuse."), gr.skip()]
         return ["".join(said), self._stale(result, STALE), gr.skip()]
 
     def _about_one(self, path: Path, side: int, settings: Settings) -> str:
@@ -84,7 +84,7 @@ class TaskEvents(ResultEvents):
         return notes.good(describe(path, uploads.facts(path, window))) + preview_html(side, path, uploads, window)
 
     def _stale(self, result: Result | None, why: str) -> str:
-        return notes.good("Nothing is fused yet.") if result is None else notes.stale(why)
+        return notes.good(notes.NOTHING) if result is None else notes.stale(why)
 
     def _about(self, paths: tuple[Path, ...], settings: Settings) -> str:
         return "".join(self._about_one(path, side, settings) for side, path in enumerate(paths))

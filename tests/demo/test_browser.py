@@ -628,7 +628,10 @@ def test_a_batch_names_the_bad_shows_the_good_and_gives_one_archive(visit, size,
     lone = tmp_path / "ir/alone.png"
     Image.fromarray(textured(99)).save(lone)
 
+    panel.get_by_role("button", name="Fuse all").click()
+    wait_for_status(panel, "Nothing was fused")
     files_of(panel, "First of each pair").set_input_files([lone])
+    wait_for_status(panel, "Nothing is fused yet.")
     files_of(panel, "Second of each pair").set_input_files(lists[1])
     panel.get_by_role("alert").get_by_text("alone.png: There is no visible image with this name").wait_for()
     panel.get_by_role("button", name="Clear").first.click()
