@@ -17,7 +17,8 @@ CANCELLED = "Cancelled; nothing was fused."
 
 BEFORE = "This result is from before your last change."
 
-STALE = f"{BEFORE} Press Fuse to bring it up to date."
+FUSE_STACK = "Fuse the stack"
+"""The button of the tab for stacks."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """Options of events that are hidden from programs, which have endpoints of their own."""

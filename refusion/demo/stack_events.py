@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, STALE
+from refusion.demo.events import BEFORE, FUSE_STACK
 from refusion.demo.examples import Example, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.result_events import ResultEvents
@@ -50,7 +50,10 @@ class StackEvents(ResultEvents):
             return [self._about(paths, chosen), self._status(result), shown]
         jobs = self._fusing.jobs
         duration = notes.duration(jobs.estimate(facts.megapixels * (len(paths) - 1)), jobs.wait())
-        status = notes.stale(STALE) if result is not None else gr.skip()
+        press = f"Press {FUSE_STACK}"
+        status = notes.good(f"{notes.NOTHING} {press}.")
+        if result is not None:
+            status = notes.stale(f"{BEFORE} {press} to bring it up to date.")
         return [self._about(paths, chosen, f" {duration}"), status, shown]
 
     def added(self, stack: Any) -> Any:

@@ -6,6 +6,7 @@ import gradio as gr
 
 from refusion.demo.address import OPENED_WITH, keep_address
 from refusion.demo.events import (
+    FUSE_STACK,
     PRIVATE,
     READING,
     awaiting,
@@ -49,7 +50,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
             thumbnails = thumbnails_input()
             note = gr.HTML(elem_classes="note-box")
             with gr.Row(elem_classes="actions"):
-                fuse = gr.Button("Fuse the stack", variant="primary", scale=3, min_width=100)
+                fuse = gr.Button(FUSE_STACK, variant="primary", scale=3, min_width=100)
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id="examples-stack")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, STALE, filled, heading, session
+from refusion.demo.events import BEFORE, filled, heading, session
 from refusion.demo.examples import Example, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.result_events import ResultEvents
@@ -76,7 +76,7 @@ class TaskEvents(ResultEvents):
         said.append(notes.good(notes.duration(expected, wait)))
         if result is None:
             return ["".join(said), notes.good(f"{notes.NOTHING} Press Fuse."), gr.skip()]
-        return ["".join(said), self._stale(result, STALE), gr.skip()]
+        return ["".join(said), self._stale(result, f"{BEFORE} Press Fuse to bring it up to date."), gr.skip()]
 
     def _about_one(self, path: Path, side: int, settings: Settings) -> str:
         """The note on an upload as HTML, with a preview if the browser cannot show it."""

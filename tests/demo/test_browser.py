@@ -529,7 +529,7 @@ def test_a_stack_has_thumbnails_in_an_order_and_a_result(visit, size):
     panel.locator(".thumbnails img").nth(2).wait_for()
     assert names_in(panel) == names
     panel.get_by_role("button", name=f"Move {names[0]} forward").click()
-    wait_for_status(panel, "This result is from before your last change.")
+    wait_for_status(panel, "This result is from before your last change. Press Fuse the stack to bring it up to date.")
     panel.locator(".thumbnails li").first.get_by_text(names[1]).wait_for()
     panel.locator(".thumbnails li").nth(2).drag_to(panel.locator(".thumbnails li").first)
     panel.locator(".thumbnails li").first.get_by_text(names[2]).wait_for()
