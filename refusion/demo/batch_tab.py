@@ -69,7 +69,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
                 format="png",
                 buttons=["fullscreen"],
             )
-            download = gr.DownloadButton("Download all as zip", visible=False)
+            download = gr.DownloadButton("Download all as zip", visible=False, elem_classes="download")
             table = gr.HTML("")
             command = gr.Markdown("")
     done = gr.State(None)

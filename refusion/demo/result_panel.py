@@ -108,7 +108,7 @@ def result_panel(name: str, filled: dict[str, str], poster: str = "") -> ResultP
     outputs: dict[str, gr.HTML] = {}
     status, cancel = status_row()
     viewer = gr.HTML(empty_viewer(poster), elem_classes="viewer-box", elem_id=f"viewer-{name}")
-    download = gr.DownloadButton("Download in full quality", interactive=False)
+    download = gr.DownloadButton("Download in full quality", interactive=False, elem_classes="download")
     with gr.Tabs(overflow_behavior="wrap", elem_classes="below"):
         with gr.Tab("Details", id=f"{name}-details") as tabs["details"]:
             details = gr.Markdown("")

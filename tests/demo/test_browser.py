@@ -169,6 +169,7 @@ def test_the_first_screen_has_a_finished_example_and_every_tab(visit, size):
     assert top_of(thumbnails.first) < size["height"]
     assert panel.locator(".credit").first.inner_text() == "Example: A street at dusk. Rendered for this project. CC0."
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    assert page.get_by_role("button", name="Use via API").is_visible()
 
 
 def test_every_tab_of_a_task_opens_with_its_first_example_fused(visit):
@@ -344,6 +345,7 @@ def test_a_large_pair_is_marked_as_from_before(visit, size, large_pair):
     panel.get_by_text(re.compile("^Fusing takes about")).wait_for()
     wait_for_status(panel, "This result is from before your last change.")
     assert "grayscale" in panel.locator(".stage").evaluate("e => getComputedStyle(e).filter")
+    panel.get_by_role("button", name=re.compile("^Download in full quality.\\(outdated\\)")).wait_for()
     press_example(panel, "A street at dusk")
     wait_for_status(panel, "Result of ir-vis_ir.png")
     assert panel.locator(".stage").evaluate("e => getComputedStyle(e).filter") == "none"
