@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from refusion.demo import texts
 from refusion.demo.batch import MAX_PAIRS
 from refusion.demo.batch_events import BatchEvents, list_labels
 from refusion.demo.events import PRIVATE, READING, changes, checking, to_result
@@ -16,7 +17,6 @@ from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import move, thumbnails_input
 from refusion.demo.viewer import empty_viewer
-from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS
 
 
@@ -47,7 +47,7 @@ def batch_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase) -> None:
             gr.HTML(
                 '<p class="credit">File names may end in the kind of image: <code>street_ir.png</code> and '
                 "<code>street_vis.png</code>, or <code>street.png</code> twice. A pair that cannot be fused is listed "
-                f"with the reason, and the others are fused all the same. Formats: {READ_LIST}.</p>",
+                f"with the reason, and the others are fused all the same. Formats: {texts.FORMATS}.</p>",
                 elem_classes="advice",
             )
         with gr.Column(scale=7, min_width=300, elem_classes="result", elem_id="result-batch"):

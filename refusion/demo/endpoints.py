@@ -13,7 +13,6 @@ from refusion.demo.queue import CancelledError
 from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.uploads import stored_path
-from refusion.images.failures import READ_LIST
 from refusion.tasks import TASKS, Task, get_task
 
 
@@ -71,7 +70,7 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
     `refusion fuse --task {task.name}` does.
 
     Args:
-        a: {heading(first)} image; formats: {READ_LIST}.
+        a: {heading(first)} image; formats: {texts.FORMATS}.
         b: {heading(second)} image of the same width and height.
         output_range: Range of the fused grey levels: sources, contrast, robust, stretch or network.
         anchor: How the fused grey levels are kept consistent with the sources: guided, detail, full-detail, heat,

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
+from refusion.demo import texts
 from refusion.pairs.matching import SUFFIXES
 
 _HEIC = {".heic", ".heif", ".hif"}
 """Suffixes that need the optional package pillow-heif."""
 
-_NO_IMAGES = {".dcm", ".dicom", ".ima"}
-"""Suffixes that browsers do not treat as images, so only programs can send them."""
+_DICOM = {".dcm", ".dicom", ".ima"}
+"""Suffixes that need the optional package pydicom; gradio's input for a single image refuses them."""
 
 REFUSED_ADDRESS = "Give an image as a file, not as an address: this demo downloads nothing."
 
@@ -23,8 +24,9 @@ Input = TypeVar("Input", gr.Image, gr.File)
 def suffixes() -> list[str]:
     """Suffixes of the images that can be read here, the best known first."""
     first = [".png", ".jpg", ".jpeg", ".tif", ".tiff"]
-    known = [*first, *sorted(SUFFIXES - set(first) - _NO_IMAGES)]
-    return [suffix for suffix in known if suffix not in _HEIC or find_spec("pillow_heif")]
+    known = [*first, *sorted(SUFFIXES - set(first))]
+    unread = (set() if find_spec("pillow_heif") else _HEIC) | (set() if texts.READS_DICOM else _DICOM)
+    return [suffix for suffix in known if suffix not in unread]
 
 
 def picture_input(**options: Any) -> gr.Image:

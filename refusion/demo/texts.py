@@ -1,11 +1,18 @@
 """Texts of the demo: the tasks, the settings, the metrics, and the About tab."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from refusion.hub.card_texts import CITATION, LICENCES, PAPER_URL, TASK_TEXTS
 from refusion.images.failures import READ_LIST
 from refusion.tasks import CONTRAST, TASKS, Task
 from refusion.version import __version__
+
+READS_DICOM = find_spec("pydicom") is not None
+"""Whether DICOM files can be read here."""
+
+FORMATS = f"{READ_LIST}, and DICOM for medical images" if READS_DICOM else READ_LIST
+"""The formats that lists of images and programs may have."""
 
 INTRODUCTION = "Fuse two aligned images of one scene into a single image that keeps what matters in both."
 
@@ -96,7 +103,8 @@ def lead(task: Task) -> str:
 def advice(task: Task) -> str:
     """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
-    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.</p>'
+    dicom = " DICOM files are accepted in the Batch tab." if READS_DICOM and task.name == "medical" else ""
+    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.{dicom}</p>'
 
 
 def meaning(metric: str) -> str:

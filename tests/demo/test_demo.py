@@ -129,6 +129,17 @@ def test_every_task_has_a_tab_and_those_with_weights_an_endpoint(server, client)
         assert endpoint["description"], name
 
 
+def test_dicom_is_named_where_it_is_accepted():
+    pytest.importorskip("pydicom")
+    config = build_demo().get_config_file()
+    said = {task.name: texts.advice(task) for task in TASKS.values()}
+    assert [name for name, advice in said.items() if "DICOM" in advice] == ["medical"]
+    assert any("and DICOM for medical images" in html.get("value", "") for html in components(config, "html"))
+    lists = [box["file_types"] for box in components(config, "file")]
+    assert lists
+    assert all(".dcm" in types and ".png" in types for types in lists)
+
+
 def test_tools_are_called_as_endpoints_are():
     named = {fn.api_name: fn.fn.__name__ for fn in build_demo().fns.values() if fn.api_visibility == "public"}
     assert named
