@@ -33,7 +33,17 @@ export function about(page: Page): HTMLElement {
         {},
         "Fused images are for viewing: not for diagnosis, nor where anyone's safety depends on them.",
       ),
-      element("li", {}, "Colour profiles are not applied. TIFF must be grey or RGB with 8 to 16 bits, or floats."),
+      element(
+        "li",
+        {},
+        "Colour profiles are not applied. TIFF must be grey or RGB with 8 to 16 bits, or floats from 0 to 1.",
+      ),
+      element(
+        "li",
+        {},
+        "Black and white are those of the file type; for a thermal camera, which uses a small part of 16 bits, use ",
+        "`refusion fuse --own-range`.",
+      ),
     ),
     element("h2", {}, "Citation"),
     element("p", {}, "The method is ", paper, "; this is an independent open implementation."),
