@@ -21,7 +21,7 @@ SIDE = 120
 """Longest side of a thumbnail in pixels."""
 
 PREVIEW = 480
-"""Longest side in pixels of the preview of an upload that browsers cannot show."""
+"""Longest side in pixels of the preview of an upload; see `preview_html`."""
 
 MAX_SHOWN = 24
 """How many thumbnails are shown; more would take long to decode."""
@@ -85,14 +85,14 @@ def without_example(uploads: Any, shown: Sequence[Sequence[Path]]) -> Any:
 
 
 def preview_html(side: int, path: Path, uploads: Uploads, window: Window | None = None) -> str:
-    """A preview as HTML for an upload in a format that browsers cannot show; assets/previews.js puts it in the input.
+    """A preview as HTML for an upload that browsers cannot show as it is read; assets/previews.js puts it in the input.
 
-    The upload is read with a window.
+    The upload is read with a window; browsers show 16 bits, but always from the black to the white of the file.
 
     Raises:
         SourceError: the upload cannot be read.
     """
-    if path.suffix.lower() in SHOWN:
+    if path.suffix.lower() in SHOWN and uploads.facts(path, window).levels is None:
         return ""
     file = escape(f"{path.parent.name}/{path.name}")
     return f'<img hidden alt="" data-side="{side}" data-file="{file}" src="{_address(path, uploads, window, PREVIEW)}">'

@@ -438,7 +438,7 @@ def test_an_image_is_seen_even_where_browsers_do_not_know_its_format(visit, smal
 
 
 def test_a_thermal_frame_is_seen_at_its_own_range_and_a_link_keeps_that(visit, small_pair, tmp_path):
-    thermal = tmp_path / "thermal.tif"
+    thermal = tmp_path / "thermal.png"
     Image.fromarray(7261 + 5 * textured(7).astype(np.uint16)).save(thermal)
     page = visit()
     panel = shown_in(page)

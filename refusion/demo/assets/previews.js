@@ -1,4 +1,4 @@
-// Shows uploads in formats that the browser cannot show: the note about such a file contains a small image of it, which
+// Shows uploads that the browser cannot show as they are read: the note about such a file contains a small image of it, which
 // depends on the input range.
 (() => {
   function show(image) {
@@ -14,13 +14,15 @@
   }
   const isSource = (target) => target.matches && target.matches('.sources .image-frame img');
   document.addEventListener('load', ({ target }) => {
-    if (isSource(target)) target.classList.remove('unseen');
+    if (!isSource(target)) return;
+    target.classList.remove('unseen');
+    show(target);
   }, true);
   document.addEventListener('error', ({ target }) => {
     if (!isSource(target)) return;
     target.classList.add('unseen');
     show(target);
   }, true);
-  new MutationObserver(() => document.querySelectorAll('.sources img:is(.unseen, [data-file])').forEach(show))
+  new MutationObserver(() => document.querySelectorAll('.sources .image-frame img').forEach(show))
     .observe(document, { childList: true, subtree: true });
 })();
