@@ -113,10 +113,10 @@ class BatchEvents:
             def tell(index: int) -> Any:
                 return tell_progress(progress, f"Pair {index + 1} of {count}", index=index, count=count)
 
-            yield [gr.skip(), notes.good(f"{count} pairs."), table(batch), _no_gallery(), _no_file(), "", None]
+            yield [gr.skip(), notes.good(f"{_counted(count)}."), table(batch), _no_gallery(), _no_file(), "", None]
             states = fuse_batch(batch, session(request), checked, self._fusing, self._files, tell)
             for number, state in enumerate(states, 1):
-                said = notes.good(f"{number} of {count} pairs done.")
+                said = notes.good(f"{number} of {_counted(count)} done.")
                 yield [self._said(state), said, table(state), _gallery(state), *[gr.skip()] * 3]
             archive = finish(batch)
         except CancelledError:
@@ -156,7 +156,7 @@ class BatchEvents:
 
     def _said(self, batch: Batch) -> str:
         """The number of pairs, and the first that cannot be fused, as HTML."""
-        said = [notes.good(f"{len(batch.pairs)} pairs.")]
+        said = [notes.good(f"{_counted(len(batch.pairs))}.")]
         if batch.failed:
             name, why = batch.failed[0]
             others = f" (and {len(batch.failed) - 1} more)" if len(batch.failed) > 1 else ""
@@ -168,6 +168,10 @@ def list_labels(task: Task) -> tuple[str, str]:
     """Labels of the two lists of files."""
     first, second = task.labels
     return f"First of each pair: {first}", f"Second of each pair: {second}"
+
+
+def _counted(pairs: int) -> str:
+    return "1 pair" if pairs == 1 else f"{pairs} pairs"
 
 
 def _inputs(task: Task, by: Any, firsts: list[Path], seconds: list[Path], settings: tuple[Any, ...]) -> str:
