@@ -3,7 +3,8 @@
     python benchmarks/time_to_quality.py --task ir-vis --data PAIRS --val VAL -- --minutes 60
 
 Everything after ``--`` is passed to train.py. The weights are copied every few minutes and scored after the training,
-so that scoring does not slow it down: the bare network, without anchor and output range.
+so that scoring does not slow it down: the bare network, without anchor and output range. They are those of the last
+checkpoint, so --every must not be shorter than the --save-every of train.py.
 """
 
 import argparse
@@ -22,10 +23,30 @@ from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.system.checkpoints import load_plain
 from refusion.tasks import TASKS, get_task
+from refusion.training.flags import make_parser
 from refusion.training.run_folder import CHECKPOINT
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 FIGURES = ("VIF", "Qabf", "MI", "SCD", "SSIM")
+
+
+def check_interval(every: float, save_every: float) -> None:
+    """Check that there is a new checkpoint for each copy.
+
+    Args:
+        every: interval of the copies in seconds.
+        save_every: interval of the checkpoints in seconds.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not every > 0:
+        raise ValueError(f"--every is {every / 60:g}; it must be above 0 minutes.")
+    if every < save_every:
+        raise ValueError(
+            f"--every is {every / 60:g} minutes, but train.py writes its weights only every {save_every:g} seconds, so "
+            f"rows would repeat; give --every {save_every / 60:.3g} or more, or --save-every {every:g} after the --."
+        )
 
 
 def train(command: list[str], run: Path, copies: Path, every: float) -> list[Path]:
@@ -73,6 +94,10 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=10, help="minutes between copies")
     parser.add_argument("flags", nargs="*", help="for train.py, after --")
     args = parser.parse_args()
+    try:
+        check_interval(60 * args.every, make_parser().parse_args(["--out", "run", *args.flags]).save_every)
+    except ValueError as error:
+        parser.error(str(error))
     pairs = load_pairs(args.val, get_task(args.task))
     with tempfile.TemporaryDirectory() as folder:
         run = args.out or Path(folder) / "run"
