@@ -143,6 +143,22 @@ class OuterGradient:
     loss: Tensor
 
 
+def check_constant(modules: Modules) -> None:
+    """Check that no layer changes when it is run, as an outer update runs the modules several times.
+
+    Raises:
+        ValueError: a layer keeps running averages, and is in training mode.
+    """
+    for kind, module in vars(modules).items():
+        for name, layer in module.named_modules():
+            if layer.training and getattr(layer, "running_mean", None) is not None:
+                raise ValueError(
+                    f"The {kind} module has a {type(layer).__name__} ({name or 'itself'}) in training mode, whose "
+                    "running averages an outer update would change; call eval() of this layer first, or use one "
+                    "without running averages, such as GroupNorm."
+                )
+
+
 def imbalance(weights: LossWeights) -> Tensor:
     """Squared distance of each image's mean weight from 1/2, of w and v together."""
     means = torch.stack([w[:, 0].mean(dim=(1, 2)) for w in weights])
@@ -170,7 +186,11 @@ def outer_gradient(
         alpha: weight of the gradient term.
         options: see `MetaOptions`.
         balance: also compute the gradient of `imbalance`, which shares the forward pass.
+
+    Raises:
+        ValueError: a layer changes when it is run, such as BatchNorm2d in training mode, see `check_constant`.
     """
+    check_constant(modules)
     weights = propose(modules.proposal, inner, options.equivariant)
     fixed = LossWeights(*(w.detach() for w in weights))
     if options.image_space:
@@ -196,7 +216,11 @@ def direct_gradient(
         alpha: weight of the gradient term.
         options: see `MetaOptions`.
         balance: also compute the gradient of `imbalance`.
+
+    Raises:
+        ValueError: a layer changes when it is run, see `check_constant`.
     """
+    check_constant(modules)
     with torch.no_grad():
         fused = modules.fusion(*batch)
     weights = propose(modules.proposal, batch, options.equivariant)

@@ -11,6 +11,7 @@ from refusion.modules.loss_proposal import LossWeights
 from refusion.training.crops import exchange
 from refusion.training.losses import proposed_fusion_loss
 from refusion.training.updates import (
+    direct_gradient,
     fusion_loss_and_reconstruction_loss,
     outer_gradient,
     propose,
@@ -130,3 +131,14 @@ def test_noise_is_fresh_each_time():
     m, opts = modules(), replace(options(), noise=0.1)
     losses = {fusion_loss_and_reconstruction_loss(m, batch(1), 0.5, opts)[1].item() for _ in range(3)}
     assert len(losses) == 3
+
+
+@pytest.mark.parametrize("gradient", [outer_gradient, direct_gradient])
+def test_layers_with_running_averages_must_not_change(gradient):
+    m = modules()
+    m.fusion.decoder.append(torch.nn.BatchNorm2d(8).double())
+    given = [batch(seed) for seed in range(2 if gradient is outer_gradient else 1)]
+    with pytest.raises(ValueError, match=r"The fusion module has a BatchNorm2d \(decoder\.1\) .* call eval\(\)"):
+        gradient(m, *given, 0.7, options())
+    m.fusion.eval()
+    assert all(one.isfinite().all() for one in gradient(m, *given, 0.7, options()).meta.values())
