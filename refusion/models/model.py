@@ -73,6 +73,7 @@ class ReFusion(
         window: see `FusionModule`.
 
     Raises:
+        TypeError: an argument is not of its type.
         ValueError: there is no such task, or an argument is out of range.
     """
 

@@ -254,11 +254,12 @@ class Widths:
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
         expansion: width of the gated feed-forward network relative to its input.
-        blocks: transformer blocks in a sequence, at most 100.
+        blocks: transformer blocks in a sequence, 0 to 100.
         padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or ``zeros``.
         window: side of the attention window in pixels, a multiple of 5; None for the whole image.
 
     Raises:
+        TypeError: a value is not of its type; the message names both.
         ValueError: a value is out of range; the message names it and the accepted values.
     """
 
@@ -270,9 +271,14 @@ class Widths:
     window: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("channels", self.channels), ("heads", self.heads), ("expansion", self.expansion)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1.")
+        for name, least in (("channels", 1), ("heads", 1), ("expansion", 1), ("blocks", 0)):
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise TypeError(f"{name} is {value!r}; it must be an int of at least {least}.")
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}.")
+        if self.window is not None and type(self.window) is not int:
+            raise TypeError(f"window is {self.window!r}; it must be an int, or None for the whole image.")
         if self.blocks > _MAX_BLOCKS:
             raise ValueError(f"blocks is {self.blocks}; it must be at most {_MAX_BLOCKS}.")
         if self.channels % self.heads:

@@ -62,13 +62,14 @@ class FusionModule(nn.Module):
         channels: width C of the feature maps.
         heads: attention heads; must divide `channels`.
         expansion: width of the gated feed-forward network relative to its input.
-        blocks: transformer blocks in each encoder and in the decoder, at most 100.
+        blocks: transformer blocks in each encoder and in the decoder, 0 to 100.
         padding_mode: padding of the 3 x 3 convolutions: ``replicate``, ``reflect`` or
             ``zeros`` (the authors' release; it leaves a visible frame).
         window: side of the attention window in pixels, a multiple of 5; None for the whole
             image (see `refusion.modules.blocks.windowed_attention`).
 
     Raises:
+        TypeError: an argument is not of its type.
         ValueError: an argument is out of range.
     """
 

@@ -111,6 +111,7 @@ class LossProposalModule(nn.Module):
         window: see `refusion.modules.fusion.FusionModule`.
 
     Raises:
+        TypeError: an argument is not of its type.
         ValueError: an argument is out of range.
     """
 

@@ -19,6 +19,7 @@ class ReconstructionModule(nn.Module):
         window: see `refusion.modules.fusion.FusionModule`.
 
     Raises:
+        TypeError: an argument is not of its type.
         ValueError: an argument is out of range.
     """
 

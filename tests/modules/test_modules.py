@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from refusion.hub.folder import load_weights, save_weights
+from refusion.models.model import ReFusion
 from refusion.modules.blocks import LayerNorm2d
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import (
@@ -61,12 +62,26 @@ def test_constructor_arguments_are_free(arguments):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"channels": 10, "heads": 4}, "multiple of heads"), ({"padding_mode": "same"}, "same"), ({"heads": 0}, "heads")],
+    [
+        ({"channels": 10, "heads": 4}, "multiple of heads"),
+        ({"padding_mode": "same"}, "same"),
+        ({"heads": 0}, "heads"),
+        ({"blocks": -1}, "blocks is -1; it must be at least 0"),
+    ],
 )
 def test_impossible_arguments_are_named(arguments, named):
     for module in (FusionModule, LossProposalModule, ReconstructionModule):
         with pytest.raises(ValueError, match=named):
             module(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("channels", 8.0), ("heads", "2"), ("expansion", 1.5), ("blocks", True), ("window", 20.0)]
+)
+def test_arguments_of_another_type_are_named(name, value):
+    for module in (FusionModule, LossProposalModule, ReconstructionModule, ReFusion):
+        with pytest.raises(TypeError, match=f"^{name} is {value!r}; it must be an int"):
+            module(**{name: value})
 
 
 @pytest.mark.parametrize(
