@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from refusion.hub.names import is_path
 from refusion.pairs.errors import DataError
 from refusion.pairs.lists import LISTS
+from refusion.pairs.matching import SUFFIXES
 from refusion.tasks import TASKS, Task
 
 METADATA = "metadata.jsonl"
@@ -99,6 +100,12 @@ def _layout_advice(path: Path, task: Task) -> str:
     if len(found) == 2:
         names = " and ".join(f"{folder} ({label})" for folder, label in zip(task.folders, task.labels, strict=True))
         return f" It holds the folders {' and '.join(found)}: they must be called {names}."
+    if any(file.suffix.lower() in SUFFIXES for file in path.glob("*")):
+        first, second = task.folders
+        return (
+            f" It holds images itself: give a list of its pairs, such as {path / 'pairs.csv'}, with a first line a,b "
+            f"and a line such as 1_{first}.png,1_{second}.png for each pair; a is {task.labels[0]}, b {task.labels[1]}."
+        )
     return ""
 
 

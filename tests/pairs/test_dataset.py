@@ -189,6 +189,23 @@ def test_a_source_that_holds_nothing_is_refused(tmp_path, make, message):
         load_pairs(make(tmp_path), IR_VIS)
 
 
+def test_a_flat_folder_is_refused_with_advice_that_works(tmp_path):
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for index, name in enumerate(("1_ir.png", "1_vis.png")):
+        Image.fromarray(textured(index, 16, 20)).save(folder / name)
+    with pytest.raises(DataError) as refused:
+        load_pairs(folder, IR_VIS)
+    found = re.search(
+        r"such as (.*pairs\.csv), with a first line (\S+) and a line such as (\S+) for", str(refused.value)
+    )
+    assert str(refused.value).endswith("a is infrared, b visible.")
+    listed, head, line = found.groups()
+    assert listed == str(folder / "pairs.csv")
+    (folder / "pairs.csv").write_text(f"{head}\n{line}\n")
+    assert len(load_pairs(listed, IR_VIS).dataset) == 1
+
+
 def test_folders_in_other_layouts_of_datasets_are_refused_with_advice(tmp_path):
     datasets.Dataset.from_dict({"a": [1], "b": [2]}).save_to_disk(tmp_path / "saved")
     with pytest.raises(DataError, match="load it with load_from_disk, and save it with to_parquet"):
