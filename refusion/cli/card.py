@@ -16,14 +16,14 @@ def card(
         typer.Option("--output", "-o", help="Write everything that a push would upload to this folder instead."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Model name in the card's example; default: the folder's name.")
+        str | None, typer.Option(help="Model name in the card's example; if not given, the folder.")
     ] = None,
 ) -> None:
     """Rewrite README.md and SHA256SUMS of a model folder from config.json, training.json, scores.json and history.
 
     Without training.json, the card says that the training is not recorded.
     """
-    from refusion.hub.names import bare_name, locate
+    from refusion.hub.names import bare_name, locate, shown_folder
 
     located = Path(locate(folder))
     if output is not None:
@@ -39,7 +39,7 @@ def card(
         save_checksums(located)
     model = ReFusion.from_pretrained(located)
     if output is None:
-        text = str(model.generate_model_card(name or f"./{located.name}"))
+        text = str(model.generate_model_card(name or shown_folder(located)))
         write_text(located / CARD, text)
     else:
         bare = bare_name(output)

@@ -1,8 +1,10 @@
 """Model cards: the README.md of a model folder, made from the files beside it."""
 
+import json
 import re
+import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from refusion.hub.card_texts import (
     TaskText,
 )
 from refusion.hub.facts import Facts, ScoreRow, Scores, Training
-from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, WEIGHTS
+from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, SCORES, WEIGHTS
 from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING, table
 from refusion.tasks import Task
@@ -35,6 +37,7 @@ LEVEL = 0.005
 """Relative difference up to which two scores count as level."""
 
 _MODEL_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_LOCAL = re.compile(r" ('\./[^']*'|\./\S+)")
 _CURVE = {
     "L_f": "fusion",
     "L_r": "reconstruction",
@@ -121,11 +124,13 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
     elif training is not None:
         method += f" The weights are derived from those of {training.base_model}."
     snippet = (
-        f'{model.importing}\n\nmodel = {model.kind}.from_pretrained("{model.name}")\n'
+        f"{model.importing}\n\nmodel = {model.kind}.from_pretrained({json.dumps(model.name, ensure_ascii=False)})\n"
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
     )
-    installed = "With the extra `torch` installed (`pip install '.[torch]'` in a checkout of the project):"
-    parts = [_fill(method), _fill(installed), f"```python\n{snippet}\n```"]
+    installed = "With the extra `torch` installed (`pip install '.[torch]'` in a checkout of the project)"
+    if _is_local(model):
+        installed += f", where `{model.name}` is the folder of this card"
+    parts = [_fill(method), _fill(f"{installed}:"), f"```python\n{snippet}\n```"]
     if model.name.rpartition("/")[2] == model.task.model:
         parts.append(_fill(BROWSER))
     if model.trainable:
@@ -148,8 +153,7 @@ def _training(model: Model, facts: Facts) -> list[str]:
         about = f" ({data.about})" if data.about else ""
         parts.append(_fill(f"Data: {count}{about}. Only the luminance is used."))
     if training.commands:
-        a, b = model.task.folders
-        parts.append(f"In a checkout of the project (`PAIRS` is a folder with the sub-folders `{a}` and `{b}`):")
+        parts.append(_fill(f"In a checkout of the project ({_placeholders(model, training.commands)}):"))
         parts.append("\n".join(f"    {command}" for command in training.commands))
     if effort := _effort(training):
         parts.append(_fill(f"{effort[0].upper()}{effort[1:]}."))
@@ -158,6 +162,23 @@ def _training(model: Model, facts: Facts) -> list[str]:
     if len(parts) == 1 and not training.notes:
         parts.append("The training of these weights is not recorded.")
     return [*parts, *_given(training.notes)]
+
+
+def _is_local(model: Model) -> bool:
+    return model.name.startswith("./")
+
+
+def _placeholders(model: Model, commands: Sequence[str]) -> str:
+    """What to put in place of the names of files in the commands of a training."""
+    a, b = model.task.folders
+    known = [f"`PAIRS` is a folder with the sub-folders `{a}` and `{b}`"]
+    if any("VAL" in command.split() for command in commands):
+        known.append("`VAL` is another one")
+    starts = (_LOCAL.search(command) for command in commands)
+    known += [
+        f"`{start}` is the folder of the model before" for start in sorted({found[1] for found in starts if found})
+    ]
+    return ", ".join(known[:-1]) + f"{' and ' if known[1:] else ''}{known[-1]}"
 
 
 def _effort(training: Training) -> str:
@@ -186,13 +207,20 @@ def _curve(history: list[dict[str, Any]]) -> str:
 
 def _scores(model: Model, facts: Facts) -> list[str]:
     scores, training = facts.scores, facts.training
-    command = f"    refusion evaluate --task {model.task.name} --data VAL --model {model.name} --json scores.json"
+    name = shlex.quote(model.name)
+    command = f"    refusion evaluate --task {model.task.name} --data VAL --model {name} --json "
+    todo = "Run this command and put the file next to this card:"
+    if scores is None and _is_local(model):
+        command += f"{shlex.quote(f'{model.name}/{SCORES}')}\n    refusion card {name}"
+        todo = "These commands score the pairs in the folder `VAL` and put the table here:"
+    else:
+        command += SCORES
     if scores is None and facts.tuning is not None:
         return ["## Scores", *_tuning(facts.tuning), "Scores over other pairs, for this card:", command]
     if scores is None and model.kind != "ReFusion":
         return ["## Scores", "Not scored yet."]  # The command line does not know the subclass.
     if scores is None:
-        return ["## Scores", "Not scored yet. Run this command and put the file next to this card:", command]
+        return ["## Scores", f"Not scored yet. {todo}", command]
     first = scores.rows[0]
     counts = {row.pairs for row in scores.rows}
     heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]

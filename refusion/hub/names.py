@@ -50,6 +50,16 @@ def bare_name(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "hub_configs" and folder.name in known else None
 
 
+def shown_folder(folder: Path) -> str:
+    """A folder as the commands of its card name it: below the working directory by its path, else by its name alone.
+
+    So a card that is published tells nothing of where its folder lay.
+    """
+    place, here = folder.resolve(), Path.cwd().resolve()
+    inside = place != here and place.is_relative_to(here)
+    return f"./{(place.relative_to(here) if inside else Path(place.name)).as_posix()}"
+
+
 def _written_as_path(name: str) -> bool:
     return name.startswith((".", "~", "/")) or Path(name).is_absolute() or "\\" in name
 

@@ -32,7 +32,7 @@ from refusion.hub.folder import (
     save_checksums,
     save_model,
 )
-from refusion.hub.names import bare_name, local_folder, locate
+from refusion.hub.names import bare_name, local_folder, locate, shown_folder
 from refusion.images import PictureSource
 from refusion.inference.engines.dispatch import fuse_luminances
 from refusion.inference.finishing import Fused
@@ -299,7 +299,7 @@ class ReFusion(
                 f"The weights were changed since they were loaded from {folder.name}, and what lies beside them there "
                 "would no longer be true; save to another folder."
             )
-        card = {"name": f"./{folder.resolve().name}", **(model_card_kwargs or {})}
+        card = {"name": shown_folder(folder), **(model_card_kwargs or {})}
         return super().save_pretrained(folder, model_card_kwargs=card, **kwargs)
 
     def _save_pretrained(self, save_directory: Path) -> None:

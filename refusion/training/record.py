@@ -1,6 +1,7 @@
 """Records of a run: settings.json to start it again, training.json for its card."""
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -202,7 +203,7 @@ def _command(settings: Mapping[str, Any], resumed: bool = False) -> str:
     if preset != DEFAULT_PRESET:
         words.append(f"--preset {preset}")
     if base := _base(settings.get("from")):
-        words.append(f"--from {base}")
+        words.append(f"--from {shlex.quote(base if base == settings['from'] else f'./{base}')}")
     if given.get("new_proposal"):
         words.append("--new-proposal")
     if val := given.get("val"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -153,8 +154,12 @@ def test_a_run_is_told_from_its_settings(folder, pair_folder):
     text = card_of(folder)
     assert "1,234 registered pairs" in text
     command = "python train.py --task multi-focus --data PAIRS --out runs/multi-focus"
-    command += " --from before --new-proposal --val VAL --minutes 90 --seed 3 --bf16 --meta-lr 0.0123 --no-equivariant"
+    command += (
+        " --from ./before --new-proposal --val VAL --minutes 90 --seed 3 --bf16 --meta-lr 0.0123 --no-equivariant"
+    )
     assert f"    {command}\n" in text
+    known = "`VAL` is another one and `./before` is the folder of the model before):"
+    assert known in " ".join(text.split())
     assert "90 minutes on device cpu, 2 threads, 900 fusion updates, torch 2.15.0." in text
     assert ModelCard(text).data.base_model == "before"
     assert "from the weights of before" in " ".join(text.split())
@@ -290,6 +295,24 @@ def test_the_card_command_renews_card_and_checksums(folder, tmp_path):
     assert json.loads((made / "training.json").read_text())["data"]["pairs"] == 12
     refusion("card", made)
     assert (made / "README.md").read_text() == card
+
+
+def test_every_command_of_the_card_of_a_run_works_as_printed(folder, pair_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pair_folder, "VAL")
+    for ours, name in (("ir", "near"), ("vis", "far")):
+        (tmp_path / "VAL" / ours).rename(tmp_path / "VAL" / name)
+    shutil.move(folder, "runs/my run")
+    refusion("card", Path("runs/my run"))
+    text = Path("runs/my run/README.md").read_text()
+    assert "where `./runs/my run` is the folder of this card" in " ".join(text.split())
+    snippet = re.search(r"(from refusion .*\nmodel = .*?\n)", text, re.DOTALL)
+    exec(snippet[1], {})
+    commands = re.findall(r"^    refusion (.*)$", text, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["evaluate", "card"]
+    for command in commands:
+        refusion(*shlex.split(command))
+    assert "| 6 pairs | EN" in Path("runs/my run/README.md").read_text()
 
 
 def test_models_are_listed(monkeypatch):

@@ -262,7 +262,7 @@ def test_the_recorded_command_is_that_of_the_run(pair_folder, tmp_path, extra):
     assert str(tmp_path) not in command
     program, script, *words = shlex.split(command)
     assert (program, script) == ("python", "train.py")
-    places |= {"first": str(tmp_path / "first"), "runs/ir-vis": str(tmp_path / "again")}
+    places |= {"./first": str(tmp_path / "first"), "runs/ir-vis": str(tmp_path / "again")}
     assert main([places.get(word, word) for word in words]) == 0
     one, other = (json.loads((tmp_path / run / "settings.json").read_text()) for run in ("run", "again"))
     assert one["settings"] == other["settings"]
