@@ -80,14 +80,6 @@ UNSEEN = {"ir-vis": ("heat", "bright"), "multi-focus": ("sharp",)}
 """What metrics do not see, by task."""
 
 RESULT = "result.json"
-DEFINITIONS = (
-    "Means over the validation pairs: 8-bit luminance of the bare network output (no output range, no anchor); MI in "
-    "nats; MI, VIF and SSIM summed over both sources, CC their mean; heat, bright and sharp see what they do not. "
-    "w and v: mean ± standard deviation of the first "
-    f"source's weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of these pairs. Seconds: training "
-    "alone, as measured, whatever else ran. A variant with fixed weights (average, max-...) makes the same fusion "
-    "updates, but no outer ones, and so costs less time."
-)
 
 
 @dataclass(frozen=True)
@@ -333,13 +325,32 @@ def caption(results: dict[str, Result]) -> str:
     )
 
 
+def definitions(results: dict[str, Result]) -> str:
+    """What the columns of the table are."""
+    task = next(iter(results.values())).asked.task
+    unseen = "".join(f"; {name}: {DEFECTS[name].definition}" for name in UNSEEN.get(task, ()))
+    text = (
+        "Means over the validation pairs: 8-bit luminance of the bare network output (no output range, no anchor); MI "
+        f"in nats; MI, VIF and SSIM summed over both sources, CC their mean{unseen}. w and v: mean ± standard "
+        f"deviation of the first source's weight over the pixels of the {PREVIEW_SIDE} x {PREVIEW_SIDE} middles of "
+        "these pairs. Seconds: training alone, as measured, whatever else ran."
+    )
+    fixed = [name for name in results if name in FIXED_LOSSES]
+    if not fixed:
+        return text
+    return (
+        f"{text} A variant with fixed weights ({', '.join(fixed)}) makes the same fusion updates, but no outer ones, "
+        "and so costs less time."
+    )
+
+
 def write_tables(args: argparse.Namespace, results: dict[str, Result]) -> None:
     """Write the files that were asked for."""
     if args.markdown:
-        write_text(args.markdown, f"{caption(results)}\n\n{table(results)}\n\n{DEFINITIONS}\n")
+        write_text(args.markdown, f"{caption(results)}\n\n{table(results)}\n\n{definitions(results)}\n")
     if args.json:
         variants = {name: {"mean": result.means(), **asdict(result)} for name, result in results.items()}
-        made = {"caption": caption(results), "definitions": DEFINITIONS, "variants": variants}
+        made = {"caption": caption(results), "definitions": definitions(results), "variants": variants}
         write_text(args.json, json.dumps(made, indent=1) + "\n")
 
 
@@ -370,7 +381,7 @@ def run(args: argparse.Namespace) -> int:
             write_text(folder / RESULT, json.dumps(asdict(result), indent=1) + "\n")
         results[name] = result
         write_tables(args, results)
-    print(f"{table(results)}\n\n{caption(results)} {DEFINITIONS}")
+    print(f"{table(results)}\n\n{caption(results)} {definitions(results)}")
     return 0
 
 

@@ -176,6 +176,9 @@ def test_the_benchmark_tabulates_and_goes_on_without_training_again(ablation, co
     for text in (markdown.read_text(), printed):
         lines = [line for line in text.splitlines() if line.startswith(("| learned ", "| max-both "))]
         assert {line.count("|") for line in lines} == {len(ablation.metrics_of("ir-vis")) + 5}
+        assert "; heat: contrast of hot objects" in text
+        assert "sharp" not in text
+        assert "fixed weights (max-both) makes" in text
     assert str(tmp_path) not in markdown.read_text() + printed
 
     assert ablation.main([*command, "--steps", "4", "--variants", "max-both"]) == 2
