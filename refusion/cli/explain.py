@@ -10,6 +10,7 @@ from refusion.cli.options import (
     OwnRangeOption,
     QuietOption,
     RevisionOption,
+    TaskOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -23,7 +24,7 @@ from refusion.cli.options import (
     refuse_overwriting,
 )
 from refusion.cli.progress import working
-from refusion.tasks import TASKS, get_task
+from refusion.tasks import get_task
 
 if TYPE_CHECKING:
     from refusion.explanation.maps import Explanation
@@ -35,10 +36,7 @@ ALIKE = 0.01
 def explain(
     a: Annotated[Path, typer.Argument(help="First source: infrared, functional, near focus or under-exposed.")],
     b: Annotated[Path, typer.Argument(help="Second source: visible, MRI, far focus or over-exposed.")],
-    task: Annotated[
-        str | None,
-        typer.Option("--task", help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis."),
-    ] = None,
+    task: TaskOption = None,
     output: Annotated[
         Path | None,
         typer.Option(

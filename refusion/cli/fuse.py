@@ -23,6 +23,7 @@ from refusion.cli.options import (
     ResizeOption,
     RevisionOption,
     StretchOption,
+    TaskOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -36,7 +37,7 @@ from refusion.cli.options import (
     note_other_task,
 )
 from refusion.system.devices import check_device
-from refusion.tasks import TASKS, Engine, get_task
+from refusion.tasks import Engine, get_task
 
 if TYPE_CHECKING:
     from refusion.inference.folder_record import Settings
@@ -63,9 +64,7 @@ def fuse(
             "--output", "-o", help="Output: a .png, .jpg, .tif, .bmp, .webp or .avif file; a folder; or a video."
         ),
     ],
-    task: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
-    ] = None,
+    task: TaskOption = None,
     model: ModelOption = None,
     revision: RevisionOption = None,
     output_range: RangeOption = None,

@@ -17,6 +17,7 @@ from refusion.cli.options import (
     RangeOption,
     ResizeOption,
     StretchOption,
+    TaskOption,
     TemperaturesOption,
     WindowAOption,
     WindowBOption,
@@ -33,7 +34,7 @@ from refusion.cli.progress import progress_bar
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.system.lists import counted
-from refusion.tasks import TASKS, get_task
+from refusion.tasks import get_task
 
 if TYPE_CHECKING:
     from refusion.bulk.run import BulkSummary
@@ -52,9 +53,7 @@ def fuse_dataset(
     out: Annotated[
         str, typer.Argument(help="Folder of the results, or an s3:// or gs:// address; given again, the run resumes.")
     ],
-    task: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
-    ] = None,
+    task: TaskOption = None,
     model: ModelOption = None,
     model_revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a model on the Hub; main if not given.")

@@ -12,13 +12,27 @@ from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
 from refusion.system.files import broken_link, is_there
 from refusion.system.lists import listed
-from refusion.tasks import CONTRAST, Anchor, ChromaRule, Motion, OutputRange, Resize, Task, check_choice, get_task
+from refusion.tasks import (
+    CONTRAST,
+    TASKS,
+    Anchor,
+    ChromaRule,
+    Motion,
+    OutputRange,
+    Resize,
+    Task,
+    check_choice,
+    get_task,
+)
 
 if TYPE_CHECKING:
     from refusion.images.levels import Windows
 
 _NOTES_SHOWN = 10
 
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(help="Name of a bundled model, folder or OWNER/NAME on the Hub. If not given, that of the task."),
