@@ -44,8 +44,8 @@ class Video:
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
         metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
-        damaged: number of frames so far that the decoder reports as damaged. Not every decoder notices damage, and
-            those that are predicted from such a frame are not reported.
+        damaged: number of frames so far that the decoder reports as damaged or refuses; the latter are left out. Not
+            every decoder notices damage, and those that are predicted from such a frame are not reported.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
 
@@ -103,7 +103,7 @@ class Video:
     def _look_at_first(self) -> None:
         """Open the file a second time and decode a frame, since some properties are known only then."""
         with _opened(self.path) as container:
-            first = next(container.decode(video=0), None)
+            first = next(_all_frames(container), None)
         if first is None:
             raise PictureError(f"{self.path.name} holds no frame that can be read.")
         self.turns = round(first.rotation / 90) % 4
@@ -154,7 +154,13 @@ class Video:
         for packet in self._container.demux(self.stream):
             if self._times_of_packets and packet.size and packet.dts is not None:
                 sent.append(packet.dts * packet.time_base)
-            for frame in packet.decode():
+            frames = _frames_of(packet)
+            if frames is None:
+                self.damaged += 1
+                if sent:
+                    sent.pop()
+                continue
+            for frame in frames:
                 if self._times_of_packets:
                     yield frame, sent.popleft() if sent else None
                 else:
@@ -230,6 +236,20 @@ class Video:
 def _opened(path: Path) -> Any:
     # AVI files may hold text in any encoding.
     return import_av().open(str(path), metadata_errors="replace")
+
+
+def _all_frames(container: Any) -> Iterator[Any]:
+    """The frames of the first video stream, without those that the decoder refuses."""
+    for packet in container.demux(container.streams.video[0]):
+        yield from _frames_of(packet) or ()
+
+
+def _frames_of(packet: Any) -> list[Any] | None:
+    """The frames that a packet completes; None if the decoder refuses it."""
+    try:
+        return packet.decode()
+    except import_av().error.FFmpegError:
+        return None
 
 
 def _time(frame: Any) -> Fraction | None:

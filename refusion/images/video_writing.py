@@ -1,11 +1,9 @@
 """Write video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +105,12 @@ def _takes(format_name: str, sound: Video) -> bool:
     """Whether a container accepts sound. It is tried, since its list of codecs has some that it refuses later."""
     av = import_av()
     try:
-        with av.open(io.BytesIO(), "w", format=format_name) as container:
+        with av.open(os.devnull, "w", format=format_name) as container:
             stream = container.add_stream_from_template(sound.sound_stream)
             container.start_encoding()
-            # MP4 refuses some PCM from Matroska only when a file that holds a packet of it is closed.
-            for packet in islice(sound.sound_packets(), 1):
+            # All of it: MP4 refuses some PCM only when the file is closed, and AVI some ADPCM after many packets, whose
+            # times it rounds to ticks of another length.
+            for packet in sound.sound_packets():
                 packet.stream = stream
                 container.mux(packet)
     except (av.error.FFmpegError, ValueError):

@@ -28,9 +28,15 @@ RATE = 25
 
 
 def write(
-    path: Path, frames: list[np.ndarray], rate: int = RATE, *, sound: str = "", about: dict[str, str] | None = None
+    path: Path,
+    frames: list[np.ndarray],
+    rate: int = RATE,
+    *,
+    sound: str = "",
+    seconds: int = 1,
+    about: dict[str, str] | None = None,
 ) -> Path:
-    """Write a video, with a second of stereo sound if its codec is given, and with metadata."""
+    """Write a video, with some seconds of stereo sound if its codec is given, and with metadata."""
     options = {"movflags": "use_metadata_tags"} if about and any("." in key for key in about) else {}
     with av.open(str(path), "w", options=options) as container:
         container.metadata.update(about or {})
@@ -43,7 +49,7 @@ def write(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "gray" if frame.ndim == 2 else "rgb24")))
         container.mux(stream.encode())
         if sound:
-            wave = (8000 * np.sin(np.arange(16_000) / 20)).astype(np.int16)
+            wave = (8000 * np.sin(np.arange(16_000 * seconds) / 20)).astype(np.int16)
             for start in range(0, len(wave), 1024):
                 samples = np.repeat(wave[None, start : start + 1024], 2, axis=1)
                 part = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
@@ -117,6 +123,16 @@ def test_sound_that_the_container_refuses_is_left_out(tmp_path, codec, source, t
         assert len(container.streams.audio) == kept
         if kept:
             assert any(packet.size for packet in container.demux(audio=0))
+
+
+def test_sound_that_a_container_refuses_late_is_left_out(tmp_path):
+    """AVI counts this sound in longer ticks than it has, so that after two seconds two packets have one time."""
+    vis = write(tmp_path / "vis.avi", scene(2, 80, colour=True), sound="adpcm_ms", seconds=3)
+    notes: list[str] = []
+    with Video(vis, 10**6) as video:
+        encode(tmp_path / "f.avi", video.pictures(), video.rate, video.coding, video, notes)
+    assert notes == ["The sound of vis.avi (adpcm_ms) is left out, since this container does not support it."]
+    assert len(read(tmp_path / "f.avi")) == 80
 
 
 ABOUT = {
@@ -323,6 +339,25 @@ def test_damage_is_said(pair, tmp_path):
     notes = fuse_videos([pair[0], tmp_path / "bad.mp4"], tmp_path / "f.mp4", model=MODEL)
     assert "bad.mp4 is damaged: 1 frame could not be decoded without errors" in notes[-1]
     assert not any("damaged" in note for note in fuse_videos(pair, tmp_path / "f.mp4", model=MODEL))
+
+
+def test_frames_that_the_decoder_refuses_are_left_out_and_counted(tmp_path):
+    ir = write(tmp_path / "ir.mp4", scene(1, 10))
+    with av.open(str(tmp_path / "vis.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
+        frames = [av.VideoFrame.from_ndarray(frame, "gray") for frame in scene(2, 10)]
+        for number, packet in enumerate(packet for frame in [*frames, None] for packet in stream.encode(frame)):
+            if number in (0, 4, 5):
+                packet, whole = av.Packet(bytes(packet.size)), packet
+                packet.pts, packet.dts, packet.time_base = whole.pts, whole.dts, whole.time_base
+                packet.stream = stream
+            container.mux(packet)
+    with Video(tmp_path / "vis.mkv", 10**6) as video:
+        assert [round(frame.time * RATE) for frame in video.pictures()] == [0, 1, 2, 5, 6, 7, 8]
+        assert video.damaged == 3
+    notes = fuse_videos([ir, tmp_path / "vis.mkv"], tmp_path / "f.mp4", model=MODEL)
+    assert "vis.mkv is damaged: 3 frames could not be decoded without errors" in notes[-1]
 
 
 def test_videos_on_the_command_line(pair, tmp_path):
