@@ -113,7 +113,7 @@ class Video:
         self.start = Fraction(0) if self._times_of_packets else _time(first)
         self.interlaced = bool(first.interlaced_frame)
         self.transparent = any(component.is_alpha for component in first.format.components)
-        size = (first.width, first.height)
+        self._stored_size = size = (first.width, first.height)
         self.size = size if self.turns % 2 == 0 else size[::-1]
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
         context = self.stream.codec_context
@@ -148,6 +148,12 @@ class Video:
                         since = last + 1 / self.rate
                 last = since
                 yield Frame(self._picture(frame), since)
+
+    def changes_size(self) -> bool:
+        """Whether a later frame has another size than the first; opens the file again, and decodes key frames only."""
+        with self._sentences(), _opened(self.path) as container:
+            container.streams.video[0].codec_context.skip_frame = "NONKEY"
+            return any((frame.width, frame.height) != self._stored_size for frame in _all_frames(container))
 
     def _timed_frames(self) -> Iterator[tuple[Any, Fraction | None]]:
         sent: deque[Fraction] = deque()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -21,7 +21,7 @@ from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
 from refusion.inference.video_notes import damage_note, notes_on_frames, notes_on_video, rate_notes, restart_note
-from refusion.inference.video_pairs import paired_frames
+from refusion.inference.video_pairs import check_sizes, lead_of, paired_frames
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Resize, Task
 
@@ -119,16 +119,18 @@ def fuse_videos(
     if not is_written(target):
         raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
     finish = options.for_task(task)
-    with ExitStack() as stack:
-        videos = [stack.enter_context(Video(path, options.max_pixels)) for path in paths]
+    resizes = options.resize is not None
+    with _opened(paths, options) as videos:
+        check_sizes(videos, resizes=resizes)
+    with _opened(paths, options) as videos:
         notes = [note for video in videos for note in notes_on_video(video)]
-        lead = max(reversed(videos), key=lambda video: video.rate)
+        lead = lead_of(videos)
         notes += rate_notes(videos)
         square = len({video.coding.aspect for video in videos}) > 1
         owner = videos[0] if finish.chroma == "a" else videos[-1]
         coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
-        pairs = paired_frames(videos, lead, notes, resizes=options.resize is not None)
+        pairs = paired_frames(videos, lead, notes, resizes=resizes)
         first = next(pairs, None)
         if first is None:
             raise PictureError(f"{paths[0].name} holds no frame that can be read.")
@@ -157,6 +159,12 @@ def fuse_videos(
             encode(temporary, fused_frames(), lead.rate, coding, sound, notes, metadata)
     notes += [restart_note(video) for video in videos if video.restarts]
     return notes + [damage_note(video) for video in videos if video.damaged]
+
+
+@contextmanager
+def _opened(paths: Sequence[Path], options: Options) -> Iterator[list[Video]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Video(path, options.max_pixels)) for path in paths]
 
 
 def _fuse_frame(

@@ -1,6 +1,6 @@
 """Pair the frames of two videos by their times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from refusion.images.picture import Picture, PictureError
@@ -57,6 +57,26 @@ def paired_frames(
         count, end = count + 1, frame.time + 1 / lead.rate
     if after is not None and after.time >= end:
         notes.append(length_note(other, lead, count, end))
+
+
+def lead_of(videos: Sequence[Video]) -> Video:
+    """The video whose times the pairs have: that of the higher frame rate, the second one if they are equal."""
+    return max(reversed(videos), key=lambda video: video.rate)
+
+
+def check_sizes(videos: list[Video], *, resizes: bool) -> None:
+    """Refuse videos of which `paired_frames` would refuse a frame, before anything is fused.
+
+    Args:
+        videos: open videos; if the size of one changes, their frames are read.
+        resizes: as for `paired_frames`.
+
+    Raises:
+        PictureError: see `paired_frames`.
+    """
+    if any(video.changes_size() for video in videos):
+        for _ in paired_frames(videos, lead_of(videos), [], resizes=resizes):
+            pass
 
 
 def _check_change(frame: Frame, video: Video, resizes: bool) -> None:

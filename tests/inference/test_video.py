@@ -285,8 +285,10 @@ def test_a_change_of_the_size_is_said_and_nothing_is_left(tmp_path):
     wide = joined(
         tmp_path / "wide.ts", *(change([np.hstack([f, f]) for f in scene(2, 5)]) for change in (list, enlarged))
     )
+    done: list[int] = []
     with pytest.raises(PictureError) as error:
-        fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL)
+        fuse_videos([ir, vis], tmp_path / "f.mp4", model=MODEL, progress=lambda frames, _: done.append(frames))
+    assert done == []  # It is said before anything is fused.
     assert str(error.value).startswith(f"{CHANGE}; scale its frames to one size first, or have them scaled (--resize")
     assert without_options(error.value) == f"{CHANGE}; scale its frames to one size first."
     with pytest.raises(PictureError, match=r"turned\.ts changes from 64 x 48 to 48 x 64 .* would distort .*; cut the"):
