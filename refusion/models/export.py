@@ -17,6 +17,7 @@ from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from refusion.models.export_formats import ExportError, check_export
 from refusion.models.onnx_changes import OPSETS, with_opset, with_own_constants, with_size
+from refusion.models.onnx_metadata import describe
 from refusion.modules.fusion import FusionModule
 from refusion.modules.windows import cell_of
 from refusion.system.files import replacing
@@ -35,7 +36,8 @@ def export(module: FusionModule, path: Path, *, opset: int | None = None, size: 
     """Export the module as ``.onnx`` or ``.pt2`` (`torch.export.load`); it is written only if its output is right.
 
     Both take one pair, each float32 (1, 1, H, W) in [0, 1] with any H and W of at least 8, and return the fused
-    luminance. The ONNX model is that of `refusion.inference.engines.onnx_graph.whole`.
+    luminance. The ONNX model is that of `refusion.inference.engines.onnx_graph.whole`, with the metadata of `describe`.
+    It takes one pair at a time, since its attention is a convolution with weights that are computed from the pair.
 
     Args:
         module: the fusion module; not modified.
@@ -54,7 +56,11 @@ def export(module: FusionModule, path: Path, *, opset: int | None = None, size: 
     """
     check_export(path)
     writers: dict[str, Callable[[FusionModule, Path], Callable[[Tensor, Tensor], Tensor]]]
-    writers = {".onnx": partial(_write_onnx, opset=opset or OPSETS[-1], size=size), ".pt2": _write_program}
+    about = partial(describe, module=module, channels="luminance", result="fused")
+    writers = {
+        ".onnx": partial(_write_onnx, opset=opset or OPSETS[-1], size=size, about=about),
+        ".pt2": _write_program,
+    }
     if path.suffix != ".onnx" and (opset or size):
         raise ExportError(f"An opset and a fixed size are for .onnx files, but {path.name} was given.")
     if opset is not None and opset not in OPSETS:
@@ -76,11 +82,17 @@ def checked_sizes(size: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
 
 
 def _write_onnx(
-    module: FusionModule, path: Path, *, opset: int, size: tuple[int, int] | None
+    module: FusionModule,
+    path: Path,
+    *,
+    opset: int,
+    size: tuple[int, int] | None,
+    about: Callable[[onnx.ModelProto], None],
 ) -> Callable[[Tensor, Tensor], Tensor]:
     model = with_opset(whole(*as_arrays(module), cell_of(module.window)), opset)
     if size is not None:
         model = _computed_beforehand(with_size(model, dict(zip(SIDES, size, strict=True))), path)
+    about(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     session = InferenceSession(path, providers=["CPUExecutionProvider"])

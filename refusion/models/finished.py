@@ -18,6 +18,7 @@ from refusion.inference.options import FinishOptions, Options
 from refusion.inference.preparation import Prepared
 from refusion.models.export import CHECKED_SIZES, ExportError
 from refusion.models.model import ReFusion
+from refusion.models.onnx_metadata import describe
 from refusion.modules.windows import cell_of
 from refusion.system.files import replacing
 from refusion.tasks import CHOICES
@@ -51,11 +52,8 @@ def export_finished(model: ReFusion, path: Path) -> float:
     options = Options().for_task(model.task)
     graph = finished_graph(whole(*as_arrays(module), cell_of(module.window)))
     defaults = {name: getattr(options, name) for name in CHOICES}
-    onnx.helper.set_model_props(
-        graph,
-        {name: json.dumps({"choices": names, "default": defaults[name]}) for name, names in CHOICES.items()}
-        | {"task": model.task.name},
-    )
+    choices = {name: json.dumps({"choices": names, "default": defaults[name]}) for name, names in CHOICES.items()}
+    describe(graph, model, "RGB", "rgb", **choices)
     with replacing(path) as temporary:
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)

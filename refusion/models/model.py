@@ -274,6 +274,23 @@ class ReFusion(
             model = replace(model, kind=kind, importing=import_line(type(self)))
         return ModelCard(card.card_text(model, facts))
 
+    def identity(self) -> dict[str, str]:
+        """Name, task and licence of the weights, for files in other formats.
+
+        Returns:
+            ``model``, or ``derived_from`` if the weights were changed since loading, where they were loaded; ``task``
+            and ``licence``, an identifier such as ``cc-by-nc-4.0``.
+
+        Raises:
+            ModelError: training.json beside the weights is damaged.
+        """
+        from refusion.hub.facts import read_facts
+
+        training = read_facts(self._origin).training if self._origin else None
+        named = {"model" if self._unchanged_source() else "derived_from": self._origin_name()} if self._origin else {}
+        licence = (training.licence if training else None) or self.task.licence
+        return {**named, "task": self.task.name, "licence": licence}
+
     def save_pretrained(
         self, save_directory: str | Path, *, model_card_kwargs: dict[str, Any] | None = None, **kwargs: Any
     ) -> str | None:

@@ -18,6 +18,7 @@ from refusion.models.finished import export_finished
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
 from refusion.tasks import Anchor
+from refusion.version import __version__
 
 SIZES = ((8, 8), (21, 50), (40, 17))
 
@@ -39,6 +40,16 @@ def test_onnx_at_any_size(folder, tmp_path):
     sides = [[d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim] for x in model.graph.input]
     assert sides == [[1, 1, "height", "width"]] * 2
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    image = "luminance in [0, 1], float32 (1, 1, height, width)"
+    assert session.get_modelmeta().custom_metadata_map == {
+        "model": folder.name,
+        "task": "ir-vis",
+        "licence": "cc-by-nc-4.0",
+        "version": __version__,
+        "a": f"infrared, {image}",
+        "b": f"visible, {image}",
+        "fused": f"fused image, {image}",
+    }
     module = ReFusion.from_pretrained(folder)
     for size in SIZES:
         a, b = torch.rand(2, 1, 1, *size)
@@ -65,6 +76,8 @@ def test_finished_at_any_size_with_every_anchor(folder, tmp_path):
     result = CliRunner().invoke(app, ["export", str(folder), "-o", str(path), "--finished"])
     assert result.exit_code == 0, result.output
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert properties["a"] == "infrared, RGB in [0, 1], float32 (1, 3, height, width)"
+    assert {"model", "task", "licence", "version", "rgb"} <= {*properties}
     choices = {name: json.loads(properties[name]) for name in ("output_range", "anchor", "chroma")}
     model = ReFusion.from_pretrained(folder)
     assert choices["anchor"]["default"] == model.task.anchor
@@ -79,6 +92,17 @@ def test_finished_at_any_size_with_every_anchor(folder, tmp_path):
             wanted = np.asarray(model.fuse(*sources, anchor=anchor), int)
             difference = np.abs(np.rint(255 * rgb[0].transpose(1, 2, 0)) - wanted).max(axis=2)
             assert (difference > 1).mean() <= 0.001, anchor
+
+
+def test_a_file_says_what_its_weights_were_derived_from(folder, tmp_path):
+    model = ReFusion.from_pretrained(folder)
+    with torch.no_grad():
+        model.project_out_1.weight += 1
+    for module, expected in ((model, {"derived_from": folder.name}), (FusionModule(channels=4, heads=2, blocks=1), {})):
+        export(module, tmp_path / "model.onnx", size=(16, 24))
+        about = InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
+        assert {key: about[key] for key in ("model", "derived_from") if key in about} == expected
+        assert about["fused"] == "fused image, luminance in [0, 1], float32 (1, 1, 16, 24)"
 
 
 def test_only_onnx_holds_a_finished_model(tmp_path):
