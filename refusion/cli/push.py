@@ -31,6 +31,11 @@ def push(
     """
     if all_to is not None and (model or repository):
         raise ValueError("Give either what to push and where to, or --all OWNER, not both.")
+    if repository is not None and repository.startswith((".", "/", "~")):
+        raise ValueError(
+            f"{repository} is a folder, but a push goes to the Hub, to OWNER/NAME; `refusion card {model} -o "
+            f"{repository}` writes the same files to a folder."
+        )
     check_model(model)
     need("torch", "refusion push")
     if all_to is not None:

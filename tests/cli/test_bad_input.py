@@ -273,6 +273,13 @@ def test_a_card_for_a_folder_without_a_model_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_push_to_a_folder_is_told_what_writes_one(model, tmp_path):
+    result = refusion("push", model, f"./{tmp_path.name}")
+    assert result.code == 2
+    assert f"`refusion card {model} -o ./{tmp_path.name}` writes the same files" in " ".join(result.err.split())
+    assert refusion("card", model, "-o", tmp_path / "published").code == 0
+
+
 def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
     gif = tmp_path / "a.gif"
