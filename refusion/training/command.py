@@ -9,6 +9,7 @@ from refusion.pairs.errors import reading_pairs
 from refusion.pairs.kinds import check_apart, check_source
 from refusion.system.devices import check_device
 from refusion.system.extras import MissingExtraError, need
+from refusion.system.files import is_there
 from refusion.system.output import keep_working_whoever_reads, leave_out_library_warnings
 from refusion.system.processes import error_line
 from refusion.tasks import get_task
@@ -51,6 +52,8 @@ def check(args: argparse.Namespace) -> None:
     if base is not None and not Path(base).is_absolute():
         return
     args = settled(args, Path(base) if base else None)
+    if not next(place for place in (args.out, *args.out.absolute().parents) if is_there(place)).is_dir():
+        raise ValueError(f"{args.out} is a file, or lies below one; choose another --out.")
     check_device(args.device)
     settings_from(args)
     for source in (args.data, args.val):

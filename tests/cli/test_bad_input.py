@@ -280,6 +280,14 @@ def test_a_push_to_a_folder_is_told_what_writes_one(model, tmp_path):
     assert refusion("card", model, "-o", tmp_path / "published").code == 0
 
 
+def test_an_output_of_a_training_that_is_a_file_is_refused_first(pair_folder, tmp_path):
+    (tmp_path / "run").write_text("not a run")
+    flags = ["--task", "ir-vis", "--data", pair_folder, "--steps", "1"]
+    result = refusion("train", *flags, "--out", tmp_path / "run")
+    assert result.code == 2
+    assert "run is a file, or lies below one; choose another --out." in " ".join(result.err.split())
+
+
 def test_a_single_image_is_told_what_is_wrong_with_it_first(model, tmp_path):
     Image.fromarray(GOOD).save(tmp_path / "b.png")
     gif = tmp_path / "a.gif"
