@@ -31,13 +31,13 @@ def frames_of(source: str | os.PathLike) -> list[TiffImage]:
             file.
     """
     from refusion.images.failures import decoding
-    from refusion.images.tiff import MAGIC, count_frames
+    from refusion.images.tiff import count_frames, is_tiff
 
     path = Path(os.fsdecode(source))
     if not path.is_file():
         return []
     with decoding(path.name), path.open("rb") as file:
-        if file.read(4) not in MAGIC:
+        if not is_tiff(file.read(132)):
             return []
         file.seek(0)
         count = count_frames(file, path.name)

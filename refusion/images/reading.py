@@ -36,7 +36,7 @@ from refusion.images.pillow import of_array, orientation, stored_pixels, turned
 from refusion.images.profiles import DECLARATIONS, declared_note, png_profile
 from refusion.images.sources import SupportsArray, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
-from refusion.images.tiff import MAGIC, Tiff, read_tiff
+from refusion.images.tiff import Tiff, is_tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
 from refusion.system.advice import OWN_RANGE, Advised
 from refusion.system.files import nfc, printable
@@ -371,7 +371,7 @@ def _decoded(file: BinaryIO, given: _Given) -> Picture:
     refuse_by_name(start, name)
     with decoding(name):
         refuse_zeros_at_end(file, start, name)
-    if start[:4] in MAGIC:
+    if is_tiff(start):
         with decoding(name):
             tiff = read_tiff(file, name, given.max_pixels)
         return _with_tags(given.scaled(tiff.stored), tiff)

@@ -24,7 +24,7 @@ from refusion.system.advice import Advised
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files in both byte orders."""
 
 GEO_KEYS, _GEO_TEXT = 34735, 34737
@@ -82,6 +82,11 @@ class Tiff:
     icc_profile: bytes | None
     exif: bytes | None
     geo: tuple[tuple[int, Any], ...]
+
+
+def is_tiff(start: bytes) -> bool:
+    """Whether a file starts like TIFF, and not like DICOM with TIFF tags in its preamble (PS3.10, 7.1)."""
+    return start[:4] in _MAGIC and start[128:132] != b"DICM"
 
 
 def count_frames(file: BinaryIO, name: str) -> int:

@@ -13,6 +13,7 @@ from support.networks import small_network
 
 from refusion import fuse
 from refusion.images import PictureError, read_picture, to_array
+from refusion.images.frames import frames_of
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.models.model import ReFusion
@@ -95,6 +96,16 @@ def test_a_file_without_a_preamble(tmp_path, syntax):
     path = dicom(tmp_path / "old.ima", stored, syntax=syntax, preamble=False, WindowCenter=12750, WindowWidth=25501)
     assert path.read_bytes()[128:132] != b"DICM"
     np.testing.assert_allclose(read_picture(path).luminance, LEVELS / 255, atol=1e-4)
+
+
+def test_a_preamble_may_hold_the_tags_of_a_tiff(tmp_path):
+    stored = (LEVELS.astype(np.uint16) * 100).astype(np.uint16)
+    path = dicom(tmp_path / "both.dcm", stored, WindowCenter=12750, WindowWidth=25501)
+    expected = read_picture(path).luminance
+    content = path.read_bytes()
+    path.write_bytes(b"II*\0" + len(content).to_bytes(4, "little") + content[8:])
+    np.testing.assert_array_equal(read_picture(path).luminance, expected)
+    assert not frames_of(path)
 
 
 def test_eight_bits_without_a_window_are_taken_as_they_are(tmp_path):
