@@ -186,7 +186,8 @@ def _effort(training: Training) -> str:
     parts = []
     if training.minutes is not None:
         unit = "minute" if training.minutes == 1 else "minutes"
-        parts.append(f"{training.minutes:g} {unit}" + (f" on {training.machine}" if training.machine else ""))
+        minutes = f"{training.minutes:g}" if training.minutes else "less than 0.1"
+        parts.append(f"{minutes} {unit}" + (f" on {training.machine}" if training.machine else ""))
     elif training.machine:
         parts.append(training.machine)
     parts += [f"{count:,} {kind} updates" for kind, count in training.updates.items()]

@@ -164,6 +164,9 @@ def test_a_run_is_told_from_its_settings(folder, pair_folder):
     assert ModelCard(text).data.base_model == "before"
     assert "from the weights of before" in " ".join(text.split())
     assert "otto" not in text
+    (folder / "history.jsonl").write_text(json.dumps(rows[0] | {"seconds": 2.0}) + "\n")
+    save_record(folder, settings)
+    assert "Less than 0.1 minutes on device cpu" in " ".join(card_of(folder).split())
     assert str(pair_folder) not in text
     curve = text[text.index("| step |") :].split("\n\n")[0].splitlines()[2:]
     assert len(curve) == 6
