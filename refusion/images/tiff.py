@@ -150,7 +150,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
             stored = _masked(stored, turned(mask.asarray(maxworkers=1), turn) == 0)
         profile = page.tags.valueof(_PROFILE) if _photometric(page) in _OF_RGB else None
         geo = _geo(page) if turn == 1 else ()
-    return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file), geo)
+    return Tiff(stored, profile if isinstance(profile, bytes) else None, _exif(file, opened), geo)
 
 
 def _page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
@@ -542,11 +542,17 @@ def _is_geo(tag: int, value: Any) -> bool:
     return all(isinstance(number, (int, float)) for number in value)
 
 
-def _exif(file: BinaryIO) -> bytes | None:
+def _exif(file: BinaryIO, opened: "TiffFile") -> bytes | None:
+    layout = opened.tiff
+    if layout.is_bigtiff and layout.byteorder == ">":
+        # Pillow does not recognise such a header, and would warn of damage.
+        return None
+
     def read() -> Image.Exif:
         exif = Image.Exif()
-        file.seek(0)
-        exif.load_from_fp(file)
+        exif.bigtiff, exif.endian = layout.is_bigtiff, layout.byteorder
+        # Without an offset, Pillow reads only 8 of the 16 bytes of the header of a BigTIFF.
+        exif.load_from_fp(file, opened.pages.first.offset)
         return exif
 
     return kept_exif_of(read)

@@ -10,6 +10,7 @@ from support.networks import small_network
 
 from refusion.images import PictureError, read_picture, save_picture, to_array
 from refusion.images.colour import join_colour
+from refusion.images.exif import loaded_tags
 
 MODEL = small_network()
 RNG = np.random.default_rng(0)
@@ -457,6 +458,15 @@ def test_without_a_colour_space_black_is_zero(tmp_path):
     # The tag becomes one that nobody knows.
     (tmp_path / "a.tif").write_bytes(content.replace(entry, struct.pack("<HHIHH", 263, 3, 1, 1, 0)))
     np.testing.assert_array_equal(to_array(read_picture(tmp_path / "a.tif")), stored)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_bigtiff_keeps_its_camera_where_pillow_can_read_it(tmp_path, order):
+    stored = np.zeros((16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stored, bigtiff=True, byteorder=order, extratags=[(271, "s", 0, "FLIR", True)])
+    exif = read_picture(tmp_path / "a.tif").exif
+    assert (loaded_tags(exif).get(271) if exif else None) == ("FLIR" if order == "<" else None)
 
 
 def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
