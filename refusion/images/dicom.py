@@ -106,8 +106,8 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         windowed: whether the caller applies a window; the file's own lookup table is then not applied.
 
     Raises:
-        PictureError: pydicom is not installed, or the file is damaged, has several frames, is deflated and too large
-            inside, or has a compression that needs more packages.
+        PictureError: pydicom is not installed, or the file is damaged, has several frames or a rescale slope of 0, is
+            deflated and too large inside, or has a compression that needs more packages.
     """
     try:
         import pydicom
@@ -140,6 +140,11 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
             _guess_syntax(dataset)
         _lift_groups(dataset)
         _fill_rescaling(dataset)
+        if dataset.get("RescaleSlope") == 0:
+            raise PictureError(
+                f"{name} has a rescale slope of 0, with which all of its pixels are equal; export it again, or correct "
+                "the slope."
+            )
         _lower_bits(dataset)
         _unpack(dataset)
         if int(dataset.SamplesPerPixel) > 1:

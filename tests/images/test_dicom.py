@@ -328,6 +328,12 @@ def test_a_deflated_file_is_read_unless_it_is_far_larger_inside(tmp_path):
     assert read_picture(path).size == (64, 48)
 
 
+def test_a_slope_of_zero_is_refused(tmp_path):
+    path = dicom(tmp_path / "ct.dcm", LEVELS.astype(np.int16), RescaleSlope=0, RescaleIntercept=-1024)
+    with pytest.raises(PictureError, match="has a rescale slope of 0"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("empty", ["RescaleSlope", "RescaleIntercept"])
 def test_an_empty_rescaling_changes_nothing(tmp_path, empty):
     given = {"RescaleSlope": 2, "RescaleIntercept": -10}
