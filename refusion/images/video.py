@@ -72,6 +72,11 @@ class Video:
             if not self._container.streams.video:
                 raise PictureError(f"{name} holds no video stream.")
             self.stream = self._container.streams.video[0]
+            if self.stream.codec_context is None:
+                raise PictureError(
+                    f"{name} is damaged, or coded in a way that FFmpeg cannot decode here; copy it again, or convert "
+                    "it to H.264."
+                )
             # With its default, threads for slices, H.264 does not report damage.
             self.stream.thread_type = "FRAME"
             size = (self.stream.width, self.stream.height)

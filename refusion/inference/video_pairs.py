@@ -55,7 +55,9 @@ def paired_frames(
         pair = (checked(frame, lead), checked(near, other))
         yield (frame.time, *(pair if lead is videos[0] else pair[::-1]))
         count, end = count + 1, frame.time + 1 / lead.rate
-    if after is not None and after.time >= end:
+    while after is not None and after.time < end:
+        after = next(coming, None)
+    if after is not None:
         notes.append(length_note(other, lead, count, end))
 
 

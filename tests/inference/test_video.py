@@ -331,6 +331,19 @@ def test_an_option_for_images_is_refused_with_what_to_do_instead(pair, tmp_path,
     assert not (tmp_path / "f.mp4").exists()
 
 
+def test_a_shorter_source_is_said_where_its_last_frame_ends_between_two_of_the_other(tmp_path):
+    ir = moving(tmp_path / "ir.mkv", REGULAR, 8)
+    vis = moving(tmp_path / "vis.mkv", [number / 30 for number in range(18)], 40, rate=30)
+    notes = fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL)
+    assert "ir.mkv is longer than vis.mkv; the result ends with the latter, after 18 frames (0.60 s)" in notes[-1]
+
+
+def test_a_coding_that_is_unknown_here_is_refused(pair, tmp_path):
+    (tmp_path / "odd.mp4").write_bytes(pair[0].read_bytes().replace(b"avc1", b"xyz1").replace(b"avcC", b"xyzC"))
+    with pytest.raises(PictureError, match=r"odd\.mp4 is damaged, or coded in a way that FFmpeg cannot decode here"):
+        fuse_videos([tmp_path / "odd.mp4", pair[1]], tmp_path / "f.mp4", model=MODEL)
+
+
 def test_damage_is_said(pair, tmp_path):
     content = bytearray(pair[1].read_bytes())
     with av.open(str(pair[1])) as container:
