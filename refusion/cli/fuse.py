@@ -181,6 +181,11 @@ def _mode(sources: list[Path]) -> Mode:
     Raises:
         ValueError: they do not belong together.
     """
+    if parquet := next((source for source in sources if source.suffix.lower() == ".parquet"), None):
+        raise ValueError(
+            f"{parquet.name} is a Parquet file, which this command does not read; refusion fuse-dataset does, and "
+            "writes Parquet. A list of pairs is .csv, .tsv or .jsonl, with the columns a, b and optionally output."
+        )
     if len(sources) == 1 and sources[0].suffix.lower() in _OTHER_LISTS:
         raise ValueError(
             f"{sources[0].name} is not read: a list of pairs must be .csv, .tsv or .jsonl, with the columns a, b and "

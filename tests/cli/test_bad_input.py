@@ -375,6 +375,12 @@ def test_a_list_of_another_kind_is_refused_as_a_list(tmp_path, name):
     check_refused(result, f"{name} is not read: a list of pairs must be .csv, .tsv or .jsonl")
 
 
+def test_fuse_sends_parquet_to_fuse_dataset(tmp_path):
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
+    result = refusion("fuse", tmp_path / "pairs.parquet", "-o", tmp_path / "out")
+    check_refused(result, "pairs.parquet is a Parquet file, which this command does not read; refusion fuse-dataset")
+
+
 def test_animations_are_not_fused_to_a_video(tmp_path):
     frames = [Image.fromarray(textured(seed)) for seed in range(2)]
     for name in ("a.gif", "b.webp"):
