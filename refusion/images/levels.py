@@ -20,6 +20,10 @@ OUTLIERS = 1 / 200
 """Fraction of the pixels at each end of the scale, at least one pixel, that an own range leaves out, and that do not
 count when measuring how much of the scale an image uses: hot pixels, reflections, a small cloud."""
 
+_MAX_GAP = 1 / 2
+"""An image at its own range gets a note if more than this fraction of it lies between one value at its end and the
+others, as between a value that means missing and the data."""
+
 _SAMPLE = 1 << 22
 """Maximum number of values that a range is measured on; larger images are subsampled."""
 
@@ -180,6 +184,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     levels = None
     if chosen == "own":
         ends = _own_range(valid) or ends
+        notes += _far_value_notes(valid, ends, name)
         levels = Levels(*ends, *ends)
     elif chosen is not None:
         ends = chosen
@@ -279,6 +284,26 @@ def _empty_window_note(values: np.ndarray, window: tuple[float, float], name: st
         "if it is not meant to be empty, correct the window in the file",
         f"if it is not meant to be empty, {OWN_RANGE}",
     )
+
+
+def _far_value_notes(values: np.ndarray, own: tuple[float, float], name: str) -> tuple[str, ...]:
+    """A note if one value is an end of the own range, and all others lie far from it."""
+    for end, others in ((own[0], values[values > own[0]]), (own[1], values[values < own[1]])):
+        share = 1 - others.size / values.size
+        if not OUTLIERS < share < 1:
+            continue
+        low, high = float(others.min()), float(others.max())
+        gap = max(low - own[0], own[1] - high)
+        if low < high and gap > _MAX_GAP * (own[1] - own[0]):
+            return (
+                Advised(
+                    f"{100 * share:.0f} % of {name} have the value {end:g}, far from all others, {low:g} to {high:g}, "
+                    "which leaves these with little contrast",
+                    f"if it means that there are no data, use --nodata {end:g} (nodata={end:g})",
+                    "if it means that there are no data, mark it so in the file",
+                ),
+            )
+    return ()
 
 
 def _check_finite(values: np.ndarray, name: str) -> None:

@@ -53,14 +53,25 @@ def test_a_small_cloud_does_not_count():
 def test_a_cloud_that_takes_up_the_own_range_is_said():
     field = (3000 * UNIT).astype(np.uint16)
     clouded = field.copy()
-    clouded[:6, :8] = 60_000
+    clouded[:6, :8] += 57_000
     (note,) = Reading("own").notes([read_picture(clouded, window="own")])
     assert "Nearly all pixels of array (all but 4 %) use less than a tenth of its own range" in note
     assert "--window LOW HIGH" in note
     for values, window in ((field, "own"), (clouded, (0, 3000)), (np.full_like(field, 7), "own")):
         assert read_picture(values, window=window).note is None
-    half = np.where(np.arange(64) < 32, 0, field + 20_000).astype(np.uint16)
-    assert read_picture(half, window="own").note is None
+
+
+@pytest.mark.parametrize("missing", [0, 65_535])
+def test_a_value_far_from_all_others_is_said_to_be_perhaps_missing(missing):
+    scene = 30_000 + 3000 * UNIT
+    border = scene.copy()
+    border[:10] = missing
+    note = read_picture(border.astype(np.uint16), window="own").note
+    assert f"have the value {missing}, far from all others, 3" in note
+    assert f"use --nodata {missing} (nodata={missing})" in note
+    for values, nodata in ((border, missing), (scene, None), (np.where(scene > 31_000, 33_000, missing), None)):
+        note = read_picture(values.astype(np.uint16), window="own", nodata=nodata).note
+        assert "far from all others" not in (note or "")
 
 
 def test_a_note_from_less_than_a_quarter_of_the_range_on():
