@@ -4,7 +4,7 @@ Wrong inputs and outputs are refused before the model is loaded, by `opened`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from refusion.inference.folder_record import Settings
+    from refusion.inference.many import Outcome
     from refusion.inference.network import Network
     from refusion.inference.options import Options
     from refusion.pairs.jobs import Jobs
@@ -162,21 +163,36 @@ def fuse_pair_files(
             differences = [f"The settings of the kept results were not compared with those of now: {missing}"]
         for note in differences:
             typer.echo(f"Note: {note}", err=True)
+    own_scales = 0
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
+
+        def counted(pairs: Iterable[tuple[Path, Path]]) -> "Iterator[Outcome]":
+            nonlocal own_scales
+            for outcome in fuse(pairs):
+                own_scales += outcome.has_own_scale
+                yield outcome
+
         make_folder(output)
         unrecorded = record(output, periods, settings())
         if unrecorded and not quiet:
             typer.echo(f"Note: {unrecorded}", err=True)
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
-            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, fuse, bits=bits), 1):
+            for done, (job, error, notes) in enumerate(fuse_jobs(to_do, counted, bits=bits), 1):
                 if error is not None:
                     failed.append(f"{job.name}: {error}")
                 for note in () if quiet else notes:
                     typer.echo(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
     skipped = len(written)
+    if own_scales > 1 and not quiet:
+        typer.echo(
+            f"Note: {own_scales} pairs have DICOM files without a window. Each file was scaled by its own range, so "
+            "the slices of a series are not alike in brightness; give one window for all (--window, --window-a or "
+            "--window-b LOW HIGH).",
+            err=True,
+        )
     if not quiet:
         fused = len(to_do) - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""

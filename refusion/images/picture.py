@@ -141,6 +141,11 @@ class Picture:
         return " ".join(note for note in said if note) or None
 
     @property
+    def has_own_scale(self) -> bool:
+        """Whether it is a DICOM file without a window, and none was given, so that its own range was used."""
+        return self.scan is not None and self.levels is not None and "window" not in self.used
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         height, width = self.luminance.shape

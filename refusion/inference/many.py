@@ -33,11 +33,14 @@ class Outcome:
         index: index of the pair, from 0.
         fused: the fused image, or None if fusing failed.
         error: the error, or None.
+        has_own_scale: whether a source is a DICOM file without a window, and none was given, so that its own range was
+            used; the slices of a series then differ in brightness.
     """
 
     index: int
     fused: Fused | None = None
     error: ValueError | OSError | None = None
+    has_own_scale: bool = False
 
     @property
     def reason(self) -> str:
@@ -201,7 +204,8 @@ def _fuse_batch(
 
 def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Outcome:
     try:
-        return Outcome(index, finish_pair(luminance, pair, options))
+        own = pair.a.has_own_scale or pair.b.has_own_scale
+        return Outcome(index, finish_pair(luminance, pair, options), has_own_scale=own)
     except (ValueError, OSError) as error:
         return Outcome(index, error=error)
     except MemoryError:

@@ -400,6 +400,18 @@ def test_scans_of_different_patients_are_said_without_their_ids(tmp_path):
     assert not any("B22" in note for note in fused.notes)
 
 
+def test_slices_without_a_window_are_said_not_to_be_alike(tmp_path):
+    for folder in ("ct", "mri"):
+        (tmp_path / folder).mkdir()
+        for number in (1, 2):
+            dicom(tmp_path / folder / f"{number}.dcm", (LEVELS * number).astype(np.int16), Modality=folder.upper()[:2])
+    model = ReFusion("medical", channels=8, heads=4, blocks=1)
+    model.save_pretrained(tmp_path / "model")
+    given = ("fuse", tmp_path / "ct", tmp_path / "mri", "--model", tmp_path / "model", "-o")
+    assert "2 pairs have DICOM files without a window" in refusion(*given, tmp_path / "out").err
+    assert "without a window" not in refusion(*given, tmp_path / "alike", "--window", "0", "510").err
+
+
 def test_scans_of_a_stack_or_of_a_scored_pair_are_compared_too(tmp_path):
     model = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
     slices = [{**PLACED, "PatientID": patient, "PixelSpacing": [1, 1]} for patient in ("A1", "A1", "B22", "C3")]
