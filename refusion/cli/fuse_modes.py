@@ -163,7 +163,7 @@ def fuse_pair_files(
             differences = [f"The settings of the kept results were not compared with those of now: {missing}"]
         for note in differences:
             typer.echo(f"Note: {note}", err=True)
-    own_scales = 0
+    own_scales = done = 0
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
 
@@ -194,10 +194,16 @@ def fuse_pair_files(
             err=True,
         )
     if not quiet:
-        fused = len(to_do) - len(failed)
+        fused = done - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""
         typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
     print_listed("Failed", failed, _FAILURES_SHOWN)
+    if untried := len(to_do) - done:
+        typer.echo(
+            f"The disk is full, so the other {untried:,} {'pair was' if untried == 1 else 'pairs were'} not fused; "
+            "make room, and give the command again.",
+            err=True,
+        )
     print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
     if failed or jobs.unmatched:
         raise typer.Exit(1)

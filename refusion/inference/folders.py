@@ -1,5 +1,6 @@
 """Fuse the pairs of folders and lists that have no result yet."""
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from stat import S_ISDIR
@@ -7,6 +8,8 @@ from stat import S_ISDIR
 from refusion.inference.many import Outcome
 from refusion.pairs.jobs import Job
 from refusion.system.errors import sentence_of
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def left_to_do(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[float]]:
@@ -36,7 +39,7 @@ def fuse_jobs(
     *,
     bits: int | None = None,
 ) -> Iterator[tuple[Job, str | None, tuple[str, ...]]]:
-    """Fuse pairs and write each result atomically.
+    """Fuse pairs and write each result atomically; stop where the disk is full.
 
     Args:
         jobs: the pairs.
@@ -55,5 +58,13 @@ def fuse_jobs(
             note = outcome.fused.save(job.output, bits)
         except (ValueError, OSError) as error:
             yield job, sentence_of(error), ()
+            if _is_full(error):
+                return
         else:
             yield job, None, (*outcome.fused.notes, *([note] if note else []))
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether an error of writing means that the disk, or what the user may use of it, is full."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _FULL

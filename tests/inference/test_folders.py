@@ -56,6 +56,18 @@ def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_fol
     assert (out / "scene2.png").read_bytes() != b"kept"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_ends_the_run(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "scene2.png").symlink_to("/dev/full")
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
+    assert (result.code, fused_names(out)) == (1, [f"scene{k}.png" for k in range(3)])
+    assert "2 fused, 0 already there, 1 failed." in result.out
+    assert "scene2.png cannot be saved: No space left on device." in result.err
+    assert "The disk is full, so the other 3 pairs were not fused; make room, and give the command again." in result.err
+
+
 def test_results_of_other_settings_are_told_apart(model, pair_folder, tmp_path):
     out, note = tmp_path / "out", "of the kept results"
     command = ["fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model]
