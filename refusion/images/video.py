@@ -44,15 +44,14 @@ class Video:
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
         metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
-        damaged: number of frames so far that the decoder reports as damaged or refuses; the latter are left out. Not
-            every decoder notices damage, and those that are predicted from such a frame are not reported.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         self.path = path
-        self.damaged = 0
         self.restarts = 0
+        self._damaged = 0
+        self._incomplete: set[int] = set()
         self._max_pixels = max_pixels
 
     def __enter__(self) -> "Video":
@@ -138,12 +137,23 @@ class Video:
             aspect if self.turns % 2 == 0 else 1 / aspect,
         )
 
+    @property
+    def damaged(self) -> int:
+        """Number of frames so far that FFmpeg reports as damaged or incomplete, or refuses; the latter are left out.
+
+        Not every format notices damage, and frames that are predicted from a damaged one are not reported.
+        """
+        # The packet before a seam is complete, but its counter does not go on.
+        return self._damaged + max(0, len(self._incomplete) - self.restarts)
+
     def pictures(self) -> Iterator[Frame]:
         """Yield the frames one by one; where the time stamps go back, the time goes on by the duration of a frame."""
         last, ahead = None, Fraction(0)
         with self._sentences():
             for number, (frame, time) in enumerate(self._timed_frames()):
-                self.damaged += frame.is_corrupt
+                self._damaged += frame.is_corrupt
+                if frame.is_corrupt:
+                    self._incomplete.discard(frame.pts)
                 since = number / self.rate
                 if time is not None and self.start is not None:
                     since = time - self.start + ahead
@@ -165,9 +175,12 @@ class Video:
         for packet in self._container.demux(self.stream):
             if self._times_of_packets and packet.size and packet.dts is not None:
                 sent.append(packet.dts * packet.time_base)
+            if packet.is_corrupt and packet.pts is not None:
+                self._incomplete.add(packet.pts)
             frames = _frames_of(packet)
             if frames is None:
-                self.damaged += 1
+                self._damaged += 1
+                self._incomplete.discard(packet.pts)
                 if sent:
                     sent.pop()
                 continue

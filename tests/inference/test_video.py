@@ -356,6 +356,22 @@ def test_damage_is_said(pair, tmp_path):
     assert not any("damaged" in note for note in fuse_videos(pair, tmp_path / "f.mp4", model=MODEL))
 
 
+@pytest.mark.parametrize(("change", "damaged"), [("none", 0), ("lost", 1), ("joined", 0)])
+def test_packets_that_are_incomplete_are_counted(tmp_path, change, damaged):
+    with av.open(str(tmp_path / "vis.ts"), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in [*(av.VideoFrame.from_ndarray(frame, "gray") for frame in scene(2, 20)), None]:
+            container.mux(stream.encode(frame))
+    content = (tmp_path / "vis.ts").read_bytes()
+    # Of the packets of 188 bytes, the first three are tables.
+    lost = content[: 5 * 188] + content[6 * 188 :]
+    (tmp_path / "vis.ts").write_bytes({"none": content, "lost": lost, "joined": 2 * content}[change])
+    with Video(tmp_path / "vis.ts", 10**6) as video:
+        assert list(video.pictures())
+        assert video.damaged == damaged
+
+
 def test_frames_that_the_decoder_refuses_are_left_out_and_counted(tmp_path):
     ir = write(tmp_path / "ir.mp4", scene(1, 10))
     with av.open(str(tmp_path / "vis.mkv"), "w") as container:
