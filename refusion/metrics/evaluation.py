@@ -4,14 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from refusion.images import Picture, PictureError, read_picture
-from refusion.images.picture import by
+from refusion.images.picture import by, range_note
 from refusion.images.profiles import share_profile
 from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
@@ -71,7 +71,7 @@ class Evaluation:
         metrics: names of the metrics, in the order of the tables.
         scored: the pairs that could be scored, in the order of the data set.
         failed: the other pairs.
-        notes: notes on the sources for the user, as sentences.
+        notes: notes on the sources and on fused images of a folder for the user, as sentences.
     """
 
     metrics: tuple[str, ...]
@@ -94,6 +94,8 @@ class Evaluation:
 FusedSource = Callable[..., Any] | FusedFolder
 """Source of the fused images: a function of both sources that returns a Pillow image or an array-like, or a folder of
 fused images."""
+
+_OPAQUE = 254 / 255
 
 _Triple = tuple[Picture, Picture, Picture]
 
@@ -164,6 +166,8 @@ def evaluate(
             notes = reading.notes(sources) if task is None else pair_notes(sources, reading, task)
             if look is not None and (note := look(*sources)):
                 notes.append(without_options(note))
+            if isinstance(fused, FusedFolder):
+                notes += _fused_notes(images[2], fused)
             scores = score_fused(*images, evaluation.metrics, conventions)
             own, errors = score_custom(images, custom or {})
             return PairScores(name, scores | own, errors), named_notes(name, notes)
@@ -183,6 +187,15 @@ def evaluate(
             if on_pair is not None:
                 on_pair()
     return evaluation
+
+
+def _fused_notes(picture: Picture, folder: FusedFolder) -> list[str]:
+    """Notes on a fused image of a folder: values that use little of their scale, and transparency."""
+    picture = replace(picture, name=f"{folder.path.name}/{picture.name}")
+    notes = [without_options(note) for note in (*picture.notes, range_note([picture])) if note]
+    if picture.alpha is not None and picture.alpha.min() < _OPAQUE:
+        notes.append(f"{picture.name} is transparent in part, and is scored over black.")
+    return notes
 
 
 def _refuse_same_names(names: Iterable[str], folder: FusedFolder) -> None:

@@ -254,6 +254,23 @@ def test_a_fused_image_is_not_advised_what_is_for_its_sources(pairs, averages):
     assert failure.reason.endswith("floats must be in 0 to 1; scale them to that range.")
 
 
+def test_fused_images_that_are_dark_or_transparent_by_mistake_are_said(pairs, averages, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for number, file in enumerate(sorted(averages.iterdir())):
+        levels = np.asarray(Image.open(file).convert("L"))
+        if number == 0:
+            Image.fromarray(levels.astype(np.uint16)).save(folder / file.name)
+        else:
+            alpha = np.full_like(levels, 128 if number == 1 else 255)
+            Image.fromarray(np.dstack([levels, alpha])).save(folder / file.name)
+    notes = [note for note in evaluate(pairs, FusedFolder(folder), ("EN",)).notes if "odd/" in note]
+    assert len(notes) == 2
+    assert "scene0: Except for 1 % of the pixels, odd/scene0.TIF uses only" in notes[0]
+    assert "scale its values to the full range first" in notes[0]
+    assert notes[1] == "scene1: odd/scene1.png is transparent in part, and is scored over black."
+
+
 def test_a_figure_without_meaning_is_left_out_of_its_mean_only(pair_folder, pairs):
     for side in ("ir", "vis"):
         framed = np.asarray(Image.open(pair_folder / side / "scene1.png")).copy()
