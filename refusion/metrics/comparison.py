@@ -50,17 +50,19 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of all contenders over the same pairs.
+    """Comparison of all contenders over the same pairs, without those that have scores for no pair.
 
     Attributes:
         pairs: names of the pairs that every contender has scores for.
         counts: by metric, the number of pairs for which it is finite for every contender.
-        standings: by name of the contender.
+        standings: by name of the contender; all numbers are nan, or 0 pairs, for those that are left out.
+        first: name of the contender that the differences are from.
     """
 
     pairs: tuple[str, ...]
     counts: dict[str, int]
     standings: dict[str, Standing]
+    first: str
 
 
 def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str, bool]) -> Comparison:
@@ -70,6 +72,7 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
         evaluations: scores over one data set by name of the contender, one or more.
         higher_is_better: direction of each metric.
     """
+    every, evaluations = list(evaluations), _with_scores(evaluations)
     names = _shared(evaluations.values())
     means: list[dict[str, Estimate]] = [{} for _ in evaluations]
     differences: list[dict[str, Estimate]] = [{} for _ in evaluations]
@@ -94,7 +97,10 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
             evaluations, means, ranks, differences, p_values, better, strict=True
         )
     }
-    return Comparison(names, counts, standings)
+    left_out = _nothing(higher_is_better)
+    return Comparison(
+        names, counts, {name: standings.get(name, left_out) for name in every}, next(iter(evaluations), "")
+    )
 
 
 def best_first(
@@ -103,8 +109,11 @@ def best_first(
     """Sort the pairs that all contenders have, from the best to the worst result of one contender.
 
     The order is that of the mean rank over the metrics: of the difference from the mean of all contenders, or of the
-    metrics themselves if there is only one contender.
+    metrics themselves if there is only one contender. Contenders that have scores for no pair do not count.
     """
+    evaluations = _with_scores(evaluations)
+    if contender not in evaluations:
+        return []
     names = _shared(evaluations.values())
     place = list(evaluations).index(contender)
     ranks = []
@@ -146,6 +155,18 @@ def _blocks(rows: int, columns: int) -> Iterator[int]:
     """Numbers of rows that add up to `rows`, each of a block of at most a million values."""
     height = max(1, 2**20 // columns)
     yield from (min(height, rows - first) for first in range(0, rows, height))
+
+
+def _with_scores(evaluations: Mapping[str, Evaluation]) -> Mapping[str, Evaluation]:
+    """Those that have scores for a pair; all if none has."""
+    return {name: evaluation for name, evaluation in evaluations.items() if evaluation.scored} or evaluations
+
+
+def _nothing(metrics: Iterable[str]) -> Standing:
+    empty = dict.fromkeys(metrics, Estimate(math.nan, math.nan, math.nan))
+    return Standing(
+        empty, dict.fromkeys(empty, math.nan), math.nan, empty, dict.fromkeys(empty, math.nan), dict.fromkeys(empty, 0)
+    )
 
 
 def _shared(evaluations: Iterable[Evaluation]) -> tuple[str, ...]:

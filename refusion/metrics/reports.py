@@ -67,9 +67,18 @@ class Report:
         return compare(self.evaluations, self.directions)
 
     def is_over_common_pairs(self, metric: str) -> bool:
-        """Whether the mean of a metric is over the same pairs for all models."""
+        """Whether the mean of a metric is over the same pairs for all models that have scores."""
         common = self.comparison.counts[metric]
-        return all(evaluation.statistic(metric).count == common for evaluation in self.evaluations.values())
+        return all(one.statistic(metric).count == common for one in self.evaluations.values() if one.scored)
+
+    @property
+    def note_on_left_out(self) -> str:
+        """Which of several models have scores for no pair, as a sentence; empty if all or none have."""
+        names = [name for name, evaluation in self.evaluations.items() if not evaluation.scored]
+        if not names or len(names) == len(self.evaluations):
+            return ""
+        whose = "its" if len(names) == 1 else "their"
+        return f"Not compared, since none of {whose} pairs could be scored: {', '.join(names)}."
 
     @property
     def definitions(self) -> str:
@@ -99,6 +108,8 @@ class Report:
                 "have (1 is best); the mean rank counts every metric once. Markdown and JSON also have intervals and "
                 "differences."
             )
+        if self.note_on_left_out:
+            notes.append(self.note_on_left_out)
         return [*notes, f"Definitions: {self.definitions}."]
 
     @property

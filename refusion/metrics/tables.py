@@ -71,7 +71,7 @@ def to_latex(report: Report) -> str:
         header.append(r"mean rank $\downarrow$")
     comments = [
         "Needs \\usepackage{booktabs}.",
-        f"Means over the {counted(total, 'pair')} that all of them have.",
+        f"Means over the {counted(total, 'pair')} that all of them have. {report.note_on_left_out}",
         *(f"{metric}: over {counted(count, 'pair')}." for metric, count in fewer.items()),
         f"Definitions: {report.definitions}.",
     ]
@@ -90,7 +90,7 @@ def to_latex(report: Report) -> str:
 
 def _compared(report: Report, headings: list[str]) -> list[str]:
     standings = report.comparison.standings
-    first = next(iter(standings))
+    first = report.comparison.first
     ranks = [[name, *(value_text(s.ranks[f], 1) for f in report.metrics)] for name, s in standings.items()]
     intervals = [
         [name, *(_mark(report, name, f, _interval(s.means[f])) for f in report.metrics)]

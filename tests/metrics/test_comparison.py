@@ -59,6 +59,22 @@ def test_pairs_count_that_every_contender_has(evaluations):
     assert comparison.standings["third"].means["border"].mean == 1.25
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_contender_without_a_score_does_not_end_the_comparison_of_the_others(evaluations, first):
+    none = {"none": Evaluation(tuple(DIRECTIONS))}
+    every = none | evaluations if first else evaluations | none
+    alone, comparison = compare(evaluations, DIRECTIONS), compare(every, DIRECTIONS)
+    assert (comparison.pairs, comparison.counts, comparison.first) == (alone.pairs, alone.counts, "first")
+    assert list(comparison.standings) == list(every)
+    assert comparison.standings["third"] == alone.standings["third"]
+    assert math.isnan(comparison.standings["none"].mean_rank)
+    assert best_first(every, "third", DIRECTIONS) == best_first(evaluations, "third", DIRECTIONS)
+    assert best_first(every, "none", DIRECTIONS) == []
+    report = Report(tuple(DIRECTIONS), every)
+    assert "Not compared, since none of its pairs could be scored: none." in to_latex(report)
+    assert "## Differences from first" in to_markdown(report)
+
+
 def test_differences_are_pair_by_pair(evaluations):
     second = compare(evaluations, DIRECTIONS).standings["second & co"]
     assert second.differences["EN"].mean == pytest.approx(0.875)
