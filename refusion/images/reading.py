@@ -445,6 +445,8 @@ def _check_array(shape: tuple[int, ...], dtype: np.dtype[Any], what: str, given:
         first = len(shape) in (3, 4) and shape[-3] in (1, 3, 4)
         other = "" if what == given.name else ", or fuse with channels_first=True"
         advice = f"; move the channels to the end{other}" if first else ""
+        if len(shape) == 3 and not first:
+            advice = "; the slices of a volume are fused one by one, in Python with fuse_many(zip(a, b))"
         raise PictureError(
             f"{what} must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
             f"but {shape} was given{advice}."

@@ -204,6 +204,7 @@ def test_a_fused_array_with_alpha_is_a_source_again():
         (lambda path: io.BytesIO(b""), "the open file is empty"),
         (lambda path: b"", "The file in memory is empty"),
         (lambda path: np.zeros((3, 48, 64), np.uint8), "fuse with channels_first=True"),
+        (lambda path: np.zeros((30, 48, 64), np.uint8), "fused one by one, in Python with fuse_many"),
         (lambda path: np.zeros((48, 64), np.complex64), "but complex64 was given."),
     ],
 )
