@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from refusion.images.colour import split_colour
-from refusion.images.failures import missing_file
+from refusion.images.failures import check_size, missing_file
 from refusion.images.kinds import START, refuse_as_video
 from refusion.images.levels import Stored, to_picture
-from refusion.images.picture import Picture, PictureError, by
+from refusion.images.picture import Picture, PictureError
 from refusion.images.video_coding import FULL, LIMITED, UNKNOWN, WEIGHTS, Coding, Frame, import_av
 from refusion.images.video_metadata import kept_metadata
 
@@ -78,9 +78,7 @@ class Video:
                 )
             # With its default, threads for slices, H.264 does not report damage.
             self.stream.thread_type = "FRAME"
-            size = (self.stream.width, self.stream.height)
-            if size[0] * size[1] > self._max_pixels:
-                raise PictureError(f"{name} is {by(size)} pixels, but at most {self._max_pixels:,} are accepted.")
+            check_size(name, (self.stream.width, self.stream.height), self._max_pixels)
             self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 0)
             if self.rate <= 0:
                 raise PictureError(f"{name} has no frame rate; convert it to a constant frame rate.")

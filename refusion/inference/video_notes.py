@@ -77,7 +77,8 @@ def size_change(frame: Frame, video: Video) -> str:
 
 def length_note(longer: Video, shorter: Video, count: int, end: Fraction) -> str:
     """The note on a video that is longer than the other, whose last frame, number `count`, ends at `end` seconds."""
+    frames = "1 frame" if count == 1 else f"{count} frames"
     return (
-        f"{longer.path.name} is longer than {shorter.path.name}; the result ends with the latter, after {count} frames "
+        f"{longer.path.name} is longer than {shorter.path.name}; the result ends with the latter, after {frames} "
         f"({float(end):.2f} s)."
     )

@@ -261,7 +261,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(pair, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == before
     with pytest.raises(ValueError, match=r"with align \(--align, --motion\), which is for images only: .* register"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, align=True)
-    with pytest.raises(PictureError, match="at most 100 are accepted"):
+    with pytest.raises(PictureError, match=r"is 4 x 4 pixels; an image is at least 8 x 8"):
+        fuse_videos([write(tmp_path / "tiny.mp4", [np.zeros((4, 4), np.uint8)]), pair[1]], tmp_path / "f.mp4")
+    with pytest.raises(PictureError, match="at most 100 in total are accepted"):
         fuse_videos(pair, tmp_path / "f.mp4", model=MODEL, max_pixels=100)
 
 
