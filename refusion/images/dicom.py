@@ -358,7 +358,7 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
         window = (0.0, 1.0)
     else:
         window = _window(dataset)
-    plain = raw.dtype.itemsize == 1 and window is None and np.array_equal(values, raw)
+    plain = raw.dtype == np.uint8 and window is None and np.array_equal(values, raw)
     if plain:
         top = 2 ** int(dataset.BitsStored) - 1
         return Stored(raw, (0, top), white_is_zero=inverted, missing=padding, missing_is_black=True)

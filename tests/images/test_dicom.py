@@ -328,6 +328,13 @@ def test_a_deflated_file_is_read_unless_it_is_far_larger_inside(tmp_path):
     assert read_picture(path).size == (64, 48)
 
 
+def test_eight_bits_with_a_sign_have_their_own_range(tmp_path):
+    signed = dicom(tmp_path / "signed.dcm", (LEVELS.astype(int) - 128).astype(np.int8))
+    deep = dicom(tmp_path / "deep.dcm", (LEVELS.astype(int) - 128).astype(np.int16))
+    np.testing.assert_array_equal(read_picture(signed).luminance, read_picture(deep).luminance)
+    assert read_picture(signed, window=(-128, 127)).luminance.max() == 1
+
+
 def test_a_slope_of_zero_is_refused(tmp_path):
     path = dicom(tmp_path / "ct.dcm", LEVELS.astype(np.int16), RescaleSlope=0, RescaleIntercept=-1024)
     with pytest.raises(PictureError, match="has a rescale slope of 0"):
