@@ -1,5 +1,6 @@
 """Read video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,9 @@ VIDEO_SUFFIXES = frozenset(
 _HD = 720
 """Shorter side of a video, in pixels, from which its matrix is that of HD if it does not state one."""
 
+_CUT_SHORT = Fraction(1, 2)
+"""Seconds by which a video must end before the time that its file states to seem cut off."""
+
 _EARLY = Fraction(13, 100)
 """Seconds that sound may start before the first frame, as AAC does; earlier packets are left out."""
 
@@ -43,6 +47,8 @@ class Video:
         frames: number of frames according to the file, or 0 if unknown.
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
+        missing: seconds by which it ended before the time that a Matroska or WebM file states, known when all frames
+            have been read; 0 if it did not.
         metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
@@ -50,6 +56,7 @@ class Video:
     def __init__(self, path: Path, max_pixels: int) -> None:
         self.path = path
         self.restarts = 0
+        self.missing = Fraction(0)
         self._damaged = 0
         self._incomplete: set[int] = set()
         self._max_pixels = max_pixels
@@ -161,6 +168,9 @@ class Video:
                         since = last + 1 / self.rate
                 last = since
                 yield Frame(self._picture(frame), since)
+        stated, end = _stated_end(self.stream), (self.start or 0) + (last or 0) + 1 / self.rate
+        if stated is not None and stated - end > _CUT_SHORT:
+            self.missing = stated - end
 
     def changes_size(self) -> bool:
         """Whether a later frame has another size than the first; opens the file again, and decodes key frames only."""
@@ -272,6 +282,12 @@ def _frames_of(packet: Any) -> list[Any] | None:
         return packet.decode()
     except import_av().error.FFmpegError:
         return None
+
+
+def _stated_end(stream: Any) -> Fraction | None:
+    """Seconds at which a stream ends, as programs write them into Matroska and WebM; None if it is not stated."""
+    parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return Fraction(parts[1]) * 3600 + Fraction(parts[2]) * 60 + Fraction(parts[3]) if parts else None
 
 
 def _time(frame: Any) -> Fraction | None:

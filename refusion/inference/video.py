@@ -20,7 +20,14 @@ from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
-from refusion.inference.video_notes import damage_note, notes_on_frames, notes_on_video, rate_notes, restart_note
+from refusion.inference.video_notes import (
+    cut_note,
+    damage_note,
+    notes_on_frames,
+    notes_on_video,
+    rate_notes,
+    restart_note,
+)
 from refusion.inference.video_pairs import check_sizes, lead_of, paired_frames
 from refusion.system.files import replacing
 from refusion.tasks import OutputRange, Resize, Task
@@ -158,6 +165,7 @@ def fuse_videos(
         with writing(target), replacing(target) as temporary:
             encode(temporary, fused_frames(), lead.rate, coding, sound, notes, metadata)
     notes += [restart_note(video) for video in videos if video.restarts]
+    notes += [cut_note(video) for video in videos if video.missing]
     return notes + [damage_note(video) for video in videos if video.damaged]
 
 

@@ -58,6 +58,14 @@ def damage_note(video: Video) -> str:
     )
 
 
+def cut_note(video: Video) -> str:
+    """The note on a video that ended before the time that its file states."""
+    return (
+        f"{video.path.name} ends {float(video.missing):.2f} s before the time that it states, so it seems to be cut "
+        "off; copy it again."
+    )
+
+
 def rate_notes(videos: Sequence[Video]) -> list[str]:
     """A note if the frame rates differ."""
     rates = [float(video.rate) for video in videos]

@@ -374,6 +374,16 @@ def test_packets_that_are_incomplete_are_counted(tmp_path, change, damaged):
         assert video.damaged == damaged
 
 
+def test_a_matroska_file_that_was_cut_off_is_said(tmp_path):
+    whole, cut = moving(tmp_path / "whole.mkv", [number / RATE for number in range(40)], 8), tmp_path / "cut.mkv"
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut.write_bytes(whole.read_bytes()[: places[20]])
+    for first, said in ((whole, False), (cut, True)):
+        notes = fuse_videos([first, first], tmp_path / "f.mkv", model=MODEL)
+        assert any("so it seems to be cut off; copy it again" in note for note in notes) == said
+
+
 def test_frames_that_the_decoder_refuses_are_left_out_and_counted(tmp_path):
     ir = write(tmp_path / "ir.mp4", scene(1, 10))
     with av.open(str(tmp_path / "vis.mkv"), "w") as container:
