@@ -22,12 +22,12 @@ def settings_panel(task: Task | None, models: Models) -> list[gr.components.Comp
         )
         choices = [
             gr.Dropdown(
-                own + [(words[name][choice], choice) for choice in names],
+                own + [(said, choice) for choice, said in words[name].items()],
                 value=getattr(task, name) if task else "",
                 label=texts.SETTINGS[name][0],
                 info=texts.SETTINGS[name][1],
             )
-            for name, names in CHOICES.items()
+            for name in CHOICES
         ]
         with gr.Row():
             model = gr.Dropdown(

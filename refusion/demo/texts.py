@@ -39,12 +39,12 @@ RANGES = {
 
 ANCHORS = {
     "guided": "Follow both sources locally",
+    "detail": "Follow both, keep most of the brighter detail",
+    "full-detail": "Follow both, keep all brighter detail",
+    "heat": "Follow both, hot objects brighter",
     "choice": "Choose one source per pixel",
     "bounds": "Keep between the sources",
     "none": "No anchor",
-    "detail": "Follow both, keep most of the brighter detail",
-    "full-detail": "Follow both, keep all brighter detail",
-    "heat": "The same, with hot objects brighter",
 }
 
 _LEADS = {
@@ -83,7 +83,11 @@ _MEANINGS = {
 
 
 def choices(labels: tuple[str, str]) -> dict[str, dict[str, str]]:
-    """Descriptions of the choices of each setting, by its name, with the labels of the two sources."""
+    """Descriptions of the choices of each setting, by its name and in the order of the page.
+
+    Args:
+        labels: labels of the two sources.
+    """
     rules = {"output_range": RANGES, "anchor": ANCHORS, "chroma": _colour_rules(labels)}
     return rules | {"input_range": INPUT_RANGES}
 

@@ -44,7 +44,7 @@ from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.metrics.fusion import score
 from refusion.metrics.scoring import scored_metrics
-from refusion.tasks import TASKS, Task
+from refusion.tasks import CHOICES, TASKS, Task
 
 MODEL = TASKS["ir-vis"].model
 needs_weights = pytest.mark.skipif(not has_weights(MODEL), reason=f"the weights {MODEL} are not bundled")
@@ -138,6 +138,16 @@ def test_dicom_is_named_where_it_is_accepted():
     lists = [box["file_types"] for box in components(config, "file")]
     assert lists
     assert all(".dcm" in types and ".png" in types for types in lists)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_every_choice_of_a_setting_has_a_description_of_its_own(task):
+    words = texts.choices(task.labels)
+    for name, choices in CHOICES.items():
+        assert set(words[name]) == set(choices)
+        assert len(set(words[name].values())) == len(choices)
+        # It is shown without the other choices, too.
+        assert not any("the same" in said.lower() for said in words[name].values())
 
 
 def test_tools_are_called_as_endpoints_are():
