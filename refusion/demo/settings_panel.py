@@ -1,5 +1,7 @@
 """Settings of a tab."""
 
+from collections.abc import Container
+
 import gradio as gr
 
 from refusion.demo import texts
@@ -7,8 +9,13 @@ from refusion.demo.models import Models
 from refusion.tasks import CHOICES, Task
 
 
-def settings_panel(task: Task | None, models: Models) -> list[gr.components.Component]:
+def settings_panel(task: Task | None, models: Models, left_out: Container[str] = ()) -> list[gr.components.Component]:
     """Add the settings, folded, with the defaults of the task selected; without a task, each task's own default.
+
+    Args:
+        task: the task of the tab, or None.
+        models: the models to choose from.
+        left_out: output ranges, anchors and colour rules that are not offered.
 
     Returns:
         The inputs in the order in which `Settings.checked` takes them.
@@ -22,7 +29,7 @@ def settings_panel(task: Task | None, models: Models) -> list[gr.components.Comp
         )
         choices = [
             gr.Dropdown(
-                own + [(said, choice) for choice, said in words[name].items()],
+                own + [(said, choice) for choice, said in words[name].items() if choice not in left_out],
                 value=getattr(task, name) if task else "",
                 label=texts.SETTINGS[name][0],
                 info=texts.SETTINGS[name][1],

@@ -18,6 +18,7 @@ from refusion.demo.thumbnails import thumbnails_html, without_example
 from refusion.demo.uploads import SourceError, names_of, stored_path
 from refusion.images import Picture
 from refusion.images.picture import MAX_FRAMES
+from refusion.inference.stack import stack_colours
 from refusion.tasks import get_task
 
 
@@ -44,7 +45,8 @@ class StackEvents(ResultEvents):
         try:
             _check_count(paths)
             facts = self._fusing.uploads.check_stack(paths, chosen.window)
-        except SourceError as error:
+            _check_colour(chosen)
+        except ValueError as error:
             return [notes.bad(str(error)), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
             return [self._about(paths, chosen), self._status(result), shown]
@@ -81,7 +83,9 @@ class StackEvents(ResultEvents):
     def _asked(self, task: Any, stack: Any, *settings: Any) -> tuple[tuple[Path, ...], Settings]:
         paths = tuple(stored_path(upload, "uploaded") for upload in stack or [])
         _check_count(paths)
-        return paths, self._settings(task, *settings)
+        chosen = self._settings(task, *settings)
+        _check_colour(chosen)
+        return paths, chosen
 
     def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
@@ -121,6 +125,14 @@ class StackEvents(ResultEvents):
     def _scores(self, visitor: str, result: Result, tell: OnTick) -> str:
         return scores_table(
             self._fusing.stack_scores(visitor, result.settings, result.paths, result.fused, tell), STACK_NOTE
+        )
+
+
+def _check_colour(settings: Settings) -> None:
+    if settings.chroma is not None and settings.chroma not in stack_colours(settings.task):
+        said = texts.in_words({"chroma": settings.chroma}, ("first", "second"))
+        raise ValueError(
+            f'The colour {said} is not for a {settings.task.name} stack; choose another "Colour" in the settings.'
         )
 
 

@@ -43,6 +43,11 @@ _ODD_SHOWN = 3
 """Number of images named in a note on odd ones, and of notes of one kind on such images."""
 
 
+def stack_colours(task: Task) -> tuple[ChromaRule, ...]:
+    """The colour rules for a stack of a task: its images have no roles, so none of them gives the colour of all."""
+    return (*get_args(MeanRule), *(("choice",) if task.name == "multi-focus" else ()))
+
+
 def fuse_stack(
     network: Network,
     sources: Sequence[PictureSource] | str | os.PathLike,
@@ -279,7 +284,7 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
                 "choose fewer",
             )
         )
-    accepted = (*get_args(MeanRule), *(("choice",) if task.name == "multi-focus" else ()))
+    accepted = stack_colours(task)
     if chroma not in accepted:
         raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
     if options.resize not in (None, "a"):

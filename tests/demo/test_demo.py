@@ -34,10 +34,12 @@ from refusion.demo.command import main
 from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
+from refusion.demo.result_panel import result_panel
 from refusion.demo.results import ResultFiles
 from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
+from refusion.demo.stack_events import StackEvents
 from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
@@ -562,6 +564,24 @@ def test_a_link_says_what_is_not_the_tasks_own_and_is_read_back():
     assert address == "?task=multi-focus&example=multi-focus-coffee&range=stretch"
     asked = link.read_query(dict(parse_qsl(address[1:])))
     assert asked == link.Link("multi-focus", example, {"output_range": "stretch"})
+
+
+@pytest.mark.parametrize(
+    ("task", "accepted", "refused"), [("multi-focus", "choice", "a"), ("multi-exposure", "exposure", "choice")]
+)
+def test_a_colour_that_is_not_for_a_stack_is_refused_at_once(fusing, tmp_path, monkeypatch, task, accepted, refused):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    uploads = []
+    for seed in range(3):
+        Image.fromarray(textured(seed)).save(tmp_path / f"{seed}.png")
+        uploads.append({"path": str(tmp_path / f"{seed}.png")})
+    with gr.Blocks():
+        panel = result_panel("stack", {})
+    stack = StackEvents(fusing, ResultFiles(), Showcase(fusing), panel)
+    assert "3 images of" in stack.check(None, task, uploads, "", "", accepted, "", "", "file")[0]
+    note = stack.check(None, task, uploads, "", "", refused, "", "", "file")[0]
+    assert f"is not for a {task} stack; choose another" in note
+    assert texts.choices(("first", "second"))["chroma"][refused] in note
 
 
 def test_the_example_of_a_focus_stack_is_sharp_all_over():
