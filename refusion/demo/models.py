@@ -90,6 +90,23 @@ class Models:
         """Whether the default model of a task needs no download."""
         return self.own(task) in self.names
 
+    def check(self, choice: ModelChoice) -> None:
+        """Check what can be known without a download.
+
+        Raises:
+            ModelError: no model here has this name and none on the Hub can, or a model here is asked for a revision.
+        """
+        if choice.name in self.names:
+            if choice.revision:
+                raise ModelError(
+                    f"{choice.name} is on this machine and has no revisions; clear the revision, or give OWNER/NAME."
+                )
+            return
+        # A name from a visitor is never taken as a local path.
+        if not self.hub_models or not HUB_ID.fullmatch(choice.name) or choice.name.startswith("."):
+            hub = " or OWNER/NAME on the Hub" if self.hub_models else ""
+            raise ModelError(f"There is no model {choice.name[:100]!r} here; choose {', '.join(self.names)}{hub}.")
+
     def fusion(self, choice: ModelChoice) -> ReFusion:
         """The fusion module of a model, on the device.
 
@@ -125,16 +142,9 @@ class Models:
 
     def _download(self, choice: ModelChoice) -> None:
         """Download a model from the Hub if it is not here; visitors with other models do not wait for it."""
+        self.check(choice)
         if choice.name in self.names:
-            if choice.revision:
-                raise ModelError(
-                    f"{choice.name} is on this machine and has no revisions; clear the revision, or give OWNER/NAME."
-                )
             return
-        # A name from a visitor is never taken as a local path.
-        if not self.hub_models or not HUB_ID.fullmatch(choice.name) or choice.name.startswith("."):
-            hub = " or OWNER/NAME on the Hub" if self.hub_models else ""
-            raise ModelError(f"There is no model {choice.name[:100]!r} here; choose {', '.join(self.names)}{hub}.")
         with self._lock:
             of_this = self._downloads.setdefault(choice, threading.Lock())
         with of_this:

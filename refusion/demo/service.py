@@ -85,6 +85,7 @@ class Settings:
 
         Raises:
             ValueError: a value is not among its choices.
+            ModelError: a model is named that cannot be here, or that has no revisions.
         """
         wanted = (output_range or None, anchor or None, chroma or None)
         kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
@@ -94,7 +95,11 @@ class Settings:
                 check_choice(what, given if isinstance(given, str) else repr(given)[:100], choices)
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
-        return cls(task, ModelChoice(name or models.own(task), version or None), *wanted, read)
+        chosen = ModelChoice(name or models.own(task), version or None)
+        # That of a task may come without its weights, which its tab says.
+        if name or version:
+            models.check(chosen)
+        return cls(task, chosen, *wanted, read)
 
 
 class Fusing:

@@ -38,7 +38,7 @@ class StackEvents(ResultEvents):
         try:
             chosen = self._settings(task, *settings)
         except ValueError as error:
-            return [notes.bad(str(error)), status, gr.skip()]
+            return [notes.bad(str(error)), status, thumbnails_html(list(paths), self._fusing.uploads, None)]
         shown = thumbnails_html(list(paths), self._fusing.uploads, chosen.window)
         if not paths:
             return ["", status, shown]

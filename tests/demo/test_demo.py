@@ -569,7 +569,7 @@ def test_a_link_says_what_is_not_the_tasks_own_and_is_read_back():
 @pytest.mark.parametrize(
     ("task", "accepted", "refused"), [("multi-focus", "choice", "a"), ("multi-exposure", "exposure", "choice")]
 )
-def test_a_colour_that_is_not_for_a_stack_is_refused_at_once(fusing, tmp_path, monkeypatch, task, accepted, refused):
+def test_a_setting_that_is_not_for_a_stack_is_refused_at_once(fusing, tmp_path, monkeypatch, task, accepted, refused):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     uploads = []
     for seed in range(3):
@@ -582,6 +582,9 @@ def test_a_colour_that_is_not_for_a_stack_is_refused_at_once(fusing, tmp_path, m
     note = stack.check(None, task, uploads, "", "", refused, "", "", "file")[0]
     assert f"is not for a {task} stack; choose another" in note
     assert texts.choices(("first", "second"))["chroma"][refused] in note
+    note, _, thumbnails = stack.check(None, task, uploads, "", "", "", "nothing", "", "file")
+    assert "There is no model 'nothing' here" in note.replace("&#x27;", "'")
+    assert thumbnails.count("<img") == 3
 
 
 def test_the_example_of_a_focus_stack_is_sharp_all_over():
