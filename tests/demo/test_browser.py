@@ -260,6 +260,13 @@ def test_an_example_is_compared_and_downloaded(visit, tmp_path):
     pair = EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png"
     assert_same(path, ReFusion.from_pretrained("refusion-ir-vis").fuse(*pair))
 
+    # As on an iPhone.
+    other = page.context.new_page()
+    other.add_init_script("Object.defineProperty(document, 'fullscreenEnabled', { value: undefined })")
+    other.goto(page.url)
+    shown_in(other).get_by_role("button", name="Zoom in").wait_for()
+    assert shown_in(other).get_by_role("button", name="Full screen").count() == 0
+
 
 def test_scores_and_explanation_are_in_tabs_below(visit):
     page = visit()

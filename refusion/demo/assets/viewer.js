@@ -2,6 +2,13 @@
 (() => {
   const LARGEST = 16;
 
+  // The browser of an iPhone shows nothing but videos on the full screen.
+  if (!document.fullscreenEnabled) {
+    const style = document.createElement('style');
+    style.textContent = '.viewer [data-do="full"] { display: none !important; }';
+    document.head.append(style);
+  }
+
   const parts = (inside) => {
     const viewer = inside.closest && inside.closest('.viewer');
     return viewer && { viewer, stage: viewer.querySelector('.stage'), slider: viewer.querySelector('input[type="range"]') };
