@@ -131,6 +131,8 @@ def tell_progress(progress: Callable[..., Any], what: str, *, index: int = 0, co
         whole = tick.elapsed + tick.left
         left = tick.left + (count - index - 1) * whole
         rest = f"{notes.seconds(left)} left" if left > 1 else "almost done"
+        if left <= 0:
+            rest = "it takes longer than estimated"
         before = f"{tick.place} before you" if tick.place else what
         said = before if tick.place and left <= 1 else f"{before}, {rest}"
         progress((index + min(0.97, tick.elapsed / max(whole, 0.1))) / count, desc=said)

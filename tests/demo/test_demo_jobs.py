@@ -130,3 +130,11 @@ def test_the_time_left_of_a_batch_is_that_of_all_its_pairs():
         (pytest.approx(0.3125), "Pair 2 of 4, about 11 seconds left"),
         (0.25, "2 before you, about 24 seconds left"),
     ]
+
+
+def test_a_job_that_takes_longer_than_estimated_is_not_almost_done():
+    shown = []
+    tell = tell_progress(lambda share, desc: shown.append(desc), "Fusing")
+    tell(Tick(place=0, elapsed=2.0, left=0.5))
+    tell(Tick(place=0, elapsed=9.0, left=0.0))
+    assert shown == ["Fusing, almost done", "Fusing, it takes longer than estimated"]
