@@ -31,6 +31,10 @@ _SAME_EXPOSURE = 1.5
 """Quotient of mean luminances above which two images are not of one exposure; for our 199 focus pairs it is at most
 1.1."""
 
+_NO_BRACKET = 1.1
+"""Quotient of the largest and the smallest mean luminance up to which images are no exposure bracket; for our 162
+exposure pairs it is at least 1.13."""
+
 _BRIGHTER = 0.05
 """Difference in mean luminance, in [0, 1], above which the under-exposed source counts as the brighter one."""
 
@@ -48,7 +52,7 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
     if task.name == "multi-exposure":
         dark, bright = float(a.luminance.mean()), float(b.luminance.mean())
         if dark <= bright + _BRIGHTER:
-            return []
+            return bracket_notes([dark, bright])
         return [
             f"{a.name} is given as the under-exposed source but is brighter on average ({dark:.2f}) than {b.name} "
             f"({bright:.2f}); the order is under, over."
@@ -76,6 +80,24 @@ def exposure_notes(images: Sequence[tuple[str, float]]) -> list[str]:
         f"{'the others' if len(images) > 2 else 'the other image'} ({usual:.2f}): images of different focus have one "
         "exposure; look whether it belongs to them."
         for name, mean in odd
+    ]
+
+
+def bracket_notes(means: Sequence[float]) -> list[str]:
+    """A note on an exposure bracket whose images are all equally bright, such as a focus stack.
+
+    Args:
+        means: mean luminance of each image, in [0, 1].
+    """
+    if max(means) > _NO_BRACKET * max(min(means), 1 / 255):
+        return []
+    return [
+        Advised(
+            f"All images are equally bright ({sum(means) / len(means):.2f} on average), so they are no exposure "
+            "bracket; what is sharp in one of them only becomes blurred",
+            "--task multi-focus (task='multi-focus') is for images of different focus",
+            "the task multi-focus is for images of different focus",
+        )
     ]
 
 

@@ -17,7 +17,7 @@ from refusion.images.colour import ChromaMean
 from refusion.images.frames import frames_of
 from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
 from refusion.images.reading import PictureSource, told_apart
-from refusion.images.roles import exposure_notes
+from refusion.images.roles import bracket_notes, exposure_notes
 from refusion.images.scans import scan_notes
 from refusion.inference.alignment import cropped, shown_part
 from refusion.inference.exposure_blend import exposedness
@@ -105,6 +105,8 @@ def fuse_stack(
     notes = [*offsets.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
     if task.name == "multi-focus":
         notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
+    if exposures:
+        notes += bracket_notes([frame.place[0] for frame in seen.frames])
 
     def load(frame: _Frame) -> Layer:
         picture = over(read(frame.index), seen.ground)

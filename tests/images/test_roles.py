@@ -17,6 +17,7 @@ from refusion.images.colour import split_colour
 from refusion.images.profiles import share_profile
 from refusion.images.roles import role_notes
 from refusion.models.model import ReFusion
+from refusion.system.advice import in_demo
 from refusion.tasks import get_task
 
 GREY = textured(1)
@@ -74,6 +75,20 @@ def test_focus_images_have_one_exposure():
         (note,) = role_notes(*map(read_picture, pair), focus)
         assert "is much darker" in note
         assert "images of different focus have one exposure" in note
+
+
+def test_exposures_of_one_bracket_differ():
+    sharp, blurred = GREY, cv2.GaussianBlur(GREY, (0, 0), 2)
+    model = ReFusion("multi-exposure", channels=8, heads=4, blocks=1).eval()
+    for notes in (
+        role_notes(read_picture(sharp), read_picture(blurred), EXPOSURE),
+        model.fuse_stack([sharp, blurred, cv2.GaussianBlur(GREY, (0, 0), 1)]).notes,
+    ):
+        (note,) = notes
+        assert "equally bright" in note
+        assert "multi-focus is for images of different focus" in in_demo(note)
+    assert role_notes(read_picture(GREY), read_picture(np.minimum(GREY * 1.2, 255).astype(np.uint8)), EXPOSURE) == []
+    assert not any("equally bright" in note for note in model.fuse_stack([GREY // 4, GREY // 2, GREY]).notes)
 
 
 def test_exposures_and_scans_exchanged():
