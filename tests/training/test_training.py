@@ -124,8 +124,8 @@ def test_a_half_written_line_of_history_does_not_stop_a_resume(pair_folder, tmp_
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(pair_folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(arguments(pair_folder, tmp_path / "file" / "run", "--steps", "1")) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert main(arguments(pair_folder, tmp_path / "file" / "run", "--steps", "1")) == 2
+    assert "is a file, or lies below one" in capsys.readouterr().err
 
 
 def test_another_seed_gives_other_weights(pair_folder, tmp_path):
