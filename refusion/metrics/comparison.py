@@ -14,6 +14,9 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 """Confidence level of the percentile intervals."""
 
+_DECIMALS = 9
+"""Decimals to which values are compared for a rank."""
+
 _EXACT = 14
 """Most pairs for which the randomisation test goes through all signs."""
 
@@ -197,8 +200,11 @@ def _estimates(values: np.ndarray) -> list[Estimate]:
 
 
 def _ranks(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Ranks from 1, ties share the mean of theirs; the rank of nan is nan."""
-    keys = -np.asarray(values) if higher_is_better else np.asarray(values)
+    """Ranks from 1, ties share the mean of theirs; the rank of nan is nan.
+
+    Values that differ by rounding errors only are ties.
+    """
+    keys = np.round(values, _DECIMALS) * (-1 if higher_is_better else 1)
     ordered = np.sort(keys[~np.isnan(keys)])
     ranks = (np.searchsorted(ordered, keys) + np.searchsorted(ordered, keys, side="right") + 1) / 2
     return np.where(np.isnan(keys), np.nan, ranks).tolist()

@@ -50,6 +50,11 @@ def test_ranks_follow_the_direction_and_are_shared(evaluations):
     assert [s.mean_rank for s in standings.values()] == [2.25, 2.25, 1.5]
 
 
+def test_values_that_differ_by_rounding_share_a_rank():
+    standings = compare({"one": scored(EN=[0.3, 0.3]), "other": scored(EN=[0.1 + 0.2, 0.3])}, {"EN": True}).standings
+    assert [s.ranks["EN"] for s in standings.values()] == [1.5, 1.5]
+
+
 def test_pairs_count_that_every_contender_has(evaluations):
     evaluations["third"].scored.pop(0)
     comparison = compare(evaluations, DIRECTIONS)
