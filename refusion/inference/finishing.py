@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from refusion.images.colour import colour_source, fit_chroma, fuse_chroma
@@ -65,7 +66,7 @@ class Fused:
         """
         return to_array(self.picture, bits or self.picture.bits)
 
-    def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """Return `to_array` for `numpy.asarray`.
 
         Raises:
