@@ -27,7 +27,7 @@ def card(
 
     located = Path(locate(folder))
     if output is not None:
-        check_folder(output)
+        check_folder(output, writable=True)
     need("torch", "refusion card")
 
     from refusion.hub.folder import CARD, CONFIG, save_checksums

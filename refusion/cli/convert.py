@@ -22,7 +22,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint of the authors' release to a folder that `--model` accepts."""
     check_there(checkpoint)
-    check_folder(out_dir)
+    check_folder(out_dir, writable=True)
     chosen = get_task(task or "ir-vis")
     need("torch", "refusion convert")
 

@@ -49,10 +49,11 @@ class Outputs:
             ValueError: a file or the folder cannot be written, or two files are one.
         """
         for path in self.files:
-            check_writable(path)
+            if path != _STANDARD_OUTPUT:
+                check_writable(path)
         refuse_same_names(self.files)
         if self.sheets is not None:
-            check_folder(self.sheets)
+            check_folder(self.sheets, writable=True)
 
     def prepare(self) -> None:
         """Check that ranks can be plotted, and create the folder of the sheets.

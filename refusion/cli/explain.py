@@ -72,7 +72,7 @@ def explain(
     chosen = get_task(task) if task else None
     check_model(model, quiet, revision=revision, task=task)
     folder = output or Path(f"{a.stem}_explained")
-    check_folder(folder)
+    check_folder(folder, writable=True)
 
     from refusion.explanation import explain, load_trained
     from refusion.explanation.pictures import FILES, OVERVIEW, Captions, save_explanation

@@ -149,7 +149,7 @@ def fuse_pair_files(
         check_output(job.output, bits)
     to_do, written = left_to_do(jobs.pairs, overwrite=overwrite)
     for folder in {job.output.parent for job in to_do}:
-        check_folder(folder)
+        check_folder(folder, writable=True)
     failed: list[str] = []
     for note in () if quiet else jobs.notes:
         typer.echo(f"Note: {note}", err=True)

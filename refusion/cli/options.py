@@ -10,7 +10,7 @@ import typer
 
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
-from refusion.system.files import broken_link, is_there
+from refusion.system.files import broken_link, is_stream, is_there
 from refusion.system.lists import listed
 from refusion.tasks import (
     CONTRAST,
@@ -170,9 +170,9 @@ def check_writable(path: Path | None) -> None:
     """Refuse an output file that cannot be written, before any long work.
 
     Raises:
-        ValueError: it is a folder, or its folder is not there.
+        ValueError: it is a folder, or its folder is not there or takes no new files.
     """
-    if path is None:
+    if path is None or is_stream(path):
         return
     if path.is_dir():
         raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
@@ -180,17 +180,26 @@ def check_writable(path: Path | None) -> None:
         raise ValueError(f"{path.name} cannot be written: {path.parent} is a file, not a folder; choose another.")
     if not path.parent.is_dir():
         raise ValueError(f"{path.name} cannot be written: there is no folder {path.parent}; create it first.")
+    # Images are written where a symbolic link leads, and reports in its place.
+    if not path.is_symlink():
+        _refuse_read_only(path.parent)
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, *, writable: bool = False) -> None:
     """Refuse an output folder that is a file, or lies below one, before any long work.
 
+    Args:
+        path: the folder; it need not exist.
+        writable: also check that files can be created in it, or else in the folder that it will be created in.
+
     Raises:
-        ValueError: it is, or does.
+        ValueError: the folder cannot be used.
     """
     there = next(place for place in (path, *path.absolute().parents) if is_there(place))
     if not there.is_dir():
         raise ValueError(f"The output {there.name} is a file, but a folder is needed; choose another.")
+    if writable:
+        _refuse_read_only(there)
 
 
 def make_folder(path: Path) -> None:
@@ -201,11 +210,21 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path):
+    except OSError as error:
+        raise _read_only(path, error) from error
+    _refuse_read_only(path)
+
+
+def _refuse_read_only(folder: Path) -> None:
+    try:
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        why = error.strerror or error
-        raise ValueError(f"Nothing can be written to the folder {path}: {why}; choose another.") from error
+        raise _read_only(folder, error) from error
+
+
+def _read_only(folder: Path, error: OSError) -> ValueError:
+    return ValueError(f"Nothing can be written to the folder {folder}: {error.strerror or error}; choose another.")
 
 
 def check_model(name: str | None, quiet: bool = False, *, revision: str | None = None, task: str | None = None) -> None:

@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder is missing or not writable, or the name is too long for it; the block has not been run.
     """
-    if _is_stream(path):
+    if is_stream(path):
         with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
             written = Path(folder) / f"content{path.suffix}"
             yield written
@@ -66,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Whether this is a device, a pipe or an open file of this process, which must not be replaced by a new file."""
     folder = os.path.realpath(path.parent)
     try:

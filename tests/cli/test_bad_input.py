@@ -321,6 +321,21 @@ def test_an_output_below_a_file_or_with_another_suffix_is_said(tmp_path):
         check_refused(refusion("fuse", *arguments), words)
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can create files")
+def test_an_output_in_a_folder_that_takes_no_files_is_refused_before_any_work(model, tmp_path):
+    file = tmp_path / "x.png"
+    Image.fromarray(GOOD).save(file)
+    for arguments in (
+        ["fuse", file, file, "-o", "/proc/y.png", "--model", model],
+        ["explain", file, file, "-o", "/proc/explained", "--model", model],
+        ["export", model, "-o", "/proc/m.onnx"],
+        ["card", model, "-o", "/proc/card"],
+    ):
+        result = refusion(*arguments)
+        check_refused(result, "Nothing can be written to the folder /proc: ", "; choose another.")
+        assert not result.out
+
+
 def test_a_card_is_not_written_into_a_file(model, tmp_path):
     (tmp_path / "afile").write_bytes(b"kept")
     result = refusion("card", model, "-o", tmp_path / "afile")

@@ -200,7 +200,7 @@ def test_folders_of_results_that_cannot_be_are_refused_before_anything_is_fused(
     (out / "sub").write_text("a file")
     targets = [(out, "The output sub is a file, but a folder is needed")]
     if Path("/proc/self").is_dir():
-        targets.append((Path("/proc/refusion"), "Nothing can be written to the folder /proc/refusion: No such file"))
+        targets.append((Path("/proc/refusion"), "Nothing can be written to the folder /proc: No such file"))
     for target, words in targets:
         check_refused(refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", target, "--model", model), words)
     assert fused_names(out) == ["sub"]

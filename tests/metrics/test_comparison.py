@@ -386,6 +386,17 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_others(pair_folder, c
     assert "SD" in said.out
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can create files")
+def test_a_folder_that_takes_no_reports_is_refused_before_anything_is_scored(pair_folder, contenders):
+    given = ["evaluate", "--data", pair_folder, "--fused", contenders["mean"]]
+    for flag, name in (("--json", "s.json"), ("--csv", "s.csv"), ("--ranks", "r.png"), ("--sheets", "sheets")):
+        result = refusion(*given, flag, f"/proc/{name}")
+        check_refused(result, "Nothing can be written to the folder /proc: ", "; choose another.")
+        assert not result.out
+    result = refusion(*given, "--metrics", "SD", "--csv", "/dev/stdout")
+    assert result.code == 0, result.err
+
+
 def test_options_are_checked_before_anything_is_scored(pair_folder, contenders, tmp_path):
     for options, words in (
         ({"metrics": ["lpips"]}, "no metric 'lpips'"),
