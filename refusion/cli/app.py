@@ -3,9 +3,10 @@
 import atexit
 import gc
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from refusion.cli.card import card
 from refusion.cli.convert import convert
@@ -28,6 +29,30 @@ from refusion.version import __version__
 _COLLECT_AFTER = 100_000
 """Number of new objects after which the garbage collector runs."""
 
+
+class _Command(TyperCommand):
+    """A command that says how several values of one option are given."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments.
+
+        Raises:
+            ValueError: there are more values than options and arguments take.
+        """
+        rest = super().parse_args(ctx, args)
+        if ctx.args:
+            repeated = [parameter.opts[0] for parameter in self.params if getattr(parameter, "multiple", False)]
+            names = " or ".join(filter(None, (", ".join(repeated[:-1]), *repeated[-1:])))
+            advice = f"to give several to {names}, repeat the option before each" if repeated else "leave it out"
+            raise ValueError(
+                f"{ctx.args[0]} is one value too many for {self.name}; {advice}. refusion {self.name} --help says what "
+                "it takes."
+            )
+        return rest
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -35,7 +60,7 @@ app = typer.Typer(
     help="Fuse registered images of one scene into one.",
 )
 for command in (fuse, fuse_dataset, evaluate, explain, convert, export, models, info, card, push, space, reproduce):
-    app.command()(command)
+    app.command(cls=_Command)(command)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from typing import get_args
 
 import pytest
-from support.command import refusion
+from support.command import check_refused, refusion
 
 from refusion.tasks import TASKS, Anchor, ChromaRule, Engine, Motion, OutputRange, Resize
 
@@ -23,6 +23,21 @@ def test_every_choice_is_named(command, options, monkeypatch):
     for choices in options:
         assert set(get_args(choices)) <= words, choices
     assert set(TASKS) <= words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["evaluate", "--data", "pairs", "--fused", "one", "two", "three"],
+            "two is one value too many for evaluate; to give several to --model, --fused, --metrics or --metric, "
+            "repeat the option before each.",
+        ),
+        (["card", "one", "two"], "two is one value too many for card; leave it out. refusion card --help"),
+    ],
+)
+def test_values_that_follow_no_option_are_refused_with_advice(arguments, words):
+    check_refused(refusion(*arguments), words)
 
 
 def test_the_largest_image_that_is_explained_is_named():
