@@ -19,6 +19,7 @@ from refusion.cli.info import info
 from refusion.cli.models import models
 from refusion.cli.push import push
 from refusion.cli.reproduce import reproduce
+from refusion.cli.say import say
 from refusion.cli.space import space
 from refusion.cli.train import train
 from refusion.system.errors import sentence_of
@@ -74,10 +75,10 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, MissingExtraError) as error:
-        typer.echo(f"refusion: {sentence_of(error)}", err=True)
+        say(f"refusion: {sentence_of(error)}", err=True)
         raise SystemExit(2) from error
     except MemoryError as error:
-        typer.echo(
+        say(
             "refusion: Memory ran out; close other programs, raise the limit of this one (ulimit, container), or use "
             "smaller images.",
             err=True,
@@ -97,7 +98,7 @@ app.command(add_help_option=False, context_settings={"allow_extra_args": True, "
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"refusion {__version__}")
+        say(f"refusion {__version__}")
         raise typer.Exit
 
 

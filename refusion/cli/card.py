@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from refusion.cli.options import check_folder
+from refusion.cli.say import say
 from refusion.system.extras import need
 
 
@@ -44,4 +45,4 @@ def card(
     else:
         bare = bare_name(output)
         model.save_pretrained(output, model_card_kwargs={"name": name or bare} if name or bare else None)
-    typer.echo(f"Written to {output or folder}.")
+    say(f"Written to {output or folder}.")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from refusion.cli.options import QuietOption, check_folder, check_there
+from refusion.cli.say import say
 from refusion.system.extras import need
 from refusion.tasks import TASKS, get_task
 
@@ -33,7 +34,7 @@ def convert(
     out_dir.mkdir(parents=True, exist_ok=True)
     save_model(out_dir, model, model.config)
     if task is None:
-        typer.echo(f"Note: {checkpoint.name} was converted as a model for ir-vis; --task names another task.", err=True)
+        say(f"Note: {checkpoint.name} was converted as a model for ir-vis; --task names another task.", err=True)
     if not quiet:
         name = out_dir if out_dir.is_absolute() else f"./{out_dir}"
-        typer.echo(f"Written to {out_dir}; use it with refusion fuse --model {name}.")
+        say(f"Written to {out_dir}; use it with refusion fuse --model {name}.")

@@ -27,8 +27,10 @@ from refusion.cli.options import (
     note_other_task,
 )
 from refusion.cli.progress import progress_bar
+from refusion.cli.say import say
 from refusion.system.devices import check_device
 from refusion.system.extras import need
+from refusion.system.files import printable
 from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ def evaluate(
     outputs.check()
     need("evaluate", "refusion evaluate")
     if known is None:
-        typer.echo(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
+        say(f"Note: {data} is scored as pairs for {chosen.name}; --task names another task.", err=True)
 
     from refusion.inference.options import Options
     from refusion.metrics.conventions import get_conventions
@@ -151,11 +153,16 @@ def evaluate(
     unsaved = save_reports(report, outputs, pairs, sources)
     print_report(report, pairs, outputs)
     if report.problems:
-        typer.echo("\n".join(["Not scored:", *report.problems]), err=True)
+        _say_all("Not scored:", report.problems)
     if unsaved:
-        typer.echo("\n".join(["Not saved:", *unsaved]), err=True)
+        _say_all("Not saved:", unsaved)
     if report.problems or unsaved:
         raise typer.Exit(1)
+
+
+def _say_all(title: str, lines: list[str]) -> None:
+    for line in (title, *lines):
+        say(line, err=True)
 
 
 def _check_models(models: list[str], revision: str | None) -> None:
@@ -215,7 +222,7 @@ def _sources(
 def _free_name(taken: "dict[str, FusedSource]", *names: str) -> str:
     """The first of the names that is free, or the last one with a number."""
     numbered = (f"{names[-1]} ({number})" for number in range(2, len(taken) + 3))
-    return next(name for name in (*names, *numbered) if name not in taken)
+    return next(name for name in map(printable, (*names, *numbered)) if name not in taken)
 
 
 def _evaluate_all(

@@ -24,6 +24,7 @@ from refusion.cli.options import (
     refuse_overwriting,
 )
 from refusion.cli.progress import working
+from refusion.cli.say import say
 from refusion.tasks import get_task
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def explain(
         return
     _print_figures(explanation, labels)
     print_notes(explanation.notes)
-    typer.echo(f"Written to {folder}; open {folder / OVERVIEW}.")
+    say(f"Written to {folder}; open {folder / OVERVIEW}.")
 
 
 def _print_figures(explanation: "Explanation", labels: tuple[str, str]) -> None:

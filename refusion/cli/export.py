@@ -7,6 +7,7 @@ import typer
 
 from refusion.cli.options import QuietOption, RevisionOption, check_model, check_writable
 from refusion.cli.progress import working
+from refusion.cli.say import say
 from refusion.system.extras import need
 
 
@@ -51,7 +52,7 @@ def export(
     if quiet:
         return
     sizes = ", ".join(f"{width} x {height}" for height, width in checked_sizes(sides))
-    typer.echo(f"Written to {output}: differs from the model by at most {difference:.1e} at {sizes}.")
+    say(f"Written to {output}: differs from the model by at most {difference:.1e} at {sizes}.")
 
 
 def _finished(model: str, revision: str | None, output: Path, quiet: bool) -> None:
@@ -64,4 +65,4 @@ def _finished(model: str, revision: str | None, output: Path, quiet: bool) -> No
     if quiet:
         return
     sizes = ", ".join(f"{width} x {height}" for height, width in CHECKED_SIZES)
-    typer.echo(f"Written to {output}: within one grey level of the model on {1 - share:.2%} of the pixels at {sizes}.")
+    say(f"Written to {output}: within one grey level of the model on {1 - share:.2%} of the pixels at {sizes}.")

@@ -36,6 +36,7 @@ from refusion.cli.options import (
     expanded,
     note_other_task,
 )
+from refusion.cli.say import say
 from refusion.system.devices import check_device
 from refusion.tasks import Engine, get_task
 
@@ -225,4 +226,4 @@ def _note_idle(mode: Mode, given: list[str]) -> None:
     idle = [option for option in given if not useful.get(option, mode == "pairs")]
     if idle:
         change = "change" if len(idle) > 1 else "changes"
-        typer.echo(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)
+        say(f"Note: {' and '.join(idle)} {change} nothing here; --help says which options apply.", err=True)

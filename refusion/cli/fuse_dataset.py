@@ -31,6 +31,7 @@ from refusion.cli.options import (
     print_notes,
 )
 from refusion.cli.progress import progress_bar
+from refusion.cli.say import say
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.system.lists import counted
@@ -165,7 +166,7 @@ def fuse_dataset(
                 nodata=nodata,
             )
     except ChildProcessError as error:
-        typer.echo(f"refusion: {error}", err=True)
+        say(f"refusion: {error}", err=True)
         raise typer.Exit(1) from error
     _sum_up(summary, out)
     print_notes(summary.notes)
@@ -178,12 +179,12 @@ def _sum_up(summary: "BulkSummary", out: str) -> None:
     from refusion.system.stores import without_secrets
 
     counts = f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before."
-    typer.echo(f"{counts} Written to {without_secrets(out)}.")
+    say(f"{counts} Written to {without_secrets(out)}.")
     if summary.noted:
-        typer.echo(f"{counted(summary.noted, 'row')} with a note, in the column note of the results.")
+        say(f"{counted(summary.noted, 'row')} with a note, in the column note of the results.")
     if summary.tried:
         processes = "1 process" if summary.processes == 1 else f"{summary.processes} processes"
         rate = f"{summary.pairs_per_second:.2f} pairs/s"
-        typer.echo(f"{counted(summary.tried, 'row')} in {summary.seconds:.1f} s with {processes}, {rate}.")
+        say(f"{counted(summary.tried, 'row')} in {summary.seconds:.1f} s with {processes}, {rate}.")
     failed = [f"{'' if failure.id is None else f'{failure.id}: '}{failure.error}" for failure in summary.failures]
     print_listed(f"Failed, all in {without_secrets(out)}/{FAILURES}", failed, _FAILURES_SHOWN)

@@ -14,6 +14,7 @@ import typer
 
 from refusion.cli.options import check_folder, check_writable, make_folder, print_listed, refuse_overwriting
 from refusion.cli.progress import progress_bar, working
+from refusion.cli.say import say
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def fuse_pictures(
         note = fused.save(output, bits)
     if not quiet:
         for said in (*fused.notes, *([note] if note else [])):
-            typer.echo(f"Note: {said}", err=True)
+            say(f"Note: {said}", err=True)
         width, height = fused.size
-        typer.echo(f"Written to {output}: {width} x {height} pixels.")
+        say(f"Written to {output}: {width} x {height} pixels.")
 
 
 def _check_windows(options: "Options", count: int) -> None:
@@ -152,7 +153,7 @@ def fuse_pair_files(
         check_folder(folder, writable=True)
     failed: list[str] = []
     for note in () if quiet else jobs.notes:
-        typer.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}", err=True)
     network = opened() if to_do else None
     periods = read_record(output)
     if periods and written and not quiet:
@@ -162,7 +163,7 @@ def fuse_pair_files(
             # Where nothing is left to fuse, the model need not be there.
             differences = [f"The settings of the kept results were not compared with those of now: {missing}"]
         for note in differences:
-            typer.echo(f"Note: {note}", err=True)
+            say(f"Note: {note}", err=True)
     own_scales = done = 0
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
@@ -176,18 +177,18 @@ def fuse_pair_files(
         make_folder(output)
         unrecorded = record(output, periods, settings())
         if unrecorded and not quiet:
-            typer.echo(f"Note: {unrecorded}", err=True)
+            say(f"Note: {unrecorded}", err=True)
         with progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, counted, bits=bits), 1):
                 if error is not None:
                     failed.append(f"{job.name}: {error}")
                 for note in () if quiet else notes:
-                    typer.echo(f"Note: {job.name}: {note}", err=True)
+                    say(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
     skipped = len(written)
     if own_scales > 1 and not quiet:
-        typer.echo(
+        say(
             f"Note: {own_scales} pairs have DICOM files without a window. Each file was scaled by its own range, so "
             "the slices of a series are not alike in brightness; give one window for all (--window, --window-a or "
             "--window-b LOW HIGH).",
@@ -196,10 +197,10 @@ def fuse_pair_files(
     if not quiet:
         fused = done - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""
-        typer.echo(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
+        say(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
     print_listed("Failed", failed, _FAILURES_SHOWN)
     if untried := len(to_do) - done:
-        typer.echo(
+        say(
             f"The disk is full, so the other {untried:,} {'pair was' if untried == 1 else 'pairs were'} not fused; "
             "make room, and give the command again.",
             err=True,
@@ -232,5 +233,5 @@ def fuse_video_files(
         notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
     if not quiet:
         for note in notes:
-            typer.echo(f"Note: {note}", err=True)
-        typer.echo(f"Written to {output}.")
+            say(f"Note: {note}", err=True)
+        say(f"Written to {output}.")

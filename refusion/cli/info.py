@@ -1,6 +1,6 @@
 """refusion info"""
 
-import typer
+from refusion.cli.say import say
 
 
 def info() -> None:
@@ -25,7 +25,7 @@ def info() -> None:
     else:
         rows.append(("", "strips, whole, half and GPUs need torch: pip install 'refusion[torch]'"))
     for name, value in rows:
-        typer.echo(f"{name:<10}{value}")
+        say(f"{name:<10}{value}")
 
 
 def _with_torch() -> list[tuple[str, str]]:

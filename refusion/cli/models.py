@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-import typer
+from refusion.cli.say import say
 
 
 def models() -> None:
@@ -35,7 +35,7 @@ def models() -> None:
         console.width = 160
     console.print(table)
     if organisation:
-        typer.echo(f"{ORGANISATION} is set; sizes are those of the weights in this package.")
+        say(f"{ORGANISATION} is set; sizes are those of the weights in this package.")
 
 
 def _parameters(path: Path) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refusion.cli.say import say
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
 from refusion.system.files import broken_link, is_stream, is_there
@@ -247,9 +248,9 @@ def check_model(name: str | None, quiet: bool = False, *, revision: str | None =
     if quiet or not (Path(name) / CONFIG).is_file() or name != Path(name).name:
         return
     if folder == Path(name).resolve():
-        typer.echo(f"Note: The model {name} is the folder of that name; ./{name} would be unambiguous.", err=True)
+        say(f"Note: The model {name} is the folder of that name; ./{name} would be unambiguous.", err=True)
     else:
-        typer.echo(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
+        say(f"Note: {name} is the model of that name; the folder is given as ./{name}.", err=True)
 
 
 def note_other_task(name: str | None, of_model: Task, task: Task | None) -> None:
@@ -261,7 +262,7 @@ def note_other_task(name: str | None, of_model: Task, task: Task | None) -> None
         task: the task of --task; that of the model if not given.
     """
     if name is not None and task not in (None, of_model):
-        typer.echo(
+        say(
             f"Note: The model {name} is for {of_model.name}, but --task is {task.name}; leave one of them out unless "
             "both are meant.",
             err=True,
@@ -322,7 +323,7 @@ def refuse_same_names(outputs: Iterable[Path]) -> None:
 def print_listed(title: str, lines: Sequence[str], shown: int) -> None:
     """Print a list to standard error, see `refusion.system.lists.listed`."""
     for line in listed(title, lines, shown):
-        typer.echo(line, err=True)
+        say(line, err=True)
 
 
 def print_notes(notes: Sequence[str]) -> None:
@@ -341,7 +342,7 @@ def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | boo
     if motion is not None:
         check_choice("motion", motion, Motion)
     if crop or motion is not None:
-        typer.echo("Note: --crop and --motion change nothing without --align.", err=True)
+        say("Note: --crop and --motion change nothing without --align.", err=True)
     return False
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
+from refusion.cli.say import say
 
 LINE_SECONDS = 30
 """Seconds between two lines if standard error is not a terminal."""
@@ -68,7 +68,7 @@ def _lines(what: str, rate: Callable[[int], str]) -> Callable[[int, int], None]:
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
             speed = f", {said}" if (said := rate(done)) else ""
-            typer.echo(f"{what}: {done}{f' of {total}' if total else ''} done{speed}", err=True)
+            say(f"{what}: {done}{f' of {total}' if total else ''} done{speed}", err=True)
 
     return report
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from refusion.cli.options import check_model
+from refusion.cli.say import say
 from refusion.system.extras import need
 from refusion.tasks import TASKS
 
@@ -54,7 +55,7 @@ def _push_one(name: str, repository: str, tag: str | None, message: str | None, 
     loaded = ReFusion.from_pretrained(name)
     # None means the owner's default on the Hub.
     address = loaded.push_to_hub(repository, tag=tag, commit_message=message, private=private or None)
-    typer.echo(f"{repository}{f' {tag}' if tag else ''}: {address}")
+    say(f"{repository}{f' {tag}' if tag else ''}: {address}")
 
 
 def _push_all(owner: str, tag: str | None, message: str | None, private: bool) -> None:
@@ -65,8 +66,8 @@ def _push_all(owner: str, tag: str | None, message: str | None, private: bool) -
     pushed = []
     for name, folder in folders.items():
         if folder is None:
-            typer.echo(f"{name}: not pushed, because this version comes without its weights.")
+            say(f"{name}: not pushed, because this version comes without its weights.")
             continue
         _push_one(str(folder), f"{owner}/{name}", tag, message, private)
         pushed.append(f"{owner}/{name}")
-    typer.echo(f"Collection: {push_collection(owner, pushed, private=private)}")
+    say(f"Collection: {push_collection(owner, pushed, private=private)}")

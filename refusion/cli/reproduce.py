@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from refusion.cli.say import say
 from refusion.system.extras import need
 
 
@@ -37,5 +38,5 @@ def reproduce(
     for stage in lengthened:
         code = code or start(stage)
     if code == 0 and rank_here() == 0:
-        typer.echo(reproduction.comparison(folder, out))
+        say(reproduction.comparison(folder, out))
     raise typer.Exit(code)

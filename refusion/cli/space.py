@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from refusion.cli.say import say
 from refusion.system.extras import need
 
 _NO_PLACE = "Give the Space to upload to, as in `refusion space ORG/NAME`, or a folder: `--to DIR`."
@@ -38,7 +39,7 @@ def space(
     owner = repository.partition("/")[0] if repository else None
     if to is not None:
         models = assemble_space(to, owner=owner, preload=preload)
-        typer.echo(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python app.py")
+        say(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python app.py")
         return
     if repository is None:
         raise ValueError(_NO_PLACE)
@@ -46,7 +47,7 @@ def space(
         folder = Path(temporary) / "space"
         assemble_space(folder, owner=owner, preload=preload)
         # None means the owner's default on the Hub.
-        typer.echo(f"{repository}: {upload_space(folder, repository, private=private or None)}")
+        say(f"{repository}: {upload_space(folder, repository, private=private or None)}")
 
 
 def _static(repository: str | None, to: Path | None, *, preload: bool, private: bool) -> None:
@@ -58,7 +59,7 @@ def _static(repository: str | None, to: Path | None, *, preload: bool, private: 
         raise ValueError("A static Space holds its models itself; leave --preload out.")
     if to is not None:
         models = assemble_static_page(to)
-        typer.echo(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python -m http.server")
+        say(f"Written to {to} with {', '.join(models)}; start it with: cd {to} && python -m http.server")
         return
     if repository is None:
         raise ValueError(_NO_PLACE)
@@ -69,4 +70,4 @@ def _static(repository: str | None, to: Path | None, *, preload: bool, private: 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "space"
         assemble_static_page(folder)
-        typer.echo(f"{repository}: {upload_space(folder, repository, static=True, private=private or None)}")
+        say(f"{repository}: {upload_space(folder, repository, static=True, private=private or None)}")

@@ -34,7 +34,8 @@ class FusedFolder:
         Raises:
             PictureError: there is no such image.
         """
-        file = self._by_stem.get(nfc(name)) or self._by_name.get(nfc(name))
+        wanted = printable(nfc(name))
+        file = self._by_stem.get(wanted) or self._by_name.get(wanted)
         if file is None:
             alike = (one.name for stem, one in self._by_stem.items() if stem.casefold() == nfc(name).casefold())
             near = next((f" {one} differs in upper and lower case." for one in alike), "")

@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -17,6 +18,9 @@ _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 
 _UNFINISHED = ".refusion-unfinished-"
 """How the name of the temporary folder of `filling` begins."""
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line breaks, and marks that turn the direction of text."""
 
 
 @contextmanager
@@ -85,8 +89,13 @@ def _copied(source: Path, target: Path) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file name as text that can be written anywhere: bytes that are not UTF-8 become escapes such as ``\\udcff``."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A file name as text that can be written anywhere, on one line.
+
+    Bytes that are not UTF-8 become escapes such as ``\\udcff``. So do line breaks and control characters, such as
+    ``\\n``, which could pass for other lines of a terminal.
+    """
+    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def nfc(name: str) -> str:

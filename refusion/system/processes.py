@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from refusion.system.files import printable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,7 +28,7 @@ def is_alone() -> bool:
 def error_line(sentence: str) -> str:
     """An error as all commands print it, with the number of the process if it is not the first."""
     process = f"process {rank_here() + 1}: " if rank_here() else ""
-    return f"refusion: {process}{sentence}"
+    return printable(f"refusion: {process}{sentence}")
 
 
 class LostProcessError(RuntimeError):

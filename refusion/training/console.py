@@ -9,6 +9,7 @@ from rich.text import Text
 
 from refusion.pairs.content import lack_notes
 from refusion.pairs.dataset import Pairs
+from refusion.system.files import printable
 from refusion.system.lists import listed
 from refusion.tasks import Task
 from refusion.training.trainer import Progress as TrainingProgress
@@ -45,13 +46,13 @@ def report_skipped(skipped: list[str], console: Console) -> None:
     if skipped:
         console.print(f"{len(skipped)} left out:", highlight=False)
         for sentence in skipped:
-            console.print(f"  {sentence}", highlight=False)
+            _print_line(f"  {sentence}", console)
 
 
 def report_notes(notes: list[str], console: Console) -> None:
     """Print the first notes on the pairs, and how many more there are."""
     for line in listed("Notes", notes, NOTES_SHOWN):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print_line(line, console)
 
 
 def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Console) -> Iterator[TrainingProgress]:
@@ -79,7 +80,12 @@ def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Conso
 
 def print_note(note: str, console: Console) -> None:
     """Print one note on a line of its own."""
-    console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
+    _print_line(f"Note: {note}", console)
+
+
+def _print_line(line: str, console: Console) -> None:
+    """Print text with names of files as it is: brackets are no markup, and control characters are escaped."""
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) -> None:
@@ -94,4 +100,4 @@ def show_scores(base: Path, out: Path, pairs: Pairs, task: Task, device: str) ->
     notes = "Means over the pairs scored; ↑ higher is better, ↓ lower is better.", f"All of it is in {TUNING_SCORES}."
     console.print(*notes, f"Definitions: {report.definitions}.", sep="\n", markup=False, highlight=False)
     for problem in report.problems:
-        console.print(f"Not scored: {problem}", markup=False, highlight=False)
+        _print_line(f"Not scored: {problem}", console)

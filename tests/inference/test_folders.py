@@ -206,6 +206,28 @@ def test_folders_of_results_that_cannot_be_are_refused_before_anything_is_fused(
     assert fused_names(out) == ["sub"]
 
 
+def test_line_breaks_and_control_characters_in_names_are_escaped(model, pair_folder, tmp_path):
+    name = "x\n0 failed\x1b[2K\u202e.png"
+    escaped = r"x\n0 failed\x1b[2K\u202e"
+    for folder in ("ir", "vis"):
+        (pair_folder / folder / "scene1.png").rename(pair_folder / folder / name)
+    (pair_folder / "ir" / name).write_bytes(b"no image")
+    Image.fromarray(textured(8)).save(pair_folder / "ir" / f"alone {name}")
+    (pair_folder / "vis" / f"{name}.md").touch()
+    out = tmp_path / f"out\n{name}"
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
+    assert result.code == 1
+    assert f"Failed: {escaped}: " in result.err
+    assert f"alone {escaped}.png in ir has no partner" in result.err
+    assert f"{escaped}.png.md." in result.err
+    assert len(result.out.splitlines()) == 1
+    assert not {"\x1b", "\u202e"} & set(result.out + result.err)
+    assert len(fused_names(out)) == 5
+    result = refusion("evaluate", "--data", pair_folder, "--fused", out, "--metrics", "SD")
+    assert f"left out: alone {escaped}.png in ir" in result.err
+    assert not {"\x1b", "\u202e"} & set(result.out + result.err)
+
+
 def test_lists(model, pair_folder, tmp_path):
     csv = pair_folder / "pairs.csv"
     csv.write_text("a,b,output\nir/scene0.png,vis/scene0.png,\nir/scene1.png,vis/scene1.png,deep/one.tif\n")

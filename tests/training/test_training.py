@@ -265,11 +265,15 @@ def test_bad_flags_are_sentences(pair_folder, tmp_path, capsys, extra, message):
 
 
 def test_bad_data_is_a_sentence_and_skip_bad_goes_on(pair_folder, tmp_path, capsys):
-    (pair_folder / "vis" / "scene2.png").write_bytes(b"")
+    for folder in ("ir", "vis"):
+        (pair_folder / folder / "scene2.png").rename(pair_folder / folder / "[red]\n2.png")
+    (pair_folder / "vis" / "[red]\n2.png").write_bytes(b"")
     assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1")) == 2
-    assert "scene2.png" in capsys.readouterr().err
+    assert r"[red]\n2.png" in capsys.readouterr().err
     assert main(arguments(pair_folder, tmp_path / "run", "--steps", "1", "--skip-bad")) == 0
-    assert "1 left out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "1 left out" in error
+    assert r"[red]\n2.png" in error
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
