@@ -42,6 +42,9 @@ _LIFTED = (
 )
 """Groups of an enhanced file: rescaling, window, spacing and where the slice lies."""
 
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+"""Elements that hold the pixels; a file has one of them."""
+
 _BYTES_PER_PIXEL = 8
 _OTHER_BYTES = 1 << 24
 """Of a deflated file: how much its pixels and its other elements may take when inflated."""
@@ -128,6 +131,10 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         if not {"Rows", "Columns"} <= set(dataset.dir()):
             raise PictureError(
                 f"{name} is a DICOM file without an image{_what_it_is(dataset)}; give one with an image."
+            )
+        if not any(dataset.get(element) for element in _PIXELS):
+            raise PictureError(
+                f"{name} is a DICOM file with the header of an image but without its pixels; copy or export it again."
             )
         frames = int(dataset.get("NumberOfFrames") or 1)
         check_size(name, (int(dataset.Columns), int(dataset.Rows)), max_pixels)

@@ -192,7 +192,7 @@ def test_what_a_file_calls_itself_is_said_on_one_printable_line(tmp_path, uid, s
 def test_a_reason_is_short(tmp_path):
     content = dicom(tmp_path / "a.dcm", LEVELS, PixelPaddingValue=3).read_bytes()
     at = content.index(struct.pack("<HH2sH", 0x28, 0x120, b"US", 2))
-    (tmp_path / "a.dcm").write_bytes(content[: at + 6] + struct.pack("<H", 253) + content[at + 8 :])
+    (tmp_path / "a.dcm").write_bytes(content[: at + 6] + struct.pack("<H", 253) + bytes(251) + content[at + 8 :])
     with pytest.raises(PictureError, match=r"a\.dcm cannot be decoded as DICOM") as caught:
         read_picture(tmp_path / "a.dcm")
     assert len(str(caught.value)) < 300
@@ -300,6 +300,20 @@ def test_a_report_is_no_image(tmp_path):
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
     dataset.save_as(path)
     with pytest.raises(PictureError, match=r"report\.dcm is a DICOM file without an image \(Basic Text SR Storage\)"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "empty"])
+def test_a_header_without_pixels_is_called_that(tmp_path, syntax):
+    path = dicom(tmp_path / "header.dcm", LEVELS)
+    dataset = pydicom.dcmread(path)
+    if syntax == "empty":
+        dataset["PixelData"].value = b""
+    else:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        del dataset.PixelData
+    dataset.save_as(path)
+    with pytest.raises(PictureError, match=r"^header\.dcm is a DICOM file with the header of an image but without its"):
         read_picture(path)
 
 
