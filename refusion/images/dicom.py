@@ -32,7 +32,9 @@ _DECODERS = {
 """Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, JPEG-LS, and
 high-throughput JPEG 2000."""
 
-_BY_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+
+_BY_PILLOW = ("1.2.840.10008.1.2.4.50", *_JPEG_2000)
 """Transfer syntaxes that pydicom decodes with Pillow: JPEG of 8 bits and JPEG 2000."""
 
 
@@ -349,7 +351,7 @@ def _palette(dataset: Any) -> Stored:
 def _grey(dataset: Any, *, windowed: bool) -> Stored:
     from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
-    raw = pixel_array(dataset)
+    raw = _with_sign(dataset, pixel_array(dataset))
     padding = _padding(dataset, raw)
     values = apply_modality_lut(raw, dataset)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
@@ -378,6 +380,21 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
         missing_is_black=True,
         window=window or "own",
     )
+
+
+def _with_sign(dataset: Any, raw: np.ndarray) -> np.ndarray:
+    """Give values of JPEG 2000 the sign that the header states but the compressed image lacks.
+
+    pydicom takes the highest bit of the compressed image for the sign, which may have more bits than are stored.
+    """
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import get_j2k_parameters
+
+    if raw.dtype.kind != "i" or dataset.file_meta.TransferSyntaxUID not in _JPEG_2000:
+        return raw
+    packed = get_j2k_parameters(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    unused = 8 * raw.dtype.itemsize - int(dataset.BitsStored)
+    return raw if packed.get("is_signed", True) else raw << unused >> unused
 
 
 def _padding(dataset: Any, raw: np.ndarray) -> np.ndarray | None:

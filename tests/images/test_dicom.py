@@ -218,6 +218,21 @@ def test_lossless_compression(tmp_path, syntax, signed):
         read_picture(tmp_path / "short.dcm")
 
 
+@pytest.mark.parametrize("lowest", [-2048, -1000, 0])
+@pytest.mark.parametrize(("precision", "masked"), [(12, True), (16, True), (16, False)])
+def test_jpeg_2000_without_the_sign_that_the_header_states(tmp_path, precision, masked, lowest):
+    """PS3.5, 8.2.4: the header says what the values are."""
+    stored = ((ROWS * 64 + COLUMNS) % (2000 - lowest) + lowest).astype(np.int16)
+    path = dicom(tmp_path / "ct.dcm", stored, BitsStored=12, HighBit=11)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+    codes = stored.view(np.uint16) & (0xFFF if masked else 0xFFFF)
+    encoded = imagecodecs.jpeg2k_encode(codes, level=0, codecformat="J2K", reversible=True, bitspersample=precision)
+    dataset.PixelData = pydicom.encaps.encapsulate([encoded])
+    dataset.save_as(tmp_path / "packed.dcm")
+    np.testing.assert_array_equal(read_picture(tmp_path / "packed.dcm").luminance, read_picture(path).luminance)
+
+
 @pytest.mark.parametrize("kind", ["RGB", "YBR_RCT"])
 def test_colour_in_high_throughput_jpeg_2000(tmp_path, kind):
     colours = np.random.default_rng(0).integers(0, 256, (*LEVELS.shape, 3), np.uint8)
