@@ -144,7 +144,7 @@ def fuse_videos(
         revision: see `fuse`.
         device: see `fuse`.
         smoothing: see `refusion.inference.video.RangeSmoother`.
-        progress: called with the number of frames done and the total, which is 0 if the file does not give it.
+        progress: called with the number of frames done and the total, counted in the files.
         **options: see `refusion.inference.options.Options`; alignment, windows and temperatures are for images only.
 
     Returns:

@@ -31,7 +31,7 @@ _HD = 720
 """Shorter side of a video, in pixels, from which its matrix is that of HD if it does not state one."""
 
 _CUT_SHORT = Fraction(1, 2)
-"""Seconds by which a video must end before the time that its file states to seem cut off."""
+"""Seconds by which a Matroska or WebM file must end before the time that it states to seem cut off."""
 
 _EARLY = Fraction(13, 100)
 """Seconds that sound may start before the first frame, as AAC does; earlier packets are left out."""
@@ -44,11 +44,11 @@ class Video:
         path: path of the file.
         size: width and height after rotation, without the pixel aspect ratio.
         rate: average frames per second.
-        frames: number of frames according to the file, or 0 if unknown.
+        frames: number of frames according to the file, or 0 if unknown; `changes_size` counts them.
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
-        missing: seconds by which it ended before the time that a Matroska or WebM file states, known when all frames
-            have been read; 0 if it did not.
+        missing: seconds by which it ended before the time that a Matroska, WebM or AVI file states, known when all
+            frames have been read; 0 if it did not.
         metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
@@ -95,6 +95,7 @@ class Video:
             self._container.close()
             raise
         self.frames = int(self.stream.frames)
+        self._stated_end = _stated_end(self._container.format.name, self.stream, self.rate)
         self.has_sound = bool(self._container.streams.audio)
         self.metadata = kept_metadata(self._container.metadata)
         return self
@@ -168,15 +169,25 @@ class Video:
                         since = last + 1 / self.rate
                 last = since
                 yield Frame(self._picture(frame), since)
-        stated, end = _stated_end(self.stream), (self.start or 0) + (last or 0) + 1 / self.rate
-        if stated is not None and stated - end > _CUT_SHORT:
+        stated, end = self._stated_end, (self.start or 0) + (last or 0) + 1 / self.rate
+        # The frames that an AVI file states are counted, and times in Matroska may include the end of the sound.
+        slack = Fraction(3, 2) / self.rate if self._container.format.name == "avi" else _CUT_SHORT
+        if stated is not None and stated - end > slack:
             self.missing = stated - end
 
     def changes_size(self) -> bool:
-        """Whether a later frame has another size than the first; opens the file again, and decodes key frames only."""
+        """Whether a later frame has another size than the first; opens the file again, and decodes key frames only.
+
+        It also counts the frames, of which a file that was cut off has fewer than it states.
+        """
+        changes, count = False, 0
         with self._sentences(), _opened(self.path) as container:
             container.streams.video[0].codec_context.skip_frame = "NONKEY"
-            return any((frame.width, frame.height) != self._stored_size for frame in _all_frames(container))
+            for packet in container.demux(container.streams.video[0]):
+                count += packet.size > 0
+                changes |= any((one.width, one.height) != self._stored_size for one in _frames_of(packet) or ())
+        self.frames = count
+        return changes
 
     def _timed_frames(self) -> Iterator[tuple[Any, Fraction | None]]:
         sent: deque[Fraction] = deque()
@@ -284,8 +295,10 @@ def _frames_of(packet: Any) -> list[Any] | None:
         return None
 
 
-def _stated_end(stream: Any) -> Fraction | None:
-    """Seconds at which a stream ends, as programs write them into Matroska and WebM; None if it is not stated."""
+def _stated_end(container: str, stream: Any, rate: Fraction) -> Fraction | None:
+    """Seconds at which a stream ends, as its file states: Matroska and WebM the time, and AVI the frames; else None."""
+    if container == "avi":
+        return stream.frames / rate if stream.frames else None
     parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return Fraction(parts[1]) * 3600 + Fraction(parts[2]) * 60 + Fraction(parts[3]) if parts else None
 

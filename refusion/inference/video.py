@@ -109,7 +109,7 @@ def fuse_videos(
         options: options of fusing.
         task: the task whose defaults apply.
         smoothing: seconds, see `RangeSmoother`.
-        progress: called with the number of finished frames and of all frames, 0 if the file does not state it.
+        progress: called with the number of finished frames and of all frames, counted in the files.
 
     Returns:
         Notes for the user, as sentences.
@@ -129,6 +129,7 @@ def fuse_videos(
     resizes = options.resize is not None
     with _opened(paths, options) as videos:
         check_sizes(videos, resizes=resizes)
+        counts = [video.frames for video in videos]
     with _opened(paths, options) as videos:
         notes = [note for video in videos for note in notes_on_video(video)]
         lead = lead_of(videos)
@@ -146,7 +147,7 @@ def fuse_videos(
         pairs = chain([first], pairs)
         # Frames are large, and this one is not needed for as long as the others are fused.
         del first
-        total = min(round(video.frames * lead.rate / video.rate) for video in videos)
+        total = min(round(count * lead.rate / video.rate) for count, video in zip(counts, videos, strict=True))
 
         def fused_frames() -> Iterator[Frame]:
             looked, size = False, None

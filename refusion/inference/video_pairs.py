@@ -76,7 +76,9 @@ def check_sizes(videos: list[Video], *, resizes: bool) -> None:
     Raises:
         PictureError: see `paired_frames`.
     """
-    if any(video.changes_size() for video in videos):
+    # All of them are read, since each also counts its frames.
+    changes = [video.changes_size() for video in videos]
+    if any(changes):
         for _ in paired_frames(videos, lead_of(videos), [], resizes=resizes):
             pass
 

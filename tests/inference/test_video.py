@@ -384,6 +384,27 @@ def test_a_matroska_file_that_was_cut_off_is_said(tmp_path):
         assert any("so it seems to be cut off; copy it again" in note for note in notes) == said
 
 
+@pytest.mark.parametrize("codec", ["mjpeg", "libx264"])
+def test_an_avi_file_that_was_cut_off_is_said_and_its_frames_are_counted(tmp_path, codec):
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for frame in [*(av.VideoFrame.from_ndarray(frame, "gray") for frame in scene(2, 40)), None]:
+            container.mux(stream.encode(frame))
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut.write_bytes(whole.read_bytes()[: places[30]])
+    for source, count in ((whole, 40), (cut, 30)):
+        steps: list[tuple[int, int]] = []
+        notes = fuse_videos(
+            [source, source], tmp_path / "f.mkv", model=MODEL, progress=lambda *step, steps=steps: steps.append(step)
+        )
+        assert steps == [(done, count) for done in range(1, count + 1)]
+        said = [note for note in notes if "ends 0.40 s before the time that it states, so it seems to be cut" in note]
+        assert len(said) == (0 if source is whole else 2)
+
+
 def test_frames_that_the_decoder_refuses_are_left_out_and_counted(tmp_path):
     ir = write(tmp_path / "ir.mp4", scene(1, 10))
     with av.open(str(tmp_path / "vis.mkv"), "w") as container:
