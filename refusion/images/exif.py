@@ -1,9 +1,10 @@
 """Select the EXIF data of a source that also hold for the fused image."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from refusion.images.failures import DECODING_ERRORS
 
@@ -64,6 +65,32 @@ def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
         return _written(kept) if kept else None
     except DECODING_ERRORS:
         return None
+
+
+def big_endian_exif(file: BinaryIO, offset: int) -> Image.Exif:
+    """Return the EXIF data of a BigTIFF in big-endian byte order, whose header Pillow does not recognise.
+
+    Args:
+        file: open for reading bytes.
+        offset: where its first directory lies.
+
+    Raises:
+        Exception: any exception of Pillow on damaged data.
+    """
+
+    def directory(offset: int, group: int | None = None) -> dict[int, Any]:
+        # The header is that of a little-endian BigTIFF, and the prefix is what counts for the byte order.
+        found = ImageFileDirectory_v2(b"II\x2b\0" + bytes(12), prefix=b"MM", group=group)
+        file.seek(offset)
+        found.load(file)
+        return dict(found)
+
+    first = directory(offset)
+    tags = {tag: value for tag, value in first.items() if tag in _KEPT}
+    tags |= {int(pointer): directory(first[pointer], pointer) for pointer in _NESTED if pointer in first}
+    exif = Image.Exif()
+    exif.load(_written(_with_bytes_kept(tags)))
+    return exif
 
 
 def loaded_tags(exif: bytes) -> dict[int, Any]:

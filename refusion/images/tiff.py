@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from refusion.images.exif import kept_exif_of
+from refusion.images.exif import big_endian_exif, kept_exif_of
 from refusion.images.failures import check_size, one_line
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
@@ -545,8 +545,7 @@ def _is_geo(tag: int, value: Any) -> bool:
 def _exif(file: BinaryIO, opened: "TiffFile") -> bytes | None:
     layout = opened.tiff
     if layout.is_bigtiff and layout.byteorder == ">":
-        # Pillow does not recognise such a header, and would warn of damage.
-        return None
+        return kept_exif_of(lambda: big_endian_exif(file, opened.pages.first.offset))
 
     def read() -> Image.Exif:
         exif = Image.Exif()

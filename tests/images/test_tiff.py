@@ -462,11 +462,27 @@ def test_without_a_colour_space_black_is_zero(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_bigtiff_keeps_its_camera_where_pillow_can_read_it(tmp_path, order):
-    stored = np.zeros((16, 16), np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", stored, bigtiff=True, byteorder=order, extratags=[(271, "s", 0, "FLIR", True)])
-    exif = read_picture(tmp_path / "a.tif").exif
-    assert (loaded_tags(exif).get(271) if exif else None) == ("FLIR" if order == "<" else None)
+def test_a_bigtiff_keeps_its_exif_data(tmp_path, order):
+    def write(place):
+        tags = [(271, "s", 0, "FLIR", True), (34664, "Q", 1, place, True)]
+        tifffile.imwrite(path, np.zeros((16, 16), np.uint8), bigtiff=True, byteorder=order, extratags=tags)
+        return path.stat().st_size
+
+    path = tmp_path / "a.tif"
+    place = write(write(0))
+    # The directory of the exposure has one entry: an exposure time of 1/125 s.
+    value = struct.pack(f"{order}II", 1, 125)
+    entry = struct.pack(f"{order}QHHQ8sQ", 1, 33434, 5, 1, value, 0)
+    # tifffile does not write the tag of this directory, so its number is that of another at first.
+    stand_in, pointer = (struct.pack(f"{order}HHQ", tag, 16, 1) for tag in (34664, 34665))
+    content = path.read_bytes()
+    assert (content.count(stand_in), len(content)) == (1, place)
+    path.write_bytes(content.replace(stand_in, pointer) + entry)
+    exif = read_picture(path).exif
+    assert exif is not None
+    tags = loaded_tags(exif)
+    assert tags[271] == "FLIR"
+    assert tags[34665] == {33434: 1 / 125}
 
 
 def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
