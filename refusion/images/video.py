@@ -1,5 +1,6 @@
 """Read video frames with their times and colour coding; needs the extra ``video`` (PyAV)."""
 
+import math
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -57,8 +58,10 @@ class Video:
         self.path = path
         self.restarts = 0
         self.missing = Fraction(0)
-        self._damaged = 0
+        self._damaged = self._refused = 0
         self._incomplete: set[int] = set()
+        self._without_frame: set[int] = set()
+        self._shown: tuple[float, float] = (math.inf, -math.inf)
         self._max_pixels = max_pixels
 
     def __enter__(self) -> "Video":
@@ -147,10 +150,13 @@ class Video:
     def damaged(self) -> int:
         """Number of frames so far that FFmpeg reports as damaged or incomplete, or refuses; the latter are left out.
 
-        Not every format notices damage, and frames that are predicted from a damaged one are not reported.
+        Of HEVC, which FFmpeg leaves out without a report, also those that should have been shown between others. Not
+        every format notices damage, and frames that are predicted from a damaged one are not reported.
         """
+        first, last = self._shown
+        lost = 0 if self.restarts else sum(first < pts < last for pts in self._without_frame - self._incomplete)
         # The packet before a seam is complete, but its counter does not go on.
-        return self._damaged + max(0, len(self._incomplete) - self.restarts)
+        return self._damaged + max(lost, self._refused) + max(0, len(self._incomplete) - self.restarts)
 
     def pictures(self) -> Iterator[Frame]:
         """Yield the frames one by one; where the time stamps go back, the time goes on by the duration of a frame."""
@@ -158,6 +164,9 @@ class Video:
         with self._sentences():
             for number, (frame, time) in enumerate(self._timed_frames()):
                 self._damaged += frame.is_corrupt
+                if frame.pts is not None:
+                    self._without_frame.discard(frame.pts)
+                    self._shown = min(self._shown[0], frame.pts), frame.pts
                 if frame.is_corrupt:
                     self._incomplete.discard(frame.pts)
                 since = number / self.rate
@@ -169,6 +178,7 @@ class Video:
                         since = last + 1 / self.rate
                 last = since
                 yield Frame(self._picture(frame), since)
+        self._shown = self._shown[0], math.inf
         stated, end = self._stated_end, (self.start or 0) + (last or 0) + 1 / self.rate
         # The frames that an AVI file states are counted, and times in Matroska may include the end of the sound.
         slack = Fraction(3, 2) / self.rate if self._container.format.name == "avi" else _CUT_SHORT
@@ -191,14 +201,17 @@ class Video:
 
     def _timed_frames(self) -> Iterator[tuple[Any, Fraction | None]]:
         sent: deque[Fraction] = deque()
+        is_hevc = self.stream.codec_context.name == "hevc"
         for packet in self._container.demux(self.stream):
             if self._times_of_packets and packet.size and packet.dts is not None:
                 sent.append(packet.dts * packet.time_base)
             if packet.is_corrupt and packet.pts is not None:
                 self._incomplete.add(packet.pts)
+            if is_hevc and packet.size and packet.pts is not None and not packet.is_discard:
+                self._without_frame.add(packet.pts)
             frames = _frames_of(packet)
             if frames is None:
-                self._damaged += 1
+                self._refused += 1
                 self._incomplete.discard(packet.pts)
                 if sent:
                     sent.pop()

@@ -374,6 +374,47 @@ def test_packets_that_are_incomplete_are_counted(tmp_path, change, damaged):
         assert video.damaged == damaged
 
 
+def hevc(path: Path, count: int, *, since: int = 0) -> Path:
+    """Write HEVC with B-frames across key frames, without the first packets."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        coding = "keyint=12:min-keyint=12:scenecut=0:bframes=4:b-adapt=0:open-gop=1:log-level=none"
+        stream.options = {"x265-params": coding}
+        frames = [*(av.VideoFrame.from_ndarray(frame, "gray") for frame in scene(2, count)), None]
+        for packet in [packet for frame in frames for packet in stream.encode(frame)][since:]:
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.skipif("libx265" not in av.codecs_available, reason="needs an encoder of HEVC")
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_frames_of_hevc_that_are_left_out_are_counted(tmp_path, suffix):
+    whole = hevc(tmp_path / f"whole{suffix}", 40)
+    with av.open(str(whole)) as container:
+        keys = [index for index, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
+    # From the second key frame on, the frames that are shown before it cannot be decoded, which is no damage.
+    for path in (whole, hevc(tmp_path / f"later{suffix}", 40, since=keys[1])):
+        with Video(path, 10**6) as video:
+            assert list(video.pictures())
+            assert video.damaged == 0
+    if suffix == ".ts":
+        return
+    with av.open(str(whole)) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size][14]
+    content = bytearray(whole.read_bytes())
+    # The length of the unit stays, and its header is wrong.
+    content[hit.pos + 4 : hit.pos + 12] = bytes(8)
+    bad = tmp_path / f"bad{suffix}"
+    bad.write_bytes(content)
+    with Video(bad, 10**6) as video:
+        shown = len(list(video.pictures()))
+        assert shown < 40
+        assert video.damaged == 40 - shown
+    notes = fuse_videos([bad, bad], tmp_path / "f.mkv", model=MODEL)
+    assert sum(f"is damaged: {40 - shown} frame" in note for note in notes) == 2
+
+
 def test_a_matroska_file_that_was_cut_off_is_said(tmp_path):
     whole, cut = moving(tmp_path / "whole.mkv", [number / RATE for number in range(40)], 8), tmp_path / "cut.mkv"
     with av.open(str(whole)) as container:
