@@ -31,7 +31,10 @@ def export(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Export a model to ONNX or as a torch.export program, for pairs of any size or of one, and check it."""
+    """Export a model to ONNX or as a torch.export program, for pairs of any size or of one, and check it.
+
+    The exported model takes one pair at a time (a batch of 1): run it once for each pair.
+    """
     from refusion.models.export_formats import check_export
 
     check_model(model, quiet, revision=revision)

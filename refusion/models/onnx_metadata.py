@@ -20,7 +20,7 @@ def describe(model: onnx.ModelProto, module: FusionModule, channels: str, result
     sides = [side.dim_param or str(side.dim_value) for side in model.graph.output[0].type.tensor_type.shape.dim]
     layout = f"{channels} in [0, 1], float32 ({', '.join(sides)})"
     labels = ("first source", "second source")
-    about = {"version": __version__}
+    about = {"version": __version__, "batch": "1: one pair at a time"}
     if isinstance(module, ReFusion):
         about |= module.identity()
         labels = module.task.labels

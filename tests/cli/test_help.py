@@ -40,6 +40,11 @@ def test_values_that_follow_no_option_are_refused_with_advice(arguments, words):
     check_refused(refusion(*arguments), words)
 
 
+def test_the_batch_of_an_exported_model_is_said():
+    text = " ".join(refusion("export", "--help").out.split())
+    assert "takes one pair at a time (a batch of 1): run it once for each pair." in text
+
+
 def test_the_largest_image_that_is_explained_is_named():
     text = " ".join(refusion("explain", "--help").out.split())
     assert "Images of more than one megapixel are refused; --max-megapixels raises this limit." in text

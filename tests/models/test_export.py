@@ -46,6 +46,7 @@ def test_onnx_at_any_size(folder, tmp_path):
         "task": "ir-vis",
         "licence": "cc-by-nc-4.0",
         "version": __version__,
+        "batch": "1: one pair at a time",
         "a": f"infrared, {image}",
         "b": f"visible, {image}",
         "fused": f"fused image, {image}",
@@ -102,6 +103,7 @@ def test_a_file_says_what_its_weights_were_derived_from(folder, tmp_path):
         export(module, tmp_path / "model.onnx", size=(16, 24))
         about = InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
         assert {key: about[key] for key in ("model", "derived_from") if key in about} == expected
+        assert about["batch"] == "1: one pair at a time"
         assert about["fused"] == "fused image, luminance in [0, 1], float32 (1, 1, 16, 24)"
 
 
