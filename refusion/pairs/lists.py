@@ -19,6 +19,8 @@ LISTS = frozenset({".csv", ".jsonl", ".tsv"})
 
 _COLUMNS = ("a", "b", "output", "name")
 
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+
 
 def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the rows of a CSV, TSV or JSONL file with their line numbers.
@@ -37,18 +39,22 @@ def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    whole, text = text, text.lstrip("\n")
+    above = len(whole) - len(text)
     # Excel may write the separator in a first line of its own.
     given = text[4:5] if text.lower().startswith("sep=") else None
-    above = 1 if given else 0
     if given:
+        above += 1
         text = text.partition("\n")[2]
-    delimiter = given or max((",", ";", "\t"), key=text.partition("\n")[0].count)
+    delimiter = given or max(_SEPARATORS, key=text.partition("\n")[0].count)
     lines = list(io.StringIO(text, newline=""))
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         reader.fieldnames = columns = _known([(name or "").strip() for name in reader.fieldnames or ()])
         if columns and not {"a", "b"} <= {*columns}:
             raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
+        if twice := [name for name in _COLUMNS if columns.count(name) > 1]:
+            raise PictureError(f"{path.name} has the column {twice[0]} more than once; remove or rename all but one.")
         start = reader.line_num
         for row in reader:
             if reader.line_num - start > 1 and not _is_closed(lines[start : reader.line_num], delimiter):
@@ -57,6 +63,11 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
                     f"{path.name}, line {above + first + 1}: a quote is opened and not closed; close it, or remove it."
                 )
             start = reader.line_num
+            if any(row.get(None) or ()):
+                raise PictureError(
+                    f"{path.name}, line {above + start} has more values than the list has columns; name all columns in "
+                    f"the first line, and put names with a {_SEPARATORS.get(delimiter, delimiter)} in quotes."
+                )
             yield above + reader.line_num, {key or "": _stripped(value) for key, value in row.items()}
     except csv.Error as error:
         raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error

@@ -252,6 +252,9 @@ def test_lists(model, pair_folder, tmp_path):
         ("a,b,output\n1.png,2.png,../over.png\n", "outside of the output folder"),
         ("a,b,output\n1.png,2.png,o.gif\n", "pairs.csv, line 2: o.gif ends in .gif"),
         ("a,b,output\n1.png,2.png,o\n", "pairs.csv, line 2: o has no suffix"),
+        ("a,b,a\n1.png,2.png,3.png\n", "has the column a more than once; remove or rename all but one"),
+        ("a,b\n1.png,2.png,o.png\n", "line 2 has more values than the list has columns; name all columns in the"),
+        ("a,b\n1.png,2.png\nir/a,b.png,vis/a,b.png\n", "line 3 has more values than the list has columns"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,o.png\n", "line 3: line 2 has the output o.png too"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,O.PNG\n", "line 3: line 2 has the output O.PNG too"),
         ("a,b,output\n1.png,2.png,o.png\n3.png,4.png,x/../o.png\n", "line 3: line 2 has the output x/../o.png too"),
@@ -262,6 +265,13 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):
     with pytest.raises(PictureError) as caught:
         read_list(tmp_path / "pairs.csv", tmp_path / "out")
     assert words in str(caught.value)
+
+
+def test_blank_lines_above_a_list_and_empty_values_behind_it_do_not_count(tmp_path):
+    (tmp_path / "pairs.csv").write_bytes(b"\xef\xbb\xbf\r\n\r\na,b\r\n1.png,2.png,,\r\n\r\n3.png,,\r\n")
+    jobs = read_list(tmp_path / "pairs.csv", tmp_path / "out")
+    assert [job.name for job in jobs.pairs] == ["1.png"]
+    assert [sentence.partition(":")[0] for sentence in jobs.unmatched] == ["pairs.csv, line 6"]
 
 
 def test_blanks_around_the_columns_of_a_list_do_not_count(tmp_path):
