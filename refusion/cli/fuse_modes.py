@@ -5,7 +5,8 @@ Wrong inputs and outputs are refused before the model is loaded, by `opened`.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,26 @@ if TYPE_CHECKING:
     from refusion.pairs.jobs import Jobs
 
 _FAILURES_SHOWN = 20
+
+_STOPPED = 130
+"""Exit code of a program that the user stops."""
+
+
+@dataclass
+class _Stop:
+    """Whether the user stopped the run."""
+
+    asked: bool = False
+
+
+@contextmanager
+def _until_stopped() -> Iterator[_Stop]:
+    """End the block where the user presses Ctrl-C, so that what was done and what failed is still said."""
+    stop = _Stop()
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        stop.asked = True
 
 
 def fuse_pictures(
@@ -138,6 +159,8 @@ def fuse_pair_files(
 ) -> None:
     """Fuse those of many pairs that have no result yet; failed and unmatched ones are listed, with exit code 1.
 
+    Where the user stops the run, what was done and what failed is said, with exit code 130.
+
     `settings` returns those of `refusion.inference.folder_record.settings_of`.
     """
     from refusion.hub.errors import ModelError
@@ -165,6 +188,7 @@ def fuse_pair_files(
         for note in differences:
             say(f"Note: {note}", err=True)
     own_scales = done = 0
+    stop = _Stop()
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
 
@@ -178,7 +202,7 @@ def fuse_pair_files(
         unrecorded = record(output, periods, settings())
         if unrecorded and not quiet:
             say(f"Note: {unrecorded}", err=True)
-        with progress_bar("Fusing", quiet=quiet) as report:
+        with _until_stopped() as stop, progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, counted, bits=bits), 1):
                 if error is not None:
@@ -200,12 +224,15 @@ def fuse_pair_files(
         say(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
     print_listed("Failed", failed, _FAILURES_SHOWN)
     if untried := len(to_do) - done:
+        cause, advice = ("The run was stopped", "") if stop.asked else ("The disk is full", "make room, and ")
         say(
-            f"The disk is full, so the other {untried:,} {'pair was' if untried == 1 else 'pairs were'} not fused; "
-            "make room, and give the command again.",
+            f"{cause}, so the other {untried:,} {'pair was' if untried == 1 else 'pairs were'} not fused; {advice}give "
+            "the command again.",
             err=True,
         )
     print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
+    if stop.asked:
+        raise typer.Exit(_STOPPED)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
 

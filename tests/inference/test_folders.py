@@ -324,6 +324,35 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_goes_on(model, tmp_pat
     assert f"{16 - len(done)} fused, {len(done)} already there" in refusion(*arguments).out
 
 
+def test_a_run_that_the_user_stops_says_what_was_done_and_what_failed(model, tmp_path):
+    for offset, folder in ((0, "ir"), (50, "vis")):
+        (tmp_path / folder).mkdir()
+        for index in range(10, 40):
+            Image.fromarray(textured(index + offset, 128, 128)).save(tmp_path / folder / f"{index}.png")
+    (tmp_path / "ir" / "10.png").write_bytes(b"")
+    out = tmp_path / "out"
+    command = ["fuse", tmp_path / "ir", tmp_path / "vis", "-o", out, "--model", model]
+    # Started in the background, a process may ignore the signal.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "from refusion.cli.app import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (out.is_dir() and len(list(out.glob("[0-9]*.png"))) >= 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=100)
+    assert process.returncode == 130, error
+    assert "0 already there, 1 failed." in said
+    assert "10: ir/10.png is an empty file" in error
+    assert "The run was stopped, so the other " in error
+    assert "Traceback" not in error
+
+
 def test_fuse_gives_pictures_arrays_and_files(tmp_path):
     a, b = textured(1), textured(2)
     fused = package.fuse([a, b], model=MODEL)
