@@ -56,7 +56,7 @@ class BatchEvents:
             chosen = get_task(str(task))
             window = Settings.checked(self._fusing.models, chosen, *settings).window
         except ValueError as error:
-            return [notes.bad(str(error)), *[gr.skip()] * 5]
+            return [notes.bad(error), *[gr.skip()] * 5]
         labels = [gr.File(label=label) for label in list_labels(chosen)]
         status: Any = notes.good(notes.NOTHING) if notes.is_bad(told) else gr.skip()
         if done is not None:
@@ -73,7 +73,7 @@ class BatchEvents:
                 return [done.note, *shown, done.status, *labels]
             return [self._said(match(firsts, seconds, chosen, by_place=by == "place")), *shown, status, *labels]
         except SourceError as error:
-            return [notes.bad(str(error)), "", "", status, *labels]
+            return [notes.bad(error), "", "", status, *labels]
 
     def examples(self, task: Any) -> list[Any]:
         """Return the example pairs of a task: how they are matched, and both lists."""
@@ -123,7 +123,7 @@ class BatchEvents:
             yield [gr.skip(), notes.stale(_CANCELLED), *[gr.skip()] * 5]
             return
         except ValueError as error:
-            yield [notes.bad(str(error)), notes.refused(str(error)), *[gr.skip()] * 5]
+            yield [notes.bad(error), notes.refused(error), *[gr.skip()] * 5]
             return
         except (OSError, zipfile.BadZipFile) as error:
             why = (isinstance(error, OSError) and error.strerror) or "the archive is damaged"

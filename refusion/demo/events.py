@@ -156,4 +156,4 @@ def filled(compute: Callable[[Callable[[Tick], None]], str], what: str, progress
     except FileNotFoundError:
         return notes.bad("This result is more than an hour old and was removed; fuse again.")
     except ValueError as error:
-        return notes.bad(str(error))
+        return notes.bad(error)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from refusion.system.advice import in_demo
+
 NOTHING = "Nothing is fused yet."
 
 
@@ -12,9 +14,9 @@ def good(text: str) -> str:
     return f'<p class="note good" role="status">{escape(text)}</p>' if text else ""
 
 
-def bad(text: str) -> str:
-    """An error, and what to do about it."""
-    return f'<p class="note bad" role="alert">{escape(text)}</p>'
+def bad(why: str | Exception) -> str:
+    """An error, and what to do about it on the page."""
+    return f'<p class="note bad" role="alert">{escape(in_demo(why))}</p>'
 
 
 def is_bad(html: Any) -> bool:
@@ -32,11 +34,11 @@ def stale(text: str) -> str:
     return f'<p class="note stale" role="status">{escape(text)}</p>'
 
 
-def refused(why: str) -> str:
+def refused(why: str | Exception) -> str:
     """A status that nothing was fused; on a small screen, where the note is out of view, with the reason."""
     return (
         '<p class="note bad refused" role="alert">Nothing was fused<span class="near">; the note says why.</span>'
-        f'<span class="far">: {escape(why)}</span></p>'
+        f'<span class="far">: {escape(in_demo(why))}</span></p>'
     )
 
 

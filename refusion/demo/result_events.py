@@ -104,7 +104,7 @@ class ResultEvents(ABC):
         except CancelledError:
             return [gr.skip(), *self._panel.keep(notes.stale(CANCELLED))]
         except ValueError as error:
-            return [notes.bad(str(error)), *self._panel.keep(notes.refused(str(error)))]
+            return [notes.bad(error), *self._panel.keep(notes.refused(error))]
         progress(0.98, desc="Saving")
         saved = self._files.save_fused(fused, f"{paths[0].stem}_fused.png")
         viewer = comparison(f"compare-{self._tab}", labelled, fused, saved, self._files)
@@ -158,7 +158,7 @@ class ResultEvents(ABC):
             settings = Settings.checked(self._fusing.models, get_task(example.task))
             about = self._about(finished.paths, settings)
         except ValueError as error:
-            return [*[gr.skip()] * inputs, notes.bad(str(error)), credit_html(example), *self._panel.keep()], gr.skip()
+            return [*[gr.skip()] * inputs, notes.bad(error), credit_html(example), *self._panel.keep()], gr.skip()
         result = Result(finished.paths, finished.fused, settings, secrets.token_hex(8))
         shown = Shown(
             self._status(result),

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
 
 from refusion import api
+from refusion.demo import texts
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
 from refusion.demo.queue import JobQueue, Tick
@@ -20,8 +21,8 @@ from refusion.images import Picture, PictureError, PictureSource, to_image
 from refusion.images.levels import Window, common_window
 from refusion.metrics.scoring import large_enough, levels, score_fused, scored_metrics
 from refusion.metrics.stack import score_stack
-from refusion.system.advice import in_demo
-from refusion.tasks import Anchor, ChromaRule, OutputRange, Task, check_choice
+from refusion.system.advice import Advised, in_demo
+from refusion.tasks import Anchor, ChromaRule, OutputRange, Task
 
 MAX_EXPLAINED_MEGAPIXELS = 0.2
 """Larger pairs are scaled down before they are explained, which takes about 15 CPU seconds per megapixel."""
@@ -31,6 +32,14 @@ MAX_SCORED_MEGAPIXELS = 8.0
 
 InputRange: TypeAlias = Literal["file", "own"]
 """Black and white of sources of more than 8 bits: those of the file, or the range of its values."""
+
+_CHOICES: dict[str, tuple[str, Any]] = {
+    "output_range": ("output range", OutputRange),
+    "anchor": ("anchor", Anchor),
+    "chroma": ("colour rule", ChromaRule),
+    "input_range": ("input range", InputRange),
+}
+"""What each setting is called in messages, and its choices."""
 
 OnTick = Callable[[Tick], None]
 """Called with the progress of a job, a few times a second."""
@@ -84,15 +93,21 @@ class Settings:
         """Check the settings that a client sent; empty ones become the defaults of the task.
 
         Raises:
-            ValueError: a value is not among its choices.
+            ValueError: a value is not among its choices; the message lists them, and on the page names the setting.
             ModelError: a model is named that cannot be here, or that has no revisions.
         """
         wanted = (output_range or None, anchor or None, chroma or None)
-        kinds = (("output range", OutputRange), ("anchor", Anchor), ("colour rule", ChromaRule))
         read: Any = input_range or "file"
-        for given, (what, choices) in zip((*wanted, read), (*kinds, ("input range", InputRange)), strict=True):
-            if given is not None:
-                check_choice(what, given if isinstance(given, str) else repr(given)[:100], choices)
+        for given, (name, (what, choices)) in zip((*wanted, read), _CHOICES.items(), strict=True):
+            if given is not None and given not in get_args(choices):
+                shown = given if isinstance(given, str) else repr(given)[:100]
+                raise ValueError(
+                    Advised(
+                        f"There is no {what} {shown!r}",
+                        f"choose {', '.join(get_args(choices))}",
+                        demo=f'choose another "{texts.SETTINGS[name][0]}" in the settings',
+                    )
+                )
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
         chosen = ModelChoice(name or models.own(task), version or None)

@@ -34,11 +34,11 @@ class StackEvents(ResultEvents):
         try:
             paths = tuple(stored_path(upload, "uploaded") for upload in stack or [])
         except SourceError as error:
-            return [notes.bad(str(error)), status, ""]
+            return [notes.bad(error), status, ""]
         try:
             chosen = self._settings(task, *settings)
         except ValueError as error:
-            return [notes.bad(str(error)), status, thumbnails_html(list(paths), self._fusing.uploads, None)]
+            return [notes.bad(error), status, thumbnails_html(list(paths), self._fusing.uploads, None)]
         shown = thumbnails_html(list(paths), self._fusing.uploads, chosen.window)
         if not paths:
             return ["", status, shown]
@@ -47,7 +47,7 @@ class StackEvents(ResultEvents):
             facts = self._fusing.uploads.check_stack(paths, chosen.window)
             _check_colour(chosen)
         except ValueError as error:
-            return [notes.bad(str(error)), status, shown]
+            return [notes.bad(error), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
             return [self._about(paths, chosen), self._status(result), shown]
         jobs = self._fusing.jobs

@@ -46,7 +46,7 @@ class TaskEvents(ResultEvents):
         try:
             checked = Settings.checked(self._fusing.models, self._task, *settings)
         except ValueError as error:
-            return [notes.bad(str(error)), self._stale(result, BEFORE), gr.skip()]
+            return [notes.bad(error), self._stale(result, BEFORE), gr.skip()]
         said, found = [], []
         for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True)):
             if not upload:
@@ -55,7 +55,7 @@ class TaskEvents(ResultEvents):
                 path = stored_path(upload, label)
                 said.append(self._about_one(path, side, checked))
             except SourceError as error:
-                said.append(notes.bad(str(error)))
+                said.append(notes.bad(error))
                 continue
             found.append((path, self._fusing.uploads.facts(path, checked.window)))
         if len(found) < 2:
@@ -64,7 +64,7 @@ class TaskEvents(ResultEvents):
         try:
             check_together((path_a, path_b), (facts_a.size, facts_b.size))
         except SourceError as error:
-            return ["".join([*said, notes.bad(str(error))]), self._stale(result, BEFORE), gr.skip()]
+            return ["".join([*said, notes.bad(error)]), self._stale(result, BEFORE), gr.skip()]
         key = ((path_a, path_b), checked.key())
         if result is not None and result.key == key:
             return ["".join(said), self._status(result), gr.skip()]

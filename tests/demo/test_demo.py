@@ -12,6 +12,7 @@ import sys
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from urllib.parse import parse_qsl
 
 import gradio as gr
@@ -40,6 +41,7 @@ from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
 from refusion.demo.stack_events import StackEvents
+from refusion.demo.task_events import TaskEvents
 from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
@@ -335,6 +337,14 @@ def test_a_file_that_is_too_large_is_not_taken(server):
 )
 def test_settings_that_do_not_exist_are_refused(client, pair, settings, sentence):
     assert sentence in refusal(client, *pair, **settings)
+
+
+def test_a_link_with_an_unknown_choice_is_refused_in_the_words_of_the_page(fusing):
+    with gr.Blocks():
+        panel = result_panel("ir-vis", {})
+    events = TaskEvents(TASKS["ir-vis"], fusing, ResultFiles(), Showcase(fusing), panel)
+    note = unescape(events.check(None, None, None, "", "chain", "")[0])
+    assert "There is no anchor 'chain'; choose another \"Anchor to the sources\" in the settings." in note
 
 
 def call(server, name, data):
