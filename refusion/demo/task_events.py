@@ -17,6 +17,7 @@ from refusion.demo.showcase import Showcase
 from refusion.demo.thumbnails import preview_html
 from refusion.demo.uploads import SourceError, check_together, describe, names_of, stored_path
 from refusion.images import Picture
+from refusion.images.roles import LOOK_SWAPPED
 from refusion.tasks import Task
 
 SMALL = 0.5
@@ -24,6 +25,9 @@ SMALL = 0.5
 
 QUICK = 2.0
 """Expected seconds up to which a larger pair is, and up to which a pair of any size waits for other jobs."""
+
+SWAP = "Swap"
+"""The button that exchanges the sources."""
 
 AGAIN = "Fusing again, because the inputs have changed …"
 
@@ -91,7 +95,8 @@ class TaskEvents(ResultEvents):
 
     def _status(self, result: Result) -> str:
         first, second = names_of(result.paths)
-        return notes.good(f"Result of {first} and {second}.") + notes.remarks(result.notes)
+        remarks = [f"{note} Press {SWAP} to exchange them." if LOOK_SWAPPED in note else note for note in result.notes]
+        return notes.good(f"Result of {first} and {second}.") + notes.remarks(remarks)
 
     # ------------------------------------------------------------------------------------------------ fusing
 

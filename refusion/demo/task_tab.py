@@ -24,7 +24,7 @@ from refusion.demo.results import ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.settings_panel import settings_panel
 from refusion.demo.showcase import Showcase
-from refusion.demo.task_events import TaskEvents
+from refusion.demo.task_events import SWAP, TaskEvents
 from refusion.tasks import Task
 
 ORDER = ("First", "Second")
@@ -55,7 +55,7 @@ def task_tab(
             note = gr.HTML(elem_classes="note-box")
             with gr.Row(elem_classes="actions"):
                 fuse = gr.Button("Fuse", variant="primary", scale=3, min_width=100)
-                swap = gr.Button("Swap", scale=1, min_width=80)
+                swap = gr.Button(SWAP, scale=1, min_width=80)
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id=f"examples-{task.name}")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")

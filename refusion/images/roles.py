@@ -9,6 +9,9 @@ from refusion.images.picture import NEUTRAL, Picture, Scan
 from refusion.system.advice import Advised
 from refusion.tasks import Task
 
+LOOK_SWAPPED = "they look swapped"
+"""The part of a note that says that the other order is probably right."""
+
 _COLOURED = 0.01
 """Mean distance from neutral, in [0, 1], above which an image counts as coloured and not as grey with colour noise."""
 
@@ -55,14 +58,14 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
             return bracket_notes([dark, bright])
         return [
             f"{a.name} is given as the under-exposed source but is brighter on average ({dark:.2f}) than {b.name} "
-            f"({bright:.2f}); the order is under, over."
+            f"({bright:.2f}): {LOOK_SWAPPED}; the order is under, over."
         ]
     if task.name == "ir-vis":
         return _infrared_notes(a, b)
     if task.name == "multi-focus":
         return exposure_notes([(one.name, float(one.luminance.mean())) for one in (a, b)])
     if task.name == "medical" and _is_coloured(b):
-        swapped = "they look swapped" if not _is_coloured(a) else "an MRI is grey"
+        swapped = LOOK_SWAPPED if not _is_coloured(a) else "an MRI is grey"
         return [f"{b.name} is given as the MRI but is coloured: {swapped}; the order is CT, PET or SPECT, then MRI."]
     return []
 
@@ -116,7 +119,7 @@ def _scan_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> l
         ]
     notes = []
     if kind_b != "MRI":
-        swapped = "they look swapped; " if kind_a == "MRI" else ""
+        swapped = f"{LOOK_SWAPPED}; " if kind_a == "MRI" else ""
         notes.append(f"{b.name} is given as the MRI but is {kind_b}: {swapped}the order is CT, PET or SPECT, then MRI.")
     sides = [side for extent in (of_a.extent, of_b.extent) for side in extent or ()]
     if len(sides) == 4 and any(abs(sides[i] / sides[i + 2] - 1) > _SAME_EXTENT for i in range(2)):
@@ -134,14 +137,14 @@ def _infrared_notes(a: Picture, b: Picture) -> list[str]:
             return []
         return [
             f"{b.name} is given as the visible source but is in false colours (a palette such as rainbow or iron), and "
-            f"{a.name}, the infrared one, is grey: they look swapped; the order is infrared, visible."
+            f"{a.name}, the infrared one, is grey: {LOOK_SWAPPED}; the order is infrared, visible."
         ]
     false_a, false_b = _is_false_colour(a), _is_false_colour(b)
     if (not _is_coloured(b) and not false_a) or (false_b and not false_a):
         what = "in false colours" if false_b else "grey"
         return [
             f"{a.name} is given as the infrared source but is a colour image, and {b.name}, the visible one, is "
-            f"{what}: they look swapped; the order is infrared, visible."
+            f"{what}: {LOOK_SWAPPED}; the order is infrared, visible."
         ]
     if false_a:
         return [

@@ -36,7 +36,7 @@ from refusion.demo.examples import all_examples
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
 from refusion.demo.result_panel import result_panel
-from refusion.demo.results import ResultFiles
+from refusion.demo.results import Result, ResultFiles
 from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
@@ -345,6 +345,23 @@ def test_a_link_with_an_unknown_choice_is_refused_in_the_words_of_the_page(fusin
     events = TaskEvents(TASKS["ir-vis"], fusing, ResultFiles(), Showcase(fusing), panel)
     note = unescape(events.check(None, None, None, "", "chain", "")[0])
     assert "There is no anchor 'chain'; choose another \"Anchor to the sources\" in the settings." in note
+
+
+def test_a_note_on_swapped_sources_names_the_button(fusing, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    paths = tmp_path / "bright.png", tmp_path / "dark.png"
+    for path, grey in zip(paths, (textured(1), textured(1) // 3), strict=True):
+        Image.fromarray(grey).save(path)
+    task = TASKS["multi-exposure"]
+    settings = Settings.checked(fusing.models, task)
+    fused = fusing.fuse("me", paths, settings, lambda tick: None)
+    with gr.Blocks():
+        panel = result_panel(task.name, {})
+    events = TaskEvents(task, fusing, ResultFiles(), Showcase(fusing), panel)
+    result = Result(paths, paths[0], settings, "token", fused.notes)
+    status = events.check(result, *({"path": str(path)} for path in paths))[1]
+    assert "they look swapped; the order is under, over. Press Swap to exchange them." in status
+    assert "Swap" in [button["value"] for button in components(build_demo().get_config_file(), "button")]
 
 
 def call(server, name, data):
