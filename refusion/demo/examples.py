@@ -104,6 +104,6 @@ element.addEventListener('click', (event) => {
 
 
 def credit_html(example: Example) -> str:
-    """Title, origin and licence of an example, as HTML; it stays there when the images are replaced by others."""
+    """Title, origin and licence of an example, as HTML."""
     said = f"Example: {example.title}. {example.origin}. {example.licence}."
     return f'<p class="credit">{escape(said)}</p>'

@@ -16,6 +16,7 @@ from refusion.demo.result_panel import ResultPanel, Shown
 from refusion.demo.results import Result, ResultFiles, comparison
 from refusion.demo.service import Fusing, OnTick, Settings
 from refusion.demo.showcase import Showcase
+from refusion.demo.uploads import SourceError, stored_path
 from refusion.images import Picture
 from refusion.tasks import get_task
 
@@ -61,6 +62,10 @@ class ResultEvents(ABC):
             SourceError: an upload is missing, or cannot be used.
             ValueError: a value is not among its choices.
         """
+
+    @abstractmethod
+    def _uploads(self, one: Any, other: Any) -> list[Any]:
+        """The uploads among the inputs, as a client sent them."""
 
     @abstractmethod
     def _labelled(self, paths: tuple[Path, ...], settings: Settings) -> list[tuple[str, Picture]]:
@@ -175,6 +180,18 @@ class ResultEvents(ABC):
             *self._panel.show(shown, open_tab),
         ]
         return values, f"link {result.token}" if changed else gr.skip()
+
+    def checked(self, result: Result | None, one: Any, other: Any, *settings: Any) -> list[Any]:
+        """What `check` returns, and the credit of the example whose images are there; empty if others are too."""
+        return [*self.check(result, one, other, *settings), self._credit(self._uploads(one, other))]
+
+    def _credit(self, uploads: list[Any]) -> str:
+        try:
+            paths = {stored_path(upload, "uploaded") for upload in uploads if upload}
+        except SourceError:
+            return ""
+        examples = self._examples.values() if paths else ()
+        return next((credit_html(one) for one in examples if paths <= set(self._showcase.paths(one))), "")
 
     def scores(self, result: Result | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:
         """Return the scores of the last result as an HTML table."""

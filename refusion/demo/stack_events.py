@@ -87,6 +87,9 @@ class StackEvents(ResultEvents):
         _check_colour(chosen)
         return paths, chosen
 
+    def _uploads(self, task: Any, stack: Any) -> list[Any]:
+        return stack or []
+
     def _settings(self, task: Any, *settings: Any) -> Settings:
         return Settings.checked(self._fusing.models, get_task(task if isinstance(task, str) else ""), *settings)
 

@@ -69,9 +69,9 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     # Also after a fusion, when inputs may have changed meanwhile, and after other tabs, when there may be fewer jobs.
     gr.on(
         [*changes(inputs), shown.result.change, tab.select],
-        events.check,
+        events.checked,
         [shown.result, *inputs],
-        [note, shown.status, thumbnails],
+        [note, shown.status, thumbnails, credit],
         **checking(note),
     )
     added: Any = stack.upload(events.added, stack, stack, **READING)

@@ -124,6 +124,9 @@ class TaskEvents(ResultEvents):
         paths = stored_path(a, first), stored_path(b, second)
         return paths, Settings.checked(self._fusing.models, self._task, *settings)
 
+    def _uploads(self, a: Any, b: Any) -> list[Any]:
+        return [a, b]
+
     def _labelled(self, paths: tuple[Path, ...], settings: Settings) -> list[tuple[str, Picture]]:
         pictures = map(self._fusing.uploads.read, paths, self._fusing.windows(paths, settings))
         return [(heading(label), picture) for label, picture in zip(self._task.labels, pictures, strict=True)]

@@ -70,9 +70,9 @@ def task_tab(
     # Also after a fusion, when inputs may have changed meanwhile, and after other tabs, when there may be fewer jobs.
     gr.on(
         [*changes(inputs), shown.result.change, tab.select],
-        events.check,
+        events.checked,
         [shown.result, *inputs],
-        [note, shown.status, wanted],
+        [note, shown.status, wanted, credit],
         **checking(note),
     )
     swap.click(None, images, images, js="(a, b) => [b, a]", **PRIVATE)

@@ -332,14 +332,26 @@ def test_an_upload_stays_when_the_example_before_it_comes_late(server, chromium,
     panel.locator(".stage").wait_for(timeout=LONG)
     held = []
     # The example is asked for, but the page is not told its number, so it cannot cancel it.
-    page.route("**/queue/join*", lambda route: held.append((route, route.fetch())), times=1)
+
+    def hold(route):
+        if '"name":"ir-vis-night"' in route.request.post_data:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
     press_example(panel, "A street by night")
     give(panel, small_pair)
     wait_for_status(panel, "Result of small1.png and small2.png.")
     (route, answer), *_ = held
     route.fulfill(response=answer)
-    panel.get_by_text("Example: A street by night.").wait_for(timeout=LONG)
+    # It comes, and goes again once the page has answered that the upload is newer.
+    named = (
+        "[...document.querySelectorAll('.credit')].some((e) => e.innerText.startsWith('Example: A street by night'))"
+    )
+    page.wait_for_function(named, timeout=LONG)
     wait_for_status(panel, "Result of small1.png and small2.png.")
+    panel.get_by_text("Example: ").wait_for(state="hidden")
     panel.locator(".note-box").get_by_text("small1.png: ").wait_for()
     page.close()
 

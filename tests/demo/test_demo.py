@@ -32,7 +32,7 @@ from refusion.demo import link, texts
 from refusion.demo.batch import finish, fuse_batch, match
 from refusion.demo.batch_events import BatchEvents
 from refusion.demo.command import main
-from refusion.demo.examples import all_examples
+from refusion.demo.examples import all_examples, example_pairs, example_stacks
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
 from refusion.demo.result_panel import result_panel
@@ -169,7 +169,7 @@ def test_opening_a_tab_does_not_start_the_fusion_that_a_link_starts():
     for state in states:
         setting = {fn.fn.__name__ for fn in demo.fns.values() if any(output._id == state for output in fn.outputs)}
         assert "arrived" in setting
-        assert setting <= {"arrived", "check"}
+        assert setting <= {"arrived", "checked"}
 
 
 def test_an_upload_cancels_the_example_that_the_tab_waits_for():
@@ -337,6 +337,26 @@ def test_a_file_that_is_too_large_is_not_taken(server):
 )
 def test_settings_that_do_not_exist_are_refused(client, pair, settings, sentence):
     assert sentence in refusal(client, *pair, **settings)
+
+
+def test_the_credit_of_an_example_goes_with_its_images(fusing, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks():
+        panel = result_panel("ir-vis", {})
+    showcase = Showcase(fusing)
+    events = TaskEvents(TASKS["ir-vis"], fusing, ResultFiles(), showcase, panel)
+    a, b = ({"path": str(path)} for path in showcase.paths(example_pairs("ir-vis")[0]))
+    Image.fromarray(textured(1)).save(tmp_path / "mine.png")
+    mine = {"path": str(tmp_path / "mine.png")}
+    for uploads in ((a, b), (b, a), (a, None)):
+        assert "A street at dusk" in events.checked(None, *uploads)[-1]
+    for uploads in ((a, mine), (mine, mine), (None, None)):
+        assert events.checked(None, *uploads)[-1] == ""
+    stack = StackEvents(fusing, ResultFiles(), showcase, panel)
+    frames = [{"path": str(path)} for path in showcase.paths(example_stacks()[0])]
+    assert example_stacks()[0].title in stack.checked(None, "multi-exposure", frames[::-1])[-1]
+    for uploads in ([*frames, mine], None):
+        assert stack.checked(None, "multi-exposure", uploads)[-1] == ""
 
 
 def test_a_link_with_an_unknown_choice_is_refused_in_the_words_of_the_page(fusing):
