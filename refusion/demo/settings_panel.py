@@ -1,7 +1,5 @@
 """Settings of a tab."""
 
-from collections.abc import Container
-
 import gradio as gr
 
 from refusion.demo import texts
@@ -9,18 +7,19 @@ from refusion.demo.models import Models
 from refusion.tasks import CHOICES, Task
 
 
-def settings_panel(task: Task | None, models: Models, left_out: Container[str] = ()) -> list[gr.components.Component]:
+def settings_panel(task: Task | None, models: Models, *, stack: bool = False) -> list[gr.components.Component]:
     """Add the settings, folded, with the defaults of the task selected; without a task, each task's own default.
 
     Args:
         task: the task of the tab, or None.
         models: the models to choose from.
-        left_out: output ranges, anchors and colour rules that are not offered.
+        stack: whether the choices are those for stacks.
 
     Returns:
         The inputs in the order in which `Settings.checked` takes them.
     """
-    words = texts.choices(task.labels if task else ("first", "second"))
+    labels = task.labels if task else ("first", "second")
+    words = texts.choices(None if stack else labels)
     own = [] if task else [("Default of the task", "")]
     with gr.Accordion("Settings", open=False, elem_classes="settings"):
         label, info = texts.SETTINGS["input_range"]
@@ -29,7 +28,7 @@ def settings_panel(task: Task | None, models: Models, left_out: Container[str] =
         )
         choices = [
             gr.Dropdown(
-                own + [(said, choice) for choice, said in words[name].items() if choice not in left_out],
+                own + [(said, choice) for choice, said in words[name].items()],
                 value=getattr(task, name) if task else "",
                 label=texts.SETTINGS[name][0],
                 info=texts.SETTINGS[name][1],

@@ -45,7 +45,7 @@ class StackEvents(ResultEvents):
         try:
             _check_count(paths)
             facts = self._fusing.uploads.check_stack(paths, chosen.window)
-            _check_colour(chosen)
+            _check_for_stack(chosen)
         except ValueError as error:
             return [notes.bad(error), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
@@ -84,7 +84,7 @@ class StackEvents(ResultEvents):
         paths = tuple(stored_path(upload, "uploaded") for upload in stack or [])
         _check_count(paths)
         chosen = self._settings(task, *settings)
-        _check_colour(chosen)
+        _check_for_stack(chosen)
         return paths, chosen
 
     def _uploads(self, task: Any, stack: Any) -> list[Any]:
@@ -115,7 +115,7 @@ class StackEvents(ResultEvents):
 
     def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:
         changed = link.changed_settings(result.settings, self._own_model(result), len(result.paths))
-        settings = texts.in_words(changed, ("first", "second")) or "defaults for stacks"
+        settings = texts.in_words(changed, None) or "defaults for stacks"
         gaps = bool(self._fusing.with_gaps(result.paths, result.settings))
         there = f" [Link to this result]({self._address(result, example)})" if example else ""
         return (
@@ -131,12 +131,15 @@ class StackEvents(ResultEvents):
         )
 
 
-def _check_colour(settings: Settings) -> None:
-    if settings.chroma is not None and settings.chroma not in stack_colours(settings.task):
-        said = texts.in_words({"chroma": settings.chroma}, ("first", "second"))
-        raise ValueError(
-            f'The colour {said} is not for a {settings.task.name} stack; choose another "Colour" in the settings.'
-        )
+def _check_for_stack(settings: Settings) -> None:
+    chosen = {"anchor": settings.anchor, "chroma": settings.chroma}
+    offered = {"anchor": texts.choices(None)["anchor"], "chroma": stack_colours(settings.task)}
+    for name, choice in chosen.items():
+        if choice is not None and choice not in offered[name]:
+            label, said = texts.SETTINGS[name][0], texts.in_words({name: choice}, ("first", "second"))
+            raise ValueError(
+                f'"{label}" cannot be {said} for a {settings.task.name} stack; choose another in the settings.'
+            )
 
 
 def _check_count(paths: tuple[Path, ...]) -> None:

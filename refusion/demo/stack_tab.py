@@ -54,7 +54,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
             with gr.Column(elem_classes="examples", visible=bool(examples)):
                 strip = gr.HTML(strip_html(examples), js_on_load=STRIP_SCRIPT, elem_id="examples-stack")
                 credit = gr.HTML(credit_html(examples[0]) if examples else "")
-            settings = settings_panel(None, fusing.models, left_out=("a", "b"))
+            settings = settings_panel(None, fusing.models, stack=True)
             gr.HTML(
                 '<p class="credit">The result is named after the first image; otherwise the order does not matter. All '
                 f"images must match pixel for pixel. Formats: {READ_LIST}.</p>",

@@ -47,6 +47,21 @@ ANCHORS = {
     "none": "No anchor",
 }
 
+# The images of a stack are of one camera: none shows heat or gives the colour, and no detail is brighter than in all.
+_STACK_ANCHORS = {
+    "guided": "Follow all images locally",
+    "choice": "Choose one image per pixel",
+    "bounds": "Keep between the images",
+    "none": "No anchor",
+}
+
+_STACK_COLOURS = {
+    "exposure": "From all, relative to brightness",
+    "release": "From all, the stronger colour first",
+    "saturation": "From all, by saturation",
+    "choice": "From the image chosen per pixel",
+}
+
 _LEADS = {
     "ir-vis": "People and hot objects from the infrared, texture and lettering from the visible.",
     "medical": "The content of CT, PET or SPECT, on the tissue structure of the MRI. Not for diagnosis.",
@@ -82,18 +97,19 @@ _MEANINGS = {
 }
 
 
-def choices(labels: tuple[str, str]) -> dict[str, dict[str, str]]:
+def choices(labels: tuple[str, str] | None) -> dict[str, dict[str, str]]:
     """Descriptions of the choices of each setting, by its name and in the order of the page.
 
     Args:
-        labels: labels of the two sources.
+        labels: labels of the two sources; None for a stack, which has fewer choices.
     """
-    rules = {"output_range": RANGES, "anchor": ANCHORS, "chroma": _colour_rules(labels)}
-    return rules | {"input_range": INPUT_RANGES}
+    colours = _colour_rules(labels) if labels else _STACK_COLOURS
+    anchors = ANCHORS if labels else _STACK_ANCHORS
+    return {"output_range": RANGES, "anchor": anchors, "chroma": colours, "input_range": INPUT_RANGES}
 
 
-def in_words(changed: Mapping[str, str], labels: tuple[str, str]) -> str:
-    """The changed settings with their labels; the model is named elsewhere."""
+def in_words(changed: Mapping[str, str], labels: tuple[str, str] | None) -> str:
+    """The changed settings with their labels, as in `choices`; the model is named elsewhere."""
     words = choices(labels)
     said = [f'"{words[name][value]}"' for name, value in changed.items() if name in words]
     return ", ".join(said + [f"revision {value}" for name, value in changed.items() if name == "revision"])

@@ -46,6 +46,7 @@ from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
+from refusion.inference.stack import STACK_TASKS, stack_colours
 from refusion.metrics.fusion import score
 from refusion.metrics.scoring import scored_metrics
 from refusion.tasks import CHOICES, TASKS, Task
@@ -152,6 +153,17 @@ def test_every_choice_of_a_setting_has_a_description_of_its_own(task):
         assert len(set(words[name].values())) == len(choices)
         # It is shown without the other choices, too.
         assert not any("the same" in said.lower() for said in words[name].values())
+
+
+def test_the_choices_for_a_stack_are_about_images_of_one_camera():
+    config = build_demo().get_config_file()
+    label = texts.SETTINGS["anchor"][0]
+    offered = [box["choices"] for box in components(config, "dropdown") if box["label"] == label]
+    of_stack, _of_batch = offered[-2:]
+    assert [choice for _, choice in of_stack] == ["", "guided", "choice", "bounds", "none"]
+    words = texts.choices(None)
+    assert set(words["chroma"]) == {rule for name in STACK_TASKS for rule in stack_colours(TASKS[name])}
+    assert not any("both" in said.lower() for name in words for said in words[name].values())
 
 
 def test_tools_are_called_as_endpoints_are():
@@ -626,9 +638,11 @@ def test_a_setting_that_is_not_for_a_stack_is_refused_at_once(fusing, tmp_path, 
         panel = result_panel("stack", {})
     stack = StackEvents(fusing, ResultFiles(), Showcase(fusing), panel)
     assert "3 images of" in stack.check(None, task, uploads, "", "", accepted, "", "", "file")[0]
-    note = stack.check(None, task, uploads, "", "", refused, "", "", "file")[0]
-    assert f"is not for a {task} stack; choose another" in note
-    assert texts.choices(("first", "second"))["chroma"][refused] in note
+    for name, choice in (("chroma", refused), ("anchor", "heat")):
+        settings = {"range": "", "anchor": "", "chroma": "", "model": "", "revision": "", "input": "file", name: choice}
+        note = stack.check(None, task, uploads, *settings.values())[0]
+        assert f"for a {task} stack; choose another in the settings." in note
+        assert texts.choices(("first", "second"))[name][choice] in note
     note, _, thumbnails = stack.check(None, task, uploads, "", "", "", "nothing", "", "file")
     assert "There is no model 'nothing' here" in note.replace("&#x27;", "'")
     assert thumbnails.count("<img") == 3
