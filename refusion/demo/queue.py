@@ -8,18 +8,21 @@ import contextvars
 import statistics
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch.overrides import TorchFunctionMode
 
 from refusion.system.threads import interruptible
 
 Result = TypeVar("Result")
+
+Kind = Literal["pair", "stack"]
+"""What a job fuses; a stack takes another time per megapixel than a pair."""
 
 _TICK = 0.25
 """Seconds between two progress reports of a job."""
@@ -34,7 +37,7 @@ _OTHER = 3.0
 _OVERHEAD = 0.2
 
 _TIMED = 5
-"""How many of the last pairs the estimate is made from; their median, because one may have been slowed down."""
+"""How many of the last jobs of a kind its estimate is made from: their median, as one may have been slowed down."""
 
 
 class CancelledError(Exception):
@@ -81,23 +84,28 @@ class JobQueue:
         self._line: list[_Job] = []
         self._lock = threading.Lock()
         guess = _FIRST_GUESS.get(device.partition(":")[0], _GPU_GUESS)
-        self._seconds_per_megapixel = deque([guess], maxlen=_TIMED)
+        self._rates: dict[Kind, deque[float]] = defaultdict(lambda: deque([guess], maxlen=_TIMED))
 
-    def estimate(self, megapixels: float) -> float:
-        """Estimated seconds for fusing a pair of this size, from the time of earlier pairs on this machine."""
+    def estimate(self, megapixels: float, kind: Kind = "pair") -> float:
+        """Estimated seconds for a fusion of this size, from the time of earlier ones of its kind on this machine.
+
+        Args:
+            megapixels: size of a source, for a stack times one less than the number of sources.
+            kind: what is fused.
+        """
         with self._lock:
-            return _OVERHEAD + megapixels * statistics.median_low(self._seconds_per_megapixel)
+            return _OVERHEAD + megapixels * statistics.median_low(self._rates[kind])
 
     def wait(self) -> float:
         """Estimated seconds until the jobs that wait or compute now are done; those that were cancelled end at once."""
         with self._lock:
             return sum(job.left for job in self._line if not job.cancelled.is_set())
 
-    def learn(self, megapixels: float, seconds: float) -> None:
-        """Update the estimate with the time of one pair; small pairs say little about large ones and are ignored."""
+    def learn(self, megapixels: float, seconds: float, kind: Kind = "pair") -> None:
+        """Update the estimate with the time of a fusion; small ones say little about large ones and are ignored."""
         if megapixels >= 0.05:
             with self._lock:
-                self._seconds_per_megapixel.append(seconds / megapixels)
+                self._rates[kind].append(seconds / megapixels)
 
     def run(
         self,
@@ -105,6 +113,7 @@ class JobQueue:
         function: Callable[..., Result],
         *args: Any,
         megapixels: float | None = None,
+        kind: Kind = "pair",
         on_tick: Callable[[Tick], None] | None = None,
     ) -> Result:
         """Wait for the device, run a job on it and return its result.
@@ -113,13 +122,14 @@ class JobQueue:
             session: session of the visitor; `cancel` takes the same id.
             function: the computation, with torch.
             *args: its arguments.
-            megapixels: size of the images to fuse, for the time estimate; None for a job that does not fuse.
+            megapixels: size of what it fuses, see `estimate`; None for a job that does not fuse.
+            kind: what it fuses.
             on_tick: called about four times a second.
 
         Raises:
             CancelledError: `cancel` was called in the meantime.
         """
-        entry = _Job(_OTHER if megapixels is None else self.estimate(megapixels))
+        entry = _Job(_OTHER if megapixels is None else self.estimate(megapixels, kind))
         cancelled = entry.cancelled
 
         def job() -> Result:
@@ -140,7 +150,7 @@ class JobQueue:
                     on_tick(self._tick(entry))
             result = future.result()
             if megapixels is not None and entry.started is not None:
-                self.learn(megapixels, time.monotonic() - entry.started)
+                self.learn(megapixels, time.monotonic() - entry.started, kind)
             return result
         finally:
             cancelled.set()

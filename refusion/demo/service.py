@@ -14,8 +14,8 @@ from refusion import api
 from refusion.demo import texts
 from refusion.demo.models import ModelChoice, Models
 from refusion.demo.options import DemoOptions
-from refusion.demo.queue import JobQueue, Tick
-from refusion.demo.uploads import KEPT_MEGAPIXELS, SourceError, Uploads, facts_of, names_of
+from refusion.demo.queue import JobQueue, Kind, Tick
+from refusion.demo.uploads import KEPT_MEGAPIXELS, Facts, SourceError, Uploads, facts_of, names_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
 from refusion.images.levels import Window, common_window
@@ -147,15 +147,19 @@ class Fusing:
         """
         sources = self._sources(paths, settings)
         self.models.fusion(settings.model)
-        megapixels = self.uploads.facts(paths[0], settings.window).megapixels * (len(paths) - 1)
+        megapixels, kind = _work(self.uploads.facts(paths[0], settings.window), len(paths))
         gaps = self.with_gaps(paths, settings)
         try:
             fused = self.jobs.run(
-                session, self._fuse, sources, settings, bool(gaps), megapixels=megapixels, on_tick=on_tick
+                session, self._fuse, sources, settings, bool(gaps), megapixels=megapixels, kind=kind, on_tick=on_tick
             )
         except PictureError as error:
             raise SourceError(in_demo(error)) from error
         return replace(fused, notes=(*map(in_demo, fused.notes), *_gap_notes(gaps)))
+
+    def expected(self, facts: Facts, count: int) -> float:
+        """Estimated seconds for fusing this number of images like this one."""
+        return self.jobs.estimate(*_work(facts, count))
 
     def with_gaps(self, paths: tuple[Path, ...], settings: Settings) -> list[str]:
         """Names of the sources whose values that are not finite are taken as missing.
@@ -267,6 +271,11 @@ class Fusing:
         if factor < 1:
             arrays = [_shrunk(array, factor) for array in arrays]
         return self.jobs.run(session, explain, trained, *arrays, on_tick=on_tick), factor < 1
+
+
+def _work(facts: Facts, count: int) -> tuple[float, Kind]:
+    """Size and kind of the fusion of this number of images, for `JobQueue.estimate`."""
+    return facts.megapixels * (count - 1), "pair" if count == 2 else "stack"
 
 
 def shown_image(picture: Picture) -> Image.Image:

@@ -50,8 +50,7 @@ class StackEvents(ResultEvents):
             return [notes.bad(error), status, shown]
         if result is not None and result.key == (paths, chosen.key(len(paths))):
             return [self._about(paths, chosen), self._status(result), shown]
-        jobs = self._fusing.jobs
-        duration = notes.duration(jobs.estimate(facts.megapixels * (len(paths) - 1)), jobs.wait())
+        duration = notes.duration(self._fusing.expected(facts, len(paths)), self._fusing.jobs.wait())
         press = f"Press {FUSE_STACK}"
         status = notes.good(f"{notes.NOTHING} {press}.")
         if result is not None:

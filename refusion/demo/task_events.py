@@ -72,7 +72,7 @@ class TaskEvents(ResultEvents):
         key = ((path_a, path_b), checked.key())
         if result is not None and result.key == key:
             return ["".join(said), self._status(result), gr.skip()]
-        expected, wait = self._fusing.jobs.estimate(facts_a.megapixels), self._fusing.jobs.wait()
+        expected, wait = self._fusing.expected(facts_a, 2), self._fusing.jobs.wait()
         quick = (facts_a.megapixels <= SMALL or expected < QUICK) and wait < QUICK
         if quick and checked.model.name in self._fusing.models.names:
             token = result.token if result else ""

@@ -5,9 +5,14 @@ import time
 
 import pytest
 import torch
+from PIL import Image
+from support.scenes import textured
 
 from refusion.demo.events import tell_progress
+from refusion.demo.options import DemoOptions
 from refusion.demo.queue import CancelledError, JobQueue, Tick
+from refusion.demo.service import Fusing, Settings
+from refusion.tasks import TASKS
 
 
 def endless(started: threading.Event) -> None:
@@ -111,6 +116,27 @@ def test_estimates_follow_what_was_measured():
     for megapixels, seconds in ((0.001, 50.0), (2.0, 90.0)):  # Too small to tell, and slowed down by something else.
         jobs.learn(megapixels, seconds)
         assert jobs.estimate(4.0) == pytest.approx(12, rel=0.1)
+
+
+def test_pairs_say_nothing_about_the_time_of_stacks():
+    jobs = JobQueue("cpu")
+    for _ in range(20):
+        jobs.learn(2.0, 6.0)
+        jobs.learn(2.0, 20.0, "stack")
+    assert jobs.estimate(2.0) == pytest.approx(6, rel=0.1)
+    assert jobs.estimate(2.0, "stack") == pytest.approx(20, rel=0.1)
+
+
+def test_a_stack_is_timed_as_a_stack(tmp_path, monkeypatch):
+    fusing, learnt = Fusing(DemoOptions()), []
+    monkeypatch.setattr(fusing.jobs, "learn", lambda megapixels, seconds, kind: learnt.append((megapixels, kind)))
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed, 40, 50)).save(path)
+    for count in (2, 3):
+        settings = Settings.checked(fusing.models, TASKS["multi-focus"])
+        fusing.fuse("me", tuple(paths[:count]), settings, lambda tick: None)
+    assert learnt == [(0.002, "pair"), (0.004, "stack")]
 
 
 def test_an_error_of_a_job_reaches_the_visitor():
