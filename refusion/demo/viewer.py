@@ -6,6 +6,12 @@ chosen, and both images zoom in step. Its script is assets/viewer.js.
 
 from html import escape
 
+WIDEST, TALLEST = 5.0, 1 / 3
+"""Ratios of width to height of the viewer for images that are even wider or taller, such as a line scan."""
+
+LARGEST = 16.0
+"""Largest zoom; the script has the same."""
+
 
 def empty_viewer(poster: str, what: str = "The fused image will appear") -> str:
     """Placeholder of the viewer until there is a result: a small image, if given, and a sentence."""
@@ -26,6 +32,8 @@ def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tu
         size: width and height in pixels, so that the layout does not shift while the images load.
     """
     width, height = size
+    ratio, zoom = _opening(width / height)
+    moved = f"{50 * (1 - zoom):g}%"
     images = "".join(
         f'<img class="{"shown" if side == 0 else ""}" src="{escape(address)}" alt="{escape(label)} source" '
         f'width="{width}" height="{height}" draggable="false">'
@@ -37,8 +45,8 @@ def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tu
         for side, (label, _) in enumerate(sources)
     )
     return (
-        f'<div class="viewer"><div class="stage" '
-        f'style="--ratio: {width} / {height}; --at: 50%; --zoom: 1; --x: 0px; --y: 0px">'
+        f'<div class="viewer"><div class="stage{" zoomed" if zoom > 1 else ""}" '
+        f'style="--ratio: {ratio:.8g}; --at: 50%; --zoom: {zoom:g}; --x: {moved}; --y: {moved}">'
         f'<div class="layer"><img src="{escape(fused)}" alt="Fused image" width="{width}" height="{height}" '
         f'draggable="false"></div><div class="layer source-layer">{images}</div>'
         f'<span class="tag source">{escape(sources[0][0])}</span><span class="tag fused">Fused</span>'
@@ -48,9 +56,15 @@ def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tu
         f"<span>Compare with</span>{choices}</div>"
         '<div class="buttons"><button type="button" data-do="swap">Swap sides</button>'
         '<button type="button" data-do="further" aria-label="Zoom out">&minus;</button>'
-        '<output aria-label="Zoom">100 %</output>'
+        f'<output aria-label="Zoom">{100 * zoom:.0f} %</output>'
         '<button type="button" data-do="closer" aria-label="Zoom in">+</button>'
         '<button type="button" data-do="full" aria-label="Full screen">'
         '<svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" stroke-width="1.8">'
         '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/></svg></button></div></div></div>'
     )
+
+
+def _opening(ratio: float) -> tuple[float, float]:
+    """Ratio of the viewer for an image with a ratio, and the zoom that it opens with: a thin image fills the viewer."""
+    shown = min(max(ratio, TALLEST), WIDEST)
+    return shown, min(max(ratio / shown, shown / ratio), LARGEST)

@@ -268,6 +268,26 @@ def test_an_example_is_compared_and_downloaded(visit, tmp_path):
     assert shown_in(other).get_by_role("button", name="Full screen").count() == 0
 
 
+@widths
+def test_an_image_of_a_few_rows_opens_enlarged(visit, size, tmp_path):
+    paths = [tmp_path / "rows1.png", tmp_path / "rows2.png"]
+    for seed, path in enumerate(paths):
+        Image.fromarray(textured(seed, 20, 1500)).save(path)
+    page = visit(size)
+    panel = shown_in(page)
+    give(panel, paths)
+    wait_for_status(panel, "Result of rows1.png and rows2.png.")
+    stage, fused = panel.locator(".stage").bounding_box(), panel.get_by_alt_text("Fused image").bounding_box()
+    assert stage["height"] > 60
+    assert fused["width"] == pytest.approx(15 * stage["width"], rel=0.01)
+    assert fused["x"] + fused["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=2)
+    panel.get_by_text("1500 %").wait_for()
+    for _ in range(4):
+        panel.get_by_role("button", name="Zoom out").click()
+    panel.get_by_text("100 %").wait_for()
+    assert panel.get_by_alt_text("Fused image").bounding_box() == pytest.approx(panel.locator(".stage").bounding_box())
+
+
 def test_scores_and_explanation_are_in_tabs_below(visit):
     page = visit()
     panel = shown_in(page)

@@ -15,6 +15,12 @@
   };
   const number = (stage, name) => parseFloat(stage.style.getPropertyValue(name)) || 0;
 
+  // How far the images are moved, in pixels; kept in per cent of the stage, whose size can change.
+  const moved = (stage) => {
+    const { width, height } = stage.getBoundingClientRect();
+    return [(number(stage, '--x') * width) / 100, (number(stage, '--y') * height) / 100];
+  };
+
   function divide({ stage, slider }, percent) {
     slider.value = Math.round(Math.min(100, Math.max(0, percent)));
     stage.style.setProperty('--at', `${slider.value}%`);
@@ -23,8 +29,9 @@
   function place({ viewer, stage }, zoom, x, y) {
     const { width, height } = stage.getBoundingClientRect();
     stage.style.setProperty('--zoom', zoom);
-    stage.style.setProperty('--x', `${Math.min(0, Math.max(width * (1 - zoom), x))}px`);
-    stage.style.setProperty('--y', `${Math.min(0, Math.max(height * (1 - zoom), y))}px`);
+    const percent = (shift, side) => `${Math.min(0, Math.max(100 * (1 - zoom), (100 * shift) / side))}%`;
+    stage.style.setProperty('--x', percent(x, width));
+    stage.style.setProperty('--y', percent(y, height));
     stage.classList.toggle('zoomed', zoom > 1);
     stage.classList.toggle('near', zoom >= 4);
     viewer.querySelector('output').textContent = `${Math.round(100 * zoom)} %`;
@@ -35,8 +42,9 @@
     const before = number(it.stage, '--zoom') || 1;
     const zoom = Math.min(LARGEST, Math.max(1, before * factor));
     const [u, v] = [clientX - box.left, clientY - box.top];
+    const [x, y] = moved(it.stage);
     const keep = (at, old) => at - ((at - old) * zoom) / before;
-    place(it, zoom, keep(u, number(it.stage, '--x')), keep(v, number(it.stage, '--y')));
+    place(it, zoom, keep(u, x), keep(v, y));
   }
 
   function zoomMiddle(it, factor) {
@@ -115,8 +123,8 @@
       const apart = (finger) => Math.hypot(finger.clientX - other.clientX, finger.clientY - other.clientY) || 1;
       zoomAt(it, apart(event) / apart(last), (event.clientX + other.clientX) / 2, (event.clientY + other.clientY) / 2);
     } else if (drag.moves) {
-      const [dx, dy] = [event.clientX - last.clientX, event.clientY - last.clientY];
-      place(it, number(it.stage, '--zoom'), number(it.stage, '--x') + dx, number(it.stage, '--y') + dy);
+      const [x, y] = moved(it.stage);
+      place(it, number(it.stage, '--zoom'), x + event.clientX - last.clientX, y + event.clientY - last.clientY);
     } else {
       divide(it, (100 * (event.clientX - box.left)) / box.width);
     }
