@@ -45,7 +45,7 @@ def stack_tab(fusing: Fusing, files: ResultFiles, showcase: Showcase, demo: gr.B
     examples = example_stacks()
     with gr.Row(elem_classes="work"):
         with gr.Column(scale=5, min_width=300, elem_classes="inputs"):
-            task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="What differs")
+            task = gr.Radio([(task.title, task.name) for task in ready], value=ready[0].name, label="Task")
             stack = pictures_input(label="All images of the stack", height=150)
             thumbnails = thumbnails_input()
             note = gr.HTML(elem_classes="note-box")
