@@ -12,12 +12,12 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from refusion.demo.service import Settings, shown_image
-from refusion.demo.viewer import viewer_html
+from refusion.demo.viewer import opening, viewer_html
 from refusion.images import Picture, save_image
 from refusion.inference.finishing import Fused
 
 PREVIEW_SIDE = 1600
-"""Longest side in pixels of an image that is only for viewing."""
+"""Longest side in pixels of an image that is only for viewing; of one that opens enlarged, it is longer."""
 
 SHOWN = 6
 """How many sources of a stack can be compared with the result."""
@@ -137,9 +137,10 @@ def comparison(
         saved: its file.
         files: where the images for viewing are written.
     """
-    small = max(fused.size) <= PREVIEW_SIDE
-    shown = saved if small else files.preview(fused.to_image(8), "fused.png")
-    sources = [(label, file_address(files.preview(shown_image(picture), "source.png"))) for label, picture in labelled]
+    side = int(PREVIEW_SIDE * opening(fused.size)[1] ** 0.5)
+    shown = saved if max(fused.size) <= side else files.preview(fused.to_image(8), "fused.png", side)
+    previews = [files.preview(shown_image(picture), "source.png", side) for _, picture in labelled]
+    sources = [(label, file_address(path)) for (label, _), path in zip(labelled, previews, strict=True)]
     return viewer_html(group, sources, file_address(shown), fused.size)
 
 

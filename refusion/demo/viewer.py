@@ -32,7 +32,7 @@ def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tu
         size: width and height in pixels, so that the layout does not shift while the images load.
     """
     width, height = size
-    ratio, zoom = _opening(width / height)
+    ratio, zoom = opening(size)
     moved = f"{50 * (1 - zoom):g}%"
     images = "".join(
         f'<img class="{"shown" if side == 0 else ""}" src="{escape(address)}" alt="{escape(label)} source" '
@@ -64,7 +64,8 @@ def viewer_html(group: str, sources: list[tuple[str, str]], fused: str, size: tu
     )
 
 
-def _opening(ratio: float) -> tuple[float, float]:
-    """Ratio of the viewer for an image with a ratio, and the zoom that it opens with: a thin image fills the viewer."""
+def opening(size: tuple[int, int]) -> tuple[float, float]:
+    """Ratio of the viewer for an image of this size, and the zoom that it opens with: a thin image fills the viewer."""
+    ratio = size[0] / size[1]
     shown = min(max(ratio, TALLEST), WIDEST)
     return shown, min(max(ratio / shown, shown / ratio), LARGEST)

@@ -36,7 +36,7 @@ from refusion.demo.examples import all_examples, example_pairs, example_stacks
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
 from refusion.demo.result_panel import result_panel
-from refusion.demo.results import Result, ResultFiles
+from refusion.demo.results import Result, ResultFiles, comparison
 from refusion.demo.server import serve
 from refusion.demo.service import Fusing, Settings
 from refusion.demo.showcase import Showcase
@@ -46,6 +46,7 @@ from refusion.demo.thumbnails import moved
 from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
+from refusion.inference.finishing import Fused
 from refusion.inference.stack import STACK_TASKS, stack_colours
 from refusion.metrics.fusion import score
 from refusion.metrics.scoring import scored_metrics
@@ -680,6 +681,19 @@ def test_files_of_one_name_are_told_apart_by_their_places(fusing, tmp_path):
         fusing.fuse("me", (paths[1], paths[2]), settings, lambda tick: None)
     with pytest.raises(SourceError, match=r"x\.png \(1\) is 64 x 48 and x\.png \(3\) is 40 x 40"):
         fusing.uploads.check_stack(tuple(paths))
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((40, 3000), (40, 3000)), ((500, 2000), (462, 1847)), ((1000, 2000), (800, 1600))]
+)
+def test_a_thin_image_is_compared_with_more_of_its_pixels(fusing, tmp_path, monkeypatch, size, shown):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    picture = read_picture(textured(0, *size[::-1]))
+    files = ResultFiles()
+    comparison("group", [("Source", picture)], Fused(picture, ()), tmp_path / "fused.png", files)
+    (source,) = (path for path in files.written if path.endswith("source.png"))
+    with Image.open(source) as image:
+        assert image.size == pytest.approx(shown, abs=1)
 
 
 def test_a_pair_that_is_too_large_to_be_explained_is_shrunk_first(fusing, tmp_path, monkeypatch):
