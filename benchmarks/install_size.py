@@ -1,9 +1,9 @@
 """Installed size of the base and of each extra, from the files of the packages in this environment, which has all."""
 
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
 
 BLOCK = 4096

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,6 @@ from support.environment import fresh_environment
 from support.scenes import EXAMPLES, ROOT
 from support.without import HEAVY, without
 
-tomllib = pytest.importorskip("tomllib")
-
 BUNDLED = ROOT / "hub_configs"
 PAIR = (EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png")
 
@@ -22,6 +21,14 @@ PAIR = (EXAMPLES / "ir-vis_ir.png", EXAMPLES / "ir-vis_vis.png")
 @pytest.fixture(scope="module")
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, installed with the oldest versions of its dependencies that pyproject.toml allows."""
+    folder = tmp_path_factory.mktemp("oldest") / "env"
+    fresh_environment(folder, "--resolution", "lowest-direct", ROOT)
+    return folder / "bin" / "refusion"
 
 
 def listed(file: str) -> set[str]:
@@ -164,3 +171,25 @@ def test_the_base_alone_fuses_in_a_fresh_environment(tmp_path):
     for written in ("pair.png", "folder/scene.png"):
         there = np.asarray(Image.open(Path(tmp_path, written)), dtype=int)
         assert np.abs(there - here).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "first", "second"),
+    [
+        ("ir-vis", "ir", "vis"),
+        ("medical", "functional", "mri"),
+        ("multi-focus", "near", "far"),
+        ("multi-exposure", "under", "over"),
+    ],
+)
+def test_the_oldest_versions_that_are_allowed_fuse(task, first, second, oldest, tmp_path):
+    sources = [EXAMPLES / f"{task}_{name}.png" for name in (first, second)]
+    command = [oldest, *map(str, ("fuse", *sources, "-o", tmp_path / "fused.png", "--task", task))]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    from refusion import fuse
+
+    there = np.asarray(Image.open(tmp_path / "fused.png"), dtype=int)
+    assert np.abs(there - np.asarray(fuse(*sources, task=task), dtype=int)).max() <= 1

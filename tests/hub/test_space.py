@@ -61,7 +61,7 @@ def test_the_front_matter_is_what_the_hub_expects(space):
     assert data["sdk"] == "gradio"
     assert re.fullmatch(r"6\.\d+\.\d+", data["sdk_version"])
     assert (space / data["app_file"]).is_file()
-    assert data["python_version"] in ("3.10", "3.12")
+    assert data["python_version"] == "3.12"
     assert len(data["short_description"]) <= 60
     assert {data["colorFrom"], data["colorTo"]} <= {
         "red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"

@@ -49,7 +49,8 @@ class Nodes:
         given = [x if isinstance(x, str) else self.constant(float(x)) for x in inputs]
         names = [f"{self._prefix}t{self._count + i}" for i in range(count)]
         self._count += count
-        self._nodes.append(helper.make_node(kind, given, names, **attributes))
+        # ONNX Runtime 1.20 refuses some graphs whose nodes have no names.
+        self._nodes.append(helper.make_node(kind, given, names, name=names[0], **attributes))
         return names
 
     def model_with(self, outputs: Sequence[ValueInfoProto], maps: Sequence[ValueInfoProto]) -> ModelProto:
