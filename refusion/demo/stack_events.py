@@ -18,7 +18,7 @@ from refusion.demo.thumbnails import thumbnails_html, without_example
 from refusion.demo.uploads import SourceError, names_of, stored_path
 from refusion.images import Picture
 from refusion.images.picture import MAX_FRAMES
-from refusion.inference.stack import stack_colours
+from refusion.inference.stack import STACK_ANCHORS, stack_colours
 from refusion.tasks import get_task
 
 
@@ -132,7 +132,7 @@ class StackEvents(ResultEvents):
 
 def _check_for_stack(settings: Settings) -> None:
     chosen = {"anchor": settings.anchor, "chroma": settings.chroma}
-    offered = {"anchor": texts.choices(None)["anchor"], "chroma": stack_colours(settings.task)}
+    offered = {"anchor": STACK_ANCHORS, "chroma": stack_colours(settings.task)}
     for name, choice in chosen.items():
         if choice is not None and choice not in offered[name]:
             label, said = texts.SETTINGS[name][0], texts.in_words({name: choice}, ("first", "second"))

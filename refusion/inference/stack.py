@@ -24,17 +24,21 @@ from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.ghosts import without_ghosts
 from refusion.inference.network import Network, fuse_luminance
-from refusion.inference.options import Options
+from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import bring_to_range, ends_of
 from refusion.inference.preparation import over
 from refusion.inference.stack_layers import Layer, Loader, blend_pairs, fuse_layers, merge_in_pairs
 from refusion.inference.stack_reading import OffsetNotes, StackReader
 from refusion.system.advice import Advised
 from refusion.system.lists import were_given
-from refusion.tasks import TASKS, ChromaRule, MeanRule, Task
+from refusion.tasks import TASKS, Anchor, ChromaRule, MeanRule, Task
 
 STACK_TASKS = tuple(task.name for task in TASKS.values() if task.one_camera)
 """Tasks that accept more than two sources."""
+
+STACK_ANCHORS: tuple[Anchor, ...] = ("guided", "choice", "bounds", "none")
+"""Anchors for a stack. The others are for images of different kinds: no image of a stack shows heat, and no detail is
+brighter than in all of them."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
@@ -66,7 +70,8 @@ def fuse_stack(
         network: a loaded model.
         sources: two to `MAX_FRAMES` images of one size, any iterable, or a TIFF file that holds all of them. Paths are
             read more than once, so that only a few images are in memory.
-        options: options of fusing; `chroma` is one of `refusion.tasks.MeanRule`, for a focus stack also ``choice``.
+        options: options of fusing; `chroma` is one of `refusion.tasks.MeanRule`, for a focus stack also ``choice``, and
+            `anchor` one of `STACK_ANCHORS`.
         task: the task, one of `STACK_TASKS`.
         progress: called before the first step and after each.
 
@@ -79,7 +84,7 @@ def fuse_stack(
     sources = list(sources)
     count = len(sources)
     finish = options.for_task(task, count)
-    _check_stack(task, count, finish.chroma, options)
+    _check_stack(task, count, finish, options)
     blended = task.name == "multi-exposure" and count > 2
     deghosted = blended and options.deghost
     fusions = count // 2 if blended else count - 1
@@ -269,7 +274,7 @@ def _check_size(picture: Picture, first: Picture) -> None:
         )
 
 
-def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -> None:
+def _check_stack(task: Task, count: int, finish: FinishOptions, options: Options) -> None:
     if not task.one_camera:
         raise ValueError(
             f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
@@ -286,8 +291,11 @@ def _check_stack(task: Task, count: int, chroma: ChromaRule, options: Options) -
                 "choose fewer",
             )
         )
-    accepted = stack_colours(task)
-    if chroma not in accepted:
-        raise ValueError(f"The chroma rule {chroma} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
+    for what, chosen, accepted in (
+        ("chroma rule", finish.chroma, stack_colours(task)),
+        ("anchor", finish.anchor, STACK_ANCHORS),
+    ):
+        if chosen not in accepted:
+            raise ValueError(f"The {what} {chosen} is not for a {task.name} stack; choose {' or '.join(accepted)}.")
     if options.resize not in (None, "a"):
         raise ValueError(f"A stack is resized to its first image only (a), but {options.resize} was asked for.")

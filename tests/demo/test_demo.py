@@ -47,7 +47,7 @@ from refusion.demo.uploads import SourceError, Uploads, stored_path
 from refusion.hub.names import has_weights
 from refusion.images import read_picture
 from refusion.inference.finishing import Fused
-from refusion.inference.stack import STACK_TASKS, stack_colours
+from refusion.inference.stack import STACK_ANCHORS, STACK_TASKS, stack_colours
 from refusion.metrics.fusion import score
 from refusion.metrics.scoring import scored_metrics
 from refusion.tasks import CHOICES, TASKS, Task
@@ -161,7 +161,7 @@ def test_the_choices_for_a_stack_are_about_images_of_one_camera():
     label = texts.SETTINGS["anchor"][0]
     offered = [box["choices"] for box in components(config, "dropdown") if box["label"] == label]
     of_stack, _of_batch = offered[-2:]
-    assert [choice for _, choice in of_stack] == ["", "guided", "choice", "bounds", "none"]
+    assert [choice for _, choice in of_stack] == ["", *STACK_ANCHORS]
     words = texts.choices(None)
     assert set(words["chroma"]) == {rule for name in STACK_TASKS for rule in stack_colours(TASKS[name])}
     assert not any("both" in said.lower() for name in words for said in words[name].values())

@@ -252,6 +252,11 @@ def test_what_is_no_stack_is_refused(tmp_path):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
     with pytest.raises(ValueError, match="exposure or release or saturation"):
         FOCUS.fuse_stack(frames(3), chroma="a")
+    for anchor in ("heat", "detail", "full-detail"):
+        with pytest.raises(
+            ValueError, match=f"anchor {anchor} is not for a multi-focus stack; choose guided or choice"
+        ):
+            FOCUS.fuse_stack(frames(3), anchor=anchor)
     with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
         FOCUS.fuse_stack([*frames(2), textured(3)[:, :32]])
 
