@@ -277,7 +277,11 @@ def _check_size(picture: Picture, first: Picture) -> None:
 def _check_stack(task: Task, count: int, finish: FinishOptions, options: Options) -> None:
     if not task.one_camera:
         raise ValueError(
-            f"The task {task.name} fuses two images of different kinds; a stack is for {' or '.join(STACK_TASKS)}."
+            Advised(
+                f"The task {task.name} fuses two images of different kinds, but {were_given(count)}",
+                "choose the task of the stack, " + " or ".join(f"--task {one} (task='{one}')" for one in STACK_TASKS),
+                f"a stack is for {' or '.join(STACK_TASKS)}",
+            )
         )
     if not 2 <= count <= MAX_FRAMES:
         given = f"A stack has 2 to {MAX_FRAMES} images, but {were_given(count)}"

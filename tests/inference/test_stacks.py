@@ -248,7 +248,7 @@ def test_what_is_no_stack_is_refused(tmp_path):
         FOCUS.fuse_stack(frames(1))
     with pytest.raises(ValueError, match=r"but 51 were given.*--output-range network"):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))
-    with pytest.raises(ValueError, match="ir-vis fuses two images of different kinds"):
+    with pytest.raises(ValueError, match=r"ir-vis fuses two images of different kinds, but 3 .*--task multi-focus"):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
     with pytest.raises(ValueError, match="exposure or release or saturation"):
         FOCUS.fuse_stack(frames(3), chroma="a")
