@@ -1,5 +1,6 @@
 """Fused images in a folder, found by the names of their pairs."""
 
+import re
 from pathlib import Path
 
 from refusion.images import PictureError
@@ -37,10 +38,17 @@ class FusedFolder:
         wanted = printable(nfc(name))
         file = self._by_stem.get(wanted) or self._by_name.get(wanted)
         if file is None:
-            alike = (one.name for stem, one in self._by_stem.items() if stem.casefold() == nfc(name).casefold())
-            near = next((f" {one} differs in upper and lower case." for one in alike), "")
             raise PictureError(
                 f"There is no fused image {name} in {self.path.name}; its name must be that of the pair, "
-                f"as in {name}.png.{near}"
+                f"as in {name}.png.{self._near(wanted)}"
             )
         return file
+
+    def _near(self, wanted: str) -> str:
+        """A sentence on an image whose name differs only in case, or has the name of the pair in it; or nothing."""
+        for stem, file in self._by_stem.items():
+            if stem.casefold() == wanted.casefold():
+                return f" {file.name} differs in upper and lower case."
+        whole = re.compile(rf"(?<![^\W_]){re.escape(wanted)}(?![^\W_])")
+        near = (file.name for stem, file in self._by_stem.items() if wanted in stem and whole.search(stem))
+        return next((f" If it is {name}, rename it." for name in near), "")

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_a_fused_picture_is_found_by_the_name_of_its_pair(averages):
     (averages / "scene2.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"both scene2\.TIF and scene2\.jpg"):
         FusedFolder(averages)
+
+
+@pytest.mark.parametrize("name", ["scene1_fused.png", "fused-scene1.png", "scene1 (2).png"])
+def test_a_fused_picture_with_more_in_its_name_is_named(tmp_path, name):
+    for one in (name, "scene10_fused.png", "myscene1.png"):
+        (tmp_path / one).write_bytes(b"")
+    with pytest.raises(PictureError, match=rf"as in scene1\.png\. If it is {re.escape(name)}, rename it\.$"):
+        FusedFolder(tmp_path).find("scene1")
+    with pytest.raises(PictureError, match=r"as in scene\.png\.$"):
+        FusedFolder(tmp_path).find("scene")
 
 
 @pytest.fixture
