@@ -213,9 +213,9 @@ def fuse_pair_files(
     skipped = len(written)
     if own_scales > 1 and not quiet:
         say(
-            f"Note: {own_scales} pairs have DICOM files without a window. Each file was scaled by its own range, so "
-            "the slices of a series are not alike in brightness; give one window for all (--window, --window-a or "
-            "--window-b LOW HIGH).",
+            f"Note: {own_scales} pairs have images that were scaled by their own range (--own-range, temperatures, or "
+            "DICOM files without a window), so the images of a series are not alike in brightness; give one window for "
+            "all (--window, --window-a or --window-b LOW HIGH).",
             err=True,
         )
     if not quiet:

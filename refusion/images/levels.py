@@ -185,7 +185,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     if chosen == "own":
         ends = _own_range(valid) or ends
         notes += _far_value_notes(valid, ends, name)
-        levels = Levels(*ends, *ends)
+        levels = Levels(*ends, *ends, own=True)
     elif chosen is not None:
         ends = chosen
         if wanted is not None:

@@ -52,6 +52,7 @@ class Levels:
         brightest: stored value, from black to white, above which lie only 0.5 % of the pixels.
         given: whether black and white are a window given by the user, not those of the type or the file.
         burnt_out: share of what is not black that lies beyond the white end of a window given by the user; else 0.
+        own: whether black and white are the own range of the image, without regard to others.
     """
 
     black: float
@@ -60,6 +61,7 @@ class Levels:
     brightest: float
     given: bool = False
     burnt_out: float = 0
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ class Picture:
 
     @property
     def has_own_scale(self) -> bool:
-        """Whether it is a DICOM file without a window, and none was given, so that its own range was used."""
-        return self.scan is not None and self.levels is not None and "window" not in self.used
+        """Whether it was scaled by its own range: as the user asked, temperatures, or a DICOM file without a window."""
+        return self.levels is not None and self.levels.own
 
     @property
     def size(self) -> tuple[int, int]:

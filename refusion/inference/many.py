@@ -33,8 +33,8 @@ class Outcome:
         index: index of the pair, from 0.
         fused: the fused image, or None if fusing failed.
         error: the error, or None.
-        has_own_scale: whether a source is a DICOM file without a window, and none was given, so that its own range was
-            used; the slices of a series then differ in brightness.
+        has_own_scale: whether a source was scaled by its own range, see `refusion.images.Picture`; the images of a
+            series then differ in brightness.
     """
 
     index: int

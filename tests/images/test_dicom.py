@@ -444,8 +444,8 @@ def test_slices_without_a_window_are_said_not_to_be_alike(tmp_path):
     model = ReFusion("medical", channels=8, heads=4, blocks=1)
     model.save_pretrained(tmp_path / "model")
     given = ("fuse", tmp_path / "ct", tmp_path / "mri", "--model", tmp_path / "model", "-o")
-    assert "2 pairs have DICOM files without a window" in refusion(*given, tmp_path / "out").err
-    assert "without a window" not in refusion(*given, tmp_path / "alike", "--window", "0", "510").err
+    assert "2 pairs have images that were scaled by their own range" in refusion(*given, tmp_path / "out").err
+    assert "own range" not in refusion(*given, tmp_path / "alike", "--window", "0", "510").err
 
 
 def test_scans_of_a_stack_or_of_a_scored_pair_are_compared_too(tmp_path):

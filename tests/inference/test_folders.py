@@ -435,6 +435,19 @@ def test_fuse_many_checks_its_options_when_it_is_called_and_not_its_pairs():
     ]
 
 
+def test_a_series_at_its_own_ranges_is_said_not_to_be_alike(model, tmp_path):
+    for folder in ("ir", "vis"):
+        (tmp_path / folder).mkdir()
+    for number in (1, 2):
+        Image.fromarray(28000 + number * textured(number).astype(np.uint16)).save(tmp_path / "ir" / f"{number}.tif")
+        Image.fromarray(textured(number + 2)).save(tmp_path / "vis" / f"{number}.png")
+    command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--model", model, "-o"]
+    said = "2 pairs have images that were scaled by their own range"
+    assert said in refusion(*command, tmp_path / "own", "--own-range").err
+    assert said not in refusion(*command, tmp_path / "alike", "--window", "28000", "28600").err
+    assert said not in refusion(*command, tmp_path / "whole").err
+
+
 def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):
     model = small_model(tmp_path / "model", "multi-focus")
     paths = [tmp_path / f"frame{index}.png" for index in range(4)]
