@@ -101,7 +101,11 @@ def fuse(
     deghost: DeghostOption = True,
     match: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Patterns of the file names, such as '*_ir.*' '*_vis.*'."),
+        typer.Option(
+            metavar="A B",
+            help="Patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*'; for pairs "
+            "in one folder, or in two.",
+        ),
     ] = None,
     suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
     overwrite: Annotated[

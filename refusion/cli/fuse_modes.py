@@ -136,8 +136,8 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
                 raise ValueError(f"{folder} is one folder. To fuse the pairs in it, give its two sub-folders: {a} {b}.")
         raise ValueError(
             f"{folder} is one folder. To fuse all images in it as one stack, name them ({folder / '*.png'}, with "
-            "--task multi-focus or multi-exposure); to fuse pairs in it, tell the sources apart with --match "
-            "'*_ir.*' '*_vis.*'."
+            "--task multi-focus or multi-exposure); to fuse pairs in it, give the pattern of the first sources and "
+            "that of the second, as in --match '*_ir.*' '*_vis.*'."
         )
     check_folder(output)
     advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
