@@ -52,7 +52,8 @@ class Levels:
         brightest: stored value, from black to white, above which lie only 0.5 % of the pixels.
         given: whether black and white are a window given by the user, not those of the type or the file.
         burnt_out: share of what is not black that lies beyond the white end of a window given by the user; else 0.
-        own: whether black and white are the own range of the image, without regard to others.
+        own: whether black and white are the own range of the image, without regard to others: as the user asked, or
+            for temperatures and DICOM files without a window.
     """
 
     black: float
@@ -141,11 +142,6 @@ class Picture:
         """Notes for the user on how it was read and on its range, as one text; or None."""
         said = (*self.notes, range_note([self]))
         return " ".join(note for note in said if note) or None
-
-    @property
-    def has_own_scale(self) -> bool:
-        """Whether it was scaled by its own range: as the user asked, temperatures, or a DICOM file without a window."""
-        return self.levels is not None and self.levels.own
 
     @property
     def size(self) -> tuple[int, int]:

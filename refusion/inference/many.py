@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from refusion.images.picture import PictureError
+from refusion.images.picture import Levels, PictureError
 from refusion.images.reading import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network
@@ -33,14 +33,13 @@ class Outcome:
         index: index of the pair, from 0.
         fused: the fused image, or None if fusing failed.
         error: the error, or None.
-        has_own_scale: whether a source was scaled by its own range, see `refusion.images.Picture`; the images of a
-            series then differ in brightness.
+        levels: those of the first source and of the second, see `refusion.images.Picture`.
     """
 
     index: int
     fused: Fused | None = None
     error: ValueError | OSError | None = None
-    has_own_scale: bool = False
+    levels: tuple[Levels | None, Levels | None] = (None, None)
 
     @property
     def reason(self) -> str:
@@ -204,8 +203,7 @@ def _fuse_batch(
 
 def _finish(index: int, luminance: np.ndarray, pair: Prepared, options: FinishOptions) -> Outcome:
     try:
-        own = pair.a.has_own_scale or pair.b.has_own_scale
-        return Outcome(index, finish_pair(luminance, pair, options), has_own_scale=own)
+        return Outcome(index, finish_pair(luminance, pair, options), levels=(pair.a.levels, pair.b.levels))
     except (ValueError, OSError) as error:
         return Outcome(index, error=error)
     except MemoryError:

@@ -61,10 +61,10 @@ def test_temperatures_are_read_and_scaled_by_a_window(tmp_path, stored):
     celsius = expected_celsius(RAW)
     picture = read_picture(tmp_path / "flir.jpg", temperatures=True, window=(-20, 40))
     assert (picture.size, picture.bits, picture.chroma, picture.note) == ((64, 48), 16, None, None)
-    assert not picture.has_own_scale
+    assert not picture.levels.own
     np.testing.assert_allclose(60 * picture.luminance - 20, np.clip(celsius, -20, 40), atol=0.02)
     own = read_picture(tmp_path / "flir.jpg", temperatures=True)
-    assert own.has_own_scale
+    assert own.levels.own
     low, high = np.sort(celsius.ravel())[[15, -16]]
     np.testing.assert_allclose(own.luminance, np.clip((celsius - low) / (high - low), 0, 1), atol=1e-3)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -439,12 +440,17 @@ def test_a_series_at_its_own_ranges_is_said_not_to_be_alike(model, tmp_path):
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
     for number in (1, 2):
-        Image.fromarray(28000 + number * textured(number).astype(np.uint16)).save(tmp_path / "ir" / f"{number}.tif")
+        thermal = 28000 + 100 * number + np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 256
+        Image.fromarray(thermal).save(tmp_path / "ir" / f"{number}.tif")
         Image.fromarray(textured(number + 2)).save(tmp_path / "vis" / f"{number}.png")
     command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--model", model, "-o"]
     said = "2 pairs have images that were scaled by their own range"
-    assert said in refusion(*command, tmp_path / "own", "--own-range").err
-    assert said not in refusion(*command, tmp_path / "alike", "--window", "28000", "28600").err
+    own = refusion(*command, tmp_path / "own", "--own-range").err
+    assert said in own
+    low, high = map(int, re.search(r"one window for all of them is --window-a (\d+) (\d+)\.", own).groups())
+    assert 28100 <= low < 28105
+    assert 28450 < high <= 28455
+    assert said not in refusion(*command, tmp_path / "alike", "--window-a", low, high).err
     assert said not in refusion(*command, tmp_path / "whole").err
 
 
