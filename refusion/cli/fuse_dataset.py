@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refusion.cli.fuse_modes import STOPPED, until_stopped
 from refusion.cli.options import (
     AlignOption,
     AnchorOption,
@@ -111,8 +112,8 @@ def fuse_dataset(
 ) -> None:
     """Fuse a data set of any length into Parquet files, on all cores of this machine or on a Ray cluster.
 
-    Finished work is kept: the same command resumes after a crash. Pairs that fail are listed in failures.jsonl, with
-    exit code 1.
+    Finished work is kept: the same command resumes after Ctrl-C or a crash. Pairs that fail are listed in
+    failures.jsonl, with exit code 1.
     """
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     windows = asked_windows(window, window_a, window_b, own_range)
@@ -133,7 +134,7 @@ def fuse_dataset(
         note_other_task(model, task_of(model, model_revision), get_task(task))
     try:
         # Ray shows its own.
-        with progress_bar("Fusing", unit="pairs", quiet=ray is not None) as report:
+        with until_stopped() as stop, progress_bar("Fusing", unit="pairs", quiet=ray is not None) as report:
             summary = fuse_dataset(
                 source,
                 out,
@@ -168,6 +169,9 @@ def fuse_dataset(
     except ChildProcessError as error:
         say(f"refusion: {error}", err=True)
         raise typer.Exit(1) from error
+    if stop.asked:
+        say("The run was stopped. Its finished parts are kept; the same command fuses the others.", err=True)
+        raise typer.Exit(STOPPED)
     _sum_up(summary, out)
     print_notes(summary.notes)
     if summary.failures:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 
-_STOPPED = 130
+STOPPED = 130
 """Exit code of a program that the user stops."""
 
 
@@ -39,8 +39,8 @@ class _Stop:
 
 
 @contextmanager
-def _until_stopped() -> Iterator[_Stop]:
-    """End the block where the user presses Ctrl-C, so that what was done and what failed is still said."""
+def until_stopped() -> Iterator[_Stop]:
+    """End the block where the user presses Ctrl-C, so that what was done and what failed can still be said."""
     stop = _Stop()
     try:
         yield stop
@@ -202,7 +202,7 @@ def fuse_pair_files(
         unrecorded = record(output, periods, settings())
         if unrecorded and not quiet:
             say(f"Note: {unrecorded}", err=True)
-        with _until_stopped() as stop, progress_bar("Fusing", quiet=quiet) as report:
+        with until_stopped() as stop, progress_bar("Fusing", quiet=quiet) as report:
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, counted, bits=bits), 1):
                 if error is not None:
@@ -227,7 +227,7 @@ def fuse_pair_files(
         )
     print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
     if stop.asked:
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(STOPPED)
     if failed or jobs.unmatched:
         raise typer.Exit(1)
 
@@ -251,8 +251,12 @@ def fuse_video_files(
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
     network = opened()
-    with progress_bar("Fusing frames", quiet=quiet) as report:
+    notes: list[str] = []
+    with until_stopped() as stop, progress_bar("Fusing frames", quiet=quiet) as report:
         notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
+    if stop.asked:
+        say(f"The run was stopped, so {output} was not written.", err=True)
+        raise typer.Exit(STOPPED)
     if not quiet:
         for note in notes:
             say(f"Note: {note}", err=True)

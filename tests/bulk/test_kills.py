@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.bulk import finish, kill_when, pairs, results, shards, spoil, start, write
-from support.command import refusion
+from support.command import refusion, stopped_after
 
 import refusion as package
 
@@ -44,6 +44,18 @@ def test_kills_lose_and_double_nothing(uninterrupted, tmp_path):
     assert results(out) == results(whole)
     assert shards(out) == shards(whole)
     assert not list((out / ".unfinished").iterdir())
+
+
+def test_ctrl_c_says_that_the_same_command_resumes(uninterrupted, tmp_path):
+    source, whole = uninterrupted
+    command = "fuse-dataset", source, tmp_path / "out", "--model", MODEL, "--rows-per-shard", 4, "--workers", 1
+    with stopped_after(4):
+        stopped = refusion(*command)
+    assert stopped.code == 130
+    assert stopped.err == "The run was stopped. Its finished parts are kept; the same command fuses the others."
+    assert len(shards(tmp_path / "out")) == 1
+    assert "4 of these rows done before" in refusion(*command).out
+    assert results(tmp_path / "out") == results(whole)
 
 
 def test_kills_of_several_workers_and_of_the_process_that_started_them(uninterrupted, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import check_refused, refusion, small_model
+from support.command import check_refused, refusion, small_model, stopped_after
 from support.networks import small_network
 from support.scenes import EXAMPLES, textured
 
@@ -78,6 +78,15 @@ def pair(tmp_path) -> tuple[Path, Path]:
         write(tmp_path / "ir.mp4", scene(1, 12)),
         write(tmp_path / "vis.mp4", scene(2, 10, colour=True), sound="aac"),
     )
+
+
+def test_ctrl_c_says_that_no_video_was_written(pair, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with stopped_after(2):
+        result = refusion("fuse", *pair, "-o", tmp_path / "fused.mp4", "--model", "refusion-ir-vis")
+    assert (result.code, result.out) == (130, "")
+    assert result.err == f"The run was stopped, so {tmp_path / 'fused.mp4'} was not written."
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_two_videos_are_fused_with_their_sound(pair, tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -34,6 +35,24 @@ def refusion(*arguments: object) -> Result:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1 if end.code else 0
     return Result(code, out.getvalue(), " ".join(err.getvalue().split()))
+
+
+@contextlib.contextmanager
+def stopped_after(count: int) -> Iterator[None]:
+    """Let the command be stopped with Ctrl-C when it reports that this many pairs or frames are done."""
+
+    def report(done: int, total: int) -> None:
+        if done >= count:
+            raise KeyboardInterrupt
+
+    def bar(*_: object, **__: object) -> contextlib.nullcontext:
+        return contextlib.nullcontext(report)
+
+    with (
+        mock.patch("refusion.cli.fuse_dataset.progress_bar", bar),
+        mock.patch("refusion.cli.fuse_modes.progress_bar", bar),
+    ):
+        yield
 
 
 def check_refused(result: Result, *words: str) -> None:
