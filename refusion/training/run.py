@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from refusion.training.record import (
 from refusion.training.resuming import SETTINGS, begun_with
 from refusion.training.run_folder import (
     append_history,
+    claimed,
     resume,
     save_checkpoint,
     save_models,
@@ -92,6 +93,17 @@ def run(
     args: argparse.Namespace, console: Console, announce: Callable[[Processes], list[str]], stop: StopSignal
 ) -> int:
     """Train with the given flags; returns the exit code."""
+    with ExitStack() as until_end:
+        return _run(args, console, announce, stop, until_end)
+
+
+def _run(
+    args: argparse.Namespace,
+    console: Console,
+    announce: Callable[[Processes], list[str]],
+    stop: StopSignal,
+    until_end: ExitStack,
+) -> int:
     base = local_folder(locate(args.start)) if args.start else None
     begun = begun_with(args.out) if args.resume else {}
     args = settled(args, base)
@@ -132,6 +144,7 @@ def run(
             described = begun or described
         with written_to(args.out):
             args.out.mkdir(parents=True, exist_ok=True)
+            until_end.enter_context(claimed(args.out))
             tidy(args.out, trainer.step)
             write_text(args.out / SETTINGS, json.dumps(described, indent=2) + "\n")
         if not complete:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,40 @@ from refusion.hub.folder import (
     save_weights,
 )
 from refusion.models.model import ReFusion
+from refusion.pairs.errors import DataError
 from refusion.system.checkpoints import CheckpointError, load_plain
 from refusion.system.files import remove_leftovers, write_bytes, write_text
 from refusion.training.resuming import SETTINGS
 from refusion.training.settings import FIXED_LOSSES
 from refusion.training.trainer import MetaTrainer, Progress
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a run folder, which exists, during the block; a killed process keeps nobody out.
+
+    On Windows, and on file systems without locks, nobody is kept out.
+
+    Raises:
+        DataError: another run writes to it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"Another run is writing to {folder.name}; wait for its end, or choose another --out."
+            ) from error
+        except OSError:
+            pass
+        yield
 
 
 def save_checkpoint(folder: Path, trainer: MetaTrainer) -> None:

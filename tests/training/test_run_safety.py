@@ -19,7 +19,7 @@ from refusion.pairs.dataset import load_pairs
 from refusion.system.checkpoints import CheckpointError
 from refusion.tasks import get_task
 from refusion.training.command import main
-from refusion.training.run_folder import load_checkpoint, resume, save_checkpoint, tidy
+from refusion.training.run_folder import claimed, load_checkpoint, resume, save_checkpoint, tidy
 from refusion.training.settings import TrainingSettings
 from refusion.training.trainer import MetaTrainer
 
@@ -93,6 +93,20 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_one_before_is_kept(pair_
     assert "The last checkpoint is intact" in error
     assert (out / "checkpoint.pt").read_bytes() == before
     assert half_written(out) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+def test_a_second_run_into_a_folder_is_refused_and_changes_nothing(pair_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = [*FLAGS, "--data", str(pair_folder), "--out", str(out), "--steps"]
+    assert main([*flags, "1"]) == 0
+    (out / ".checkpoint-01234567.pt").write_bytes(b"which the first run is writing")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with claimed(out):
+        assert main([*flags, "2", "--resume"]) == 2
+    assert "Another run is writing to run; wait for its end, or choose another --out." in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert main([*flags, "2", "--resume"]) == 0
 
 
 def test_a_stream_that_is_gone_is_not_taken_for_a_full_disk(pair_folder, tmp_path):
