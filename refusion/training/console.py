@@ -51,7 +51,7 @@ def report_skipped(skipped: list[str], console: Console) -> None:
 
 def report_notes(notes: list[str], console: Console) -> None:
     """Print the first notes on the pairs, and how many more there are."""
-    for line in listed("Notes", notes, NOTES_SHOWN):
+    for line in listed("Notes", [_with_own_flags(note) for note in notes], NOTES_SHOWN):
         _print_line(line, console)
 
 
@@ -80,7 +80,12 @@ def with_notes(updates: Iterable[TrainingProgress], pairs: Pairs, console: Conso
 
 def print_note(note: str, console: Console) -> None:
     """Print one note on a line of its own."""
-    _print_line(f"Note: {note}", console)
+    _print_line(f"Note: {_with_own_flags(note)}", console)
+
+
+def _with_own_flags(note: str) -> str:
+    """A note with the flags of a training run, whose --window is that of the attention."""
+    return note.replace("--window LOW HIGH", "--window-a, --window-b LOW HIGH")
 
 
 def _print_line(line: str, console: Console) -> None:

@@ -393,7 +393,10 @@ def test_streaming_prints_the_notes_of_the_pairs_once(pair_folder, tmp_path, cap
     note = "ir/scene1.png uses only"
     for name, extra in (("whole", []), ("streamed", ["--streaming"])):
         assert main(arguments(pair_folder, tmp_path / name, "--steps", "12", *extra)) == 0
-        assert capsys.readouterr().err.count(note) == 1
+        said = capsys.readouterr().err
+        assert said.count(note) == 1
+        assert "--own-range (window='own')" in said
+        assert "(--window-a, --window-b LOW HIGH)" in said
 
 
 def test_pairs_without_content_are_counted_once(pair_folder, tmp_path, capsys):
