@@ -402,11 +402,13 @@ def _choose_columns(
     choices = [columns] if columns else [task.folders, ("a", "b")]
     chosen = next((choice for choice in choices if all(column in names for column in choice)), None)
     if chosen is None:
+        has = f"{what} has the columns {', '.join(names)}"
+        if columns:
+            missing = " and ".join(column for column in columns if column not in names)
+            inside = "for images inside other columns, save the data set with flatten() of datasets first"
+            raise DataError(f"{has}, but not {missing}; {inside if '.' in missing else 'check --columns'}.")
         needed = ", or ".join(" and ".join(choice) for choice in choices)
-        raise DataError(
-            f"{what} has the columns {', '.join(names)}; the two image columns must be {needed}, "
-            "or be given with --columns."
-        )
+        raise DataError(f"{has}; the two image columns must be {needed}, or be given with --columns.")
     if id_column and id_column not in names:
         raise DataError(f"{what} has the columns {', '.join(names)}, but no column {id_column} for the ids.")
     return chosen

@@ -338,6 +338,21 @@ def refused(*arguments: object) -> str:
     return result.err
 
 
+def test_images_inside_another_column_are_fused_from_the_flattened_data_set(model, tmp_path):
+    rows = [{"key": row["name"], "pair": {"ir": row["ir"], "vis": row["vis"]}} for row in pairs(2)]
+    image = datasets.Image()
+    features = datasets.Features({"key": datasets.Value("string"), "pair": {"ir": image, "vis": image}})
+    nested = datasets.Dataset.from_list(rows, features=features)
+    source, out, columns = tmp_path / "pairs.parquet", tmp_path / "out", ("--columns", "pair.ir", "pair.vis")
+    nested.to_parquet(source)
+    said = refused(source, out, "--model", model, *columns)
+    assert "has the columns key, pair, but not pair.ir and pair.vis" in said
+    assert "save the data set with flatten() of datasets first" in said
+    nested.flatten().to_parquet(source)
+    assert fused(source, out, "--model", model, *columns).code == 0
+    assert sorted(results(out)) == [0, 1]
+
+
 def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     source = write(tmp_path / "pairs.parquet", pairs(2))
     out, full, common = tmp_path / "out", tmp_path / "full", ("--model", model)
@@ -345,7 +360,7 @@ def test_what_cannot_be_used_is_one_sentence(model, pair_folder, tmp_path):
     (full / "other.txt").write_text("")
     assert "no folder or file" in refused(tmp_path / "nothing", out, *common)
     assert "No file matches" in refused(tmp_path / "nothing*.parquet", out, *common)
-    assert "the two image columns must be ir and depth" in refused(source, out, *common, "--columns", "ir", "depth")
+    assert "columns name, ir, vis, but not depth; check" in refused(source, out, *common, "--columns", "ir", "depth")
     assert "has the columns name, ir, vis, but no column key" in refused(source, out, *common, "--id-column", "key")
     assert "no columns to choose" in refused(pair_folder, out, *common, "--id-column", "key")
     assert "there is no task" in refused(source, out, *common, "--task", "sharp").lower()
