@@ -250,6 +250,11 @@ class MetaTrainer:
         return alpha_at(self.share, self.settings.alpha_first, self.settings.alpha_last)
 
     def _outer_update(self) -> None:
+        """Update the loss proposal module.
+
+        Its gradient is that of the outer loss, summed over the outer batches; with the loss ``direct`` that of the
+        fusion loss; with a `direct_share` the weighted mean of both, each scaled first.
+        """
         options = self._options()
         balance = self.settings.balance if self.share < self.settings.balance_until else 0.0
         inner = self._batch(self.meta_batches)
@@ -264,19 +269,19 @@ class MetaTrainer:
                 result = outer_gradient(self.modules, inner, outer, self._alpha(), options, balance > 0)
             for name, gradient in result.meta.items():
                 total[name] = total[name] + gradient if name in total else gradient
-        straight: dict[str, Tensor] = {}
+        direct_part: dict[str, Tensor] = {}
         if self.settings.direct_share and not direct:
-            straight = direct_gradient(self.modules, inner, self._alpha(), options).meta
+            direct_part = direct_gradient(self.modules, inner, self._alpha(), options).meta
         figures = {update: result.loss}
         for name, weight in {"w": result.weights.intensity, "v": result.weights.gradient}.items():
             figures[f"{name}_mean"] = weight[: len(weight) // 2, 0].mean()
             figures[f"{name}_spread"] = weight[:, 0].std()
-        total, straight, pull, figures = self._averaged(total, straight, result.balance, figures)
-        self._check(update, [figures[update]], [*total.values(), *straight.values(), *pull.values()])
+        total, direct_part, pull, figures = self._averaged(total, direct_part, result.balance, figures)
+        self._check(update, [figures[update]], [*total.values(), *direct_part.values(), *pull.values()])
         total = self._scaled(total)
-        if straight:
-            share, straight = self.settings.direct_share, self._scaled(straight)
-            total = {name: (1 - share) * total[name] + share * straight[name] for name in total}
+        if direct_part:
+            share, direct_part = self.settings.direct_share, self._scaled(direct_part)
+            total = {name: (1 - share) * total[name] + share * direct_part[name] for name in total}
         self._step_proposal(total, pull, balance)
         self._record(**{name: figure.item() for name, figure in figures.items()})
 

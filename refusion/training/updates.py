@@ -174,7 +174,7 @@ def outer_gradient(
     through the weights (w, v), so with g = dL_r/dtheta_F' the gradient is
     -eta d/dtheta_L [ (dL_f/dtheta_F) . g ], and the bracket is the derivative of L_f in the direction g: one
     forward-mode product in place of a second backward pass. With `image_space` the fused image F takes
-    the place of theta_F, and the outer batch is the inner one.
+    the place of theta_F, the outer batch is the inner one, and g is taken at F.
 
     Where several processes share the batches, theta_F', theta_R' and g are those of the whole batches, and what is
     returned is of this process's part: its mean over the processes is the gradient.
@@ -242,6 +242,10 @@ def _proposal_gradients(
 
 
 def _image_direction(modules: Modules, batch: Batch, options: MetaOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """F, g = dL_r/dF, and L_r, where the inner update moves F and theta_R.
+
+    g is taken at F and not at F' = F - eta dL_f/dF: L_f is a mean over all pixels, so F' is nearly F.
+    """
     with torch.no_grad():
         fused = modules.fusion(*batch)
     reconstruction = updated_reconstruction(modules, fused, batch, options)
@@ -255,23 +259,27 @@ def _image_direction(modules: Modules, batch: Batch, options: MetaOptions) -> tu
 def _parameter_direction(
     modules: Modules, inner: Batch, outer: Batch, fixed: LossWeights, alpha: float, options: MetaOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """F of the inner batch, its derivative in the direction g = dL_r/dtheta_F', and L_r of the outer batch.
+
+    The inner update moves theta_F and theta_R.
+    """
     start = differentiable(modules.fusion)
     fused = functional_call(modules.fusion, start, inner)
-    loss = fusion_loss_of(fused, inner, fixed, alpha, options)
-    gradients = torch.autograd.grad(loss, list(start.values()))
-    pull = _reconstruction_gradients(modules, fused.detach(), inner, options)
-    averaged = options.processes.average((*gradients, *pull))
+    fusion_loss = fusion_loss_of(fused, inner, fixed, alpha, options)
+    of_fusion = torch.autograd.grad(fusion_loss, list(start.values()))
+    of_reconstruction = _reconstruction_gradients(modules, fused.detach(), inner, options)
+    averaged = options.processes.average((*of_fusion, *of_reconstruction))
     updated = descend(start, averaged[: len(start)], options.inner_lr)
     reconstruction = _moved_reconstruction(modules, averaged[len(start) :], options)
     fused_outer = functional_call(modules.fusion, updated, outer)
-    loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
-    of_updated = options.processes.average(torch.autograd.grad(loss, list(updated.values())))
+    outer_loss = reconstruction_loss_of(modules, reconstruction, fused_outer, outer, options)
+    of_updated = options.processes.average(torch.autograd.grad(outer_loss, list(updated.values())))
     along = dict(zip(updated, of_updated, strict=True))
     with torch.no_grad():
         fused, direction = jvp(  # type: ignore[misc]
             lambda p: functional_call(modules.fusion, p, inner), (parameters_of(modules.fusion),), (along,)
         )
-    return fused, direction, loss
+    return fused, direction, outer_loss
 
 
 def updated_reconstruction(modules: Modules, fused: Tensor, batch: Batch, options: MetaOptions) -> Parameters:
