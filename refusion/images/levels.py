@@ -336,8 +336,9 @@ def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: b
                 OWN_RANGE,
             )
         )
-    # float32 represents the levels of all types up to 16 bits exactly.
-    exact = values.dtype.itemsize <= 2 or (values.dtype.kind == "f" and not clip)
+    # float32 represents the levels of all types up to 16 bits exactly, but not the span of every window.
+    small = values.dtype.itemsize <= 2 and high - low >= np.finfo(np.float32).tiny
+    exact = small or (values.dtype.kind == "f" and not clip)
     copied: np.ndarray = values.astype(np.float32 if exact else np.float64, order="C")
     if low != 0:
         copied -= low

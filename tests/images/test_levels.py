@@ -91,6 +91,11 @@ def test_a_window_beside_all_values_is_refused():
     assert "lies beyond the white end of the window, 20 to 50" in (touched.note or "")
 
 
+def test_a_window_that_float32_cannot_span_gives_its_white():
+    picture = read_picture(np.zeros((8, 8), np.uint16), window=(-1e-46, 0.0))
+    np.testing.assert_array_equal(picture.luminance, 1)
+
+
 def test_a_window_that_burns_a_source_out_is_said(tmp_path):
     mri = (2800 * (UNIT - UNIT.min()) / np.ptp(UNIT)).astype(np.uint16)
     assert "lies beyond the white end of the window, 0 to 80" in (read_picture(mri, window=(0, 80)).note or "")
