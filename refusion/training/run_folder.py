@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from refusion.hub.folder import (
     CHECKPOINT,
@@ -37,26 +37,20 @@ LOCK = ".lock"
 def claimed(folder: Path) -> Iterator[None]:
     """Keep other runs out of a run folder, which exists, during the block; a killed process keeps nobody out.
 
-    On Windows, and on file systems without locks, nobody is kept out.
-
     Raises:
         DataError: another run writes to it.
     """
-    if sys.platform == "win32":
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise DataError(
+            f"Another run is writing to {folder.name}; wait for its end, or choose another --out."
+        ) from error
+    try:
         yield
-        return
-    import fcntl
-
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"Another run is writing to {folder.name}; wait for its end, or choose another --out."
-            ) from error
-        except OSError:
-            pass
-        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(folder: Path, trainer: MetaTrainer) -> None:

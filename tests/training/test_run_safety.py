@@ -95,7 +95,6 @@ def test_no_room_for_a_checkpoint_is_a_sentence_and_the_one_before_is_kept(pair_
     assert half_written(out) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no locks")
 def test_a_second_run_into_a_folder_is_refused_and_changes_nothing(pair_folder, tmp_path, capsys):
     out = tmp_path / "run"
     flags = [*FLAGS, "--data", str(pair_folder), "--out", str(out), "--steps"]
