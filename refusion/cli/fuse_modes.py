@@ -163,7 +163,7 @@ def fuse_pair_files(
 
     `settings` returns those of `refusion.inference.folder_record.settings_of`.
     """
-    from refusion.cli.own_scales import OwnScales
+    from refusion.cli.series import SeriesScales
     from refusion.hub.errors import ModelError
     from refusion.images.writing import check_output
     from refusion.inference.folder_record import difference_notes, read_record, record
@@ -188,14 +188,14 @@ def fuse_pair_files(
             differences = [f"The settings of the kept results were not compared with those of now: {missing}"]
         for note in differences:
             say(f"Note: {note}", err=True)
-    own_scales, done = OwnScales(), 0
+    scales, done = SeriesScales(), 0
     stop = _Stop()
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
 
         def counted(pairs: Iterable[tuple[Path, Path]]) -> "Iterator[Outcome]":
             for outcome in fuse(pairs):
-                own_scales.add(outcome.levels)
+                scales.add(outcome.levels)
                 yield outcome
 
         make_folder(output)
@@ -211,8 +211,8 @@ def fuse_pair_files(
                     say(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
     skipped = len(written)
-    if own_scales.note and not quiet:
-        say(f"Note: {own_scales.note}", err=True)
+    for note in () if quiet else scales.notes():
+        say(f"Note: {note}", err=True)
     if not quiet:
         fused = done - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""

@@ -64,6 +64,11 @@ class Levels:
     burnt_out: float = 0
     own: bool = False
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether all but 1 % of the pixels use less than a quarter of the scale of the type or the file."""
+        return not self.given and 0 < self.brightest - self.darkest < _MIN_USE * (self.white - self.black)
+
 
 @dataclass(frozen=True)
 class Plane:

@@ -436,7 +436,7 @@ def test_fuse_many_checks_its_options_when_it_is_called_and_not_its_pairs():
     ]
 
 
-def test_a_series_at_its_own_ranges_is_said_not_to_be_alike(model, tmp_path):
+def test_a_series_without_a_common_scale_gets_a_window_that_suits_all(model, tmp_path):
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
     for number in (1, 2):
@@ -447,11 +447,15 @@ def test_a_series_at_its_own_ranges_is_said_not_to_be_alike(model, tmp_path):
     said = "2 pairs have images that were scaled by their own range"
     own = refusion(*command, tmp_path / "own", "--own-range").err
     assert said in own
-    low, high = map(int, re.search(r"one window for all of them is --window-a (\d+) (\d+)\.", own).groups())
-    assert 28100 <= low < 28105
-    assert 28450 < high <= 28455
-    assert said not in refusion(*command, tmp_path / "alike", "--window-a", low, high).err
-    assert said not in refusion(*command, tmp_path / "whole").err
+    whole = refusion(*command, tmp_path / "whole").err
+    assert said not in whole
+    assert "2 pairs have images that use little of their scale" in whole
+    for text in (own, whole):
+        low, high = map(int, re.search(r"one window for all of them is --window-a (\d+) (\d+)\.", text).groups())
+        assert 28100 <= low < 28105
+        assert 28450 < high <= 28455
+    alike = refusion(*command, tmp_path / "alike", "--window-a", low, high).err
+    assert "one window for all" not in alike
 
 
 def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):
