@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refusion.cli.fuse_modes import STOPPED, until_stopped
 from refusion.cli.options import (
     AlignOption,
     AnchorOption,
@@ -33,6 +32,7 @@ from refusion.cli.options import (
 )
 from refusion.cli.progress import progress_bar
 from refusion.cli.say import say
+from refusion.cli.stopping import STOPPED, until_stopped
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.system.lists import counted

@@ -5,8 +5,7 @@ Wrong inputs and outputs are refused before the model is loaded, by `opened`.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import typer
 from refusion.cli.options import check_folder, check_writable, make_folder, print_listed, refuse_overwriting
 from refusion.cli.progress import progress_bar, working
 from refusion.cli.say import say
+from refusion.cli.stopping import STOPPED, Stop, until_stopped
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -26,26 +26,6 @@ if TYPE_CHECKING:
     from refusion.pairs.jobs import Jobs
 
 _FAILURES_SHOWN = 20
-
-STOPPED = 130
-"""Exit code of a program that the user stops."""
-
-
-@dataclass
-class _Stop:
-    """Whether the user stopped the run."""
-
-    asked: bool = False
-
-
-@contextmanager
-def until_stopped() -> Iterator[_Stop]:
-    """End the block where the user presses Ctrl-C, so that what was done and what failed can still be said."""
-    stop = _Stop()
-    try:
-        yield stop
-    except KeyboardInterrupt:
-        stop.asked = True
 
 
 def fuse_pictures(
@@ -189,7 +169,7 @@ def fuse_pair_files(
         for note in differences:
             say(f"Note: {note}", err=True)
     scales, done = SeriesScales(), 0
-    stop = _Stop()
+    stop = Stop()
     if network is not None:
         fuse = partial(fuse_pairs, network, options=options, task=task or network.task, batch_size=batch_size)
 
