@@ -234,7 +234,7 @@ def _evaluate_all(
     custom: "dict[str, CustomMetric]",
 ) -> "dict[str, Evaluation]":
     """Score the sources of fused images in turn, with progress."""
-    from refusion.inference.alignment import offset_note
+    from refusion.inference.offsets import offset_note
     from refusion.metrics.evaluation import evaluate, pair_names
 
     total = len(pair_names(pairs))

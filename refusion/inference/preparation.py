@@ -12,7 +12,8 @@ from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, check_same_size, different_sizes
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
-from refusion.inference.alignment import Alignment, Border, align, offset_note
+from refusion.inference.alignment import Alignment, Border, align
+from refusion.inference.offsets import offset_note
 from refusion.inference.options import Options
 from refusion.system.advice import Advised
 from refusion.system.lists import were_given
@@ -108,7 +109,7 @@ def prepare_pair(
         simpler: see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
         check_offset: if they are not aligned, check for a clear offset.
-        exposures: see `refusion.inference.alignment.move`.
+        exposures: see `refusion.inference.moving.move`.
         notes: earlier notes on the sources.
 
     Raises:

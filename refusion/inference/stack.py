@@ -19,10 +19,10 @@ from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
 from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import bracket_notes, exposure_notes
 from refusion.images.scans import scan_notes
-from refusion.inference.alignment import cropped, shown_part
 from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.ghosts import without_ghosts
+from refusion.inference.moving import cropped, shown_part
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import bring_to_range, ends_of

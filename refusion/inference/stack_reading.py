@@ -10,16 +10,12 @@ from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError
 from refusion.images.profiles import share_profile
 from refusion.images.reading import PictureSource, Reading
-from refusion.inference.alignment import (
-    MIN_LINK_GAIN,
-    Alignment,
-    helpful_alignment,
-    move,
-    offset_note,
-    shift_of,
-)
+from refusion.inference.alignment import MIN_LINK_GAIN, Alignment, helpful_alignment
+from refusion.inference.moving import move
+from refusion.inference.offsets import offset_note
 from refusion.inference.options import Options
 from refusion.inference.preparation import resize_pair
+from refusion.inference.registration import shift_of
 from refusion.tasks import Motion
 
 
@@ -67,7 +63,7 @@ class StackReader:
         found = self._moves[index]
         if not found.moves:
             return picture
-        moved, shown = move(picture, found, self._first, exposures=self.exposures)
+        moved, shown = move(picture, found.matrix, self._first, exposures=self.exposures)
         self.shown = shown if self.shown is None else self.shown & shown
         return replace(moved, geo=())
 

@@ -7,7 +7,7 @@ from refusion.images.picture import Picture, by, range_note
 from refusion.images.roles import role_notes
 from refusion.images.video import Video
 from refusion.images.video_coding import Frame
-from refusion.inference.alignment import offset_note
+from refusion.inference.offsets import offset_note
 from refusion.inference.preparation import same_picture
 from refusion.system.advice import without_options
 from refusion.tasks import Task

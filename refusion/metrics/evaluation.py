@@ -138,7 +138,7 @@ def evaluate(
         task: expected kinds of sources, for the notes.
         conventions: how metrics are computed, a set or its name.
         custom: user-defined metrics by name; called from several threads. Where one fails, only it is undefined.
-        look: a further check of both sources, which returns a note, as `refusion.inference.alignment.offset_note`.
+        look: a further check of both sources, which returns a note, as `refusion.inference.offsets.offset_note`.
 
     Raises:
         ValueError: there is no such metric or preset, or the conventions have the name of a preset and other values.

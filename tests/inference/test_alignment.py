@@ -9,8 +9,10 @@ from support.scenes import textured
 
 from refusion import fuse
 from refusion.images import Picture, PictureError, read_picture
-from refusion.inference.alignment import Alignment, agreements, align, estimate_alignment, move, offset_note
+from refusion.inference.alignment import agreements, align, estimate_alignment
 from refusion.inference.edges import View
+from refusion.inference.moving import move
+from refusion.inference.offsets import offset_note
 from refusion.models.model import ReFusion
 from refusion.system.advice import without_options
 
@@ -117,7 +119,7 @@ def test_aligning_moves_b_and_keeps_or_cuts_the_size():
 def test_a_move_by_half_a_pixel_leaves_no_line_at_the_border():
     grey = Picture(np.full((48, 64), 0.5, np.float32), None, "b.png")
     matrix = np.array([[1, 0, 0.5], [0, 1, -0.5], [0, 0, 1.0]])
-    moved, _ = move(grey, Alignment(matrix, "translation", 0.7, 1, 1), grey)
+    moved, _ = move(grey, matrix, grey)
     np.testing.assert_allclose(moved.luminance, 0.5, atol=1e-6)
 
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from refusion import fuse_stack
 from refusion.images import Picture, read_picture
-from refusion.inference.alignment import Alignment, align, estimate_alignment, move
+from refusion.inference.alignment import Alignment, align, estimate_alignment
 from refusion.inference.edges import View
+from refusion.inference.moving import move
 from refusion.models.model import ReFusion
 
 WIDTH, HEIGHT = 320, 240
@@ -131,7 +132,7 @@ def test_what_the_second_does_not_cover_is_as_transparent_as_the_first():
     levels = scene() / np.float32(255)
     picture = Picture(levels * alpha, None, "a.png", alpha=alpha)
     shift = np.array([[1, 0, 0], [0, 1, -10.0], [0, 0, 1]])
-    moved, shown = move(picture, Alignment(shift, "translation", 10, 1), picture)
+    moved, shown = move(picture, shift, picture)
     assert not shown[:10].any()
     assert moved.alpha is not None
     assert moved.alpha[:20].max() == 0

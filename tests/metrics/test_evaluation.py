@@ -22,7 +22,7 @@ from support.scenes import textured
 from refusion.cli.evaluate import evaluate as evaluate_command
 from refusion.hub.folder import save_model
 from refusion.images import PictureError, Reading
-from refusion.inference.alignment import offset_note
+from refusion.inference.offsets import offset_note
 from refusion.metrics.conventions import REFUSION
 from refusion.metrics.defects import border_step_ratio
 from refusion.metrics.evaluation import evaluate
