@@ -21,6 +21,7 @@ from refusion.system.files import broken_link, printable
 READ_FORMATS = (
     *("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF"),
     *(("AVIF",) if features.check("avif") else ()),
+    "JPEG XL",
     *(("HEIC",) if find_spec("pillow_heif") else ()),
 )
 """Names of the formats of photographs that can be read here."""

@@ -133,7 +133,6 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
         _text(b"<!doctype html", b"<html", b"<head", b"<body", b"<!--"),
     ),
     ("a text file (XML or JSON) and not an image", "Open it: it may be a server's error", _text(b"<?xml", b"{", b"[")),
-    ("a JPEG XL image, which is not supported", _SAVE, _begins(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
     (RAW, _DEVELOP, _brand(b"crx ")),
     (
         RAW,

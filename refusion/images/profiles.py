@@ -49,11 +49,14 @@ def declared_note(start: bytes, name: str) -> str | None:
     if len(numbers) < 2:
         return None
     kinds = [kind for kind in (_WIDE.get(numbers[0]), _HDR.get(numbers[1])) if kind]
-    if not kinds:
-        return None
+    return undeclared_note(name, f"{' and '.join(kinds)} colours") if kinds else None
+
+
+def undeclared_note(name: str, colours: str) -> str:
+    """A note on an image that declares these colours, which are used as stored."""
     return (
-        f"{name} declares {' and '.join(kinds)} colours: the values are used as stored, and the result does not "
-        "declare them, so it may look dull; convert the image to sRGB first."
+        f"{name} declares {colours}: the values are used as stored, and the result does not declare them, so it may "
+        "look dull; convert the image to sRGB first."
     )
 
 

@@ -18,6 +18,7 @@ from refusion.images.exif import kept_exif
 from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
 from refusion.images.frames import TiffImage
 from refusion.images.jpeg import refuse_unusual_jpeg
+from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import (
     Stored,
@@ -175,12 +176,13 @@ def read_picture(
 ) -> Picture:
     """Read a file, a Pillow image or an array as luminance and chroma.
 
-    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP, AVIF, JPEG 2000, GIF or Netpbm with
-    a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif) and DICOM (with pydicom); of a multi-picture JPEG (a
-    phone's photo with previews or a gain map) the first image is read, as in image viewers. A Pillow image is read at
-    its current frame. The EXIF orientation of files and Pillow images is applied. All modes of Pillow that convert to
-    RGB are accepted. Files of more than 8 bits are read at full bit depth, TIFF of any type, byte order and compression
-    (see `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in [0, 1].
+    Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP, AVIF, JPEG XL, JPEG 2000, GIF or
+    Netpbm with a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif) and DICOM (with pydicom); of a
+    multi-picture JPEG (a phone's photo with previews or a gain map) the first image is read, as in image viewers. A
+    Pillow image is read at its current frame. The EXIF orientation of files and Pillow images is applied. All modes of
+    Pillow that convert to RGB are accepted. Files of more than 8 bits are read at full bit depth, TIFF of any type,
+    byte order and compression (see `refusion.images.tiff.read_tiff`). Mode I is read as 16-bit grey, mode F as grey in
+    [0, 1].
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of dtype bool, uint8, uint16 (the last two
     scaled by the largest value of the type), of floats in [0, 1], or of other integers with a window. They are
@@ -381,6 +383,8 @@ def _decoded(file: BinaryIO, given: _Given) -> Picture:
         return given.scaled(read_dicom(file, name, given.max_pixels, windowed=given.window is not None))
     if start.startswith(NPY):
         return given.scaled(_of_npy(file, given))
+    if is_jpeg_xl(start):
+        return _from_jpeg_xl(file, given)
     if start[:2] == b"\xff\xd8":
         with decoding(name):
             refuse_unusual_jpeg(file, name)
@@ -520,6 +524,16 @@ def _from_heic(file: BinaryIO, given: _Given) -> Picture:
     facts = Image.new("RGB", (1, 1))
     facts.info = {key: heif.info[key] for key in ("icc_profile", "exif") if heif.info.get(key)}
     return _with_metadata(given.scaled(stored), facts)
+
+
+def _from_jpeg_xl(file: BinaryIO, given: _Given) -> Picture:
+    with decoding(given.name):
+        file.seek(0)
+        content = file.read()
+        header = read_header(content)
+        given.check_size(header.size)
+        stored, exif = read_jpeg_xl(content, header, given.name)
+    return replace(given.scaled(stored), exif=exif)
 
 
 def _name(path: Path) -> str:

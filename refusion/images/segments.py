@@ -3,6 +3,7 @@
 import io
 import struct
 
+from refusion.images import jpeg_xl
 from refusion.images.jpeg import frame_header
 
 HEADER = 4096
@@ -60,26 +61,10 @@ def _webp(start: bytes) -> tuple[int, int]:
 
 
 def _jpeg_xl(start: bytes) -> tuple[int, int]:
-    """Read the size header of the codestream (ISO/IEC 18181-1, B.2 and D.2)."""
-    at = start.find(b"\xff\x0a") + 2
-    if at < 2:
+    at = start.find(b"\xff\x0a")
+    if at < 0:
         raise ValueError("a strip or tile holds no JPEG XL")
-    bits = int.from_bytes(start[at : at + 16], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        taken, bits = bits & ((1 << count) - 1), bits >> count
-        return taken
-
-    small = take(1)
-
-    def side() -> int:
-        return 8 * (1 + take(5)) if small else 1 + take((9, 13, 18, 30)[take(2)])
-
-    height = side()
-    ratio = take(3)
-    across, down = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio]
-    return (height * across // down if ratio else side()), height
+    return jpeg_xl.stated_size(start[at:])
 
 
 def _lerc(start: bytes) -> tuple[int, int] | None:

@@ -14,14 +14,14 @@ SUFFIXES = frozenset(
     {
         ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".webp",
         ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima", ".gif", ".jp2", ".j2k", ".j2c", ".jpf", ".jpx",
-        ".pbm", ".pgm", ".ppm", ".pnm", ".pfm",
+        ".jxl", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm",
     }
 )  # fmt: skip
 """Suffixes of images that can be read, in lower case."""
 
 OTHER_IMAGES = frozenset(
     {
-        ".npy", ".npz", ".jxl", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".mha", ".mhd",
+        ".npy", ".npz", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".mha", ".mhd",
         ".fits", ".fit", ".mat", ".raw", ".dng",
         ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
     }

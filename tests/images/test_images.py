@@ -7,6 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
@@ -765,6 +766,8 @@ def test_every_format_that_messages_name_is_read(tmp_path, kind):
         import pillow_heif
 
         pillow_heif.from_pillow(Image.fromarray(COLOUR)).save(path)
+    elif kind == "JPEG XL":
+        path.write_bytes(imagecodecs.jpegxl_encode(COLOUR))
     else:
         Image.fromarray(COLOUR).save(path, kind)
     assert read_picture(path).size == COLOUR.shape[1::-1]

@@ -51,7 +51,6 @@ FILES = {
     "gzip": (gzip.compress(b"something else"), "a gzip file. Unpack it"),
     "npz": (npz(), r"an archive of NumPy arrays \(.npz\)"),
     "ZIP": (archive(), "a ZIP archive. Unpack it"),
-    "JPEG XL": (b"\xff\x0a" + bytes(100), "a JPEG XL image"),
     "CR2": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(100), "a camera raw file. Develop it first"),
     "CR3": (b"\0\0\0\x18ftypcrx " + bytes(100), "a camera raw file. Develop it first"),
     "RAF": (b"FUJIFILMCCD-RAW 0201" + bytes(100), "a camera raw file. Develop it first"),

@@ -1,4 +1,4 @@
-"""Formats that are only read: GIF, Netpbm, JPEG 2000 and arrays of NumPy."""
+"""Formats that are only read: GIF, Netpbm, JPEG 2000, JPEG XL and arrays of NumPy."""
 
 import io
 
@@ -48,6 +48,10 @@ EXACT = {
     "JPEG 2000, codestream": (jpeg_2000(COLOUR, codecformat="j2k"), COLOUR),
     "JPEG 2000, 16 bits": (jpeg_2000(DEEP), DEEP),
     "JPEG 2000, grey, 16 bits": (jpeg_2000(DEEP_GREY), DEEP_GREY),
+    "JPEG XL, grey": (imagecodecs.jpegxl_encode(GREY), GREY),
+    "JPEG XL in a container": (imagecodecs.jpegxl_encode(COLOUR, usecontainer=True), COLOUR),
+    "JPEG XL, 16 bits": (imagecodecs.jpegxl_encode(DEEP), DEEP),
+    "JPEG XL, grey, 16 bits": (imagecodecs.jpegxl_encode(DEEP_GREY, usecontainer=True), DEEP_GREY),
     "npy": (npy(COLOUR), COLOUR),
     "npy, 16 bits": (npy(DEEP), DEEP),
     "npy, columns first": (npy(np.asfortranarray(DEEP_GREY)), DEEP_GREY),
@@ -78,8 +82,12 @@ def test_the_size_is_checked_before_it_is_decoded(kind):
 
 @pytest.mark.parametrize(
     "content",
-    [b"P5 40 24 4095\n" + TWELVE_BITS.astype(">u2").tobytes(), jpeg_2000(TWELVE_BITS, bitspersample=12)],
-    ids=["PGM", "JPEG 2000"],
+    [
+        b"P5 40 24 4095\n" + TWELVE_BITS.astype(">u2").tobytes(),
+        jpeg_2000(TWELVE_BITS, bitspersample=12),
+        imagecodecs.jpegxl_encode(TWELVE_BITS, bitspersample=12),
+    ],
+    ids=["PGM", "JPEG 2000", "JPEG XL"],
 )
 def test_twelve_bits_span_the_scale_and_windows_are_in_stored_values(content):
     np.testing.assert_allclose(read(content).luminance, TWELVE_BITS / 4095, atol=1e-6)

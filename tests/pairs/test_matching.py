@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import imagecodecs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -29,6 +30,9 @@ TASK = get_task("ir-vis")
 
 def image(path: Path, kind: str = "PNG") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "JPEG XL":
+        path.write_bytes(imagecodecs.jpegxl_encode(textured(3)))
+        return path
     Image.fromarray(textured(3)).save(path, kind)
     return path
 
@@ -56,7 +60,7 @@ def names_everywhere(data: Path) -> list[str]:
     ("suffix", "kind"),
     [
         *((".jfif", "JPEG"), (".jpe", "JPEG"), (".dib", "BMP"), (".JPG", "JPEG"), (".mpo", "JPEG"), (".tiff", "TIFF")),
-        *((".gif", "GIF"), (".jp2", "JPEG2000"), (".pgm", "PPM"), (".pnm", "PPM")),
+        *((".gif", "GIF"), (".jp2", "JPEG2000"), (".pgm", "PPM"), (".pnm", "PPM"), (".jxl", "JPEG XL")),
     ],
 )
 def test_every_suffix_of_an_image_that_is_read_is_taken(both, suffix, kind):

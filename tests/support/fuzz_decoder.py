@@ -80,6 +80,9 @@ def seeds() -> dict[str, bytes]:
     made |= {f"{name}.DICOM": content for name, content in dicoms(grey).items()}
     raw = rng.integers(10_000, 20_000, (9, 11), dtype=np.uint16)
     made["deep.JPEG2000"] = imagecodecs.jpeg2k_encode(raw, level=0, reversible=True)
+    for name, values in (("grey", grey), ("rgba", colour), ("deep", raw), ("float", (grey / 255).astype(np.float32))):
+        made[f"{name}.JXL"] = imagecodecs.jpegxl_encode(values, usecontainer=name == "grey")
+    made["lossy.JXL"] = imagecodecs.jpegxl_encode(colour[..., :3], level=80)
     made["deep.PPM"] = b"P5\n11 9\n20000\n" + raw.astype(">u2").tobytes()
     for name, values in (("deep", raw), ("rgb", colour[..., :3]), ("float", grey / 255)):
         file = io.BytesIO()
