@@ -49,6 +49,7 @@ SAID_BY: dict[str, tuple[str, ...]] = {
     "pairs": READING,
     "pairs/dataset.py": ("train",),
     "pairs/jobs.py": ("fuse",),
+    **dict.fromkeys(("pairs/kinds.py", "pairs/matching.py"), (*FUSING, "evaluate", "train")),
     "pairs/rows.py": ("fuse-dataset",),
     "system": READING,
     "system/pool.py": ("fuse-dataset",),

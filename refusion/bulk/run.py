@@ -73,6 +73,7 @@ def fuse_dataset(
     task: str | None = None,
     model: Model | None = None,
     model_revision: str | None = None,
+    match: tuple[str, str] | None = None,
     columns: tuple[str, str] | None = None,
     id_column: str | None = None,
     split: str = "train",
@@ -103,6 +104,7 @@ def fuse_dataset(
         task: see `refusion.fuse`.
         model: see `refusion.fuse`; a loaded model is copied to the workers.
         model_revision: branch, tag or commit of a model on the Hub.
+        match: patterns of the names in a folder, see `refusion.pairs.jobs.match_folders`.
         columns: the two image columns.
         id_column: column of the ids.
         split: split of a data set on the Hub.
@@ -136,7 +138,7 @@ def fuse_dataset(
     wanted = options_of(options)
     network, chosen, digest = load_for_workers(task, model, model_revision)
     wanted = replace(wanted, **asdict(wanted.for_task(chosen)))
-    opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None)
+    opened = open_source(source, chosen, columns, id_column, split, revision, streaming or ray is not None, match)
     store = Store.at(out)
     check_folder(store, source)
     devices = connect(ray, device, workers) if ray else all_devices(device, workers)

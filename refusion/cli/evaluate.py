@@ -11,6 +11,7 @@ from refusion.cli.evaluate_outputs import Outputs, print_report, refuse_inputs, 
 from refusion.cli.options import (
     AnchorOption,
     DeviceOption,
+    MatchOption,
     NodataOption,
     OwnRangeOption,
     RangeOption,
@@ -45,10 +46,11 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
-            "data set on the Hub."
+            help="Pairs: a folder with the task's two sub-folders, a folder of images with --match, an imagefolder, a "
+            "list, Parquet, or OWNER/NAME of a data set on the Hub."
         ),
     ],
+    match: MatchOption = None,
     split: Annotated[
         str, typer.Option(help="Split of a data set on the Hub, or of a folder of Parquet files.")
     ] = "train",
@@ -145,7 +147,7 @@ def evaluate(
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.
     reading = options.reading(chosen)
-    pairs = load_pairs(data, chosen, split=split, skip_bad=True, streaming=data.exists(), reading=reading)
+    pairs = load_pairs(data, chosen, split=split, skip_bad=True, streaming=data.exists(), reading=reading, match=match)
     refuse_inputs(outputs, data, pairs, folders)
     evaluations = _evaluate_all(pairs, sources, names, chosen, how, custom)
     report = Report(names, evaluations, pairs.skipped, how, custom)

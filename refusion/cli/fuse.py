@@ -14,6 +14,7 @@ from refusion.cli.options import (
     CropOption,
     DeghostOption,
     DeviceOption,
+    MatchOption,
     ModelOption,
     MotionOption,
     NodataOption,
@@ -99,14 +100,7 @@ def fuse(
     motion: MotionOption = None,
     crop: CropOption = False,
     deghost: DeghostOption = True,
-    match: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="A B",
-            help="Patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*'; for pairs "
-            "in one folder, or in two.",
-        ),
-    ] = None,
+    match: MatchOption = None,
     suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="In folders and lists, also fuse pairs whose results exist already.")

@@ -10,6 +10,7 @@ from refusion.cli.options import (
     AnchorOption,
     ChromaOption,
     CropOption,
+    MatchOption,
     ModelOption,
     MotionOption,
     NodataOption,
@@ -55,6 +56,7 @@ def fuse_dataset(
     out: Annotated[
         str, typer.Argument(help="Folder of the results, or an s3:// or gs:// address; given again, the run resumes.")
     ],
+    match: MatchOption = None,
     task: TaskOption = None,
     model: ModelOption = None,
     model_revision: Annotated[
@@ -141,6 +143,7 @@ def fuse_dataset(
                 task=task,
                 model=model,
                 model_revision=model_revision,
+                match=match,
                 columns=columns,
                 id_column=id_column,
                 split=split,

@@ -122,6 +122,14 @@ ResizeOption = Annotated[
     ),
 ]
 AlignOption = Annotated[bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")]
+MatchOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="A B",
+        help="Patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*'; for pairs "
+        "in one folder, or in two.",
+    ),
+]
 MotionOption = Annotated[
     Motion | None,
     typer.Option(

@@ -26,9 +26,9 @@ from refusion.images.scans import scan_notes
 from refusion.pairs.content import Lack, lack_of
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
-from refusion.pairs.kinds import METADATA, parquet_files, source_kind
+from refusion.pairs.kinds import METADATA, folders_to_match, parquet_files, source_kind
 from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file, output_name
-from refusion.pairs.matching import files_of, match, refuse_doubles
+from refusion.pairs.matching import files_of_both, match, no_pair, refuse_doubles
 from refusion.system.files import printable
 from refusion.system.lists import counted
 from refusion.system.processes import ALONE, Processes
@@ -39,6 +39,8 @@ AS_STORED = Reading()
 
 HUB_SECONDS = 20
 """Timeout for asking the Hub whether a data set exists."""
+
+_MATCHED = f"Files are matched by stem{BY_A_LIST}; "
 
 _FILES = "files"
 """Column that says which files the rows may name: ``any``, ``quoted`` (any, in percent encoding), or ``cache``, that of
@@ -98,6 +100,7 @@ def load_pairs(
     streaming: bool = False,
     processes: Processes = ALONE,
     reading: Reading | None = None,
+    match: tuple[str, str] | None = None,
 ) -> Pairs:
     """Open a data set of registered pairs.
 
@@ -114,6 +117,8 @@ def load_pairs(
         processes: the processes that load it together: each checks its part of the rows, and all get the same pairs.
             Of a streamed data set, each gets its part of the rows.
         reading: how the images are read; by default that of the task.
+        match: patterns of the names of the first and of the second sources, see `refusion.pairs.jobs.match_folders`;
+            for a folder of images, or one with the task's two subfolders.
 
     Raises:
         DataError: there is no usable pair or no such split, a file has no partner, sizes differ, a file cannot be
@@ -121,7 +126,7 @@ def load_pairs(
         PictureError: a list cannot be read as one.
     """
     path = Path(source)
-    kind = source_kind(source, task)
+    kind = source_kind(source, task) if match is None else "folders"
     if split != "train" and kind not in ("hub", "parquet"):
         raise DataError(f"{path.name} has no split {split!r}: only data sets on the Hub and Parquet files have splits.")
     if kind == "hub":
@@ -129,7 +134,7 @@ def load_pairs(
     elif kind == "list":
         pairs = _listed(path, ("a", "b"))
     elif kind == "folders":
-        pairs = _two_folders(path, task, skip_bad)
+        pairs = _in_folders(folders_to_match(path, task, match), match, skip_bad)
     elif kind == "imagefolder":
         pairs = _listed(path / METADATA, ("a_file_name", "b_file_name"), within=path)
     else:
@@ -211,8 +216,11 @@ def _may_name_cached(dataset: Any) -> Any:
     return dataset.add_column(_FILES, ["cache"] * len(dataset))
 
 
-def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
-    found = [files_of(path / folder) for folder in task.folders]
+def _in_folders(folders: tuple[Path, Path], patterns: tuple[str, str] | None, skip_bad: bool) -> Pairs:
+    try:
+        found = files_of_both(folders, patterns or ("*", "*"))
+    except ValueError as error:
+        raise DataError(str(error)) from error
     if not skip_bad:
         for files in found:
             refuse_doubles(files)
@@ -220,13 +228,10 @@ def _two_folders(path: Path, task: Task, skip_bad: bool) -> Pairs:
     if matched.problems and not skip_bad:
         raise DataError(
             f"{counted(len(matched.problems), 'file')} cannot be matched: {'; '.join(matched.problems[:5])}. "
-            f"Files are matched by stem{BY_A_LIST}; --skip-bad leaves these out."
+            f"{_MATCHED if patterns is None else ''}--skip-bad leaves these out."
         )
     if not matched.pairs:
-        raise DataError(
-            f"{path.name} holds no pair: no file stem occurs in both {' and '.join(task.folders)}. "
-            f"Files are matched by stem{BY_A_LIST}."
-        )
+        raise DataError(no_pair(*found, matched, BY_A_LIST))
     return Pairs(_of_files(matched.pairs), matched.problems, notes=matched.notes)
 
 

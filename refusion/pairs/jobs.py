@@ -1,6 +1,5 @@
 """The pairs of two folders or of a list, and the path of the result of each."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from refusion.images.picture import PictureError
 from refusion.images.writing import check_output, check_suffix
 from refusion.pairs.lists import list_rows, listed_file, names_file
-from refusion.pairs.matching import SUFFIXES, files_of, match
+from refusion.pairs.matching import files_of_both, match, no_pair
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,17 @@ def match_folders(
             or has a folder in it; there is no pair; or a result would replace a source.
     """
     check_suffix(suffix)
-    if first == second and patterns[0] == patterns[1]:
-        raise PictureError("Pairs in one folder need two different patterns, such as --match '*_ir.*' '*_vis.*'.")
     for folder in (first, second):
         if output.exists() and output.samefile(folder):
             raise PictureError(f"The output folder {output.name} is one of the source folders; choose another.")
     try:
-        found = [files_of(f, pattern, leave=output) for f, pattern in zip((first, second), patterns, strict=True)]
+        found = files_of_both((first, second), patterns, leave=output)
     except ValueError as error:
         raise PictureError(str(error)) from error
     matched = match(*found)
     if not matched.pairs:
-        why = " ".join([*(f"{problem}." for problem in matched.problems), *matched.notes][:3])
-        raise PictureError(f"{_no_pair(first, second, patterns, advice)}{' ' + why if why else ''}")
-    matched_names = [name for name, _, _ in matched.pairs]
-    names = _without_suffix(matched_names) if all(map(_takes_suffix, patterns)) else matched_names
-    files = zip(names, matched.pairs, strict=True)
-    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, (_, a, b) in files]
+        raise PictureError(no_pair(*found, matched, advice))
+    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
     lost = _replaced_source((job.output for job in pairs), (file for files in found for file in files.by_name.values()))
     if lost is not None:
         raise PictureError(
@@ -87,28 +80,6 @@ def match_folders(
             "the results."
         )
     return Jobs(pairs, matched.problems, matched.notes)
-
-
-def _takes_suffix(pattern: str) -> bool:
-    """Whether the ``*`` of a pattern stands for the suffix, too, as in ``IR_*``."""
-    return pattern.endswith("*") and pattern != "*" and not pattern.endswith(".*")
-
-
-def _without_suffix(names: list[str]) -> list[str]:
-    """Names without the suffix of an image; a name that another pair would have, too, is kept whole."""
-    plain = [name.removesuffix(suffix) if (suffix := Path(name).suffix).lower() in SUFFIXES else name for name in names]
-    counts = Counter(plain)
-    return [short if counts[short] == 1 else name for name, short in zip(names, plain, strict=True)]
-
-
-def _no_pair(first: Path, second: Path, patterns: tuple[str, str], advice: str) -> str:
-    if patterns == ("*", "*"):
-        return f"No file in {first.name} has a partner in {second.name}: they are matched by stem{advice}."
-    where = "there" if first == second else f"in {second.name}"
-    return (
-        f"No file in {first.name} that matches {patterns[0]} has a partner {where} that matches {patterns[1]}: the * "
-        "must stand for the same text in both names."
-    )
 
 
 def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:

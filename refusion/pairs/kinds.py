@@ -34,6 +34,20 @@ def check_source(source: str | Path, task: Task) -> None:
         )
 
 
+def folders_to_match(source: str | Path, task: Task, match: tuple[str, str] | None) -> tuple[Path, Path]:
+    """The folders of the first and of the second sources: the task's two, or one folder that is matched by patterns.
+
+    Raises:
+        DataError: there are patterns, but no folder.
+    """
+    path = Path(source)
+    if match is None or _has_folders(path, task):
+        return path / task.folders[0], path / task.folders[1]
+    if not path.is_dir():
+        raise DataError(f"--match is for the pairs in a folder, but {source} is none; leave it out.")
+    return path, path
+
+
 def check_apart(out: Path, source: str | Path, task: Task) -> None:
     """Check that a folder to write to does not lie among the images of a data set, where its images would be sources.
 
@@ -103,8 +117,8 @@ def _layout_advice(path: Path, task: Task) -> str:
     if any(file.suffix.lower() in SUFFIXES for file in path.glob("*")):
         first, second = task.folders
         return (
-            f" It holds images itself: give a list of its pairs, such as {path / 'pairs.csv'}, with a first line a,b "
-            f"and a line such as 1_{first}.png,1_{second}.png for each pair; a is {task.labels[0]}, b {task.labels[1]}."
+            f" It holds images itself: give the patterns of their names, such as --match '*_{first}.*' "
+            f"'*_{second}.*' for {task.labels[0]} and {task.labels[1]}, or a list (.csv) with the columns a and b."
         )
     return ""
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,6 +164,21 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     return replace(found, left_out=(*found.left_out, *misfits, *skipped), pattern=pattern)
 
 
+def files_of_both(
+    folders: tuple[Path, Path], patterns: tuple[str, str] = ("*", "*"), *, leave: Path | None = None
+) -> tuple[Files, Files]:
+    """Return `files_of` both folders, or of one folder with two patterns.
+
+    Raises:
+        OSError: a folder cannot be read.
+        ValueError: see `files_of`; or the patterns for one folder are the same.
+    """
+    if folders[0] == folders[1] and patterns[0] == patterns[1]:
+        raise ValueError("Pairs in one folder need two different patterns, such as --match '*_ir.*' '*_vis.*'.")
+    first, second = (files_of(folder, one, leave=leave) for folder, one in zip(folders, patterns, strict=True))
+    return first, second
+
+
 def _misfit(file: Path, folder: Path, name: str, parts: Sequence[str], pattern: str) -> LeftOut:
     """A file whose name does not match a pattern, which matters if it nearly does.
 
@@ -262,7 +278,8 @@ def match(first: Files, second: Files) -> Matched:
     """Pair the files of two groups by name; a name that two files of a group have is left out."""
     ambiguous = {name for files in (first, second) for name, *_ in files.doubles}
     names = sorted((first.by_name.keys() & second.by_name.keys()) - ambiguous)
-    pairs = tuple((name, first.by_name[name], second.by_name[name]) for name in names)
+    shown = _without_suffix(names) if _takes_suffix(first.pattern) and _takes_suffix(second.pattern) else names
+    pairs = tuple((plain, first.by_name[name], second.by_name[name]) for plain, name in zip(shown, names, strict=True))
     # With two patterns in one folder, each leaves out the files that the other matches.
     taken = {*first.by_name.values(), *second.by_name.values()}
     left_out: dict[Path, LeftOut] = {}
@@ -273,6 +290,38 @@ def match(first: Files, second: Files) -> Matched:
     for mine, other in ((first, second), (second, first)):
         left_out |= {one.file: one for one in (*_doubled(mine, other), *_alone(mine, other, ambiguous))}
     return Matched(pairs, tuple(left_out.values()))
+
+
+def _takes_suffix(pattern: str) -> bool:
+    """Whether the ``*`` of a pattern stands for the suffix, too, as in ``IR_*``."""
+    return pattern.endswith("*") and pattern != "*" and not pattern.endswith(".*")
+
+
+def _without_suffix(names: list[str]) -> list[str]:
+    """Names without the suffix of an image; a name that another pair would have, too, is kept whole."""
+    plain = [name.removesuffix(suffix) if (suffix := Path(name).suffix).lower() in SUFFIXES else name for name in names]
+    counts = Counter(plain)
+    return [short if counts[short] == 1 else name for name, short in zip(names, plain, strict=True)]
+
+
+def no_pair(first: Files, second: Files, matched: Matched, advice: str = "") -> str:
+    """Say that two groups have no pair, and the first reasons.
+
+    Args:
+        first: the files of one folder.
+        second: the files of the other one, or of the same one.
+        matched: how they match.
+        advice: how else files can be matched, the end of a sentence.
+    """
+    if first.pattern == second.pattern == "*":
+        what = f"No file in {first.where} has a partner in {second.where}: they are matched by stem{advice}."
+    else:
+        where = "there" if first.folder == second.folder else f"in {second.where}"
+        what = (
+            f"No file in {first.where} that matches {first.pattern} has a partner {where} that matches "
+            f"{second.pattern}: the * must stand for the same text in both names."
+        )
+    return " ".join([what, *[*(f"{problem}." for problem in matched.problems), *matched.notes][:3]])
 
 
 def _one_reason(first: LeftOut, second: LeftOut) -> LeftOut:

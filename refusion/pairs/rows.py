@@ -19,7 +19,7 @@ from refusion.images.picture import PictureError
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import check_embedded, hub_caches, image_file, lies_within
 from refusion.pairs.jobs import match_folders
-from refusion.pairs.kinds import METADATA, parquet_files, source_kind
+from refusion.pairs.kinds import METADATA, folders_to_match, parquet_files, source_kind
 from refusion.pairs.lists import BY_A_LIST, list_rows, listed_file, names_file, output_name
 from refusion.pairs.matching import SUFFIXES, nfc
 from refusion.system.files import is_there, printable
@@ -214,6 +214,7 @@ def open_source(
     split: str = "train",
     revision: str | None = None,
     streaming: bool = False,
+    match: tuple[str, str] | None = None,
 ) -> Source:
     """Open the pairs to fuse; no image is read.
 
@@ -228,6 +229,7 @@ def open_source(
         split: split of a data set on the Hub.
         revision: branch, tag or commit on the Hub.
         streaming: read the Parquet files of a data set on the Hub remotely, without storing them.
+        match: patterns of the names in a folder, see `refusion.pairs.jobs.match_folders`.
 
     Raises:
         DataError: there is no such source, it holds no pair, or a column is missing.
@@ -235,12 +237,13 @@ def open_source(
         ModelError: there is no such data set on the Hub, or the Hub cannot be reached.
     """
     path, here = Path(source), fs.LocalFileSystem()
+    folders = folders_to_match(source, task, match)
     if "://" in str(source):
         return _in_store(str(source), task, columns, id_column)
     if has_magic(str(source)) and not path.exists():
         files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
         return _parquet(here, [str(file) for file in files], str(source), task, columns, id_column)
-    kind = source_kind(source, task)
+    kind = source_kind(source, task) if match is None else "folders"
     if split != "train" and kind != "hub":
         raise DataError(
             f"{path.name} is not on the Hub, so it has no split {split!r}; a pattern such as 'test-*.parquet' chooses "
@@ -256,7 +259,7 @@ def open_source(
             "and --id-column."
         )
     if kind == "folders":
-        jobs = match_folders(path / task.folders[0], path / task.folders[1], path / "fused", advice=BY_A_LIST)
+        jobs = match_folders(*folders, path / "fused", patterns=match or ("*", "*"), advice=BY_A_LIST)
         pairs = [(job.name, str(job.a), str(job.b)) for job in jobs.pairs]
         return _pairs_of_files(pairs, path, _read_files, _size, tuple(jobs.unmatched), tuple(jobs.notes))
     if kind == "imagefolder":

@@ -24,6 +24,7 @@ def pairs_of(args: argparse.Namespace, task: Task, processes: Processes, console
             streaming=args.streaming,
             processes=processes,
             reading=reading_from(args, task),
+            match=args.match and tuple(args.match),
         )
         found = fingerprint(pairs, processes)
     if args.expected_data is not None and found != args.expected_data:

@@ -51,6 +51,13 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         help="pairs: a folder with the task's two sub-folders, an imagefolder, a list, Parquet, or OWNER/NAME of a "
         "data set on the Hub",
     )
+    parser.add_argument(
+        "--match",
+        nargs=2,
+        metavar=("A", "B"),
+        help="patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*', if --data is "
+        "one folder of images",
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder of the run, for refusion fuse --model")
     parser.add_argument(
         "--preset", default=DEFAULT_PRESET, choices=list(PRESETS), help=f"hyperparameters (default: {DEFAULT_PRESET})"

@@ -24,8 +24,8 @@ READING_ARGUMENTS = ("own_range", "window_a", "window_b", "nodata", "temperature
 """Flags that say how the pairs are read."""
 
 ARGUMENTS = (
-    "task", "data", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "val_split", "hold_out", "preset",
-    "steps", "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
+    "task", "data", "match", "split", "streaming", "skip_bad", "start", "new_proposal", "val", "val_split", "hold_out",
+    "preset", "steps", "minutes", "seed", "device", "bf16", "deterministic", *READING_ARGUMENTS,
 )  # fmt: skip
 """Flags that are recorded in addition to the hyperparameters and the threads."""
 

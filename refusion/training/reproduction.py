@@ -44,7 +44,7 @@ def arguments_of(run: dict[str, Any]) -> Namespace:
     """
     expected = {"expected_data": run["data"]["fingerprint"], "expected_start": run["from_sha256"]}
     settings = run["settings"] | (dict.fromkeys(GAINS) if run.get("gains_kept") else {})
-    return Namespace(**run["arguments"], **settings, **expected, threads=run["threads"])
+    return Namespace(**{"match": None} | run["arguments"], **settings, **expected, threads=run["threads"])
 
 
 def stages_of(run: dict[str, Any]) -> list[dict[str, Any]]:

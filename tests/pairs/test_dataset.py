@@ -196,14 +196,8 @@ def test_a_flat_folder_is_refused_with_advice_that_works(tmp_path):
         Image.fromarray(textured(index, 16, 20)).save(folder / name)
     with pytest.raises(DataError) as refused:
         load_pairs(folder, IR_VIS)
-    found = re.search(
-        r"such as (.*pairs\.csv), with a first line (\S+) and a line such as (\S+) for", str(refused.value)
-    )
-    assert str(refused.value).endswith("a is infrared, b visible.")
-    listed, head, line = found.groups()
-    assert listed == str(folder / "pairs.csv")
-    (folder / "pairs.csv").write_text(f"{head}\n{line}\n")
-    assert len(load_pairs(listed, IR_VIS).dataset) == 1
+    found = re.search(r"such as --match '(\S+)' '(\S+)' for infrared and visible, or a list", str(refused.value))
+    assert len(load_pairs(folder, IR_VIS, match=found.groups()).dataset) == 1
 
 
 def test_folders_in_other_layouts_of_datasets_are_refused_with_advice(tmp_path):
@@ -248,7 +242,7 @@ def test_a_folder_with_other_names_is_refused_with_advice(tmp_path, folders, giv
 def test_folders_without_a_common_stem_are_refused(pair_folder, streaming):
     for picture in (pair_folder / "vis").iterdir():
         picture.rename(picture.with_stem(f"other-{picture.stem}"))
-    with pytest.raises(DataError, match="no file stem occurs in both ir and vis"):
+    with pytest.raises(DataError, match="No file in ir has a partner in vis: they are matched by stem, or by a list"):
         load_pairs(pair_folder, IR_VIS, skip_bad=True, streaming=streaming)
 
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
+from support.command import refusion
 from support.scenes import textured
 
 from refusion.demo.batch import match as match_uploads
@@ -23,7 +25,10 @@ from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
 from refusion.pairs.jobs import match_folders, read_list
 from refusion.pairs.rows import open_source
+from refusion.system.processes import ALONE
 from refusion.tasks import get_task
+from refusion.training.data import pairs_of
+from refusion.training.flags import make_parser
 
 TASK = get_task("ir-vis")
 
@@ -476,6 +481,51 @@ def test_only_the_command_that_has_patterns_advises_them(both):
         match_folders(both / "ir", both / "mri", both / "out")
     with pytest.raises(PictureError, match=r"they are matched by stem, or by --match\. scene"):
         match_folders(both / "ir", both / "mri", both / "out", advice=", or by --match")
+
+
+@pytest.mark.parametrize("patterns", [("*_ir.*", "*_vis.*"), ("IR_*", "VIS_*")], ids=["after", "before"])
+def test_patterns_pair_one_folder_alike_for_every_command(tmp_path, patterns):
+    data = tmp_path / "data"
+    for name in ("x", "y"):
+        for pattern in patterns:
+            image(data / f"{pattern.removesuffix('.*').replace('*', name)}.png")
+    image(data / "other.png")
+    fused = [job.name for job in match_folders(data, data, tmp_path / "out", patterns=patterns).pairs]
+    assert fused == ["x", "y"]
+    for streaming in (False, True):
+        pairs = load_pairs(data, TASK, match=patterns, streaming=streaming)
+        assert [row["name"] for row in pairs.dataset] == fused
+        assert len(pairs.notes) == 1
+    source = open_source(data, TASK, match=patterns)
+    assert [row.id for part in source.parts(9) for row in source.read(part)] == fused
+    output = tmp_path / "fused"
+    image(output / "x.png")
+    image(output / "y.png")
+    scored = ("evaluate", "--data", data, "--task", TASK.name, "--match", *patterns, "--metrics", "SD")
+    result = refusion(*scored, "--fused", output)
+    assert result.code == 0, result.err
+    flags = make_parser().parse_args(["--data", str(data), "--out", str(tmp_path / "run"), "--match", *patterns])
+    pairs, _ = pairs_of(flags, TASK, ALONE, Console())
+    assert pairs.dataset["name"] == fused
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns", "words"),
+    [
+        ("data", ("*_ir.*", "*_ir.*"), "Pairs in one folder need two different patterns"),
+        ("data", ("*_ir.*", "*_mri.*"), r"No file in data that matches \*_ir\.\* has a partner there that matches"),
+        ("data", ("ir", "*_vis.*"), r"needs one \* for the common part"),
+        ("pairs.csv", ("*_ir.*", "*_vis.*"), r"--match is for the pairs in a folder, but .*pairs\.csv is none"),
+    ],
+)
+def test_patterns_that_do_not_fit_are_refused(tmp_path, name, patterns, words):
+    image(tmp_path / "data" / "x_ir.png")
+    image(tmp_path / "data" / "x_vis.png")
+    (tmp_path / "pairs.csv").write_text("a,b\nx,y\n")
+    with pytest.raises(DataError, match=words):
+        load_pairs(tmp_path / name, TASK, match=patterns, skip_bad=True)
+    with pytest.raises((DataError, PictureError), match=words):
+        open_source(tmp_path / name, TASK, match=patterns)
 
 
 def test_a_subfolder_that_may_not_be_opened_is_named_and_the_others_go_on(both, monkeypatch):
