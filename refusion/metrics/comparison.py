@@ -1,7 +1,7 @@
 """Compare contenders over the pairs that all of them have: ranks, bootstrap intervals and paired differences."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Standing:
     Attributes:
         means: mean of each metric, with its interval.
         ranks: rank of each mean, 1 is best; ties share the mean of their ranks; nan if the mean is nan.
-        mean_rank: mean of the ranks.
+        mean_rank: mean of the ranks, each quantity once.
         differences: mean paired difference of each metric from the first contender, with its interval.
         p_values: p value of each of these differences, see `sign_flip_p`; nan without pairs.
         better: number of pairs for which each metric is better than that of the first contender.
@@ -68,12 +68,15 @@ class Comparison:
     first: str
 
 
-def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str, bool]) -> Comparison:
+def compare(
+    evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str, bool], repeated: Collection[str] = ()
+) -> Comparison:
     """Compare contenders by the metrics of `higher_is_better`.
 
     Args:
         evaluations: scores over one data set by name of the contender, one or more.
         higher_is_better: direction of each metric.
+        repeated: metrics that equal another one, and do not count in the mean rank.
     """
     every, evaluations = list(evaluations), _with_scores(evaluations)
     names = _shared(evaluations.values())
@@ -95,7 +98,7 @@ def compare(evaluations: Mapping[str, Evaluation], higher_is_better: Mapping[str
             p_values[index][metric] = sign_flip_p(row - values[0])
             better[index][metric] = int((row > values[0] if more else row < values[0]).sum())
     standings = {
-        name: Standing(mean, rank, _mean(rank.values()), difference, p_value, more)
+        name: Standing(mean, rank, _mean(rank[x] for x in rank if x not in repeated), difference, p_value, more)
         for name, mean, rank, difference, p_value, more in zip(
             evaluations, means, ranks, differences, p_values, better, strict=True
         )

@@ -110,6 +110,10 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
 """Sets of metrics by name: the default, those of the two toolkits, and all."""
 
 
+SAME_FOR_TOOLKITS = {"variance": "SD", "VIFF": "VIF"}
+"""Metrics that equal another one with the formulas of the toolkits."""
+
+
 def choose(names: Iterable[str], known: Iterable[str] = METRICS) -> tuple[str, ...]:
     """Return the keys that names stand for: in upper or lower case, or the name of a set; each once.
 

@@ -103,7 +103,8 @@ def save_contact_sheets(report: Report, pairs: Pairs, sources: Mapping[str, Fuse
 
 def _chosen(report: Report, contender: str) -> dict[str, str]:
     """The pairs of a sheet with their labels, worst first."""
-    names = best_first(report.evaluations, contender, report.directions)
+    counted = {metric: more for metric, more in report.directions.items() if metric not in report.repeated}
+    names = best_first(report.evaluations, contender, counted)
     worst = names[-SHOWN:][::-1]
     best = [name for name in names[:SHOWN] if name not in worst]
     return dict.fromkeys(worst, "worst") | dict.fromkeys(best, "best")

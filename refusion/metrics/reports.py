@@ -14,7 +14,7 @@ from refusion.metrics.comparison import CONFIDENCE, RESAMPLES, Comparison, Estim
 from refusion.metrics.conventions import REFUSION, Conventions, check_name, get_conventions
 from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
-from refusion.metrics.fusion import METRICS
+from refusion.metrics.fusion import METRICS, SAME_FOR_TOOLKITS
 from refusion.metrics.scoring import CustomMetric, higher_is_better
 from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING
@@ -64,7 +64,13 @@ class Report:
     @cached_property
     def comparison(self) -> Comparison:
         """Comparison of all models and folders over the pairs that all of them have."""
-        return compare(self.evaluations, self.directions)
+        return compare(self.evaluations, self.directions, self.repeated)
+
+    @property
+    def repeated(self) -> dict[str, str]:
+        """Metrics that equal another one by these conventions, with that one; they do not count in the mean rank."""
+        both = {one: other for one, other in SAME_FOR_TOOLKITS.items() if {one, other} <= {*self.metrics}}
+        return both if self.conventions.formulas == "toolkit" else {}
 
     def is_over_common_pairs(self, metric: str) -> bool:
         """Whether the mean of a metric is over the same pairs for all models that have scores."""
@@ -105,12 +111,17 @@ class Report:
         if len(self.evaluations) > 1:
             notes.append(
                 f"Ranks are those of the means over the {counted(len(self.comparison.pairs), 'pair')} that all of them "
-                "have (1 is best); the mean rank counts every metric once. Markdown and JSON also have intervals and "
-                "differences."
+                f"have (1 is best); the mean rank counts every metric once{self._same}. Markdown and JSON also have "
+                "intervals and differences."
             )
         if self.note_on_left_out:
             notes.append(self.note_on_left_out)
         return [*notes, f"Definitions: {self.definitions}."]
+
+    @property
+    def _same(self) -> str:
+        both = " and ".join(f"{one} and {other}" for one, other in self.repeated.items())
+        return f", and those that are equal ({both}) as one" if both else ""
 
     @property
     def interval_note(self) -> str:

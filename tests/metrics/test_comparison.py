@@ -50,6 +50,21 @@ def test_ranks_follow_the_direction_and_are_shared(evaluations):
     assert [s.mean_rank for s in standings.values()] == [2.25, 2.25, 1.5]
 
 
+def test_quantities_that_are_equal_by_the_conventions_count_once(evaluations):
+    values = {name: one.statistic("EN").mean for name, one in evaluations.items()}
+    given = {name: scored(EN=[9 - x], SD=[x], variance=[x], VIF=[x], VIFF=[x]) for name, x in values.items()}
+    for conventions, names, ranks in (
+        ("refusion", ("EN", "SD", "variance"), [7 / 3, 11 / 6, 11 / 6]),
+        ("vifb", ("EN", "SD", "variance"), [2, 2, 2]),
+        ("mefb", ("EN", "VIF", "VIFF"), [2, 2, 2]),
+        ("mefb", ("EN", "VIFF"), [2, 2, 2]),
+    ):
+        report = Report(names, given, conventions=conventions)
+        assert [s.mean_rank for s in report.comparison.standings.values()] == pytest.approx(ranks)
+        assert ("those that are equal (" in " ".join(report.notes)) == (conventions != "refusion" and len(names) > 2)
+    assert report.comparison.standings["first"].ranks["VIFF"] == 3
+
+
 def test_values_that_differ_by_rounding_share_a_rank():
     standings = compare({"one": scored(EN=[0.3, 0.3]), "other": scored(EN=[0.1 + 0.2, 0.3])}, {"EN": True}).standings
     assert [s.ranks["EN"] for s in standings.values()] == [1.5, 1.5]
