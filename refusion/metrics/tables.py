@@ -1,6 +1,7 @@
 """Format reports as tables in Markdown and LaTeX."""
 
 import math
+from typing import Literal
 
 from refusion.metrics.comparison import Estimate, Standing
 from refusion.metrics.reports import P_NOTE, Report, mean_text, pairs_text, value_text
@@ -18,8 +19,8 @@ _LATEX = {
 def to_markdown(report: Report) -> str:
     """Tables of means, of the comparison if there are several models, of the pairs of each model, and of failures.
 
-    The best mean of a metric is bold, the second underlined; if some models lack pairs, only in the table of intervals,
-    whose means are over the pairs that all of them have.
+    The best mean of a metric is bold, the second of three or more underlined; if some models lack pairs, only in the
+    table of intervals, whose means are over the pairs that all of them have.
     """
     headings = [report.heading(metric) for metric in report.metrics]
     several = len(report.evaluations) > 1
@@ -50,9 +51,10 @@ def to_markdown(report: Report) -> str:
 
 
 def to_latex(report: Report) -> str:
-    r"""A table for a paper: one row per model, one column per metric; the best bold, the second underlined.
+    r"""A table for a paper: one row per model, one column per metric.
 
-    Needs ``\usepackage{booktabs}``; comments above it explain the numbers.
+    The best mean is bold, the second of three or more underlined. Needs ``\usepackage{booktabs}``; comments above it
+    explain the numbers.
     """
     several = len(report.evaluations) > 1
     arrows = {metric: r"\uparrow" if more else r"\downarrow" for metric, more in report.directions.items()}
@@ -62,8 +64,7 @@ def to_latex(report: Report) -> str:
         cells = []
         for metric in report.metrics:
             text = value_text(standing.means[metric].mean)
-            rank = standing.ranks[metric] if several else math.nan
-            cells.append("--" if text == NOTHING else _latex_mark(text, rank))
+            cells.append("--" if text == NOTHING else _latex_mark(report, name, metric, text))
         rows.append([_escape_latex(name), *cells, *([value_text(standing.mean_rank, 2)] if several else [])])
     total = len(report.comparison.pairs)
     fewer = {metric: count for metric, count in report.comparison.counts.items() if count < total}
@@ -130,17 +131,27 @@ def _difference(standing: Standing, metric: str, count: int) -> str:
 
 
 def _mark(report: Report, name: str, metric: str, text: str) -> str:
-    rank = report.comparison.standings[name].ranks[metric]
-    if len(report.evaluations) == 1 or text == NOTHING or math.isnan(rank) or rank >= 3:
+    place = _place(report, name, metric)
+    if text == NOTHING or place is None:
         return text
-    return f"**{text}**" if rank < 2 else f"<u>{text}</u>"
+    return f"**{text}**" if place == "best" else f"<u>{text}</u>"
 
 
-def _latex_mark(text: str, rank: float) -> str:
+def _latex_mark(report: Report, name: str, metric: str, text: str) -> str:
     number = f"${text}$" if text.startswith("-") else text
-    if math.isnan(rank) or rank >= 3:
+    place = _place(report, name, metric)
+    if place is None:
         return number
-    return rf"\textbf{{{number}}}" if rank < 2 else rf"\underline{{{number}}}"
+    return rf"\textbf{{{number}}}" if place == "best" else rf"\underline{{{number}}}"
+
+
+def _place(report: Report, name: str, metric: str) -> Literal["best", "second"] | None:
+    """Whether a mean is marked as the best, or as the second best of at least three."""
+    ranks = [standing.ranks[metric] for standing in report.comparison.standings.values()]
+    ranked, rank = sum(not math.isnan(one) for one in ranks), report.comparison.standings[name].ranks[metric]
+    if ranked < 2 or math.isnan(rank) or rank >= 3:
+        return None
+    return "best" if rank < 2 else "second" if ranked > 2 else None
 
 
 def _escape_latex(text: str) -> str:

@@ -169,6 +169,14 @@ def test_the_second_is_underlined():
     assert "<u>1.500" in to_markdown(report)
 
 
+def test_of_two_only_the_best_is_marked():
+    report = Report(("EN",), {"a": scored(EN=[1.0]), "b": scored(EN=[2.0]), "c": Evaluation(("EN",))})
+    for text, best in ((to_latex(report), r"\textbf{2.000}"), (to_markdown(report), "**2.000 ± 0.000**")):
+        assert best in text
+        assert "underline" not in text
+        assert "<u>" not in text
+
+
 def test_latex_is_whole(evaluations):
     latex = to_latex(Report(("EN", "border"), evaluations))
     table = [line for line in latex.splitlines() if not line.startswith("%")]
