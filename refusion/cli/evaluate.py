@@ -32,6 +32,7 @@ from refusion.cli.say import say
 from refusion.system.devices import check_device
 from refusion.system.extras import need
 from refusion.system.files import printable
+from refusion.system.lists import MORE_ALIKE
 from refusion.tasks import TASKS, Task, get_task
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def evaluate(
     print_report(report, pairs, outputs)
     if report.problems:
         _say_all("Not scored:", report.problems)
+        if any(line.endswith(MORE_ALIKE) for line in report.problems) and not outputs.list_all:
+            say("--json and --csv list all of them.", err=True)
     if unsaved:
         _say_all("Not saved:", unsaved)
     if report.problems or unsaved:

@@ -42,6 +42,11 @@ class Outputs:
         given = (self.json, self.csv, self.markdown, self.latex, self.ranks)
         return [path for path in given if path is not None]
 
+    @property
+    def list_all(self) -> bool:
+        """Whether a report is written that has every pair that was not scored."""
+        return any(path is not None for path in (self.json, self.csv, self.markdown))
+
     def check(self) -> None:
         """Refuse what cannot be written, without anything that takes long to import.
 

@@ -168,9 +168,10 @@ def evaluate(
                 notes.append(without_options(note))
             if isinstance(fused, FusedFolder):
                 notes += _fused_notes(images[2], fused)
+            for_all = _colour_notes(images, fused, conventions)
             scores = score_fused(*images, evaluation.metrics, conventions)
             own, errors = score_custom(images, custom or {})
-            return PairScores(name, scores | own, errors), named_notes(name, notes)
+            return PairScores(name, scores | own, errors), named_notes(name, notes) + for_all
         except ValueError as error:
             return PairFailure(name, str(error)), named_notes(name, notes)
 
@@ -196,6 +197,15 @@ def _fused_notes(picture: Picture, folder: FusedFolder) -> list[str]:
     if picture.alpha is not None and picture.alpha.min() < _OPAQUE:
         notes.append(f"{picture.name} is transparent in part, and is scored over black.")
     return notes
+
+
+def _colour_notes(images: _Triple, fused: FusedSource, conventions: Conventions) -> list[str]:
+    """A note, the same for all pairs, if a coloured image of grey sources is scored by its luminance."""
+    a, b, picture = images
+    if picture.chroma is None or a.chroma is not None or b.chroma is not None or conventions.colour != "luminance":
+        return []
+    whose = f" of {fused.path.name}" if isinstance(fused, FusedFolder) else ""
+    return [f"Fused images{whose} are in colour, but their sources are grey: they are scored by their luminance."]
 
 
 def _refuse_same_names(names: Iterable[str], folder: FusedFolder) -> None:

@@ -16,13 +16,16 @@ from refusion.metrics.defects import DEFECTS
 from refusion.metrics.evaluation import Evaluation
 from refusion.metrics.fusion import METRICS, SAME_FOR_TOOLKITS
 from refusion.metrics.scoring import CustomMetric, higher_is_better
-from refusion.system.lists import counted
+from refusion.system.lists import counted, few_of_each_kind
 from refusion.system.markdown import NOTHING
 
 P_NOTE = (
     "p is that of a two-sided randomisation test (signs of the differences), not corrected for the number of metrics "
     "and models; with 5 pairs or fewer it cannot be below 0.05."
 )
+
+_PROBLEMS_SHOWN = 5
+"""Number of problems of one kind that are printed; JSON, CSV and Markdown have all of them."""
 
 WIDTH, WIDTH_PER_MODEL = 80, 40
 """Width in characters of a table outside a terminal: for the metrics, and per model."""
@@ -133,19 +136,20 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """Every pair and user-defined metric that failed and every file left out, one line each."""
+        """Every pair and user-defined metric that failed and every file left out, with a few lines for each reason."""
         failed = [
-            f"{model}: {failure.name}: {failure.reason}"
+            (model, failure.name, failure.reason)
             for model, evaluation in self.evaluations.items()
             for failure in evaluation.failed
         ]
         failed += [
-            f"{model}: {row.name}: {error}"
+            (model, row.name, error)
             for model, evaluation in self.evaluations.items()
             for row in evaluation.scored
             for error in row.errors
         ]
-        return [*failed, *(f"left out: {sentence}" for sentence in self.left_out)]
+        left_out = [("left out", "", sentence) for sentence in self.left_out]
+        return few_of_each_kind([*failed, *left_out], _PROBLEMS_SHOWN)
 
     def heading(self, metric: str) -> str:
         """A metric and its direction."""

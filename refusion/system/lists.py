@@ -1,6 +1,13 @@
 """Lists and counts in texts."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+
+MORE_ALIKE = "more like this"
+"""End of a line that stands for several."""
+
+_NAME = re.compile(r"\S*(?:\d|[./\\]\S)\S*")
+"""A word with a digit, or with a dot or a slash within, as the names of files have."""
 
 
 def listed(title: str, lines: Sequence[str], shown: int) -> list[str]:
@@ -15,6 +22,26 @@ def listed(title: str, lines: Sequence[str], shown: int) -> list[str]:
         return []
     more = [f"  and {len(lines) - shown} more"] if len(lines) > shown else []
     return [f"{title}:", *(f"  {line}" for line in lines[:shown]), *more]
+
+
+def few_of_each_kind(entries: Iterable[tuple[str, str, str]], shown: int) -> list[str]:
+    """Return the first entries of each kind, and after them how many more there are like these.
+
+    Args:
+        entries: for each, what it is of, its name, and a sentence. They are of one kind if they are of the same, and
+            their sentences differ only in the name and in numbers and names of files.
+        shown: largest number of entries shown of each kind.
+    """
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for whose, name, sentence in entries:
+        kind = _NAME.sub("*", sentence.replace(name, "*") if name else sentence)
+        kinds.setdefault((whose, kind), []).append(": ".join(filter(None, (whose, name, sentence))))
+    lines: list[str] = []
+    for alike in kinds.values():
+        lines += alike[:shown]
+        if len(alike) > shown:
+            lines.append(f"and {len(alike) - shown:,} {MORE_ALIKE}")
+    return lines
 
 
 def were_given(number: int) -> str:

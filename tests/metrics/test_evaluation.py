@@ -282,6 +282,18 @@ def test_fused_images_that_are_dark_or_transparent_by_mistake_are_said(pairs, av
     assert notes[1] == "scene1: odd/scene1.png is transparent in part, and is scored over black."
 
 
+def test_coloured_images_of_grey_sources_are_said_once(pairs, averages, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for file in averages.iterdir():
+        levels = np.asarray(Image.open(file).convert("L"))
+        Image.fromarray(np.dstack([levels, levels // 2, levels])).save(folder / f"{file.stem}.png")
+    told = "Fused images of odd are in colour, but their sources are grey: they are scored by their luminance."
+    assert [note for note in evaluate(pairs, FusedFolder(folder), ("EN",)).notes if "colour" in note] == [told]
+    for fused, conventions in ((folder, "vifb"), (averages, "refusion")):
+        assert not evaluate(pairs, FusedFolder(fused), ("EN",), conventions=conventions).notes
+
+
 def test_a_figure_without_meaning_is_left_out_of_its_mean_only(pair_folder, pairs):
     for side in ("ir", "vis"):
         framed = np.asarray(Image.open(pair_folder / side / "scene1.png")).copy()
@@ -365,6 +377,19 @@ def test_the_command_lists_what_failed_in_every_place(pair_folder, averages, tmp
     assert len(json.loads(files[0].read_text())["models"]["averages"]["per_pair"]) == 4
 
 
+def test_of_many_that_failed_alike_a_few_are_printed_and_the_reports_have_all(pair_folder, averages, tmp_path):
+    for file in averages.iterdir():
+        file.unlink()
+    command = ["evaluate", "--data", pair_folder, "--fused", averages, "--metrics", "EN"]
+    for options in ((), ("--csv", tmp_path / "scores.csv")):
+        result = refusion(*command, *options)
+        assert result.code == 1
+        assert result.err.count("There is no fused image scene") == 5
+        assert "and 1 more like this" in result.err
+        assert ("--json and --csv list all of them." in result.err) == (not options)
+    assert (tmp_path / "scores.csv").read_text().count("There is no fused image scene") == 6
+
+
 def test_names_in_the_table_are_unique(pair_folder, averages, model, tmp_path):
     again = tmp_path / "again" / "averages"
     again.mkdir(parents=True)
@@ -433,4 +458,4 @@ def test_a_failure_is_an_exit_code_of_one(pair_folder, tmp_path, capsys):
     assert stop.value.exit_code == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.count("no fused image") == 6
+    assert captured.err.count("no fused image") == 5
