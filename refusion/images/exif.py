@@ -1,6 +1,6 @@
 """Select the EXIF data of a source that also hold for the fused image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
@@ -31,7 +31,8 @@ _NO_LONGER_TRUE = (
 # Programs read the size, type and number of images from such descriptions.
 _OF_ONE_FILE = ("ImageJ=", '{"shape":')
 
-_NESTED = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+NESTED = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+"""Tags that hold the places of the directories of the exposure and of the place."""
 
 
 class _Text(str):
@@ -58,7 +59,7 @@ def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
         said = str(kept.get(ExifTags.Base.ImageDescription, "")).lstrip()
         if said.startswith(_OF_ONE_FILE) or "<OME" in said:
             del kept[ExifTags.Base.ImageDescription]
-        for pointer in _NESTED:
+        for pointer in NESTED:
             nested = {tag: value for tag, value in given.get(pointer, {}).items() if tag not in _NO_LONGER_TRUE}
             if nested:
                 kept[pointer] = nested
@@ -67,27 +68,31 @@ def kept_exif_of(read: Callable[[], Image.Exif]) -> bytes | None:
         return None
 
 
-def big_endian_exif(file: BinaryIO, offset: int) -> Image.Exif:
-    """Return the EXIF data of a BigTIFF in big-endian byte order, whose header Pillow does not recognise.
+def bigtiff_exif(file: BinaryIO, order: str, offset: int, nested: Mapping[int, int]) -> Image.Exif:
+    """Return the EXIF data of a BigTIFF: Pillow knows neither its big-endian header nor places of the type IFD8.
 
     Args:
         file: open for reading bytes.
+        order: its byte order, ``<`` or ``>``.
         offset: where its first directory lies.
+        nested: where those of `NESTED` lie whose places are of the type IFD8.
 
     Raises:
         Exception: any exception of Pillow on damaged data.
     """
 
     def directory(offset: int, group: int | None = None) -> dict[int, Any]:
-        # The header is that of a little-endian BigTIFF, and the prefix is what counts for the byte order.
-        found = ImageFileDirectory_v2(b"II\x2b\0" + bytes(12), prefix=b"MM", group=group)
+        # The header is always that of a little-endian BigTIFF: the prefix is what counts for the byte order.
+        prefix = b"II" if order == "<" else b"MM"
+        found = ImageFileDirectory_v2(b"II\x2b\0" + bytes(12), prefix=prefix, group=group)
         file.seek(offset)
         found.load(file)
         return dict(found)
 
     first = directory(offset)
     tags = {tag: value for tag, value in first.items() if tag in _KEPT}
-    tags |= {int(pointer): directory(first[pointer], pointer) for pointer in _NESTED if pointer in first}
+    places = {int(pointer): first[pointer] for pointer in NESTED if pointer in first} | {**nested}
+    tags |= {pointer: directory(place, pointer) for pointer, place in places.items()}
     exif = Image.Exif()
     exif.load(_written(_with_bytes_kept(tags)))
     return exif
@@ -110,8 +115,8 @@ def tags_of(given: Image.Exif) -> dict[int, Any]:
     Raises:
         Exception: any exception of Pillow on damaged data.
     """
-    tags = _with_bytes_kept({tag: value for tag, value in given.items() if tag not in _NESTED})
-    return tags | {pointer: _with_bytes_kept(nested) for pointer in _NESTED if (nested := given.get_ifd(pointer))}
+    tags = _with_bytes_kept({tag: value for tag, value in given.items() if tag not in NESTED})
+    return tags | {pointer: _with_bytes_kept(nested) for pointer in NESTED if (nested := given.get_ifd(pointer))}
 
 
 def shortened_exif(exif: bytes, max_bytes: int) -> tuple[bytes | None, list[str]]:
@@ -124,7 +129,7 @@ def shortened_exif(exif: bytes, max_bytes: int) -> tuple[bytes | None, list[str]
     try:
         tags = loaded_tags(exif)
         while len(exif) > max_bytes:
-            directories = [tags, *(tags[pointer] for pointer in _NESTED if pointer in tags)]
+            directories = [tags, *(tags[pointer] for pointer in NESTED if pointer in tags)]
             largest, tag = max(((x, tag) for x in directories for tag in x), key=lambda one: _length(one[0][one[1]]))
             left_out.append(ExifTags.TAGS.get(tag, f"tag {tag}"))
             del largest[tag]

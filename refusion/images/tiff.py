@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from refusion.images.exif import big_endian_exif, kept_exif_of
+from refusion.images.exif import NESTED, bigtiff_exif, kept_exif_of
 from refusion.images.failures import check_size, one_line
 from refusion.images.kinds import refuse_raw
 from refusion.images.levels import Stored, missing_values
@@ -41,6 +41,7 @@ _GDAL_METADATA = 42112
 _GDAL_NODATA = 42113
 _JPEG_THUMBNAIL = 513
 _DNG_VERSION = 50706
+_IFD8 = 18
 _REDUCED, _MASK = 1, 4
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _OF_RGB = (_RGB, _PALETTE, _YCBCR)
@@ -543,15 +544,16 @@ def _is_geo(tag: int, value: Any) -> bool:
 
 
 def _exif(file: BinaryIO, opened: "TiffFile") -> bytes | None:
-    layout = opened.tiff
-    if layout.is_bigtiff and layout.byteorder == ">":
-        return kept_exif_of(lambda: big_endian_exif(file, opened.pages.first.offset))
+    first, order = opened.pages.first, opened.tiff.byteorder
 
     def read() -> Image.Exif:
+        if opened.tiff.is_bigtiff:
+            tags = (first.tags.get(pointer) for pointer in NESTED)
+            places = {tag.code: tag.valueoffset for tag in tags if tag is not None and tag.dtype == _IFD8}
+            return bigtiff_exif(file, order, first.offset, places)
         exif = Image.Exif()
-        exif.bigtiff, exif.endian = layout.is_bigtiff, layout.byteorder
-        # Without an offset, Pillow reads only 8 of the 16 bytes of the header of a BigTIFF.
-        exif.load_from_fp(file, opened.pages.first.offset)
+        exif.endian = order
+        exif.load_from_fp(file, first.offset)
         return exif
 
     return kept_exif_of(read)

@@ -462,7 +462,8 @@ def test_without_a_colour_space_black_is_zero(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_bigtiff_keeps_its_exif_data(tmp_path, order):
+@pytest.mark.parametrize("kind", [4, 16, 18], ids=["LONG", "LONG8", "IFD8"])
+def test_a_bigtiff_keeps_its_exif_data(tmp_path, order, kind):
     def write(place):
         tags = [(271, "s", 0, "FLIR", True), (34664, "Q", 1, place, True)]
         tifffile.imwrite(path, np.zeros((16, 16), np.uint8), bigtiff=True, byteorder=order, extratags=tags)
@@ -474,7 +475,9 @@ def test_a_bigtiff_keeps_its_exif_data(tmp_path, order):
     value = struct.pack(f"{order}II", 1, 125)
     entry = struct.pack(f"{order}QHHQ8sQ", 1, 33434, 5, 1, value, 0)
     # tifffile does not write the tag of this directory, so its number is that of another at first.
-    stand_in, pointer = (struct.pack(f"{order}HHQ", tag, 16, 1) for tag in (34664, 34665))
+    number = "I4x" if kind == 4 else "Q"
+    stand_in = struct.pack(f"{order}HHQQ", 34664, 16, 1, place)
+    pointer = struct.pack(f"{order}HHQ{number}", 34665, kind, 1, place)
     content = path.read_bytes()
     assert (content.count(stand_in), len(content)) == (1, place)
     path.write_bytes(content.replace(stand_in, pointer) + entry)
