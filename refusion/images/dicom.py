@@ -47,6 +47,10 @@ _LIFTED = (
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 """Elements that hold the pixels; a file has one of them."""
 
+_NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+_NEEDED_FOR_INTEGERS = ("BitsStored", "PixelRepresentation")
+"""Elements that say how the pixels are stored (PS3.3 C.7.6.3); pixels in colour also need their order."""
+
 _BYTES_PER_PIXEL = 8
 _OTHER_BYTES = 1 << 24
 """Of a deflated file: how much its pixels and its other elements may take when inflated."""
@@ -137,6 +141,11 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         if not any(dataset.get(element) for element in _PIXELS):
             raise PictureError(
                 f"{name} is a DICOM file with the header of an image but without its pixels; copy or export it again."
+            )
+        if lacking := _lacking(dataset):
+            raise PictureError(
+                f"{name} is a DICOM file that does not say how its pixels are stored: it has no "
+                f"{' and no '.join(lacking)}; export it again."
             )
         frames = int(dataset.get("NumberOfFrames") or 1)
         check_size(name, (int(dataset.Columns), int(dataset.Rows)), max_pixels)
@@ -246,6 +255,14 @@ def _what_it_is(dataset: Any) -> str:
     return f" ({one_line(kind)})" if kind[:1].isalpha() else ""
 
 
+def _lacking(dataset: Any) -> list[str]:
+    """The elements that are needed and missing or empty."""
+    needed = [*_NEEDED, *(_NEEDED_FOR_INTEGERS if "PixelData" in dataset else ())]
+    if dataset.get("SamplesPerPixel") not in (None, "", 1):
+        needed.append("PlanarConfiguration")
+    return [element for element in needed if dataset.get(element) in (None, "")]
+
+
 def _lift_groups(dataset: Any) -> None:
     """Copy what an enhanced file says of its frame (PS3.3 C.7.6.16) to where classic files have it."""
     for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -307,6 +324,8 @@ def _unpack(dataset: Any) -> None:
         raise ValueError(f"its pixels are {values.shape} of {values.dtype}")
     dataset.PixelData = values.astype(f"<u{int(dataset.BitsAllocated) // 8}").tobytes()
     dataset.PlanarConfiguration = 0
+    if values.dtype.kind == "i":
+        dataset.PixelRepresentation = 1
     if dataset.PhotometricInterpretation in ("YBR_RCT", "YBR_ICT"):
         dataset.PhotometricInterpretation = "RGB"
     dataset["PixelData"].is_undefined_length = False
@@ -383,16 +402,20 @@ def _grey(dataset: Any, *, windowed: bool) -> Stored:
 
 
 def _with_sign(dataset: Any, raw: np.ndarray) -> np.ndarray:
-    """Give values of JPEG 2000 the sign that the header states but the compressed image lacks.
+    """Give values of JPEG 2000 the sign that either the header or the compressed image states.
 
-    pydicom takes the highest bit of the compressed image for the sign, which may have more bits than are stored.
+    Of the compressed image without a sign, pydicom takes the highest bit for it, which may have more bits than are
+    stored. Of one with a sign that the header does not state, Pillow raises the values by half of their range.
     """
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import get_j2k_parameters
 
-    if raw.dtype.kind != "i" or dataset.file_meta.TransferSyntaxUID not in _JPEG_2000:
+    if raw.dtype.kind not in "iu" or dataset.file_meta.TransferSyntaxUID not in _JPEG_2000:
         return raw
     packed = get_j2k_parameters(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    if raw.dtype.kind == "u":
+        lowered = raw.astype(np.int32) - (1 << packed.get("precision", 1) - 1)
+        return lowered.astype(f"i{raw.dtype.itemsize}") if packed.get("is_signed") else raw
     unused = 8 * raw.dtype.itemsize - int(dataset.BitsStored)
     return raw if packed.get("is_signed", True) else raw << unused >> unused
 

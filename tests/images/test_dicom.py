@@ -233,6 +233,32 @@ def test_jpeg_2000_without_the_sign_that_the_header_states(tmp_path, precision, 
     np.testing.assert_array_equal(read_picture(tmp_path / "packed.dcm").luminance, read_picture(path).luminance)
 
 
+@pytest.mark.parametrize(("precision", "syntax"), [(12, "90"), (16, "90"), (16, "201")])
+def test_jpeg_2000_with_a_sign_that_the_header_does_not_state(tmp_path, precision, syntax):
+    stored = ((ROWS * 64 + COLUMNS) % 3000 - 1500).astype(np.int16)
+    path = dicom(tmp_path / "ct.dcm", stored, BitsStored=precision, HighBit=precision - 1)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.PixelRepresentation = 0
+    encode = partial(imagecodecs.jpeg2k_encode, codecformat="J2K", reversible=True, bitspersample=precision)
+    packed = imagecodecs.htj2k_encode(stored) if syntax == "201" else encode(stored, level=0)
+    dataset.PixelData = pydicom.encaps.encapsulate([packed])
+    dataset.save_as(tmp_path / "packed.dcm")
+    one, other = (read_picture(x, window=(-1000, 1000)) for x in (path, tmp_path / "packed.dcm"))
+    np.testing.assert_array_equal(one.luminance, other.luminance)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("element", ["BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel"])
+def test_a_file_that_does_not_say_how_its_pixels_are_stored_is_refused(tmp_path, element, empty):
+    path = dicom(tmp_path / "ct.dcm", LEVELS)
+    dataset = pydicom.dcmread(path)
+    setattr(dataset, element, None) if empty else delattr(dataset, element)
+    dataset.save_as(path)
+    with pytest.raises(PictureError, match=rf"how its pixels are stored: it has no {element}; export it again\.$"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("kind", ["RGB", "YBR_RCT"])
 def test_colour_in_high_throughput_jpeg_2000(tmp_path, kind):
     colours = np.random.default_rng(0).integers(0, 256, (*LEVELS.shape, 3), np.uint8)
