@@ -2,6 +2,7 @@
 
 import math
 import re
+import struct
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,8 +49,8 @@ class Video:
         frames: number of frames according to the file, or 0 if unknown; `changes_size` counts them.
         has_sound: whether there is an audio stream.
         coding: colour coding of the frames.
-        missing: seconds by which it ended before the time that a Matroska, WebM or AVI file states, known when all
-            frames have been read; 0 if it did not.
+        missing: seconds by which it ended before the time that the file states, known when all frames have been read;
+            0 if it did not, or for formats other than Matroska, WebM, AVI, MP4 and MOV.
         metadata: what also holds for a fused video, see `refusion.images.video_metadata`.
         restarts: number of times so far that the time stamps went back, as in files joined byte by byte.
     """
@@ -98,7 +99,7 @@ class Video:
             self._container.close()
             raise
         self.frames = int(self.stream.frames)
-        self._stated_end = _stated_end(self._container.format.name, self.stream, self.rate)
+        self._stated_end = _stated_end(self._container.format.name, self.stream, self.rate, self.path)
         self.has_sound = bool(self._container.streams.audio)
         self.metadata = kept_metadata(self._container.metadata)
         return self
@@ -180,8 +181,8 @@ class Video:
                 yield Frame(self._picture(frame), since)
         self._shown = self._shown[0], math.inf
         stated, end = self._stated_end, (self.start or 0) + (last or 0) + 1 / self.rate
-        # The frames that an AVI file states are counted, and times in Matroska may include the end of the sound.
-        slack = Fraction(3, 2) / self.rate if self._container.format.name == "avi" else _CUT_SHORT
+        # Times in Matroska may include the end of the sound; other files count their frames.
+        slack = _CUT_SHORT if "matroska" in self._container.format.name else Fraction(3, 2) / self.rate
         if stated is not None and stated - end > slack:
             self.missing = stated - end
 
@@ -308,12 +309,33 @@ def _frames_of(packet: Any) -> list[Any] | None:
         return None
 
 
-def _stated_end(container: str, stream: Any, rate: Fraction) -> Fraction | None:
-    """Seconds at which a stream ends, as its file states: Matroska and WebM the time, and AVI the frames; else None."""
+def _stated_end(container: str, stream: Any, rate: Fraction, path: Path) -> Fraction | None:
+    """Seconds at which a stream ends, as its file states: Matroska and WebM the time, and AVI the frames.
+
+    Of MP4 and MOV, the duration if the file is shorter than its boxes, since edit lists may leave frames out. Otherwise
+    None.
+    """
     if container == "avi":
         return stream.frames / rate if stream.frames else None
+    if "mp4" in container:
+        cut = stream.duration and _lacks_end_of_box(path)
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base if cut else None
     parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return Fraction(parts[1]) * 3600 + Fraction(parts[2]) * 60 + Fraction(parts[3]) if parts else None
+
+
+def _lacks_end_of_box(path: Path) -> bool:
+    """Whether an MP4 or MOV file ends within one of its boxes (ISO/IEC 14496-12, 4.2)."""
+    with path.open("rb") as file:
+        end, at = file.seek(0, 2), 0
+        while at + 16 <= end:
+            file.seek(at)
+            length, _, long = struct.unpack(">I4sQ", file.read(16))
+            length = long if length == 1 else length
+            if length < 8:
+                return False
+            at += length
+    return at > end
 
 
 def _time(frame: Any) -> Fraction | None:

@@ -424,6 +424,20 @@ def test_frames_of_hevc_that_are_left_out_are_counted(tmp_path, suffix):
     assert sum(f"is damaged: {40 - shown} frame" in note for note in notes) == 2
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_file_with_its_index_first_that_was_cut_off_ends_too_early(tmp_path, suffix):
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    moving(whole, [number / RATE for number in range(40)], 8, index_first=True)
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut.write_bytes(whole.read_bytes()[: places[20]])
+    for path, missing in ((whole, 0), (cut, 20 / RATE)):
+        with Video(path, 10**6) as video:
+            frames = len(list(video.pictures()))
+            assert frames == 40 - missing * RATE
+            assert video.missing == pytest.approx(missing, abs=0.01)
+
+
 def test_a_matroska_file_that_was_cut_off_is_said(tmp_path):
     whole, cut = moving(tmp_path / "whole.mkv", [number / RATE for number in range(40)], 8), tmp_path / "cut.mkv"
     with av.open(str(whole)) as container:
@@ -807,10 +821,19 @@ def test_the_shape_of_pixels_is_kept(tmp_path):
     assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 1)
 
 
-def moving(path: Path, times: list[float], row: int, *, rate=RATE, start: float = 0, sound: bool = False) -> Path:
+def moving(
+    path: Path,
+    times: list[float],
+    row: int,
+    *,
+    rate=RATE,
+    start: float = 0,
+    sound: bool = False,
+    index_first: bool = False,
+) -> Path:
     """A mark that goes to the right by 200 pixels a second, seen at these times."""
     tick = Fraction(1, 1000)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt, stream.options = 240, 64, "yuv420p", {"crf": "10", "bf": "0"}
         stream.codec_context.time_base = tick
