@@ -36,13 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if is_stream(path):
         with tempfile.TemporaryDirectory(prefix="refusion-") as folder:
-            written = Path(folder) / f"content{path.suffix}"
+            written = Path(folder) / f"content{_suffix(path)}"
             yield written
             with written.open("rb") as content, path.open("ab") as stream:
                 shutil.copyfileobj(content, stream)
         return
     # Created with the permissions of an ordinary new file: some file systems do not allow changing them later.
-    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{_stem(path)[:40]}-{secrets.token_hex(4)}{_suffix(path)}")
     try:
         # The temporary name may be short enough where `path` is not.
         with suppress(FileNotFoundError):
@@ -68,6 +68,15 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if not keep:
             temporary.unlink(missing_ok=True)
+
+
+def _suffix(path: Path) -> str:
+    """The suffix by which programs know the format; both of a packed file, as in ``.nii.gz``."""
+    return "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(_suffix(path))
 
 
 def is_stream(path: Path) -> bool:
@@ -169,7 +178,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove temporary files of `replacing` left by killed processes; no process may be writing `path`."""
-    for file in path.parent.glob(f".{glob.escape(path.stem[:40])}-????????{path.suffix}"):
+    for file in path.parent.glob(f".{glob.escape(_stem(path)[:40])}-????????{_suffix(path)}"):
         file.unlink(missing_ok=True)
 
 

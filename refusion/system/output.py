@@ -4,6 +4,8 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -49,6 +51,25 @@ def leave_out_library_warnings() -> None:
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"(PIL|flyr|imagecodecs|loky|pillow_heif|pydicom|tifffile)(\.|$)")
         warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning, r"torch\.jit\.")
+
+
+@contextmanager
+def without_library_errors() -> Iterator[None]:
+    """Discard what libraries of C and C++ write to standard error within the block, past Python."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # There is no standard error (pythonw, some services).
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _tolerant(stream: Any) -> Any:

@@ -136,10 +136,12 @@ def test_a_home_folder_is_filled_in_where_there_is_such_a_user(monkeypatch):
     assert expand_home("~nobody-here/x") == Path("~nobody-here/x")
 
 
-def test_leftovers_of_killed_processes_go(tmp_path):
-    path = tmp_path / "model.bin"
+@pytest.mark.parametrize(("name", "suffix"), [("model.bin", ".bin"), ("fused.nii.gz", ".nii.gz")])
+def test_leftovers_of_killed_processes_go(tmp_path, name, suffix):
+    path = tmp_path / name
     with replacing(path) as temporary:
         left = temporary
+    assert left.name.endswith(suffix)
     left.write_bytes(b"half")
     path.unlink()
     remove_leftovers(path)

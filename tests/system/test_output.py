@@ -11,7 +11,7 @@ from PIL import Image
 from support.scenes import ROOT
 
 from refusion.images import read_picture
-from refusion.system.output import leave_out_library_warnings
+from refusion.system.output import leave_out_library_warnings, without_library_errors
 
 SAYS = """
 import sys
@@ -90,3 +90,10 @@ def test_warnings_of_libraries_on_files_are_left_out(tmp_path, monkeypatch, left
             leave_out_library_warnings()
         read_picture(tmp_path / "a.jpg")
     assert bool(said) != left_out
+
+
+def test_what_libraries_print_past_python_is_left_out_within_a_block_only(capfd):
+    with without_library_errors():
+        os.write(2, b"** ERROR: nifti_read")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
