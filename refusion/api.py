@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing_extensions import Unpack
 
 from refusion.images.reading import PictureSource
+from refusion.images.volume import MAX_VOXELS
 from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources
 from refusion.inference.many import Outcome, fuse_pairs
@@ -13,6 +14,7 @@ from refusion.inference.options import OptionValues, options_of
 from refusion.inference.stack import fuse_stack as fuse_loaded_stack
 from refusion.inference.video import SMOOTHING_SECONDS
 from refusion.inference.video import fuse_videos as fuse_loaded_videos
+from refusion.inference.volume import fuse_volumes as fuse_loaded_volumes
 from refusion.models.loading import Model, load
 from refusion.tasks import get_task
 
@@ -160,3 +162,50 @@ def fuse_videos(
     network = load(task, model, device, wanted.engine, revision)
     chosen = get_task(task) if task else network.task
     return fuse_loaded_videos(network, sources, output, wanted, chosen, smoothing, progress)
+
+
+def fuse_volumes(
+    a: str | os.PathLike,
+    b: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    task: str | None = None,
+    model: Model | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    bits: int | None = None,
+    max_voxels: int = MAX_VOXELS,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[OptionValues],
+) -> list[str]:
+    """Fuse two registered volumes slice by slice, such as PET and MRI; needs the extra ``volumes``.
+
+    Args:
+        a: first volume in the order of the task: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd).
+        b: second volume.
+        output: path of the fused volume: .nii.gz, .nii, .nrrd or .mha.
+        task: see `fuse`; ``medical`` for CT, PET or SPECT with MRI.
+        model: see `fuse`.
+        revision: see `fuse`.
+        device: see `fuse`.
+        bits: 8 or 16; by default 16 if a volume has more than 8.
+        max_voxels: maximum number of voxels of a volume.
+        progress: called with the number of slices done and of all slices.
+        **options: see `refusion.inference.options.Options`. A window holds for a whole volume, whose own range is used
+            without one; volumes on different grids are resampled by their position if `resize` is given. Alignment,
+            chroma and temperatures are for images only.
+
+    Returns:
+        Notes for the user, as sentences.
+
+    Raises:
+        PictureError: a volume cannot be read or written, SimpleITK is not installed, or the grids differ or do not
+            overlap.
+        ModelError: the model cannot be loaded.
+        TypeError: there is no such option.
+        ValueError: an option has an invalid value, or is for images only.
+    """
+    wanted = options_of(options)
+    network = load(task, model, device, wanted.engine, revision)
+    chosen = get_task(task) if task else network.task
+    return fuse_loaded_volumes(network, (a, b), output, wanted, chosen, bits, max_voxels, progress)

@@ -74,6 +74,8 @@ NEVER_IN_THE_DEMO = {
     "refusion/images/thermal.py": ("The temperatures in X", " (after X)", "pip install 'refusion[thermal]'"),
     "refusion/images/video_coding.py": ("Videos need one more package",),
     "refusion/inference/folder_record.py": ("max_pixels",),
+    "refusion/images/volume.py": ("Volumes need one more package",),
+    "refusion/inference/volume.py": ("--align", "--crop", "--chroma", "--temperatures"),
     "refusion/inference/video.py": ("--align", "--crop", "--window, --window-a", "--temperatures", "--nodata"),
 }
 """Beginnings of what only options bring about that the demo does not give."""

@@ -51,7 +51,16 @@ def test_what_benchmarks_import_is_there():
 
 def test_the_public_names_are_these():
     shown = [name for name in dir(refusion) if not name.endswith("Error")]
-    assert shown == ["ReFusion", "explain", "fuse", "fuse_dataset", "fuse_many", "fuse_stack", "list_models"]
+    assert shown == [
+        "ReFusion",
+        "explain",
+        "fuse",
+        "fuse_dataset",
+        "fuse_many",
+        "fuse_stack",
+        "fuse_volumes",
+        "list_models",
+    ]
     errors = [name for name in dir(refusion) if name.endswith("Error")]
     assert errors == ["DataError", "HubError", "ModelError", "NoWeightsError", "PictureError", "UnknownModelError"]
     for name in (*dir(refusion), "Fused", "TASKS", "Task", "__version__"):

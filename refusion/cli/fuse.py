@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from refusion.cli.fuse_modes import fuse_pair_files, fuse_pictures, fuse_video_files, jobs_of
+from refusion.cli.fuse_modes import fuse_pair_files, fuse_pictures, fuse_video_files, fuse_volume_files, jobs_of
 from refusion.cli.options import (
     AlignOption,
     AnchorOption,
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from refusion.inference.folder_record import Settings
     from refusion.inference.network import Network
 
-Mode = Literal["pairs", "videos", "pictures"]
-"""Two folders or a list; one or two videos; a pair or a stack."""
+Mode = Literal["pairs", "videos", "volumes", "pictures"]
+"""Two folders or a list; one or two videos; two volumes; a pair or a stack."""
 
 _OTHER_LISTS = (".json", ".txt", ".xls", ".xlsx", ".ods", ".yaml", ".yml")
 """Suffixes of files that may be meant as lists of pairs, and are not read."""
@@ -57,13 +57,16 @@ def fuse(
         list[Path],
         typer.Argument(
             help="Two images in the order of the task; three to fifty of a stack, or one TIFF that holds them; two "
-            "folders; a CSV or JSONL list of pairs; two videos, or one with --side-by-side.",
+            "folders; a CSV or JSONL list of pairs; two videos, or one with --side-by-side; two volumes.",
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Output: a .png, .jpg, .tif, .bmp, .webp or .avif file; a folder; or a video."
+            "--output",
+            "-o",
+            help="Output: a .png, .jpg, .tif, .bmp, .webp or .avif file; a folder; a video; or a .nii.gz, .nii, .nrrd "
+            "or .mha volume.",
         ),
     ],
     task: TaskOption = None,
@@ -110,7 +113,7 @@ def fuse(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fuse a pair, a stack, folders or a list of pairs, or videos."""
+    """Fuse a pair, a stack, folders or a list of pairs, videos, or volumes."""
     sources = expanded(sources)
     check_there(*sources)
     chosen = None if task is None else get_task(task)
@@ -125,8 +128,8 @@ def fuse(
 
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     mode = _mode(sources)
-    # Videos refuse both, where others may have forgotten --align.
-    wanted_motion = (motion or align) if mode == "videos" else asked_motion(align, motion, crop)
+    # Videos and volumes refuse both, where others may have forgotten --align.
+    wanted_motion = (motion or align) if mode in ("videos", "volumes") else asked_motion(align, motion, crop)
     options = Options(
         wanted_range,
         wanted_anchor,
@@ -170,6 +173,8 @@ def fuse(
         )
     elif mode == "videos":
         fuse_video_files(sources, output, opened, options, chosen, side_by_side=side_by_side, quiet=quiet)
+    elif mode == "volumes":
+        fuse_volume_files(sources, output, opened, options, chosen, bits, quiet=quiet)
     else:
         fuse_pictures(sources, output, opened, options, chosen, bits, quiet=quiet)
 
@@ -199,17 +204,22 @@ def _mode(sources: list[Path]) -> Mode:
         what = f"{odd} is a {_kind(odd)}" + (f", and {other} is not" if other else "")
         raise ValueError(f"{what}: give two folders, one list of pairs, or images.")
     if len(kinds) > 1:
-        image, video = (next(source for source in sources if _kind(source) == kind) for kind in ("picture", "video"))
-        raise ValueError(f"{video} is a video, and {image} is not: give two videos, or two images.")
-    return "videos" if kinds == {"video"} else "pictures"
+        odd = next(source for source in sources if _kind(source) != "picture")
+        other = next(source for source in sources if _kind(source) != _kind(odd))
+        kind = _kind(odd)
+        raise ValueError(f"{odd} is a {kind}, and {other} is not: give two {kind}s, or two images.")
+    return "videos" if kinds == {"video"} else "volumes" if kinds == {"volume"} else "pictures"
 
 
 def _kind(source: Path) -> str:
     from refusion.images.video import VIDEO_SUFFIXES
+    from refusion.images.volume import is_volume
     from refusion.pairs.lists import LISTS
 
     if source.is_dir():
         return "folder"
+    if is_volume(source):
+        return "volume"
     suffix = source.suffix.lower()
     return "list" if suffix in LISTS else "video" if suffix in VIDEO_SUFFIXES else "picture"
 

@@ -1,4 +1,4 @@
-"""What `refusion fuse` does with a pair or a stack, with many pairs, and with videos.
+"""What `refusion fuse` does with a pair or a stack, with many pairs, with videos, and with volumes.
 
 Wrong inputs and outputs are refused before the model is loaded, by `opened`.
 """
@@ -16,6 +16,7 @@ from refusion.cli.options import check_folder, check_writable, make_folder, prin
 from refusion.cli.progress import progress_bar, working
 from refusion.cli.say import say
 from refusion.cli.stopping import STOPPED, Stop, until_stopped
+from refusion.system.lists import were_given
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -40,12 +41,18 @@ def fuse_pictures(
 ) -> None:
     """Fuse a pair or a stack, and print notes and what was written."""
     from refusion.images.video import VIDEO_SUFFIXES
+    from refusion.images.volume import is_volume
     from refusion.images.writing import check_output
 
     if output.suffix.lower() in VIDEO_SUFFIXES:
         raise ValueError(
             f"{output.name} is a video, but {sources[0].name} is read as an image, and animations (GIF, WebP, PNG) are "
             "not read as videos: give videos, or an output for an image, such as .png."
+        )
+    if is_volume(output):
+        raise ValueError(
+            f"{output.name} is a volume, but {sources[0].name} is read as an image: give volumes, or an output for an "
+            "image, such as .png."
         )
     check_output(output, bits)
     check_writable(output)
@@ -234,6 +241,41 @@ def fuse_video_files(
     notes: list[str] = []
     with until_stopped() as stop, progress_bar("Fusing frames", quiet=quiet) as report:
         notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
+    if stop.asked:
+        say(f"The run was stopped, so {output} was not written.", err=True)
+        raise typer.Exit(STOPPED)
+    if not quiet:
+        for note in notes:
+            say(f"Note: {note}", err=True)
+        say(f"Written to {output}.")
+
+
+def fuse_volume_files(
+    sources: list[Path],
+    output: Path,
+    opened: "Callable[[], Network]",
+    options: "Options",
+    task: Task | None,
+    bits: int | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Fuse two volumes."""
+    from refusion.images.volume import check_volume_output, open_volume
+    from refusion.inference.volume import check_options, fuse_volumes
+
+    if len(sources) != 2:
+        raise ValueError(f"Volumes are fused in pairs, but {were_given(len(sources))}; give two.")
+    check_options(options)
+    check_volume_output(output, bits)
+    check_writable(output)
+    refuse_overwriting(output, tuple(sources))
+    for source in sources:
+        open_volume(source, source.name)
+    network = opened()
+    notes: list[str] = []
+    with until_stopped() as stop, progress_bar("Fusing slices", quiet=quiet) as report:
+        notes = fuse_volumes(network, sources, output, options, task or network.task, bits, progress=report)
     if stop.asked:
         say(f"The run was stopped, so {output} was not written.", err=True)
         raise typer.Exit(STOPPED)

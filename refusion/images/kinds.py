@@ -1,10 +1,11 @@
 """Recognize files that are not images, or images of unsupported formats, to name them in the error message."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from refusion.images.failures import READ_NAMES
 from refusion.images.picture import PictureError
+from refusion.system.advice import Advised
 
 START = 600
 """Number of bytes at the start of a file that are checked."""
@@ -19,6 +20,9 @@ _VIDEO = "a video"
 _DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
 _AS_ARRAY = "Load it with {} and give the slice or image you want as an array, or save that as PNG or TIFF"
 _SAVE = "Save it as PNG or TIFF"
+_SLICE = "Save the slice you want as 16-bit PNG or TIFF"
+_IN_PAIRS = "volumes are fused in pairs, by refusion fuse A B -o OUT.nii.gz, or refusion.fuse_volumes in Python"
+_GZIP = "a gzip file"
 
 
 def refuse_by_name(start: bytes, name: str) -> None:
@@ -32,6 +36,14 @@ def refuse_by_name(start: bytes, name: str) -> None:
         PictureError: the file is of such a kind; the message names the kind and says what to do.
     """
     for kind, advice, is_it in _KINDS:
+        if is_it(start) and advice == _SLICE:
+            raise PictureError(
+                Advised(
+                    f"{name} is {kind}",
+                    f"{_IN_PAIRS}; {READ_NAMES} can be read",
+                    f"{_SLICE[0].lower()}{_SLICE[1:]}; {READ_NAMES} can be read",
+                )
+            )
         if is_it(start):
             raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} can be read.")
 
@@ -42,12 +54,26 @@ def refuse_as_video(start: bytes, name: str) -> None:
     Raises:
         PictureError: the file is empty, or of a known kind other than a video.
     """
+    _refuse_as("video", {_VIDEO}, start, name)
+
+
+def refuse_as_volume(start: bytes, name: str) -> None:
+    """Reject a file that is no volume, as `refuse_by_name` does for images.
+
+    Raises:
+        PictureError: the file is empty, or of a known kind other than a volume.
+    """
+    volumes = {kind for kind, advice, _ in _KINDS if advice == _SLICE}
+    _refuse_as("volume", {*volumes, _GZIP}, start, name)
+
+
+def _refuse_as(wanted: str, own: Collection[str], start: bytes, name: str) -> None:
     if not start:
-        raise PictureError(f"{name} is an empty file; give a video.")
-    for kind, advice, is_it in _KINDS:
-        if kind != _VIDEO and is_it(start):
-            told = f"{kind}. {advice}".replace("not an image", "not a video").replace("the image", "the video")
-            raise PictureError(f"{name} is {told}.")
+        raise PictureError(f"{name} is an empty file; give a {wanted}.")
+    kind, advice = next(((kind, advice) for kind, advice, is_it in _KINDS if is_it(start)), ("", ""))
+    if kind and kind not in own:
+        told = f"{kind}. {advice}".replace("not an image", f"not a {wanted}").replace("the image", f"the {wanted}")
+        raise PictureError(f"{name} is {told}.")
 
 
 def refuse_raw(name: str) -> None:
@@ -149,21 +175,21 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
             or (start.startswith(b"RIFF") and start[8:12] == b"AVI ")
         ),
     ),
-    ("a NIfTI volume", _AS_ARRAY.format("nibabel"), _is_nifti),
-    ("a NIfTI volume (compressed with gzip)", _AS_ARRAY.format("nibabel"), _is_packed_nifti),
+    ("a NIfTI volume", _SLICE, _is_nifti),
+    ("a NIfTI volume (compressed with gzip)", _SLICE, _is_packed_nifti),
     (
         "an archive of NumPy arrays (.npz)",
         _AS_ARRAY.format("numpy.load"),
         lambda start: start.startswith(b"PK\x03\x04") and b".npy" in start,
     ),
     ("a ZIP archive", "Unpack it", _begins(b"PK\x03\x04", b"PK\x05\x06")),
-    ("a gzip file", "Unpack it", _begins(b"\x1f\x8b")),
+    (_GZIP, "Unpack it", _begins(b"\x1f\x8b")),
     ("an HDF5 file (also of MATLAB 7.3 and netCDF 4)", _AS_ARRAY.format("h5py"), _begins(b"\x89HDF\r\n\x1a\n")),
     ("a MATLAB file", _AS_ARRAY.format("scipy.io.loadmat"), _begins(b"MATLAB 5.0 MAT-file")),
     ("a netCDF file", _AS_ARRAY.format("netCDF4 or scipy"), _begins(b"CDF\x01", b"CDF\x02", b"CDF\x05")),
     ("a FITS file", _AS_ARRAY.format("astropy"), _begins(b"SIMPLE  =")),
-    ("an NRRD volume", _AS_ARRAY.format("pynrrd or SimpleITK"), _begins(b"NRRD000")),
-    ("a MetaImage volume", _AS_ARRAY.format("SimpleITK"), _begins(b"ObjectType = Image", b"ObjectType=Image")),
+    ("an NRRD volume", _SLICE, _begins(b"NRRD000")),
+    ("a MetaImage volume", _SLICE, _begins(b"ObjectType = Image", b"ObjectType=Image")),
     ("a FLIR recording (FFF or SEQ)", "Export the frame you want as 16-bit TIFF", _begins(b"FFF\0", b"AFF\0")),
     ("an OpenEXR image, which is not supported", "Save it as float TIFF", _begins(b"v/1\x01")),
     ("a Radiance HDR image, which is not supported", "Save it as float TIFF", _begins(b"#?RADIANCE", b"#?RGBE")),

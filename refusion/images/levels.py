@@ -172,7 +172,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     valid = values if hidden is None else values[~hidden]
     if not valid.size:
         raise PictureError(f"Every pixel of {name} is transparent or has no value, so there is nothing to fuse.")
-    _check_finite(valid, name)
+    check_finite(valid, name)
     if hidden is not None:
         # Any valid value will do here: these pixels are set to black below.
         values = np.where(hidden if values.ndim == 2 else hidden[..., None], valid.flat[0], values)
@@ -192,7 +192,7 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
             _check_overlaps(valid, ends, name)
         elif not _inside(valid, ends).any():
             notes += (_empty_window_note(valid, ends, name, white_is_zero=stored.white_is_zero),)
-    scaled = _scaled(values, ends, name, clip=clip)
+    scaled = scale(values, ends, name, clip=clip)
     if scalable and chosen != "own" and (wanted is not None or not clip):
         levels = _levels_of(valid, ends, given=wanted is not None, inverted=stored.white_is_zero)
     if stored.white_is_zero:
@@ -306,7 +306,12 @@ def _far_value_notes(values: np.ndarray, own: tuple[float, float], name: str) ->
     return ()
 
 
-def _check_finite(values: np.ndarray, name: str) -> None:
+def check_finite(values: np.ndarray, name: str) -> None:
+    """Check that no value is NaN or infinite.
+
+    Raises:
+        PictureError: one is; `name` is used in the message.
+    """
     if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
         raise PictureError(
             Advised(
@@ -318,8 +323,14 @@ def _check_finite(values: np.ndarray, name: str) -> None:
         )
 
 
-def _scaled(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: bool) -> np.ndarray:
+def scale(values: np.ndarray, ends: tuple[float, float], name: str, *, clip: bool) -> np.ndarray:
     """Return a float32 copy in [0, 1].
+
+    Args:
+        values: stored values, of any shape, without NaN.
+        ends: stored values of black and white.
+        name: used in the message.
+        clip: whether values outside of `ends` are clipped.
 
     Raises:
         PictureError: values are outside of `ends`, and `clip` is False.

@@ -22,8 +22,8 @@ SUFFIXES = frozenset(
 
 OTHER_IMAGES = frozenset(
     {
-        ".npy", ".npz", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".mha", ".mhd",
-        ".fits", ".fit", ".mat", ".raw", ".dng",
+        ".npy", ".npz", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".nhdr",
+        ".mha", ".mhd", ".fits", ".fit", ".mat", ".raw", ".dng",
         ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
     }
 )  # fmt: skip

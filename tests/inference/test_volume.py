@@ -1,0 +1,253 @@
+"""Volumes written by SimpleITK, fused and looked at again."""
+
+import math
+
+import numpy as np
+import pytest
+from support.command import check_refused, refusion, small_model, stopped_after
+from support.networks import small_network
+from support.scenes import EXAMPLES
+from support.volumes import SPACING, image_of, phantom, read, sitk, write
+from support.without import without
+
+import refusion as package
+from refusion.images import PictureError
+from refusion.images.volume import Grid
+from refusion.inference.volume_grid import slice_axis
+from refusion.system.advice import without_options
+
+MODEL = small_network()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return write(tmp_path / "pet.nii.gz", phantom(1)), write(tmp_path / "mri.mha", phantom(2, scale=700))
+
+
+@pytest.fixture
+def fuse(pair, tmp_path):
+    """Fuse two volumes, and return the notes and the values of the result."""
+
+    def fuse(a=pair[0], b=pair[1], output="fused.nii.gz", task="medical", **options):
+        notes = package.fuse_volumes(a, b, tmp_path / output, model=MODEL, task=task, **options)
+        return notes, read(tmp_path / output)
+
+    return fuse
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axis"),
+    [((1, 1, 2.5), 0), ((1, 3, 1), 1), ((4, 1, 1), 2)],
+    ids=["axial", "coronal", "sagittal"],
+)
+@pytest.mark.parametrize("output_range", ["network", "contrast"])
+def test_a_slice_is_what_is_fused_for_it_alone(fuse, tmp_path, spacing, axis, output_range):
+    a, b = phantom(1, (12, 14, 16)), phantom(2, (12, 14, 16))
+    files = [write(tmp_path / f"{name}.nrrd", x, spacing=spacing) for name, x in (("a", a), ("b", b))]
+    options = {"window": [(0, 900), (50, 700)], "output_range": output_range}
+    _, fused = fuse(*files, **options)
+    assert fused.dtype == np.uint16
+    for index in (3, 5, 8):
+        alone = package.fuse(a.take(index, axis), b.take(index, axis), model=MODEL, task="medical", **options)
+        np.testing.assert_array_equal(fused.take(index, axis), alone.to_array())
+
+
+@pytest.mark.parametrize("output", ["f.nii", "f.nii.gz", "f.nrrd", "f.mha"])
+def test_the_result_has_the_grid_of_the_first(fuse, tmp_path, output):
+    turned = {"origin": (5.0, -7.0, 11.0), "direction": (-1.0, 0, 0, 0, 0.8, -0.6, 0, 0.6, 0.8)}
+    a, b = (write(tmp_path / f"{name}.nii", phantom(seed), **turned) for seed, name in enumerate("ab"))
+    fuse(a, b, output, bits=8)
+    result = sitk.ReadImage(str(tmp_path / output))
+    assert result.GetPixelID() == sitk.sitkUInt8
+    assert result.GetSize() == (20, 24, 10)
+    np.testing.assert_allclose(result.GetSpacing(), SPACING, atol=1e-5)
+    np.testing.assert_allclose(result.GetOrigin(), turned["origin"], atol=1e-5)
+    np.testing.assert_allclose(result.GetDirection(), turned["direction"], atol=1e-5)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_own_range_is_that_of_the_whole_volume_and_can_be_given(fuse):
+    notes, fused = fuse()
+    assert [note.split(" was scaled by its own range, ")[0] for note in notes] == ["pet.nii.gz", "mri.mha"]
+    windows = [tuple(map(float, note.split("range, ")[1].split(", that")[0].split(" to "))) for note in notes]
+    assert windows[0] == (0, np.sort(phantom(1), axis=None)[-1 - phantom(1).size // 200])
+    assert f"--window-b {windows[1][0]:g} {windows[1][1]:g} (window=[None, (" in notes[1]
+    notes, again = fuse(window=windows)
+    assert notes == []
+    np.testing.assert_array_equal(again, fused)
+
+
+def test_volumes_of_8_bits_are_read_as_images_are(fuse, tmp_path):
+    a, b = (write(tmp_path / f"{seed}.mha", (phantom(seed, scale=200)).astype(np.uint8)) for seed in (1, 2))
+    notes, fused = fuse(a, b, window="own", output_range="network")
+    assert notes == ["A window or own range has no effect on 1.mha and 2.mha: images of 8 bits are left unchanged."]
+    alone = package.fuse(read(a)[4], read(b)[4], model=MODEL, task="medical", output_range="network")
+    np.testing.assert_array_equal(fused[4], alone.to_array())
+
+
+@pytest.mark.parametrize("output_range", ["robust", "sources", "stretch"])
+def test_one_range_for_all_slices_which_air_does_not_change(fuse, tmp_path, output_range):
+    options = {"output_range": output_range, "window": (0, 1000), "anchor": "bounds"}
+    _, fused = fuse(**options)
+    with_air = [np.pad(phantom(seed, scale=scale), ((40, 30), (0, 0), (0, 0))) for seed, scale in ((1, 1000), (2, 700))]
+    _, again = fuse(*(write(tmp_path / f"{n}.nrrd", x) for n, x in enumerate(with_air)), **options)
+    np.testing.assert_array_equal(again[40:50], fused)
+    assert len(np.unique(again[:40].reshape(40, -1), axis=0)) == 1
+    # The slices differ in their own ranges, but what is brighter without a range is brighter with it, in all of them.
+    _, bare = fuse(**{**options, "output_range": "network"})
+    inner = (bare > 1000) & (fused > 0) & (fused < 65535)
+    order = np.argsort(bare[inner])
+    assert (np.diff(fused[inner][order].astype(int)) >= -1).all()
+
+
+def test_air_costs_no_time(fuse, tmp_path):
+    runs = []
+
+    class Counting:
+        task = MODEL.task
+
+        def fuse_luminances(self, a, b, *, engine=None):
+            runs.append(len(a))
+            return MODEL.fuse_luminances(a, b, engine=engine)
+
+    files = [write(tmp_path / f"{seed}.mha", np.pad(phantom(seed), ((30, 30), (0, 0), (0, 0)))) for seed in (1, 2)]
+    seen = []
+    package.fuse_volumes(*files, tmp_path / "f.mha", model=Counting(), progress=lambda *counts: seen.append(counts))
+    assert sum(runs) == 8 + 1
+    assert seen == [(done, 70) for done in range(1, 71)]
+
+
+def test_other_grids_are_refused_by_what_differs(fuse, pair, tmp_path):
+    size = write(tmp_path / "size.mha", phantom(2, (10, 24, 18)))
+    place = write(tmp_path / "place.mha", phantom(2), origin=(0, 0, 3), spacing=(1, 1, 2))
+    ras = write(tmp_path / "ras.mha", phantom(2), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    near = write(tmp_path / "near.mha", phantom(2), origin=(0.02, 0, 0))
+    for other, words in (
+        (size, r"A \(pet\.nii\.gz\) and B \(size\.mha\) differ in size \(20 x 24 x 10 and 18 x 24 x 10 voxels\); if"),
+        (place, r"in spacing \(1 x 1 x 2\.5 and 1 x 1 x 2 mm\) and origin \(0, 0, 0 and 0, 0, 3 mm\)"),
+        (ras, r"in direction \(axes to LPS and RAS\); if they are registered, .* \(--resize a, b, .*resize='a'\)"),
+    ):
+        with pytest.raises(PictureError, match=words):
+            fuse(pair[0], other)
+    assert fuse(pair[0], near, window=(0, 1000))[0] == []
+
+
+def test_another_grid_is_resampled_by_its_place(fuse, pair, tmp_path):
+    """A volume that is cropped, flipped and moved in its array, but not in space, gives the same fused image."""
+    whole = phantom(2, scale=700)
+    flipped = image_of(whole)[::-1, ::-1, :]
+    part = flipped[:, :, 1:9]
+    sitk.WriteImage(part, str(tmp_path / "part.nrrd"))
+    options = {"window": (0, 1000), "output_range": "network"}
+    notes, fused = fuse(pair[0], tmp_path / "part.nrrd", resize="a", **options)
+    assert notes == [
+        "part.nrrd was resampled linearly into the grid of pet.nii.gz by its position in space; it covers 80 % of it, "
+        "and the rest is black."
+    ]
+    expected = fuse(**options)[1].astype(int)
+    # The first and the last slice, which the part lacks, are air.
+    assert np.abs(fused.astype(int) - expected).max() <= 2
+    smaller, larger = (
+        fuse(pair[0], tmp_path / "part.nrrd", resize=rule, **options)[1] for rule in ("smaller", "larger")
+    )
+    assert (smaller.shape, larger.shape) == ((8, 24, 20), (10, 24, 20))
+    far = write(tmp_path / "far.mha", phantom(2), origin=(500, 0, 0))
+    with pytest.raises(PictureError, match=r"far\.mha and pet\.nii\.gz do not overlap in space"):
+        fuse(pair[0], far, resize="a")
+
+
+def test_missing_values_are_black(fuse, pair, tmp_path):
+    values = phantom(1).astype(np.float32)
+    values[3:5, 10:14, 8:12] = np.nan
+    holes = write(tmp_path / "holes.nii", values)
+    with pytest.raises(PictureError, match=r"holes\.nii has values that are not finite .*--nodata nan"):
+        fuse(holes)
+    black = write(tmp_path / "black.nii", np.nan_to_num(values))
+    options = {"window": (0, 1000)}
+    np.testing.assert_array_equal(fuse(holes, nodata=math.nan, **options)[1], fuse(black, **options)[1])
+    moved = write(tmp_path / "moved.mha", phantom(2), origin=(0, 0, 2.5))
+    assert fuse(holes, moved, resize="b", nodata=math.nan, **options)[1].any()
+
+
+def test_the_slices_are_those_of_the_acquisition_or_axial():
+    def axis(spacing, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)):
+        return slice_axis(Grid((9, 9, 9), spacing, (0, 0, 0), direction))
+
+    sagittal = (0, 0, 1, 1, 0, 0, 0, 1, 0)
+    assert [axis((1, 1, 3)), axis((3, 1, 1)), axis((1, 1, 1.05)), axis((1.05, 1, 1))] == [2, 0, 2, 2]
+    assert [axis((1, 1, 1), sagittal), axis((1, 1, 3), sagittal)] == [1, 2]
+
+
+def test_what_is_not_for_volumes_is_refused(fuse, pair, tmp_path):
+    for options, words in (
+        ({"align": True}, r"with align \(--align, --motion\), which is for images only: register the volumes"),
+        ({"chroma": "a"}, r"with chroma \(--chroma\), .* volumes have no colour"),
+        ({"temperatures": True}, r"with temperatures"),
+        ({"bits": 12}, "with 8 or 16 bits, but 12 were given"),
+        ({"output": "f.png"}, r"f\.png is not the name of a volume; fused volumes are written as \.nii\.gz"),
+        ({"output": "no/f.mha"}, r"f\.mha cannot be written: there is no folder no; create it first"),
+        ({"output": "f.mhd"}, r"f\.mhd is a volume in two files, which cannot be written"),
+        ({"max_voxels": 100}, r"pet\.nii\.gz is 20 x 24 x 10 voxels, but at most 100 in total are accepted"),
+        ({"window": (5000, 6000)}, r"No value of pet\.nii\.gz lies in the window 5000 to 6000"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fuse(**options)
+    thin = write(tmp_path / "thin.mha", phantom(1, (10, 24, 7)))
+    with pytest.raises(PictureError, match=r"slices of thin\.mha are 7 x 24 voxels; they must be at least 8 x 8"):
+        fuse(thin, write(tmp_path / "b.mha", phantom(2, (10, 24, 7))))
+
+
+def test_notes_on_the_same_volume_and_on_the_task(fuse, pair):
+    notes, _ = fuse(pair[0], pair[0], window=(0, 1000), task="ir-vis")
+    assert notes == [
+        "pet.nii.gz (first) and pet.nii.gz (second) are the same volume, so there is nothing to fuse.",
+        "The volumes are fused as infrared and visible; for CT, PET or SPECT with MRI, choose the task medical.",
+    ]
+
+
+def test_the_command_fuses_volumes(pair, tmp_path):
+    output = tmp_path / "fused.nii.gz"
+    model = small_model(tmp_path / "model", "medical")
+    arguments = ("fuse", *pair, "-o", output, "--model", model, "--window-a", -5, 900, "--bits", 8)
+    result = refusion(*arguments, "--batch-size", 1, "--side-by-side")
+    assert result.code == 0, result.err
+    assert result.out == f"Written to {output}.\n"
+    assert result.err.startswith("Note: --side-by-side changes nothing here")
+    assert "Note: mri.mha was scaled by its own range, " in result.err
+    assert read(output).dtype == np.uint8
+    kept = output.read_bytes()
+    with stopped_after(3):
+        stopped = refusion(*arguments)
+    assert (stopped.code, stopped.err) == (130, f"The run was stopped, so {output} was not written.")
+    assert output.read_bytes() == kept
+    for arguments, words in (
+        ((pair[0], "-o", output), "Volumes are fused in pairs, but 1 was given; give two."),
+        ((*pair, pair[0], "-o", output), "3 were given"),
+        ((*pair, "-o", pair[1]), "The output mri.mha is one of the sources"),
+        ((*pair, "-o", tmp_path / "f.tif"), "f.tif is not the name of a volume"),
+        ((*pair, "-o", output, "--align"), "--align"),
+        ((*pair, "-o", output, "--crop"), "--crop"),
+        ((pair[0], EXAMPLES / "medical_mri.png", "-o", output), "pet.nii.gz is a volume, and "),
+        ((EXAMPLES / "medical_mri.png", EXAMPLES / "medical_mri.png", "-o", output), "fused.nii.gz is a volume, but"),
+    ):
+        check_refused(refusion("fuse", *arguments), words)
+    assert output.read_bytes() == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fused.nii.gz", "model", "mri.mha", "pet.nii.gz"]
+
+
+def test_a_volume_among_images_is_named_with_what_to_do(pair, tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.nii.gz").write_bytes(pair[0].read_bytes())
+    result = refusion("fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "volumes are fused in pairs, by refusion fuse A B -o OUT.nii.gz" in result.err
+    with pytest.raises(PictureError, match=r"is a NIfTI volume .*or refusion\.fuse_volumes in Python") as refused:
+        package.fuse(*pair, model=MODEL)
+    assert "; save the slice you want as 16-bit PNG or TIFF; PNG, " in without_options(refused.value)
+
+
+def test_the_missing_package_is_named(pair, tmp_path):
+    done = without(("SimpleITK",), "from refusion.cli.app import main; main()", "fuse", *pair, "-o", tmp_path / "f.nii")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Volumes need one more package: pip install 'refusion[volumes]'." in done.stderr
