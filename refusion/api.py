@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from typing_extensions import Unpack
 
-from refusion.images.reading import PictureSource
+from refusion.images.sources import PictureSource
 from refusion.images.volume import MAX_VOXELS
 from refusion.inference.finishing import Fused
 from refusion.inference.fuse import fuse_sources

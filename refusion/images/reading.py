@@ -2,21 +2,22 @@
 
 import io
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, features
 
+from refusion.images.arrays import of_given_array, of_npy_file
 from refusion.images.deep import deep_stored
 from refusion.images.dicom import is_dicom, read_dicom
-from refusion.images.exif import kept_exif
-from refusion.images.failures import READ_NAMES, check_size, decoding, missing_file
+from refusion.images.failures import READ_NAMES, decoding, missing_file
 from refusion.images.frames import TiffImage
+from refusion.images.given import Given, image_picture, with_metadata, with_tags
+from refusion.images.heic import heic_picture, is_heic
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
 from refusion.images.kinds import START, refuse_by_name
@@ -28,30 +29,20 @@ from refusion.images.levels import (
     check_window,
     common_window,
     is_one_window,
-    to_picture,
     windows_of,
 )
-from refusion.images.npy import NPY, npy_header, read_npy
+from refusion.images.naming import name_of, own_name, told_apart
+from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
-from refusion.images.pillow import of_array, orientation, stored_pixels, turned
-from refusion.images.profiles import DECLARATIONS, declared_note, png_profile
-from refusion.images.sources import SupportsArray, as_array, plain_source
+from refusion.images.pillow import orientation, turned
+from refusion.images.profiles import DECLARATIONS, declared_note
+from refusion.images.sources import PictureSource, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
-from refusion.images.tiff import Tiff, is_tiff, read_tiff
+from refusion.images.tiff import is_tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end
-from refusion.system.advice import OWN_RANGE, Advised
-from refusion.system.files import nfc, printable
-
-PictureSource: TypeAlias = (
-    str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | TiffImage | Picture
-)
-"""Types that an image can be read from."""
 
 MAX_PIXELS = 100_000_000
 """Default maximum number of pixels of an image."""
-
-_MAX_FOLDERS = 3
-"""Maximum number of folders before a file name in a message."""
 
 PILLOW_FORMATS = (
     *("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM"),
@@ -148,23 +139,6 @@ class Reading:
         ]
 
 
-@dataclass(frozen=True)
-class _Given:
-    """A source's name in messages, and the options that it is read with; see `read_picture`."""
-
-    name: str
-    max_pixels: int
-    window: Window | None
-    temperatures: bool
-    nodata: float | None
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        check_size(self.name, size, self.max_pixels)
-
-    def scaled(self, stored: Stored) -> Picture:
-        return to_picture(stored, self.name, self.window, self.nodata)
-
-
 def read_picture(
     source: PictureSource,
     *,
@@ -213,31 +187,31 @@ def read_picture(
     """
     check_window(window)
     source = plain_source(source)
-    named = partial(_Given, max_pixels=max_pixels, window=window, temperatures=temperatures, nodata=nodata)
+    named = partial(Given, max_pixels=max_pixels, window=window, temperatures=temperatures, nodata=nodata)
     if isinstance(source, Picture):
         named(source.name).check_size(source.size)
         return source
     if isinstance(source, Image.Image):
-        given = named(name or _own_name(source))
+        given = named(name or own_name(source))
         given.check_size(source.size)
-        return _from_image(source, given)
+        return image_picture(source, given)
     if hasattr(source, "__array__"):
-        given = named(name or _own_name(source))
+        given = named(name or own_name(source))
         array = source if isinstance(source, np.ndarray) else as_array(source)
-        return given.scaled(_of_array(array, given))
+        return given.scaled(of_given_array(array, given))
     if isinstance(source, TiffImage):
-        given = named(name or _own_name(source))
+        given = named(name or own_name(source))
         with decoding(given.name), source.path.open("rb") as file:
             tiff = read_tiff(file, given.name, max_pixels, source.index)
-        return _with_tags(given.scaled(tiff.stored), tiff)
+        return with_tags(given.scaled(tiff.stored), tiff)
     if isinstance(source, (str, os.PathLike)):
         if not os.fsdecode(source):
             raise PictureError("The path of an image is empty; give the path of a file.")
         path = Path(os.fsdecode(source))
-        return _from_file(path, named(name or _name(path)))
+        return _from_file(path, named(name or name_of(path)))
     if hasattr(source, "read") and hasattr(source, "seek"):
         source = cast(BinaryIO, source)
-        given = named(name or _own_name(source))
+        given = named(name or own_name(source))
         _check_open(source, given.name)
         return _from_open_file(source, given)
     raise PictureError(
@@ -269,44 +243,6 @@ def read_pair(
     return first, second
 
 
-def told_apart(sources: Sequence[PictureSource]) -> list[str]:
-    """Return the names of the sources in messages, all of them different.
-
-    The two files of a pair often have one name, in two folders; arrays, images and files in memory have none.
-    """
-    of_paths = iter(with_folders([Path(os.fsdecode(one)) for one in sources if isinstance(one, str | os.PathLike)]))
-    return numbered([next(of_paths) if isinstance(one, str | os.PathLike) else _own_name(one) for one in sources])
-
-
-def with_folders(paths: Sequence[Path]) -> list[str]:
-    """The names of files, all after as many folders as it takes to tell them apart; without folders if none do."""
-    different = len({*paths})
-    for depth in range(1, _MAX_FOLDERS + 2):
-        names = [printable("/".join(path.parts[-depth:])) for path in paths]
-        if len({nfc(name) for name in names}) == different:
-            return names
-    return [printable(path.name) for path in paths]
-
-
-def numbered(names: Sequence[str]) -> list[str]:
-    """Tell equal names apart by their places: the first and the second of two, and numbers among more."""
-    counts = Counter(map(nfc, names))
-    places = ("first", "second") if len(names) == 2 else [str(number + 1) for number in range(len(names))]
-    return [name if counts[nfc(name)] == 1 else f"{name} ({place})" for name, place in zip(names, places, strict=True)]
-
-
-def _own_name(source: PictureSource) -> str:
-    """The name of a source in messages, but for a path."""
-    if isinstance(source, Picture | TiffImage):
-        return source.name
-    if isinstance(source, Image.Image):
-        return "PIL image"
-    if hasattr(source, "__array__"):
-        return "array"
-    path_or_number = getattr(source, "name", None)
-    return _name(Path(path_or_number)) if isinstance(path_or_number, str) else "the open file"
-
-
 def check_same_size(a: Picture, b: Picture) -> None:
     """Check that two sources have the same size.
 
@@ -325,7 +261,7 @@ def different_sizes(a: Picture, b: Picture) -> str:
     )
 
 
-def _from_file(path: Path, given: _Given) -> Picture:
+def _from_file(path: Path, given: Given) -> Picture:
     name = given.name
     try:
         size_in_bytes = path.stat().st_size
@@ -355,14 +291,14 @@ def _check_open(file: BinaryIO, name: str) -> None:
         raise PictureError(f"{name} is not open for reading bytes; open it with mode 'rb', or give its path.")
 
 
-def _from_open_file(file: BinaryIO, given: _Given) -> Picture:
+def _from_open_file(file: BinaryIO, given: Given) -> Picture:
     picture = _decoded(file, given)
     file.seek(0)
     note = declared_note(file.read(DECLARATIONS), given.name) if picture.chroma is not None else None
     return replace(picture, notes=(*picture.notes, note)) if note else picture
 
 
-def _decoded(file: BinaryIO, given: _Given) -> Picture:
+def _decoded(file: BinaryIO, given: Given) -> Picture:
     name = given.name
     with decoding(name):
         file.seek(0)
@@ -376,13 +312,13 @@ def _decoded(file: BinaryIO, given: _Given) -> Picture:
     if is_tiff(start):
         with decoding(name):
             tiff = read_tiff(file, name, given.max_pixels)
-        return _with_tags(given.scaled(tiff.stored), tiff)
-    if _is_heic(start):
-        return _from_heic(file, given)
+        return with_tags(given.scaled(tiff.stored), tiff)
+    if is_heic(start):
+        return heic_picture(file, given)
     if is_dicom(start):
         return given.scaled(read_dicom(file, name, given.max_pixels, windowed=given.window is not None))
     if start.startswith(NPY):
-        return given.scaled(_of_npy(file, given))
+        return given.scaled(of_npy_file(file, given))
     if is_jpeg_xl(start):
         return _from_jpeg_xl(file, given)
     if start[:2] == b"\xff\xd8":
@@ -400,133 +336,23 @@ def _decoded(file: BinaryIO, given: _Given) -> Picture:
         )
     radiometric = is_radiometric(image)
     if radiometric and given.temperatures:
-        return _with_metadata(given.scaled(_temperatures(file, image, given)), image)
+        return with_metadata(given.scaled(_temperatures(file, image, given)), image)
     with decoding(name):
         deep = deep_stored(file, image)
     if deep is not None:
-        return _with_metadata(given.scaled(deep), image)
-    picture = _from_image(image, given)
+        return with_metadata(given.scaled(deep), image)
+    picture = image_picture(image, given)
     return replace(picture, notes=(*picture.notes, radiometric_note(name))) if radiometric else picture
 
 
-def _temperatures(file: BinaryIO, image: Image.Image, given: _Given) -> Stored:
+def _temperatures(file: BinaryIO, image: Image.Image, given: Given) -> Stored:
     file.seek(0)
     values = read_temperatures(file, given.name, given.check_size)
     values = turned(values, orientation(image))
     return Stored(values, (0, 1), True, window="own", used=frozenset({"temperatures"}))
 
 
-def _from_image(image: Image.Image, given: _Given) -> Picture:
-    with decoding(given.name):
-        stored = stored_pixels(image)
-    return _with_metadata(given.scaled(stored), image)
-
-
-def _of_npy(file: BinaryIO, given: _Given) -> Stored:
-    with decoding(given.name):
-        shape, dtype = npy_header(file)
-    _check_array(shape, dtype, given.name, given)
-    with decoding(given.name):
-        array = read_npy(file)
-    stored = _of_array(array, given)
-    return replace(stored, deep=stored.deep or array.dtype.kind == "f")
-
-
-def _of_array(array: np.ndarray, given: _Given) -> Stored:
-    masked: Any = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
-    array = np.asarray(array)
-    _check_array(array.shape, array.dtype, "An array", given)
-    if masked is not None and masked.ndim == 3:
-        masked = masked.any(axis=2)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    deep = array.dtype.kind in "ui" and array.dtype != np.uint8
-    return replace(of_array(array, deep), missing=masked if masked is not None and masked.any() else None)
-
-
-def _check_array(shape: tuple[int, ...], dtype: np.dtype[Any], what: str, given: _Given) -> None:
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4)):
-        first = len(shape) in (3, 4) and shape[-3] in (1, 3, 4)
-        other = "" if what == given.name else ", or fuse with channels_first=True"
-        advice = f"; move the channels to the end{other}" if first else ""
-        if len(shape) == 3 and not first:
-            advice = "; the slices of a volume are fused one by one, in Python with fuse_many(zip(a, b))"
-        raise PictureError(
-            f"{what} must have the shape (H, W), or (H, W, 1 to 4), channels last: grey, grey and alpha, RGB or RGBA; "
-            f"but {shape} was given{advice}."
-        )
-    given.check_size((shape[1], shape[0]))
-    if dtype.kind in "bf" or (dtype.kind == "u" and dtype.itemsize <= 2):
-        return
-    if dtype.kind not in "ui" or given.window is None:
-        cause = f"{what} must have the type bool, uint8, uint16, or float with values in [0, 1], but {dtype} was given"
-        if dtype.kind not in "ui":
-            raise PictureError(f"{cause}.")
-        raise PictureError(
-            Advised(
-                cause,
-                "other integers need a window (window=(black, white), or window='own')",
-                demo=f"for other integers, {OWN_RANGE}",
-            )
-        )
-
-
-def _with_tags(picture: Picture, tiff: Tiff) -> Picture:
-    profile = tiff.icc_profile if picture.chroma is not None and _is_rgb(tiff.icc_profile) else None
-    return replace(picture, icc_profile=profile, exif=tiff.exif, geo=tiff.geo)
-
-
-def _with_metadata(picture: Picture, image: Image.Image) -> Picture:
-    profile = image.info.get("icc_profile") or (png_profile(image.info) if image.format == "PNG" else None)
-    if picture.chroma is None or not _is_rgb(profile) or image.mode not in ("RGB", "RGBA", "P"):
-        profile = None
-    return replace(picture, icc_profile=profile, exif=kept_exif(image))
-
-
-def _is_rgb(profile: object) -> bool:
-    return isinstance(profile, bytes) and profile[16:20] == b"RGB "
-
-
-def _is_heic(start: bytes) -> bool:
-    if start[4:8] != b"ftyp":
-        return False
-    # mif1 and msf1 are brands of HEIC and AVIF alike, which then name themselves among the compatible ones.
-    if start[8:12] in (b"mif1", b"msf1"):
-        return b"avif" not in start[16 : int.from_bytes(start[:4], "big")]
-    return start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc")
-
-
-def _from_heic(file: BinaryIO, given: _Given) -> Picture:
-    name = given.name
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise PictureError(
-            Advised(
-                f"{name} is a HEIC image, which needs one more package",
-                "install it with pip install 'refusion[heic]'",
-                "save it as JPEG or PNG",
-            )
-        ) from error
-    with decoding(name):
-        heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
-        # The size is in the header, so it is checked before anything is decoded.
-        given.check_size(heif.size)
-        count = len(heif)
-        notes = () if count == 1 else (f"{name} holds {count} images; the primary one was read.",)
-        if not heif.mode.endswith(";16"):
-            picture = _from_image(heif.to_pillow(), given)
-            return replace(picture, notes=(*picture.notes, *notes))
-        values, bits = np.asarray(heif), int(heif.info.get("bit_depth", 10))
-    # pillow-heif puts 10 and 12 bits in the upper bits of 16, and has already applied the orientation.
-    top = (2**bits - 1) << 16 - bits
-    stored = replace(of_array(np.minimum(values, top), True, top), notes=notes)
-    facts = Image.new("RGB", (1, 1))
-    facts.info = {key: heif.info[key] for key in ("icc_profile", "exif") if heif.info.get(key)}
-    return _with_metadata(given.scaled(stored), facts)
-
-
-def _from_jpeg_xl(file: BinaryIO, given: _Given) -> Picture:
+def _from_jpeg_xl(file: BinaryIO, given: Given) -> Picture:
     with decoding(given.name):
         file.seek(0)
         content = file.read()
@@ -534,7 +360,3 @@ def _from_jpeg_xl(file: BinaryIO, given: _Given) -> Picture:
         given.check_size(header.size)
         stored, exif = read_jpeg_xl(content, header, given.name)
     return replace(given.scaled(stored), exif=exif)
-
-
-def _name(path: Path) -> str:
-    return printable(path.name or str(path))

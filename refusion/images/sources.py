@@ -1,14 +1,17 @@
 """Convert other kinds of sources to files and arrays: bytes, tensors, URLs, arrays with channels first."""
 
 import io
+import os
 import sys
 import urllib.request
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
+from PIL import Image
 
 from refusion.images.failures import reason
-from refusion.images.picture import PictureError
+from refusion.images.frames import TiffImage
+from refusion.images.picture import Picture, PictureError
 
 MAX_DOWNLOAD = 500_000_000
 """Maximum size of a downloaded image, in bytes."""
@@ -22,6 +25,12 @@ class SupportsArray(Protocol):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the object as a NumPy array."""
+
+
+PictureSource: TypeAlias = (
+    str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | SupportsArray | TiffImage | Picture
+)
+"""Types that an image can be read from."""
 
 
 def plain_source(source: Any, *, channels_first: bool = False, urls: bool = False) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from PIL import Image
 
 from refusion.images.frames import frames_of
-from refusion.images.reading import PictureSource
+from refusion.images.sources import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import Options

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from refusion.images.picture import Levels, PictureError
-from refusion.images.reading import PictureSource
+from refusion.images.sources import PictureSource
 from refusion.inference.finishing import Fused, finish_pair
 from refusion.inference.network import Network
 from refusion.inference.options import FinishOptions, Options

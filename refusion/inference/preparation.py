@@ -9,9 +9,10 @@ from PIL import Image
 from refusion.images.location import location_note
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.images.profiles import share_profile
-from refusion.images.reading import PictureSource, check_same_size, different_sizes
+from refusion.images.reading import check_same_size, different_sizes
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
+from refusion.images.sources import PictureSource
 from refusion.inference.alignment import Alignment, Border, align
 from refusion.inference.offsets import offset_note
 from refusion.inference.options import Options

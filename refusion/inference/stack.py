@@ -15,10 +15,11 @@ from PIL.Image import Image
 
 from refusion.images.colour import ChromaMean
 from refusion.images.frames import frames_of
+from refusion.images.naming import told_apart
 from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
-from refusion.images.reading import PictureSource, told_apart
 from refusion.images.roles import bracket_notes, exposure_notes
 from refusion.images.scans import scan_notes
+from refusion.images.sources import PictureSource
 from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.ghosts import without_ghosts

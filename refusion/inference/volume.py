@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from refusion.images.naming import told_apart
 from refusion.images.picture import Picture, PictureError
-from refusion.images.reading import told_apart
 from refusion.images.volume import MAX_VOXELS, Grid, VolumeFile, check_volume_output, open_volume, write_volume
 from refusion.images.writing import to_array
 from refusion.inference.finishing import anchored

@@ -20,7 +20,8 @@ from datasets.distributed import split_dataset_by_node
 
 from refusion.images import Picture, PictureError, Reading
 from refusion.images.location import location_note
-from refusion.images.reading import check_same_size, with_folders
+from refusion.images.naming import with_folders
+from refusion.images.reading import check_same_size
 from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.pairs.content import Lack, lack_of

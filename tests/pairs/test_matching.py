@@ -19,7 +19,7 @@ from support.scenes import textured
 
 from refusion.demo.batch import match as match_uploads
 from refusion.images import PictureError, read_picture
-from refusion.images.reading import told_apart
+from refusion.images.naming import told_apart
 from refusion.pairs.dataset import fingerprint, load_pairs, read_row, source_files
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
