@@ -1,0 +1,100 @@
+"""Frames of two videos are paired by time."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.videos import MODEL, RATE, REGULAR, av, moving, write
+
+from refusion.api import fuse_videos
+from refusion.images.video import Video
+
+
+def apart(path: Path) -> float:
+    """How far apart the marks of both sources are, in pixels, at most."""
+
+    def place(rows: np.ndarray) -> float:
+        bright = np.maximum(rows.mean(0) - 60, 0)
+        return float((bright * np.arange(len(bright))).sum() / bright.sum())
+
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="gray").astype(float) for frame in container.decode(video=0)]
+    return max(abs(place(frame[8:24]) - place(frame[40:56])) for frame in frames)
+
+
+def times_of(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0)]
+
+
+UNEVEN = [number * 0.06 for number in range(12)] + [
+    0.66 + round((number + 1) * 260 / 12) / 1000 for number in range(12)
+]
+
+
+@pytest.mark.parametrize("uneven", ["ir", "vis"])
+def test_frames_of_one_moment_belong_together_whatever_their_numbers(tmp_path, uneven):
+    times = {name: UNEVEN if name == uneven else REGULAR for name in ("ir", "vis")}
+    ir = moving(tmp_path / "ir.mkv", times["ir"], 8)
+    vis = moving(tmp_path / "vis.mkv", times["vis"], 40)
+    fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")
+    # Half of the time between two frames, and the size of a mark.
+    assert apart(tmp_path / "f.mkv") < 200 * 0.03 + 4
+
+
+def test_a_slower_camera_is_shown_repeatedly(tmp_path):
+    ir = moving(tmp_path / "ir.mkv", REGULAR[::3], 8, rate=Fraction(RATE, 3))
+    vis = moving(tmp_path / "vis.mkv", REGULAR, 40)
+    notes = fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network")
+    assert "The frame rates differ (ir.mkv" in notes[0]
+    assert times_of(tmp_path / "f.mkv") == pytest.approx(REGULAR, abs=0.002)
+    assert apart(tmp_path / "f.mkv") < 200 * 0.08 + 4
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
+def test_a_late_start_keeps_sound_and_image_in_step(tmp_path, suffix):
+    ir = moving(tmp_path / "ir.mp4", REGULAR, 8)
+    vis = moving(tmp_path / f"vis{suffix}", REGULAR, 40, start=1.4, sound=True)
+    notes = fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL, output_range="network")
+    # The marks of both lie in different rows.
+    assert [note for note in notes if "32 pixels off" not in note] == []
+    times = times_of(tmp_path / "f.mkv")
+    assert np.diff(times) == pytest.approx(1 / RATE, abs=0.002)
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        sound = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    assert len(sound) >= 13
+    assert sound[0] - times[0] == pytest.approx(0, abs=0.1)
+    assert sound[-1] - times[-1] == pytest.approx(0, abs=0.1)
+
+
+def test_time_goes_on_where_the_time_stamps_of_joined_clips_restart(tmp_path):
+    ir = moving(tmp_path / "ir.mkv", REGULAR, 8)
+    parts = []
+    for name, first in (("one.ts", 0), ("two.ts", 12)):
+        frames = [np.full((64, 240), 40, np.uint8) for _ in range(12)]
+        for number, frame in enumerate(frames, first):
+            frame[40:56, (place := int(10 + 200 * REGULAR[number])) : place + 8] = 250
+        parts.append(write(tmp_path / name, frames, sound="aac").read_bytes())
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(parts))
+    notes = fuse_videos([ir, joined], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")
+    assert "The time stamps of joined.ts restart once, as in clips joined byte by byte" in notes[-1]
+    assert "its sound may be out of step" in notes[-1]
+    assert np.diff(times_of(tmp_path / "f.mkv")) == pytest.approx([1 / RATE] * 23, abs=0.002)
+    assert apart(tmp_path / "f.mkv") < 200 * 0.02 + 4
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        sound = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.pts is not None]
+    assert np.diff(sound).min() > 0
+    assert np.diff(sound).max() < 0.1
+
+
+def test_the_frames_of_an_avi_with_b_frames_come_at_their_times(tmp_path):
+    """AVI numbers its packets in the order of decoding."""
+    frames = [np.full((48, 160), 60, np.uint8) for _ in range(20)]
+    for number, frame in enumerate(frames):
+        frame[:, 8 * number : 8 * number + 8] = 230
+    with Video(write(tmp_path / "moving.avi", frames), 10**6) as video:
+        shown = list(video.pictures())
+    assert [frame.time for frame in shown] == [Fraction(number, RATE) for number in range(20)]
+    assert [int(frame.picture.luminance.mean(axis=0).argmax()) // 8 for frame in shown] == list(range(20))
