@@ -50,7 +50,7 @@ SAID_BY: dict[str, tuple[str, ...]] = {
     "pairs/dataset.py": ("train",),
     "pairs/jobs.py": ("fuse",),
     **dict.fromkeys(("pairs/kinds.py", "pairs/matching.py"), (*FUSING, "evaluate", "train")),
-    "pairs/rows.py": ("fuse-dataset",),
+    **dict.fromkeys((f"pairs/{name}.py" for name in ("file_rows", "sources", "table_rows")), ("fuse-dataset",)),
     "system": READING,
     "system/pool.py": ("fuse-dataset",),
     "system/processes.py": ("train",),

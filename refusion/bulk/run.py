@@ -22,7 +22,8 @@ from refusion.bulk.worker import Worker
 from refusion.inference.options import OptionValues, options_of
 from refusion.models.loading import Model, load_for_workers
 from refusion.pairs.errors import DataError
-from refusion.pairs.rows import Part, Source, open_source
+from refusion.pairs.rows import Part, Source
+from refusion.pairs.sources import open_source
 from refusion.system.devices import all_devices
 from refusion.system.pool import in_processes
 from refusion.system.stores import Store
@@ -96,7 +97,7 @@ def fuse_dataset(
     Each result equals that of `refusion.fuse`. A pair that cannot be fused is listed, and the others are fused.
 
     Args:
-        source: see `refusion.pairs.rows.open_source`, also for `columns`, `id_column`, `split`, `revision` and
+        source: see `refusion.pairs.sources.open_source`, also for `columns`, `id_column`, `split`, `revision` and
             `streaming`.
         out: folder of the results, created if missing, or a URI such as ``s3://bucket/folder``. Its sub-folder
             ``data`` gets Parquet files with the columns ``row`` (index in the source), ``id``, ``fused`` (PNG, 16

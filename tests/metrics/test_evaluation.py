@@ -34,7 +34,7 @@ from refusion.models.model import ReFusion
 from refusion.pairs.dataset import Pairs, load_pairs, read_row
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
-from refusion.pairs.rows import open_source
+from refusion.pairs.sources import open_source
 from refusion.system.markdown import NOTHING
 from refusion.tasks import get_task
 

@@ -17,7 +17,7 @@ from support.scenes import textured
 from refusion.images import PictureError
 from refusion.pairs.dataset import load_pairs, picture_files, read_row
 from refusion.pairs.errors import DataError
-from refusion.pairs.rows import open_source
+from refusion.pairs.sources import open_source
 from refusion.tasks import TASKS, get_task
 from refusion.training.crops import CropBatches, CropTransform, PairReader, exchange
 

@@ -24,7 +24,7 @@ from refusion.pairs.dataset import fingerprint, load_pairs, read_row, source_fil
 from refusion.pairs.errors import DataError
 from refusion.pairs.fused_folder import FusedFolder
 from refusion.pairs.jobs import match_folders, read_list
-from refusion.pairs.rows import open_source
+from refusion.pairs.sources import open_source
 from refusion.system.processes import ALONE
 from refusion.tasks import get_task
 from refusion.training.data import pairs_of

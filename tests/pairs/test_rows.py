@@ -9,7 +9,7 @@ from support.bulk import pairs, write
 
 from refusion.images.reading import read_picture
 from refusion.pairs.errors import DataError
-from refusion.pairs.rows import open_source
+from refusion.pairs.sources import open_source
 from refusion.tasks import get_task
 
 IR_VIS = get_task("ir-vis")
