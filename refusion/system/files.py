@@ -41,8 +41,9 @@ def replacing(path: Path) -> Iterator[Path]:
             with written.open("rb") as content, path.open("ab") as stream:
                 shutil.copyfileobj(content, stream)
         return
-    # Created with the permissions of an ordinary new file: some file systems do not allow changing them later.
-    temporary = path.with_name(f".{_stem(path)[:40]}-{secrets.token_hex(4)}{_suffix(path)}")
+    # Created with the permissions of an ordinary new file: some file systems do not allow changing them later. Its
+    # suffix is in lower case, since some libraries write to no other.
+    temporary = path.with_name(f".{_stem(path)[:40]}-{secrets.token_hex(4)}{_suffix(path).lower()}")
     try:
         # The temporary name may be short enough where `path` is not.
         with suppress(FileNotFoundError):
@@ -178,7 +179,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove temporary files of `replacing` left by killed processes; no process may be writing `path`."""
-    for file in path.parent.glob(f".{glob.escape(_stem(path)[:40])}-????????{_suffix(path)}"):
+    for file in path.parent.glob(f".{glob.escape(_stem(path)[:40])}-????????{_suffix(path).lower()}"):
         file.unlink(missing_ok=True)
 
 

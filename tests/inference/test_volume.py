@@ -52,7 +52,7 @@ def test_a_slice_is_what_is_fused_for_it_alone(fuse, tmp_path, spacing, axis, ou
         np.testing.assert_array_equal(fused.take(index, axis), alone.to_array())
 
 
-@pytest.mark.parametrize("output", ["f.nii", "f.nii.gz", "f.nrrd", "f.mha"])
+@pytest.mark.parametrize("output", ["f.nii", "f.nii.gz", "f.nrrd", "f.mha", "F.NII.GZ"])
 def test_the_result_has_the_grid_of_the_first(fuse, tmp_path, output):
     turned = {"origin": (5.0, -7.0, 11.0), "direction": (-1.0, 0, 0, 0, 0.8, -0.6, 0, 0.6, 0.8)}
     a, b = (write(tmp_path / f"{name}.nii", phantom(seed), **turned) for seed, name in enumerate("ab"))
