@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from refusion.images.failures import missing_file
+from refusion.images.grid import Grid
 from refusion.images.kinds import START, refuse_as_volume
+from refusion.images.nifti_position import by_sform
 from refusion.images.picture import PictureError
-from refusion.images.volume_files import SEVERAL, SINGLE_SLICE, DamagedError, check_header, check_values
+from refusion.images.volume_files import SEVERAL, SINGLE_SLICE, SKEWED, DamagedError, check_header, check_values
 from refusion.system.advice import Advised
 from refusion.system.files import replacing
 from refusion.system.output import without_library_errors
@@ -54,23 +56,6 @@ _TYPES = {
 _MAX_BYTES_OF_VALUE = 16
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where the voxels of a volume lie in space, in the coordinates of ITK and DICOM (left, posterior, superior).
-
-    Attributes:
-        size: number of voxels along each of the three axes.
-        spacing: distance of voxels along each axis, in mm.
-        origin: position of the first voxel, in mm.
-        direction: the directions of the axes, the columns of a 3 x 3 matrix, row by row.
-    """
-
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class VolumeFile:
     """What the header of a volume says.
@@ -80,12 +65,14 @@ class VolumeFile:
         name: its name in messages.
         grid: where its voxels lie.
         dtype: type of the values when they are read: rescaled ones are floats.
+        notes: notes for the user, as sentences.
     """
 
     path: Path
     name: str
     grid: Grid
     dtype: np.dtype[Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def size_in_bytes(self) -> int:
@@ -107,7 +94,7 @@ class VolumeFile:
             values = values_of(image).copy()
             values.reshape(-1)[missing] = np.nan
             image = image_of(values, self.grid)
-        return Volume(self.name, self.grid, image)
+        return Volume(self.name, self.grid, _placed(image, self.grid))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +132,10 @@ def values_of(image: Any) -> np.ndarray:
 
 def image_of(values: np.ndarray, grid: Grid) -> Any:
     """A `SimpleITK.Image` with a copy of some values."""
-    image = import_simpleitk().GetImageFromArray(values)
+    return _placed(import_simpleitk().GetImageFromArray(values), grid)
+
+
+def _placed(image: Any, grid: Grid) -> Any:
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirection(grid.direction)
@@ -216,7 +206,9 @@ def open_volume(path: Path, name: str, max_voxels: int = MAX_VOXELS) -> VolumeFi
     numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
     if prod(size) < 1 or not np.isfinite(numbers).all() or min(grid.spacing) <= 0:
         raise _damaged(name)
-    return VolumeFile(path, name, grid, np.dtype(types[reader.GetPixelIDValue()]))
+    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    grid, notes = by_sform(grid, header, name) if reader.GetImageIO() == "NiftiImageIO" else (grid, ())
+    return VolumeFile(path, name, grid, np.dtype(types[reader.GetPixelIDValue()]), notes)
 
 
 def voxels(size: tuple[int, ...]) -> str:
@@ -297,10 +289,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
         if "alloc" in said:
             raise PictureError(f"{name} needs more memory than there is; crop or resample it.") from error
         if "orthonormal" in said or "direction" in said:
-            raise PictureError(
-                f"The axes of {name} are not at right angles, as after an affine registration; resample it onto a "
-                "regular grid."
-            ) from error
+            raise PictureError(SKEWED.format(name)) from error
         with path.open("rb") as file:
             refuse_as_volume(file.read(START), name)
         raise _damaged(name) from error

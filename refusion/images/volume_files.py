@@ -30,6 +30,7 @@ _GZIP = b"\x1f\x8b"
 SINGLE_SLICE = (
     "{} is a single slice, but a volume has three dimensions; save it as 16-bit PNG or TIFF, and fuse images."
 )
+SKEWED = "The axes of {} are not at right angles, as after an affine registration; resample it onto a regular grid."
 SEVERAL = "{} has {} dimensions: it holds several volumes, as of several times; extract one, and fuse that."
 
 

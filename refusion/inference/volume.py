@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from refusion.images.grid import Grid
 from refusion.images.naming import told_apart
 from refusion.images.picture import Picture, PictureError
-from refusion.images.volume import MAX_VOXELS, Grid, VolumeFile, check_volume_output, open_volume, write_volume
+from refusion.images.volume import MAX_VOXELS, VolumeFile, check_volume_output, open_volume, write_volume
 from refusion.images.writing import to_array
 from refusion.inference.finishing import anchored
 from refusion.inference.network import Network, fuse_luminance
@@ -92,6 +93,7 @@ def fuse_volumes(
     grid, axis = reference.grid, 2 - slice_axis(reference.grid)
     _check_memory(files, grid)
     scaled, notes = scaled_sources([file.read() for file in files], options, task)
+    notes = [*files[0].notes, *files[1].notes, *notes]
     for place, source in enumerate(scaled):
         scaled[place], said = moved(source, grid, reference.name)
         notes += said

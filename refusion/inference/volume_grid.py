@@ -1,16 +1,12 @@
 """Compare the grids of two volumes, and resample one into that of the other."""
 
-from itertools import product
-
 import numpy as np
 
+from refusion.images.grid import Grid, is_same
 from refusion.images.picture import MIN_SIDE, PictureError
-from refusion.images.volume import Grid, Volume, VolumeFile, image_of, import_simpleitk, voxels
+from refusion.images.volume import Volume, VolumeFile, image_of, import_simpleitk, voxels
 from refusion.system.advice import Advised
 from refusion.tasks import Resize, check_choice
-
-_SAME_PLACE = 0.1
-"""Two grids of one size are the same if no corner of one lies further from that of the other, in voxels."""
 
 _ROUNDING = 1e-5
 """Relative difference that headers of single precision may have."""
@@ -66,25 +62,6 @@ def reference_of(a: VolumeFile, b: VolumeFile, resize: Resize | None) -> VolumeF
             f"{MIN_SIDE}."
         )
     return chosen
-
-
-def is_same(a: Grid, b: Grid) -> bool:
-    """Whether the voxels of two grids lie at the same places, within a tenth of a voxel."""
-    if a.size != b.size:
-        return False
-    apart = np.linalg.solve(_steps(a), (_corners(a) - _corners(b)).T)
-    return bool(np.abs(apart).max() <= _SAME_PLACE)
-
-
-def _steps(grid: Grid) -> np.ndarray:
-    """The steps from one voxel to the next in mm, as columns."""
-    return np.reshape(grid.direction, (3, 3)) * grid.spacing
-
-
-def _corners(grid: Grid) -> np.ndarray:
-    last = np.array(list(product(*((0, side - 1) for side in grid.size))))
-    corners: np.ndarray = grid.origin + last @ _steps(grid).T
-    return corners
 
 
 def _differences(a: Grid, b: Grid) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from refusion.images.grid import Grid, is_same
 from refusion.images.levels import (
     Stored,
     Window,
@@ -16,9 +17,9 @@ from refusion.images.levels import (
     windows_of,
 )
 from refusion.images.picture import Picture, PictureError
-from refusion.images.volume import Grid, Volume
+from refusion.images.volume import Volume
 from refusion.inference.options import Options
-from refusion.inference.volume_grid import is_same, resampled
+from refusion.inference.volume_grid import resampled
 from refusion.system.advice import Advised
 from refusion.tasks import Task
 

@@ -13,7 +13,8 @@ from support.scenes import ROOT
 from support.volumes import phantom, read, sitk, write
 
 from refusion.images import PictureError
-from refusion.images.volume import MAX_VOXELS, Grid, open_volume, write_volume
+from refusion.images.grid import Grid
+from refusion.images.volume import MAX_VOXELS, open_volume, write_volume
 
 DAMAGED = "is damaged, or was not copied completely; copy or export it again"
 
@@ -116,6 +117,35 @@ def test_a_bad_header_neither_crashes_nor_allocates(tmp_path, capfd):
     with pytest.raises(PictureError, match=r"axes of x\.nii are not at right angles"):
         read_all(sheared)
     assert capfd.readouterr().err == ""
+
+
+def test_the_sform_of_a_nifti_file_is_preferred(tmp_path):
+    """Registration often stores its result in the sform alone, which ITK does not use."""
+    path = write(tmp_path / "x.nii", phantom(1), spacing=(2, 2, 3), origin=(5, 6, 7))
+    nifti, placed = bytearray(path.read_bytes()), open_volume(path, "x").grid
+    struct.pack_into("<hh", nifti, 252, 1, 2)
+    for units, scale, rows in (
+        (2, 1, (-2, 0, 0, -5, 0, -2, 0, -6, 0, 0, 3, 7)),
+        (2, 1, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),
+        (1, 1000, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),
+        (2, 1, (0,) * 12),
+    ):
+        nifti[123] = units
+        struct.pack_into("<12f", nifti, 280, *(number / scale for number in rows))
+        path.write_bytes(nifti)
+        opened = open_volume(path, "x.nii")
+        if rows[6] != 3:
+            assert (opened.grid, opened.notes) == (placed, ())
+            continue
+        np.testing.assert_allclose(opened.grid.spacing, (2, 2, 3), rtol=1e-6)
+        np.testing.assert_allclose(opened.grid.origin, (5, 6, 17), rtol=1e-6)
+        np.testing.assert_allclose(opened.grid.direction, (1, 0, 0, 0, 0, -1, 0, 1, 0), atol=1e-6)
+        np.testing.assert_allclose(opened.read().image.GetOrigin(), (5, 6, 17), rtol=1e-6)
+        assert opened.notes[0].startswith("The header of x.nii gives two positions, qform and sform, which are up to ")
+    struct.pack_into("<12f", nifti, 280, 2, 1, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0)
+    path.write_bytes(nifti)
+    with pytest.raises(PictureError, match=r"axes of x\.nii are not at right angles"):
+        open_volume(path, "x.nii")
 
 
 def test_bombs_are_refused_in_little_memory(tmp_path):

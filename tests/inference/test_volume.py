@@ -12,7 +12,7 @@ from support.without import without
 
 import refusion as package
 from refusion.images import PictureError
-from refusion.images.volume import Grid
+from refusion.images.grid import Grid
 from refusion.inference.volume_grid import slice_axis
 from refusion.system.advice import without_options
 
