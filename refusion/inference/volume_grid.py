@@ -74,12 +74,21 @@ def _differences(a: Grid, b: Grid) -> list[str]:
     if not np.allclose(a.origin, b.origin, rtol=0, atol=_ROUNDING * min(a.spacing)):
         found.append(f"origin ({_numbers(a.origin)} and {_numbers(b.origin)} mm)")
     if not np.allclose(a.direction, b.direction, rtol=0, atol=_ROUNDING):
-        found.append(f"direction (axes to {_orientation(a)} and {_orientation(b)})")
+        found.append(f"direction ({_turn(a, b)})")
     return found
 
 
 def _numbers(values: tuple[float, ...], between: str = ", ") -> str:
-    return between.join(f"{value:.4g}" for value in values)
+    # Adding 0 to -0 gives 0.
+    return between.join(f"{round(value, 9) + 0.0:.4g}" for value in values)
+
+
+def _turn(a: Grid, b: Grid) -> str:
+    of_a, of_b = _orientation(a), _orientation(b)
+    if of_a != of_b:
+        return f"axes to {of_a} and {of_b}"
+    cosines = (np.reshape(a.direction, (3, 3)) * np.reshape(b.direction, (3, 3))).sum(axis=0)
+    return f"axes to {of_a}, turned by {np.degrees(np.arccos(cosines.clip(-1, 1))).max():.2g} degrees"
 
 
 def _orientation(grid: Grid) -> str:

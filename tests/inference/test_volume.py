@@ -119,12 +119,14 @@ def test_air_costs_no_time(fuse, tmp_path):
 
 def test_other_grids_are_refused_by_what_differs(fuse, pair, tmp_path):
     size = write(tmp_path / "size.mha", phantom(2, (10, 24, 18)))
-    place = write(tmp_path / "place.mha", phantom(2), origin=(0, 0, 3), spacing=(1, 1, 2))
+    place = write(tmp_path / "place.mha", phantom(2), origin=(-0.0, 0, 3), spacing=(1, 1, 2))
     ras = write(tmp_path / "ras.mha", phantom(2), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    turned = write(tmp_path / "turned.mha", phantom(2), direction=(1, 0, 0, 0, 0.8, 0.6, 0, -0.6, 0.8))
     near = write(tmp_path / "near.mha", phantom(2), origin=(0.02, 0, 0))
     for other, words in (
         (size, r"A \(pet\.nii\.gz\) and B \(size\.mha\) differ in size \(20 x 24 x 10 and 18 x 24 x 10 voxels\); if"),
         (place, r"in spacing \(1 x 1 x 2\.5 and 1 x 1 x 2 mm\) and origin \(0, 0, 0 and 0, 0, 3 mm\)"),
+        (turned, r"in direction \(axes to LPS, turned by 37 degrees\); if"),
         (ras, r"in direction \(axes to LPS and RAS\); if they are registered, .* \(--resize a, b, .*resize='a'\)"),
     ):
         with pytest.raises(PictureError, match=words):
