@@ -84,8 +84,9 @@ def scaled_sources(volumes: Sequence[Volume], options: Options, task: Task) -> t
         if one.bits > 8 and window is not None and window != "own":
             ends = window
         elif one.bits > 8 and one.levels is not None:
-            ends = (one.levels.black, one.levels.white) if common == "own" else common
-            notes.append(_own_range_note(volume.name, ends, place))
+            own = one.levels.black, one.levels.white
+            ends = own if common == "own" else common
+            notes.append(_own_range_note(volume.name, ends, place, is_shared=common != "own"))
         sources.append(Source(volume, ends, one.bits, options.nodata if one.bits > 8 else None))
     return sources, notes
 
@@ -131,11 +132,12 @@ def _seen(volume: Volume, window: Window | None, nodata: float | None) -> Pictur
     return to_picture(stored, volume.name, window, nodata)
 
 
-def _own_range_note(name: str, ends: tuple[float, float], place: int) -> str:
+def _own_range_note(name: str, ends: tuple[float, float], place: int, *, is_shared: bool) -> str:
     low, high = (f"{end:g}" for end in ends)
+    of_what, whose = ("the range of both volumes", "the") if is_shared else ("its own range", "its")
     window = f"({low}, {high})"
     return Advised(
-        f"{name} was scaled by its own range, {low} to {high}, that of all but 1 % of its values",
+        f"{name} was scaled by {of_what}, {low} to {high}, that of all but 1 % of {whose} values",
         f"to give other volumes the same scale, use --window-{'ab'[place]} {low} {high} "
         f"(window=[{f'{window}, None' if place == 0 else f'None, {window}'}])",
     )

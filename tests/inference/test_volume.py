@@ -77,6 +77,13 @@ def test_the_own_range_is_that_of_the_whole_volume_and_can_be_given(fuse):
     np.testing.assert_array_equal(again, fused)
 
 
+def test_sources_of_one_camera_share_a_range(fuse):
+    notes, _ = fuse(task="multi-focus")
+    shared = " was scaled by the range of both volumes, 0 to "
+    assert [note.split(shared)[0] for note in notes] == ["pet.nii.gz", "mri.mha"]
+    assert notes[0].split(shared)[1].split(",")[0] == notes[1].split(shared)[1].split(",")[0]
+
+
 def test_volumes_of_8_bits_are_read_as_images_are(fuse, tmp_path):
     a, b = (write(tmp_path / f"{seed}.mha", (phantom(seed, scale=200)).astype(np.uint8)) for seed in (1, 2))
     notes, fused = fuse(a, b, window="own", output_range="network")
