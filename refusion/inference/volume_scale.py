@@ -23,6 +23,9 @@ from refusion.inference.volume_grid import resampled
 from refusion.system.advice import Advised
 from refusion.tasks import Task
 
+_NEARLY_BLACK = 25
+"""Largest value of a volume of 8 bits that gets a note."""
+
 _SAMPLED = 1 << 22
 """Maximum number of voxels, about, on which a scale is measured; larger volumes are subsampled."""
 
@@ -81,6 +84,11 @@ def scaled_sources(volumes: Sequence[Volume], options: Options, task: Task) -> t
     sources = []
     for place, (volume, window, one) in enumerate(zip(volumes, windows, seen, strict=True)):
         ends = (0.0, 255.0)
+        if one.bits == 8 and (brightest := int(volume.values.max())) <= _NEARLY_BLACK:
+            notes.append(
+                f"The largest value of {volume.name} is {brightest}, and white is 255 in volumes of 8 bits, so it is "
+                "nearly black; save a mask or labels with 16 bits, which are scaled by a window or their own range."
+            )
         if one.bits > 8 and window is not None and window != "own":
             ends = window
         elif one.bits > 8 and one.levels is not None:

@@ -77,6 +77,13 @@ def test_the_own_range_is_that_of_the_whole_volume_and_can_be_given(fuse):
     np.testing.assert_array_equal(again, fused)
 
 
+def test_a_mask_of_8_bits_gets_a_note(fuse, tmp_path):
+    notes, _ = fuse(write(tmp_path / "mask.mha", (phantom(1) > 0).astype(np.uint8)), window=(0, 1000))
+    assert [note.partition(" in volumes")[0] for note in notes] == [
+        "The largest value of mask.mha is 1, and white is 255"
+    ]
+
+
 def test_sources_of_one_camera_share_a_range(fuse):
     notes, _ = fuse(task="multi-focus")
     shared = " was scaled by the range of both volumes, 0 to "
