@@ -40,16 +40,16 @@ _WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Suffixes of volumes that can be written: formats of a single file, which replaces another one at once."""
 
 _TYPES = {
-    "sitkUInt8": np.uint8,
-    "sitkInt8": np.int8,
-    "sitkUInt16": np.uint16,
-    "sitkInt16": np.int16,
-    "sitkUInt32": np.uint32,
-    "sitkInt32": np.int32,
-    "sitkUInt64": np.uint64,
-    "sitkInt64": np.int64,
-    "sitkFloat32": np.float32,
-    "sitkFloat64": np.float64,
+    "UInt8": np.uint8,
+    "Int8": np.int8,
+    "UInt16": np.uint16,
+    "Int16": np.int16,
+    "UInt32": np.uint32,
+    "Int32": np.int32,
+    "UInt64": np.uint64,
+    "Int64": np.int64,
+    "Float32": np.float32,
+    "Float64": np.float64,
 }
 """The types of values that are read: one number each."""
 
@@ -90,6 +90,8 @@ class VolumeFile:
             image = _reader(self.path).Execute()
         if image.GetNumberOfComponentsPerPixel() != 1 or image.GetSize() != self.grid.size:
             raise _damaged(self.name)
+        if image.GetPixelIDTypeAsString().startswith("vector"):
+            image = import_simpleitk().VectorIndexSelectionCast(image)
         if missing is not None:
             values = values_of(image).copy()
             values.reshape(-1)[missing] = np.nan
@@ -191,7 +193,9 @@ def open_volume(path: Path, name: str, max_voxels: int = MAX_VOXELS) -> VolumeFi
             f"{name} has {reader.GetNumberOfComponents()} values for each voxel, as colours and vectors have; save the "
             "one you want as a volume of its own."
         )
-    types = {getattr(sitk, kind): dtype for kind, dtype in _TYPES.items()}
+    # NRRD may have an axis for a list of one value.
+    kinds = ((f"sitk{vector}{kind}", dtype) for kind, dtype in _TYPES.items() for vector in ("", "Vector"))
+    types = {getattr(sitk, kind): dtype for kind, dtype in kinds}
     if reader.GetPixelIDValue() not in types:
         kind = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
         raise PictureError(f"{name} has values of the type {kind}; save it with integers or floats.")

@@ -57,6 +57,15 @@ def test_a_cut_or_changed_file_is_one_sentence(tmp_path, capfd, suffix, packed):
     assert capfd.readouterr().err == ""
 
 
+def test_a_list_of_one_value_is_read(tmp_path):
+    """3D Slicer gives segmentations an axis for the list of their layers."""
+    path, values = tmp_path / "x.nrrd", phantom(1)
+    fields = "NRRD0004\ntype: int16\ndimension: 4\nspace: left-posterior-superior\nsizes: 1 20 24 10\nendian: little\n"
+    fields += "space directions: none (1,0,0) (0,1,0) (0,0,2)\nkinds: list domain domain domain\nencoding: raw\n\n"
+    path.write_bytes(fields.encode() + values.astype("<i2").tobytes())
+    np.testing.assert_array_equal(read_all(path), values)
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(PictureError, match=r"There is no file gone\.nii"):
         read_all(tmp_path / "gone.nii")
