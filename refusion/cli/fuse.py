@@ -207,6 +207,12 @@ def _mode(sources: list[Path]) -> Mode:
         odd = next(source for source in sources if _kind(source) != "picture")
         other = next(source for source in sources if _kind(source) != _kind(odd))
         kind = _kind(odd)
+        if kind == "volume":
+            from refusion.images.volume import OTHER_VOLUMES
+
+            raise ValueError(
+                f"{odd} is a volume, and {other} is not read as one: give two volumes, or two images; {OTHER_VOLUMES}."
+            )
         raise ValueError(f"{odd} is a {kind}, and {other} is not: give two {kind}s, or two images.")
     return "videos" if kinds == {"video"} else "volumes" if kinds == {"volume"} else "pictures"
 

@@ -41,7 +41,7 @@ def fuse_pictures(
 ) -> None:
     """Fuse a pair or a stack, and print notes and what was written."""
     from refusion.images.video import VIDEO_SUFFIXES
-    from refusion.images.volume import is_volume
+    from refusion.images.volume import OTHER_VOLUMES, is_volume
     from refusion.images.writing import check_output
 
     if output.suffix.lower() in VIDEO_SUFFIXES:
@@ -52,7 +52,7 @@ def fuse_pictures(
     if is_volume(output):
         raise ValueError(
             f"{output.name} is a volume, but {sources[0].name} is read as an image: give volumes, or an output for an "
-            "image, such as .png."
+            f"image, such as .png; {OTHER_VOLUMES}."
         )
     check_output(output, bits)
     check_writable(output)

@@ -100,7 +100,7 @@ def _text(*words: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_nifti(start: bytes) -> bool:
-    return start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0")
+    return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
 
 
 def _is_packed_nifti(start: bytes) -> bool:
@@ -214,8 +214,8 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("a Zeiss microscope file (CZI)", "Export the image you want as TIFF", _begins(b"ZISRAWFILE")),
     ("an MRC map", _AS_ARRAY.format("mrcfile"), lambda start: start[208:211] == b"MAP"),
     (
-        "an Analyze header, whose pixels are in the .img file",
-        _AS_ARRAY.format("nibabel"),
+        "the header of a volume in two files (Analyze or NIfTI, .hdr and .img)",
+        "Convert it to .nii.gz",
         lambda start: len(start) >= 344 and start[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"),
     ),
     (

@@ -36,6 +36,9 @@ _READERS = {
 VOLUME_SUFFIXES = tuple(_READERS)
 """Suffixes of volumes that can be read, in lower case."""
 
+OTHER_VOLUMES = f"volumes are read as {', '.join(_READERS)}; convert others, such as .mgz, .mnc and .img, to .nii.gz"
+"""Part of a message on a file that may be a volume of another format."""
+
 _WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Suffixes of volumes that can be written: formats of a single file, which replaces another one at once."""
 

@@ -50,6 +50,10 @@ FILES = {
         NIFTI,
         "a NIfTI volume; volumes are fused in pairs, by refusion fuse A B -o OUT.nii.gz, or refusion.fuse_v",
     ),
+    "a NIfTI pair": (
+        NIFTI[:344] + b"ni1\0" + bytes(200),
+        r"the header of a volume in two files \(Analyze or NIfTI, .hdr and .img\). Convert it to .nii.gz",
+    ),
     "packed NIfTI": (gzip.compress(NIFTI), r"a NIfTI volume \(compressed with gzip\)"),
     "gzip": (gzip.compress(b"something else"), "a gzip file. Unpack it"),
     "npz": (npz(), r"an archive of NumPy arrays \(.npz\)"),

@@ -232,6 +232,8 @@ def test_the_command_fuses_volumes(pair, tmp_path):
     assert "Note: mri.mha was scaled by its own range, " in result.err
     assert read(output).dtype == np.uint8
     kept = output.read_bytes()
+    other = tmp_path / "model" / "pet.mgz"
+    other.write_bytes(b"")
     with stopped_after(3):
         stopped = refusion(*arguments)
     assert (stopped.code, stopped.err) == (130, f"The run was stopped, so {output} was not written.")
@@ -244,6 +246,8 @@ def test_the_command_fuses_volumes(pair, tmp_path):
         ((*pair, "-o", output, "--align"), "--align"),
         ((*pair, "-o", output, "--crop"), "--crop"),
         ((pair[0], EXAMPLES / "medical_mri.png", "-o", output), "pet.nii.gz is a volume, and "),
+        ((pair[0], other, "-o", output), "pet.mgz is not read as one: give two volumes, or two images; volumes are"),
+        ((other, other, "-o", output), "convert others, such as .mgz, .mnc and .img, to .nii.gz"),
         ((EXAMPLES / "medical_mri.png", EXAMPLES / "medical_mri.png", "-o", output), "fused.nii.gz is a volume, but"),
     ):
         check_refused(refusion("fuse", *arguments), words)
