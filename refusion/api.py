@@ -181,7 +181,8 @@ def fuse_volumes(
     """Fuse two registered volumes slice by slice, such as PET and MRI; needs the extra ``volumes``.
 
     Args:
-        a: first volume in the order of the task: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd).
+        a: first volume in the order of the task: NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd),
+            or a folder that holds one DICOM series.
         b: second volume.
         output: path of the fused volume: .nii.gz, .nii, .nrrd or .mha.
         task: see `fuse`; ``medical`` for CT, PET or SPECT with MRI.

@@ -57,7 +57,8 @@ def fuse(
         list[Path],
         typer.Argument(
             help="Two images in the order of the task; three to fifty of a stack, or one TIFF that holds them; two "
-            "folders; a CSV or JSONL list of pairs; two videos, or one with --side-by-side; two volumes.",
+            "folders; a CSV or JSONL list of pairs; two videos, or one with --side-by-side; two volumes, "
+            "each a file or a folder with one DICOM series.",
         ),
     ],
     output: Annotated[
@@ -127,7 +128,7 @@ def fuse(
     from refusion.models.loading import digest_of, load, task_of
 
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
-    mode = _mode(sources)
+    mode = _mode(sources, output)
     # Videos and volumes refuse both, where others may have forgotten --align.
     wanted_motion = (motion or align) if mode in ("videos", "volumes") else asked_motion(align, motion, crop)
     options = Options(
@@ -179,7 +180,7 @@ def fuse(
         fuse_pictures(sources, output, opened, options, chosen, bits, quiet=quiet)
 
 
-def _mode(sources: list[Path]) -> Mode:
+def _mode(sources: list[Path], output: Path) -> Mode:
     """What the sources are fused as.
 
     Raises:
@@ -196,6 +197,8 @@ def _mode(sources: list[Path]) -> Mode:
             "optionally output."
         )
     kinds = {_kind(source) for source in sources}
+    if kinds <= {"folder", "volume"} and _kind(output) == "volume":
+        return "volumes"
     if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
         return "pairs"
     odd = next((source for source in sources if _kind(source) in ("folder", "list")), None)

@@ -261,8 +261,8 @@ def fuse_volume_files(
     quiet: bool,
 ) -> None:
     """Fuse two volumes."""
-    from refusion.images.volume import check_volume_output, open_volume
-    from refusion.inference.volume import check_options, fuse_volumes
+    from refusion.images.volume import check_volume_output
+    from refusion.inference.volume import check_options, fuse_volumes, open_source
 
     if len(sources) != 2:
         raise ValueError(f"Volumes are fused in pairs, but {were_given(len(sources))}; give two.")
@@ -271,7 +271,7 @@ def fuse_volume_files(
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
     for source in sources:
-        open_volume(source, source.name)
+        open_source(source, source.name)
     network = opened()
     notes: list[str] = []
     with until_stopped() as stop, progress_bar("Fusing slices", quiet=quiet) as report:

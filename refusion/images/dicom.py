@@ -58,7 +58,7 @@ _OTHER_BYTES = 1 << 24
 _CHUNK = 1 << 24
 
 
-class _Bounded:
+class Bounded:
     """A deflated DICOM file that is refused if it is too large inside; other files are read as they are.
 
     pydicom reads the rest of a file at once only in order to inflate it (PS3.5 A.5), which it does without a limit.
@@ -102,6 +102,28 @@ def is_dicom(start: bytes) -> bool:
     return explicit or (length <= 64 and length % 2 == 0)
 
 
+def import_pydicom(name: str) -> Any:
+    """pydicom, imported when it is first used.
+
+    Args:
+        name: a DICOM file, in the message.
+
+    Raises:
+        PictureError: it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise PictureError(
+            Advised(
+                f"{name} is a DICOM file, which needs one more package",
+                "install it with pip install 'refusion[dicom]'",
+                "export it as 16-bit PNG",
+            )
+        ) from error
+    return pydicom
+
+
 def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = False) -> Stored:
     """Read the pixels of a DICOM file with its modality transform (Hounsfield units of a CT); low values are black.
 
@@ -118,19 +140,10 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         PictureError: pydicom is not installed, or the file is damaged, has several frames or a rescale slope of 0, is
             deflated and too large inside, or has a compression that needs more packages.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        raise PictureError(
-            Advised(
-                f"{name} is a DICOM file, which needs one more package",
-                "install it with pip install 'refusion[dicom]'",
-                "export it as 16-bit PNG",
-            )
-        ) from error
+    pydicom = import_pydicom(name)
     try:
         # Without force, pydicom rejects files that have no preamble.
-        dataset = pydicom.dcmread(_Bounded(file, name, max_pixels), force=True)
+        dataset = pydicom.dcmread(Bounded(file, name, max_pixels), force=True)
         # If the file ends within compressed pixels, pydicom returns no element at all.
         if not len(dataset):
             raise PictureError(f"{name} is a DICOM file that is truncated; copy or export it again.")
@@ -176,7 +189,7 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         sides = _sides_of_pixels(dataset)
         extent = None if sides is None else (sides[0] * size[0], sides[1] * size[1])
         modality = one_line(str(dataset.get("Modality", "")))
-        scan = Scan(modality, extent, _identifier(dataset, "PatientID"), _plane(dataset, extent))
+        scan = Scan(modality, extent, identifier(dataset, "PatientID"), _plane(dataset, extent))
         return replace(stored, scan=scan, notes=(*stored.notes, *_shape_note(dataset, sides, name)))
     except PictureError:
         raise
@@ -191,7 +204,7 @@ def _sides_of_pixels(dataset: Any) -> tuple[float, float] | None:
     return _two_numbers(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
 
 
-def _identifier(dataset: Any, name: str) -> str:
+def identifier(dataset: Any, name: str) -> str:
     """A text to be compared, as it is stored: pydicom warns of some when it decodes them."""
     element = dataset.get_item(name)
     value = None if element is None else element.value
@@ -200,18 +213,18 @@ def _identifier(dataset: Any, name: str) -> str:
 
 def _plane(dataset: Any, extent: tuple[float, float] | None) -> Plane | None:
     """Where the slice lies (PS3.3 C.7.6.2.1.1), or None."""
-    frame = _identifier(dataset, "FrameOfReferenceUID")
-    corner, directions = _numbers(dataset, "ImagePositionPatient", 3), _numbers(dataset, "ImageOrientationPatient", 6)
+    frame = identifier(dataset, "FrameOfReferenceUID")
+    corner, directions = numbers(dataset, "ImagePositionPatient", 3), numbers(dataset, "ImageOrientationPatient", 6)
     if not frame or corner is None or directions is None:
         return None
     height, width = extent or (0.0, 0.0)
     rows, columns = np.reshape(directions, (2, 3))
     centre = np.array(corner) + rows * width / 2 + columns * height / 2
-    thickness = _numbers(dataset, "SliceThickness", 1)
+    thickness = numbers(dataset, "SliceThickness", 1)
     return Plane(frame, tuple(centre.tolist()), directions, thickness[0] if thickness and thickness[0] > 0 else None)
 
 
-def _numbers(dataset: Any, name: str, count: int) -> tuple[float, ...] | None:
+def numbers(dataset: Any, name: str, count: int) -> tuple[float, ...] | None:
     """The numbers of an element, or None if there are others than `count` finite ones."""
     try:
         numbers = np.ravel(np.array(dataset.get(name), float))

@@ -50,7 +50,7 @@ def role_notes(a: Picture, b: Picture, task: Task) -> list[str]:
         b: second source.
         task: the task, which defines the modality of each source.
     """
-    if a.scan is not None and b.scan is not None and (notes := _scan_notes(a, b, a.scan, b.scan, task)):
+    if a.scan is not None and b.scan is not None and (notes := modality_notes(a, b, a.scan, b.scan, task)):
         return notes
     if task.name == "multi-exposure":
         dark, bright = float(a.luminance.mean()), float(b.luminance.mean())
@@ -104,8 +104,8 @@ def bracket_notes(means: Sequence[float]) -> list[str]:
     ]
 
 
-def _scan_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> list[str]:
-    """Notes on what two DICOM files say of themselves."""
+def modality_notes(a: Picture, b: Picture, of_a: Scan, of_b: Scan, task: Task) -> list[str]:
+    """Notes on what two DICOM files say of themselves: modalities that the task is not for, and their extent."""
     kind_a, kind_b = _SCANS.get(of_a.modality), _SCANS.get(of_b.modality)
     if kind_a is None or kind_b is None:
         return []

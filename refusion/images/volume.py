@@ -14,7 +14,7 @@ from refusion.images.failures import missing_file
 from refusion.images.grid import Grid
 from refusion.images.kinds import START, refuse_as_volume
 from refusion.images.nifti_position import by_sform
-from refusion.images.picture import PictureError
+from refusion.images.picture import PictureError, Scan
 from refusion.images.volume_files import SEVERAL, SINGLE_SLICE, SKEWED, DamagedError, check_header, check_values
 from refusion.system.advice import Advised
 from refusion.system.files import replacing
@@ -36,7 +36,10 @@ _READERS = {
 VOLUME_SUFFIXES = tuple(_READERS)
 """Suffixes of volumes that can be read, in lower case."""
 
-OTHER_VOLUMES = f"volumes are read as {', '.join(_READERS)}; convert others, such as .mgz, .mnc and .img, to .nii.gz"
+OTHER_VOLUMES = (
+    f"volumes are read as {', '.join(_READERS)} and folders with one DICOM series; convert others, such as .mgz, .mnc "
+    "and .img, to .nii.gz"
+)
 """Part of a message on a file that may be a volume of another format."""
 
 _WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -69,6 +72,7 @@ class VolumeFile:
         grid: where its voxels lie.
         dtype: type of the values when they are read: rescaled ones are floats.
         notes: notes for the user, as sentences.
+        scan: what DICOM says of the scan, or None.
     """
 
     path: Path
@@ -76,6 +80,7 @@ class VolumeFile:
     grid: Grid
     dtype: np.dtype[Any]
     notes: tuple[str, ...] = ()
+    scan: Scan | None = None
 
     @property
     def size_in_bytes(self) -> int:
@@ -202,13 +207,7 @@ def open_volume(path: Path, name: str, max_voxels: int = MAX_VOXELS) -> VolumeFi
     if reader.GetPixelIDValue() not in types:
         kind = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
         raise PictureError(f"{name} has values of the type {kind}; save it with integers or floats.")
-    if prod(size) > max_voxels:
-        raise PictureError(
-            Advised(
-                f"{name} is {voxels(size)} voxels, but at most {max_voxels:,} in total are accepted",
-                "crop or resample it, or pass a larger max_voxels in Python",
-            )
-        )
+    check_voxels(name, size, max_voxels)
     grid = Grid(size, reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     numbers = np.array([*grid.spacing, *grid.origin, *grid.direction])
     if prod(size) < 1 or not np.isfinite(numbers).all() or min(grid.spacing) <= 0:
@@ -216,6 +215,21 @@ def open_volume(path: Path, name: str, max_voxels: int = MAX_VOXELS) -> VolumeFi
     header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     grid, notes = by_sform(grid, header, name) if reader.GetImageIO() == "NiftiImageIO" else (grid, ())
     return VolumeFile(path, name, grid, np.dtype(types[reader.GetPixelIDValue()]), notes)
+
+
+def check_voxels(name: str, size: tuple[int, ...], max_voxels: int) -> None:
+    """Check that a volume is not too large.
+
+    Raises:
+        PictureError: it has more than `max_voxels` voxels.
+    """
+    if prod(size) > max_voxels:
+        raise PictureError(
+            Advised(
+                f"{name} is {voxels(size)} voxels, but at most {max_voxels:,} in total are accepted",
+                "crop or resample it, or pass a larger max_voxels in Python",
+            )
+        )
 
 
 def voxels(size: tuple[int, ...]) -> str:

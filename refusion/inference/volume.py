@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refusion.images.dicom_series import open_series
 from refusion.images.grid import Grid
 from refusion.images.naming import told_apart
 from refusion.images.picture import Picture, PictureError
@@ -17,6 +18,7 @@ from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
 from refusion.inference.volume_grid import reference_of, slice_axis
+from refusion.inference.volume_notes import header_notes
 from refusion.inference.volume_scale import Source, moved, scaled_sources
 from refusion.system.lists import were_given
 from refusion.system.memory import free_for_process
@@ -48,6 +50,20 @@ def check_options(options: Options) -> None:
             raise ValueError(f"Volumes were given with {name} ({flags}), which is for images only: {instead}.")
 
 
+def open_source(path: Path, name: str, max_voxels: int = MAX_VOXELS) -> VolumeFile:
+    """Read the header of a volume in a file, or those of a DICOM series in a folder.
+
+    Args:
+        path: the file or folder.
+        name: its name in messages.
+        max_voxels: maximum number of voxels.
+
+    Raises:
+        PictureError: it is no volume that can be read.
+    """
+    return open_series(path, name, max_voxels) if path.is_dir() else open_volume(path, name, max_voxels)
+
+
 def fuse_volumes(
     network: Network,
     sources: Sequence[str | os.PathLike],
@@ -68,7 +84,7 @@ def fuse_volumes(
 
     Args:
         network: a loaded model.
-        sources: two volumes in the order of the task: NIfTI, NRRD or MetaImage.
+        sources: two volumes in the order of the task: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
         output: path of the result: .nii.gz, .nii, .nrrd or .mha.
         options: options of fusing.
         task: the task whose defaults apply.
@@ -88,21 +104,17 @@ def fuse_volumes(
     paths = [Path(os.fsdecode(source)) for source in sources]
     if len(paths) != 2:
         raise ValueError(f"Volumes are fused in pairs, but {were_given(len(paths))}; give two.")
-    files = [open_volume(path, name, max_voxels) for path, name in zip(paths, told_apart(paths), strict=True)]
+    files = [open_source(path, name, max_voxels) for path, name in zip(paths, told_apart(paths), strict=True)]
     reference = reference_of(files[0], files[1], options.resize)
     grid, axis = reference.grid, 2 - slice_axis(reference.grid)
     _check_memory(files, grid)
     scaled, notes = scaled_sources([file.read() for file in files], options, task)
-    notes = [*files[0].notes, *files[1].notes, *notes]
+    notes = [*header_notes(files[0], files[1], task), *notes]
     for place, source in enumerate(scaled):
         scaled[place], said = moved(source, grid, reference.name)
         notes += said
     if np.array_equal(scaled[0].volume.values, scaled[1].volume.values):
         notes.append(f"{files[0].name} and {files[1].name} are the same volume, so there is nothing to fuse.")
-    if task.name == "ir-vis":
-        notes.append(
-            "The volumes are fused as infrared and visible; for CT, PET or SPECT with MRI, choose the task medical."
-        )
     depth = bits or max(source.bits for source in scaled)
     result = np.zeros(grid.size[::-1], np.uint8 if depth == 8 else np.uint16)
     slices = np.moveaxis(result, axis, 0)

@@ -7,6 +7,7 @@ import pytest
 from support.command import check_refused, refusion, small_model, stopped_after
 from support.networks import small_network
 from support.scenes import EXAMPLES
+from support.series import write_series
 from support.volumes import SPACING, image_of, phantom, read, sitk, write
 from support.without import without
 
@@ -216,9 +217,32 @@ def test_what_is_not_for_volumes_is_refused(fuse, pair, tmp_path):
 def test_notes_on_the_same_volume_and_on_the_task(fuse, pair):
     notes, _ = fuse(pair[0], pair[0], window=(0, 1000), task="ir-vis")
     assert notes == [
-        "pet.nii.gz (first) and pet.nii.gz (second) are the same volume, so there is nothing to fuse.",
         "The volumes are fused as infrared and visible; for CT, PET or SPECT with MRI, choose the task medical.",
+        "pet.nii.gz (first) and pet.nii.gz (second) are the same volume, so there is nothing to fuse.",
     ]
+
+
+def test_folders_with_one_dicom_series_are_volumes(fuse, tmp_path):
+    ct, mr = (write_series(tmp_path / name.lower(), phantom(seed), name) for seed, name in enumerate(("CT", "MR")))
+    same = [write(tmp_path / f"{seed}.nii", phantom(seed).astype(np.float32)) for seed in (0, 1)]
+    options = {"window": [(0, 800), (0, 700)]}
+    notes, fused = fuse(ct, mr, **options)
+    assert notes == []
+    np.testing.assert_array_equal(fused, fuse(*same, **options)[1])
+    np.testing.assert_array_equal(fused, fuse(ct, same[1], **options)[1])
+    other = write_series(tmp_path / "pet", phantom(0), "PT", PatientID="2", FrameOfReferenceUID="1.5")
+    assert fuse(mr, other, window=(0, 1000))[0] == [
+        "pet is given as the MRI but is PET: they look swapped; the order is CT, PET or SPECT, then MRI.",
+        "mr and pet have different patient IDs, so they do not seem to show the same patient; check that they belong "
+        "together.",
+        "mr and pet have different frames of reference, so equal positions are not the same place unless the two are "
+        "registered.",
+    ]
+    output, model = tmp_path / "command.nii.gz", small_model(tmp_path / "model", "medical")
+    result = refusion("fuse", ct, mr, "-o", output, "--model", model, "--window-a", 0, 800, "--window-b", 0, 700)
+    assert (result.code, result.out) == (0, f"Written to {output}.\n"), result.err
+    check_refused(refusion("fuse", ct, "-o", output), "Volumes are fused in pairs, but 1 was given")
+    check_refused(refusion("fuse", ct, tmp_path / "model", "-o", output), "There is no DICOM image in the folder model")
 
 
 def test_the_command_fuses_volumes(pair, tmp_path):
