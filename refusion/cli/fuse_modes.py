@@ -271,7 +271,7 @@ def fuse_volume_files(
     check_writable(output)
     refuse_overwriting(output, tuple(sources))
     for source in sources:
-        open_source(source, source.name)
+        open_source(source, source.name or source.resolve().name)
     network = opened()
     notes: list[str] = []
     with until_stopped() as stop, progress_bar("Fusing slices", quiet=quiet) as report:

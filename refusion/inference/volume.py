@@ -104,7 +104,9 @@ def fuse_volumes(
     paths = [Path(os.fsdecode(source)) for source in sources]
     if len(paths) != 2:
         raise ValueError(f"Volumes are fused in pairs, but {were_given(len(paths))}; give two.")
-    files = [open_source(path, name, max_voxels) for path, name in zip(paths, told_apart(paths), strict=True)]
+    # The folder "." has no name.
+    names = told_apart([path if path.name else path.resolve() for path in paths])
+    files = [open_source(path, name, max_voxels) for path, name in zip(paths, names, strict=True)]
     reference = reference_of(files[0], files[1], options.resize)
     grid, axis = reference.grid, 2 - slice_axis(reference.grid)
     _check_memory(files, grid)

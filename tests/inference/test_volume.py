@@ -222,7 +222,7 @@ def test_notes_on_the_same_volume_and_on_the_task(fuse, pair):
     ]
 
 
-def test_folders_with_one_dicom_series_are_volumes(fuse, tmp_path):
+def test_folders_with_one_dicom_series_are_volumes(fuse, tmp_path, monkeypatch):
     ct, mr = (write_series(tmp_path / name.lower(), phantom(seed), name) for seed, name in enumerate(("CT", "MR")))
     same = [write(tmp_path / f"{seed}.nii", phantom(seed).astype(np.float32)) for seed in (0, 1)]
     options = {"window": [(0, 800), (0, 700)]}
@@ -230,6 +230,8 @@ def test_folders_with_one_dicom_series_are_volumes(fuse, tmp_path):
     assert notes == []
     np.testing.assert_array_equal(fused, fuse(*same, **options)[1])
     np.testing.assert_array_equal(fused, fuse(ct, same[1], **options)[1])
+    monkeypatch.chdir(mr)
+    assert fuse(ct, ".", window=[(0, 800), None])[0][0].startswith("mr was scaled by its own range")
     other = write_series(tmp_path / "pet", phantom(0), "PT", PatientID="2", FrameOfReferenceUID="1.5")
     assert fuse(mr, other, window=(0, 1000))[0] == [
         "pet is given as the MRI but is PET: they look swapped; the order is CT, PET or SPECT, then MRI.",
