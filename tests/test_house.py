@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from support.scenes import ROOT
@@ -36,6 +37,28 @@ def test_imports_run_downwards_only():
             below = FLOORS[: FLOORS.index(room) + 1]
             upwards += [f"{path.relative_to(ROOT)}: {name}" for name in imports(path) - set(below)]
     assert upwards == []
+
+
+def imported_files(path: Path, files: dict[str, Path]) -> set[Path]:
+    """Files of refusion that a file imports from, imports within functions included, those for types only left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    left_out = {id(inner) for node in for_types for inner in ast.walk(node)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in left_out:
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)} & files.keys()
+    return {files[name] for name in found} - {path}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    paths = [path for path in (ROOT / "refusion").rglob("*.py") if path.parent.name != "refusion"]
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    try:
+        TopologicalSorter({path: imported_files(path, files) for path in paths}).prepare()
+    except CycleError as error:
+        circle = [str(path.relative_to(ROOT)) for path in error.args[1]]
+        raise AssertionError(f"a circle of imports: {' <- '.join(circle)}") from None
 
 
 def test_what_benchmarks_import_is_there():

@@ -1,26 +1,9 @@
 """Files of several images, such as the focus stack of a microscope in one TIFF."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class TiffImage:
-    """One image of a TIFF file with several, which can be read like a file.
-
-    Attributes:
-        path: the file.
-        index: which of its images, from 0; overviews, thumbnails and masks do not count.
-    """
-
-    path: Path
-    index: int
-
-    @property
-    def name(self) -> str:
-        """Name in messages."""
-        return f"{self.path.name}, frame {self.index + 1}"
+from refusion.images.sources import TiffImage
 
 
 def frames_of(source: str | os.PathLike) -> list[TiffImage]:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from refusion.images.frames import TiffImage
 from refusion.images.picture import Picture
-from refusion.images.sources import PictureSource
+from refusion.images.sources import PictureSource, TiffImage
 from refusion.system.files import nfc, printable
 
 _MAX_FOLDERS = 3

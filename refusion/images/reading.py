@@ -15,7 +15,6 @@ from refusion.images.arrays import of_given_array, of_npy_file
 from refusion.images.deep import deep_stored
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.failures import READ_NAMES, decoding, missing_file
-from refusion.images.frames import TiffImage
 from refusion.images.given import Given, image_picture, with_metadata, with_tags
 from refusion.images.heic import heic_picture, is_heic
 from refusion.images.jpeg import refuse_unusual_jpeg
@@ -36,7 +35,7 @@ from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
 from refusion.images.pillow import orientation, turned
 from refusion.images.profiles import DECLARATIONS, declared_note
-from refusion.images.sources import PictureSource, as_array, plain_source
+from refusion.images.sources import PictureSource, TiffImage, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import is_tiff, read_tiff
 from refusion.images.zeros import refuse_zeros_at_end

@@ -3,8 +3,8 @@
 import io
 import struct
 
-from refusion.images import jpeg_xl
 from refusion.images.jpeg import frame_header
+from refusion.images.jpeg_xl import stated_size as size_of_jpeg_xl
 
 HEADER = 4096
 """Number of bytes at the start of a strip or tile that hold its size."""
@@ -64,7 +64,7 @@ def _jpeg_xl(start: bytes) -> tuple[int, int]:
     at = start.find(b"\xff\x0a")
     if at < 0:
         raise ValueError("a strip or tile holds no JPEG XL")
-    return jpeg_xl.stated_size(start[at:])
+    return size_of_jpeg_xl(start[at:])
 
 
 def _lerc(start: bytes) -> tuple[int, int] | None:

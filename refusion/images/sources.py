@@ -4,13 +4,14 @@ import io
 import os
 import sys
 import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from refusion.images.failures import reason
-from refusion.images.frames import TiffImage
 from refusion.images.picture import Picture, PictureError
 
 MAX_DOWNLOAD = 500_000_000
@@ -25,6 +26,24 @@ class SupportsArray(Protocol):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the object as a NumPy array."""
+
+
+@dataclass(frozen=True)
+class TiffImage:
+    """One image of a TIFF file with several, which can be read like a file.
+
+    Attributes:
+        path: the file.
+        index: which of its images, from 0; overviews, thumbnails and masks do not count.
+    """
+
+    path: Path
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return f"{self.path.name}, frame {self.index + 1}"
 
 
 PictureSource: TypeAlias = (
