@@ -4,7 +4,6 @@ The rows are split into parts, and each part becomes one shard (see `refusion.bu
 whichever worker fuses it, so it may be assigned twice; a resumed run assigns the parts that have no shard.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,11 +16,12 @@ from typing_extensions import Unpack
 from refusion.bulk.cluster import connect, fuse_on_cluster
 from refusion.bulk.manifest import CONTENT, SIZE, agree, check_folder
 from refusion.bulk.plan import Plan, make_plan
-from refusion.bulk.shards import FAILURES, IMAGES, Failure, read_shards
+from refusion.bulk.shards import IMAGES, read_shards
 from refusion.bulk.worker import Worker
 from refusion.inference.options import OptionValues, options_of
 from refusion.models.loading import Model, load_for_workers
 from refusion.pairs.errors import DataError
+from refusion.pairs.failures import FAILURES, Failure, failure_lines
 from refusion.pairs.rows import Part, Source
 from refusion.pairs.sources import open_source
 from refusion.system.devices import all_devices
@@ -272,7 +272,7 @@ def _summarize(store: Store, source: Source, plan: Plan, tried: int, seconds: fl
     failed = [failure for footer in footers.values() for failure in footer.failures]
     failures = (*failed, *(Failure(None, None, sentence) for sentence in source.left_out))
     if failures or store.exists(FAILURES):
-        store.write(FAILURES, "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures))
+        store.write(FAILURES, failure_lines(failures))
     noted = sum(footer.noted for footer in footers.values())
     fused = source.total - len(failed)
     return BulkSummary(fused, plan.done_rows, failures, tried, seconds, processes, source.notes, noted)

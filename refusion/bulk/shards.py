@@ -14,31 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from refusion.pairs.errors import DataError
+from refusion.pairs.failures import Failure
 from refusion.pairs.rows import Part
 from refusion.system.stores import Store
 
-FAILURES = "failures.jsonl"
 SHARDS = "data"
 IMAGES = "images"
 _KEY, _NOTED = b"refusion.failures", b"refusion.noted"
 
 _FLUSH_BYTES = 16 << 20
 """Bytes of images that are held before they are written to the unfinished shard."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A row that could not be fused.
-
-    Attributes:
-        row: its index, or None for a file without a partner.
-        id: its id.
-        error: why, as a sentence.
-    """
-
-    row: int | None
-    id: str | None
-    error: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from refusion.bulk.shards import IMAGES, Failure, lost_rows, open_shard, shard_name, shard_schema, write_shard
+from refusion.bulk.shards import IMAGES, lost_rows, open_shard, shard_name, shard_schema, write_shard
 from refusion.images.reading import read_picture
 from refusion.images.writing import to_png
 from refusion.inference.finishing import Fused
@@ -20,6 +20,7 @@ from refusion.inference.network import Network
 from refusion.inference.options import Options
 from refusion.inference.preparation import Prepared
 from refusion.models.loading import load
+from refusion.pairs.failures import Failure
 from refusion.pairs.rows import Part, Row
 from refusion.system.stores import Store
 from refusion.tasks import Task

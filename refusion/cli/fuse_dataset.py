@@ -182,7 +182,7 @@ def fuse_dataset(
 
 
 def _sum_up(summary: "BulkSummary", out: str) -> None:
-    from refusion.bulk.shards import FAILURES
+    from refusion.pairs.failures import FAILURES
     from refusion.system.stores import without_secrets
 
     counts = f"{summary.fused} fused, {len(summary.failures)} failed, {summary.before} of these rows done before."

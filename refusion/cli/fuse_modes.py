@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from refusion.cli.options import check_folder, check_writable, make_folder, print_listed, refuse_overwriting
+from refusion.cli.options import check_folder, check_writable, make_folder, refuse_overwriting
 from refusion.cli.progress import progress_bar, working
 from refusion.cli.say import say
 from refusion.cli.stopping import STOPPED, Stop, until_stopped
-from refusion.system.lists import were_given
+from refusion.system.files import printable
+from refusion.system.lists import few_of_each_kind, were_given
 from refusion.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from refusion.inference.many import Outcome
     from refusion.inference.network import Network
     from refusion.inference.options import Options
+    from refusion.pairs.failures import Failure
     from refusion.pairs.jobs import Jobs
 
-_FAILURES_SHOWN = 20
+_FAILURES_SHOWN = 5
+"""Number of failures of one kind that are printed; a file in the folder of the results has all of them."""
 
 
 def fuse_pictures(
@@ -146,6 +149,8 @@ def fuse_pair_files(
 ) -> None:
     """Fuse those of many pairs that have no result yet; failed and unmatched ones are listed, with exit code 1.
 
+    The list is printed, with a few for each reason, and written whole to the folder of the results.
+
     Where the user stops the run, what was done and what failed is said, with exit code 130.
 
     `settings` returns those of `refusion.inference.folder_record.settings_of`.
@@ -156,13 +161,14 @@ def fuse_pair_files(
     from refusion.inference.folder_record import difference_notes, read_record, record
     from refusion.inference.folders import fuse_jobs, left_to_do
     from refusion.inference.many import fuse_pairs
+    from refusion.pairs.failures import Failure, write_failures
 
     for job in jobs.pairs:
         check_output(job.output, bits)
     to_do, written = left_to_do(jobs.pairs, overwrite=overwrite)
     for folder in {job.output.parent for job in to_do}:
         check_folder(folder, writable=True)
-    failed: list[str] = []
+    failed: list[Failure] = []
     for note in () if quiet else jobs.notes:
         say(f"Note: {note}", err=True)
     network = opened() if to_do else None
@@ -186,6 +192,7 @@ def fuse_pair_files(
                 yield outcome
 
         make_folder(output)
+        write_failures(output, ())
         unrecorded = record(output, periods, settings())
         if unrecorded and not quiet:
             say(f"Note: {unrecorded}", err=True)
@@ -193,7 +200,7 @@ def fuse_pair_files(
             report(0, len(to_do))
             for done, (job, error, notes) in enumerate(fuse_jobs(to_do, counted, bits=bits), 1):
                 if error is not None:
-                    failed.append(f"{job.name}: {error}")
+                    failed.append(Failure(job.row, printable(job.name), printable(error)))
                 for note in () if quiet else notes:
                     say(f"Note: {job.name}: {note}", err=True)
                 report(done, len(to_do))
@@ -204,7 +211,8 @@ def fuse_pair_files(
         fused = done - len(failed)
         kept = " What was there is kept; --overwrite fuses it again with these options." if skipped else ""
         say(f"{fused} fused, {skipped} already there, {len(failed)} failed. Written to {output}.{kept}")
-    print_listed("Failed", failed, _FAILURES_SHOWN)
+    failed += [Failure(None, None, printable(sentence)) for sentence in jobs.unmatched]
+    _list_failures(failed, output)
     if untried := len(to_do) - done:
         cause, advice = ("The run was stopped", "") if stop.asked else ("The disk is full", "make room, and ")
         say(
@@ -212,11 +220,26 @@ def fuse_pair_files(
             "the command again.",
             err=True,
         )
-    print_listed("Left out", jobs.unmatched, _FAILURES_SHOWN)
     if stop.asked:
         raise typer.Exit(STOPPED)
-    if failed or jobs.unmatched:
+    if failed:
         raise typer.Exit(1)
+
+
+def _list_failures(failures: "list[Failure]", output: Path) -> None:
+    """Write all failures to the folder of the results, and print a few for each reason."""
+    from refusion.pairs.failures import write_failures
+
+    try:
+        written = write_failures(output, failures)
+    except OSError as error:
+        written = None
+        say(f"Note: the list of failures cannot be written to {output}: {error.strerror or error}.", err=True)
+    if failures:
+        say(f"Not fused{f', all in {written}' if written else ''}:", err=True)
+    entries = (("left out" if one.id is None else "", one.id or "", one.error) for one in failures)
+    for line in few_of_each_kind(entries, _FAILURES_SHOWN):
+        say(f"  {line}", err=True)
 
 
 def fuse_video_files(

@@ -12,8 +12,9 @@ from refusion.pairs.matching import files_of_both, match, no_pair
 
 @dataclass(frozen=True)
 class Job:
-    """A pair of files and the path of its result."""
+    """A pair of files and the path of its result; `row` is its index among the pairs of folders, or in the list."""
 
+    row: int
     name: str
     a: Path
     b: Path
@@ -72,7 +73,7 @@ def match_folders(
     matched = match(*found)
     if not matched.pairs:
         raise PictureError(no_pair(*found, matched, advice))
-    pairs = [Job(name, a, b, output / f"{name}{suffix}") for name, a, b in matched.pairs]
+    pairs = [Job(row, name, a, b, output / f"{name}{suffix}") for row, (name, a, b) in enumerate(matched.pairs)]
     lost = _replaced_source((job.output for job in pairs), (file for files in found for file in files.by_name.values()))
     if lost is not None:
         raise PictureError(
@@ -100,7 +101,7 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
     pairs: list[Job] = []
     unmatched: list[str] = []
     seen: dict[str, int] = {}
-    for line, row in list_rows(path):
+    for index, (line, row) in enumerate(list_rows(path)):
         where = f"{path.name}, line {line}"
         missing = [key for key in ("a", "b") if not names_file(row.get(key))]
         if missing:
@@ -123,7 +124,7 @@ def read_list(path: Path, output: Path, suffix: str = ".png") -> Jobs:
         if (key := _key(target)) in seen:
             raise PictureError(f"{where}: line {seen[key]} has the output {named} too; give another name.")
         seen[key] = line
-        pairs.append(Job(named, a, b, target))
+        pairs.append(Job(index, named, a, b, target))
     if not pairs:
         raise PictureError(f"{path.name} lists no pair. {' '.join(unmatched[:3])}".rstrip())
     lost = _replaced_source((job.output for job in pairs), (source for job in pairs for source in (job.a, job.b)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refusion.images.video import VIDEO_SUFFIXES
 from refusion.pairs.errors import DataError
+from refusion.pairs.failures import FAILURES
 from refusion.system.files import broken_link, nfc, printable
 
 SUFFIXES = frozenset(
@@ -31,7 +32,8 @@ OTHER_IMAGES = frozenset(
 format, but not beside an image of the same name: cameras save a raw file with the JPEG, and programs an array."""
 
 RECORD = ".refusion.jsonl"
-"""A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it."""
+"""A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it, nor of
+`FAILURES`."""
 
 _SHOWN = 3
 
@@ -205,7 +207,7 @@ def _walk(
     """Yield the files, sorted by name; what is neither yielded nor entered is listed, except the folder to leave."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entry.name for entry in entries if entry.name != RECORD)
+            found = sorted(entry.name for entry in entries if entry.name not in (RECORD, FAILURES))
     except PermissionError as error:
         if not above:
             raise

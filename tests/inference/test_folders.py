@@ -21,6 +21,7 @@ import refusion as package
 from refusion.hub.errors import ModelError
 from refusion.images import PictureError, read_picture
 from refusion.models.model import ReFusion
+from refusion.pairs.failures import FAILURES
 from refusion.pairs.jobs import match_folders, read_list
 from refusion.pairs.matching import RECORD
 
@@ -33,7 +34,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def fused_names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
+    return sorted(path.name for path in folder.iterdir() if path.name not in (RECORD, FAILURES))
 
 
 def test_folders_are_matched_by_stem_and_what_is_done_is_skipped(model, pair_folder, tmp_path):
@@ -146,6 +147,46 @@ def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, 
     assert fused_names(tmp_path / "out") == [f"scene{k}.png" for k in (0, 1, 3, 5)]
 
 
+def test_all_failures_are_in_a_file_until_they_are_mended(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    command = ["fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model]
+    good = (pair_folder / "ir" / "scene0.png").read_bytes()
+    for index in range(2, 6):
+        (pair_folder / "ir" / f"scene{index}.png").write_bytes(b"broken")
+    for index in range(7):
+        (pair_folder / "vis" / f"lonely{index}.png").write_bytes(good)
+    result = refusion(*command)
+    assert f"2 fused, 0 already there, 4 failed. Written to {out}." in result.out
+    assert f"Not fused, all in {out / FAILURES}: scene2: ir/scene2.png is not an image" in result.err
+    assert result.err.endswith("left out: lonely4.png in vis has no partner in ir and 2 more like this")
+    failures = [json.loads(line) for line in (out / FAILURES).read_text().splitlines()]
+    assert [(one["row"], one["id"]) for one in failures[:4]] == [(index, f"scene{index}") for index in range(2, 6)]
+    assert failures[3]["error"].startswith("ir/scene5.png is not an image")
+    assert failures[-1] == {"row": None, "id": None, "error": "lonely6.png in vis has no partner in ir"}
+    assert len(failures) == 4 + 7
+
+    # A folder of results may be a source.
+    assert "Skipped" not in refusion("fuse", out, pair_folder / "vis", "-o", tmp_path / "more", "--model", model).err
+    for index in range(7):
+        (pair_folder / "vis" / f"lonely{index}.png").unlink()
+    (pair_folder / "ir" / "scene2.png").write_bytes(good)
+    assert refusion(*command, "--quiet").code == 1
+    assert [json.loads(line)["row"] for line in (out / FAILURES).read_text().splitlines()] == [3, 4, 5]
+    for index in range(3, 6):
+        (pair_folder / "ir" / f"scene{index}.png").write_bytes(good)
+    assert refusion(*command).code == 0
+    assert not (out / FAILURES).exists()
+
+
+def test_a_file_named_like_the_list_of_failures_is_kept(model, pair_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / FAILURES).write_text('{"a": "ir/1.png", "b": "vis/1.png"}\n')
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
+    check_refused(result, "failures.jsonl is there and is no list of failures, so it is kept; move it elsewhere.")
+    assert [path.name for path in out.iterdir()] == [FAILURES]
+
+
 def test_patterns_pair_files_of_one_folder(model, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -218,7 +259,8 @@ def test_line_breaks_and_control_characters_in_names_are_escaped(model, pair_fol
     out = tmp_path / f"out\n{name}"
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
     assert result.code == 1
-    assert f"Failed: {escaped}: " in result.err
+    assert f"Not fused, all in {tmp_path / 'out'}\\n{escaped}.png/failures.jsonl: {escaped}: " in result.err
+    assert escaped.replace("\\", "\\\\") in (out / FAILURES).read_text("utf-8")
     assert f"alone {escaped}.png in ir has no partner" in result.err
     assert f"{escaped}.png.md." in result.err
     assert len(result.out.splitlines()) == 1
