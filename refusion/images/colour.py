@@ -256,7 +256,9 @@ class ChromaMean:
         if self._weighted is None or self._weight is None:
             self._only, self._weighted, self._weight = picture.chroma, weighted, weight
         else:
-            self._only, self._weighted, self._weight = None, self._weighted + weighted, self._weight + weight
+            self._only = None
+            self._weighted += weighted
+            self._weight += weight
 
     def chroma(self, luminance: np.ndarray | None = None) -> np.ndarray | None:
         """Return the fused chroma, float32 (2, H, W), or None if all sources are grey.
@@ -283,7 +285,7 @@ class ChromaMean:
         if self._rule == "release":
             weight = np.abs(from_neutral)
             return from_neutral * weight, weight
-        weight = np.broadcast_to(np.hypot(*from_neutral), chroma.shape)
+        weight = np.hypot(*from_neutral)[None]
         if self._rule == "saturation":
             return from_neutral * weight, weight
         headroom = 1 - luminance - colour_excess(chroma)

@@ -7,7 +7,7 @@ passed on to the fused image, see `Picture`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,12 @@ class Picture:
         """Width and height in pixels."""
         height, width = self.luminance.shape
         return width, height
+
+    def without_pixels(self) -> "Picture":
+        """What is known of the image, of the same size but black, without alpha, and hardly any memory."""
+        black = np.broadcast_to(np.float32(0), self.luminance.shape)
+        grey = None if self.chroma is None else np.broadcast_to(np.float32(NEUTRAL), self.chroma.shape)
+        return replace(self, luminance=black, chroma=grey, alpha=None)
 
 
 def range_note(pictures: Sequence[Picture]) -> str | None:

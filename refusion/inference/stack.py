@@ -98,24 +98,25 @@ def fuse_stack(
 
     step()
     motion = options.motion(task, count)
-    offsets = OffsetNotes(motion)
     reading = options.reading(task)
     sources = options.plain(sources)
     exposures = task.name == "multi-exposure"
     read = StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
     colour = None if finish.chroma == "choice" else ChromaMean(finish.chroma)
-    seen = _survey(read, count, offsets, None if deghosted else colour, step)
+    seen = _survey(read, count, None if deghosted else colour, step)
     frames = sorted(seen.frames, key=lambda frame: frame.place)
     first, *others = (frame.facts for frame in seen.frames)
     scans = [note for other in others for note in scan_notes(first, other)]
-    notes = [*offsets.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
+    notes = [*seen.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
     if task.name == "multi-focus":
         notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
     if exposures:
         notes += bracket_notes([frame.place[0] for frame in seen.frames])
 
     def load(frame: _Frame) -> Layer:
-        picture = over(read(frame.index), seen.ground)
+        picture = read(frame.index)
+        if seen.ground is not None:
+            picture = over(picture, seen.ground)
         return Layer(picture.luminance, picture.chroma if colour is None or deghosted else None)
 
     def settle(index: int, layer: Layer) -> None:
@@ -147,18 +148,18 @@ class _Survey:
 
     Attributes:
         frames: the data kept for each image, in the order given.
-        ground: what shows through where an image is transparent.
+        ground: what shows through where an image is transparent; None if none is.
         alpha: alpha of the fused image, or None.
+        notes: notes on images that lie off the one before.
     """
 
     frames: list["_Frame"]
-    ground: Picture
+    ground: Picture | None
     alpha: np.ndarray | None
+    notes: list[str]
 
 
-def _survey(
-    read: StackReader, count: int, offsets: OffsetNotes, colour: ChromaMean | None, step: Callable[[], None]
-) -> _Survey:
+def _survey(read: StackReader, count: int, colour: ChromaMean | None, step: Callable[[], None]) -> _Survey:
     """Read all images once, in the order given.
 
     Raises:
@@ -166,20 +167,21 @@ def _survey(
     """
     frames: list[_Frame] = []
     ground: Picture | None = None
-    alpha = _AlphaUnion()
+    is_transparent = False
+    alpha, offsets = _AlphaUnion(), OffsetNotes(read.motion)
     for index in range(count):
         picture = read(index)
         _check_size(picture, frames[0].facts if frames else picture)
         offsets.look_at(picture)
         alpha.add(picture.alpha)
+        is_transparent |= picture.alpha is not None
         ground = picture if ground is None else over(ground, picture)
         picture = over(picture, ground)
         if colour is not None:
             colour.add(picture)
         frames.append(_Frame.of(index, picture))
         step()
-    assert ground is not None
-    return _Survey(frames, ground, alpha.alpha)
+    return _Survey(frames, ground if is_transparent else None, alpha.alpha, offsets.notes)
 
 
 def _ghost_note(share: float, name: str) -> str:
@@ -243,9 +245,8 @@ class _Frame:
     def of(cls, index: int, picture: Picture) -> "_Frame":
         luminance = picture.luminance
         place = float(luminance.mean(dtype=np.float64)), hashlib.sha256(luminance.tobytes()).digest()
-        nothing = np.broadcast_to(np.float32(0), luminance.shape)
-        facts = replace(picture, luminance=nothing, chroma=None if picture.chroma is None else nothing, alpha=None)
-        return cls(index, place, ends_of(luminance), float(exposedness(luminance).mean(dtype=np.float64)), facts)
+        exposed = float(exposedness(luminance).mean(dtype=np.float64))
+        return cls(index, place, ends_of(luminance), exposed, picture.without_pixels())
 
 
 class _AlphaUnion:

@@ -81,6 +81,7 @@ def merge_in_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Call
             if len(frames) == 2:
                 return fused
             results.append((fused.brightness, fused.store(folder / f"{level}-{index}.npz")))
+            del fused  # not in memory while the next two are fused
         results += [(frame().brightness, frame) for frame in frames[half : len(frames) - half]]
         frames = [loader for _, loader in sorted(results, key=lambda result: result[0])]
     raise AssertionError("two images or more always end in one")
@@ -90,7 +91,9 @@ def blend_pairs(fuse: Fuse, frames: list[Loader], folder: Path, on_step: Callabl
     """Fuse the darkest with the brightest and so on inwards, and blend the results with all frames."""
     pairs = []
     for index in range(len(frames) // 2):
-        pairs.append(fuse(frames[index](), frames[-1 - index]()).store(folder / f"{index}.npz"))
+        # The colour of a blended bracket is mixed elsewhere; it would only take memory here.
+        a, b = (Layer(_luminance(load), None) for load in (frames[index], frames[-1 - index]))
+        pairs.append(fuse(a, b).store(folder / f"{index}.npz"))
         on_step()
     luminances = [partial(_luminance, load) for load in (*pairs, *frames)]
     weights = [FUSED_WEIGHT] * len(pairs) + [1.0] * len(frames)

@@ -49,7 +49,9 @@ class StackReader:
     def __call__(self, index: int) -> Picture:
         picture = self.reading.one(self.sources[index], self.windows[index], self.names[index])
         if index == 0 or self._first is None:
-            self._first = self._last = picture
+            # Between reads, only alignment needs the pixels.
+            self._first = picture.without_pixels() if self.motion is None else picture
+            self._last = self._first
             return picture
         picture, note = share_profile(picture, self._first)
         if note and note not in self.notes:

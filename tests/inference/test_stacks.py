@@ -1,5 +1,6 @@
 """Focus stacks and exposure brackets."""
 
+import tracemalloc
 from functools import partial
 from itertools import permutations
 
@@ -17,6 +18,8 @@ from refusion.images.frames import frames_of
 from refusion.images.picture import MAX_FRAMES
 from refusion.inference.alignment import estimate_alignment
 from refusion.inference.edges import View
+from refusion.inference.options import Options
+from refusion.inference.stack import fuse_stack
 from refusion.inference.stack_layers import Layer
 from refusion.models.model import ReFusion
 
@@ -34,6 +37,35 @@ def test_the_order_does_not_matter(model):
     expected = np.asarray(model.fuse_stack(stack))
     for order in list(permutations(range(4)))[1::5]:
         np.testing.assert_array_equal(np.asarray(model.fuse_stack([stack[i] for i in order])), expected)
+
+
+class Watched:
+    """A network that notes how many bytes are held when it is called, of those that Python and NumPy allocate."""
+
+    def __init__(self, network: ReFusion) -> None:
+        self._network, self.task, self.held = network, network.task, []
+
+    def fuse_luminances(self, a, b, *, engine=None):
+        self.held.append(tracemalloc.get_traced_memory()[0])
+        return self._network.fuse_luminances(a, b, engine=engine)
+
+
+@pytest.mark.parametrize(("model", "planes"), [(EXPOSURE, 2 + 3), (FOCUS, 6)], ids=["multi-exposure", "multi-focus"])
+def test_while_the_network_runs_little_else_is_in_memory(model, planes, tmp_path):
+    # Two sources; of a bracket also the weighted colour and its weight, of a focus stack the colour of both sources.
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        colours = [textured(3 * seed + channel, 200, 300) for channel in range(3)]
+        Image.fromarray(np.stack(colours, axis=-1)).save(path)
+    fuse_stack(model, paths, Options(), model.task)
+    watched = Watched(model)
+    tracemalloc.start()
+    try:
+        fuse_stack(watched, paths, Options(), model.task)
+    finally:
+        tracemalloc.stop()
+    assert watched.held
+    assert max(watched.held) < 200 * 300 * 4 * (planes + 0.5)
 
 
 def test_every_kind_of_source_gives_the_same(tmp_path):
