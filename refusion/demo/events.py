@@ -17,6 +17,9 @@ CANCELLED = "Cancelled; nothing was fused."
 
 BEFORE = "This result is from before your last change."
 
+OTHER_SETTINGS = "This result was made with other settings."
+"""Where the settings cannot be used; they may be those of a link, which nobody changed."""
+
 FUSE_STACK = "Fuse the stack"
 """The button of the tab for stacks."""
 

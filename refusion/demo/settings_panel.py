@@ -18,8 +18,7 @@ def settings_panel(task: Task | None, models: Models, *, stack: bool = False) ->
     Returns:
         The inputs in the order in which `Settings.checked` takes them.
     """
-    labels = task.labels if task else ("first", "second")
-    words = texts.choices(None if stack else labels)
+    words = texts.choices_of(task) if task else texts.choices(None if stack else ("first", "second"))
     own = [] if task else [("Default of the task", "")]
     with gr.Accordion("Settings", open=False, elem_classes="settings"):
         label, info = texts.SETTINGS["input_range"]

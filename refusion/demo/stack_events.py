@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, FUSE_STACK
+from refusion.demo.events import BEFORE, FUSE_STACK, OTHER_SETTINGS
 from refusion.demo.examples import Example, example_stacks
 from refusion.demo.explained import STACK_NOTE, scores_table
 from refusion.demo.result_events import ResultEvents
@@ -38,6 +38,7 @@ class StackEvents(ResultEvents):
         try:
             chosen = self._settings(task, *settings)
         except ValueError as error:
+            status = status if result is None else notes.stale(OTHER_SETTINGS)
             return [notes.bad(error), status, thumbnails_html(list(paths), self._fusing.uploads, None)]
         shown = thumbnails_html(list(paths), self._fusing.uploads, chosen.window)
         if not paths:

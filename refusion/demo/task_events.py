@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from refusion.demo import link, notes, texts
-from refusion.demo.events import BEFORE, filled, heading, session
+from refusion.demo.events import BEFORE, OTHER_SETTINGS, filled, heading, session
 from refusion.demo.examples import Example, example_pairs
 from refusion.demo.explained import explained_html, scores_table
 from refusion.demo.result_events import ResultEvents
@@ -29,7 +29,7 @@ QUICK = 2.0
 SWAP = "Swap"
 """The button that exchanges the sources."""
 
-AGAIN = "Fusing again, because the inputs have changed …"
+AGAIN = "Fusing with the images and settings on this page …"
 
 
 class TaskEvents(ResultEvents):
@@ -48,9 +48,9 @@ class TaskEvents(ResultEvents):
             The note, the status, and a key that starts the fusion of a small pair.
         """
         try:
-            checked = Settings.checked(self._fusing.models, self._task, *settings)
+            checked = self._settings(*settings)
         except ValueError as error:
-            return [notes.bad(error), self._stale(result, BEFORE), gr.skip()]
+            return [notes.bad(error), self._stale(result, OTHER_SETTINGS), gr.skip()]
         said, found = [], []
         for side, (upload, label) in enumerate(zip((a, b), self._task.labels, strict=True)):
             if not upload:
@@ -122,7 +122,19 @@ class TaskEvents(ResultEvents):
     def _asked(self, a: Any, b: Any, *settings: Any) -> tuple[tuple[Path, ...], Settings]:
         first, second = self._task.labels
         paths = stored_path(a, first), stored_path(b, second)
-        return paths, Settings.checked(self._fusing.models, self._task, *settings)
+        return paths, self._settings(*settings)
+
+    def _settings(self, *settings: Any) -> Settings:
+        """The settings that a client sent, checked.
+
+        Raises:
+            ValueError: a value is not among its choices; those of a link may be none of them.
+        """
+        chosen = Settings.checked(self._fusing.models, self._task, *settings)
+        if chosen.anchor and chosen.anchor not in texts.choices_of(self._task)["anchor"]:
+            label, said = texts.SETTINGS["anchor"][0], texts.ANCHORS[chosen.anchor]
+            raise ValueError(f'"{label}" cannot be "{said}" for two photographs; choose another in the settings.')
+        return chosen
 
     def _uploads(self, a: Any, b: Any) -> list[Any]:
         return [a, b]

@@ -108,6 +108,14 @@ def choices(labels: tuple[str, str] | None) -> dict[str, dict[str, str]]:
     return {"output_range": RANGES, "anchor": anchors, "chroma": colours, "input_range": INPUT_RANGES}
 
 
+def choices_of(task: Task) -> dict[str, dict[str, str]]:
+    """Those of `choices` that suit a pair of a task: no photograph of a camera shows heat."""
+    words = choices(task.labels)
+    if task.one_camera:
+        words["anchor"] = {choice: said for choice, said in words["anchor"].items() if choice != "heat"}
+    return words
+
+
 def in_words(changed: Mapping[str, str], labels: tuple[str, str] | None) -> str:
     """The changed settings with their labels, as in `choices`; the model is named elsewhere."""
     words = choices(labels)
@@ -123,8 +131,11 @@ def lead(task: Task) -> str:
 def advice(task: Task) -> str:
     """Description of the inputs, as HTML."""
     how = _ADVICE.get(task.name, "")
-    dicom = " DICOM files are accepted in the Batch tab." if READS_DICOM and task.name == "medical" else ""
-    return f'<p class="credit">{how} The two images must match pixel for pixel. Formats: {READ_LIST}.{dicom}</p>'
+    medical = task.name == "medical"
+    dicom = " DICOM files are accepted in the Batch tab." if READS_DICOM and medical else ""
+    volumes = " Volumes (NIfTI) are fused by <code>refusion fuse</code> on a machine of your own." if medical else ""
+    match = "The two images must match pixel for pixel."
+    return f'<p class="credit">{how} {match} Formats: {READ_LIST}.{dicom}{volumes}</p>'
 
 
 def meaning(metric: str) -> str:

@@ -42,6 +42,8 @@ def refuse_by_name(start: bytes, name: str) -> None:
                     f"{name} is {kind}",
                     f"{_IN_PAIRS}; {READ_NAMES} can be read",
                     f"{_SLICE[0].lower()}{_SLICE[1:]}; {READ_NAMES} can be read",
+                    "this demo fuses images: save the slice you want as 16-bit PNG or TIFF, or fuse the volumes with "
+                    "`refusion fuse` on a machine of your own",
                 )
             )
         if is_it(start):

@@ -25,7 +25,7 @@ from gradio_client.utils import QueueError
 from PIL import ExifTags, Image
 from support.command import refusion
 from support.demo_server import ROOT, Server, files, free_port, visitors_files
-from support.scenes import textured
+from support.scenes import EXAMPLES, textured
 
 from refusion import fuse_stack
 from refusion.demo import link, texts
@@ -376,8 +376,35 @@ def test_a_link_with_an_unknown_choice_is_refused_in_the_words_of_the_page(fusin
     with gr.Blocks():
         panel = result_panel("ir-vis", {})
     events = TaskEvents(TASKS["ir-vis"], fusing, ResultFiles(), Showcase(fusing), panel)
-    note = unescape(events.check(None, None, None, "", "chain", "")[0])
+    path = EXAMPLES / "ir-vis_ir.png"
+    result = Result((path, path), path, Settings.checked(fusing.models, TASKS["ir-vis"]), "token")
+    note, status, _ = map(unescape, map(str, events.check(result, None, None, "", "chain", "")))
     assert "There is no anchor 'chain'; choose another \"Anchor to the sources\" in the settings." in note
+    assert "This result was made with other settings." in status
+
+
+def test_photographs_are_not_anchored_by_heat(fusing):
+    config = build_demo().get_config_file()
+    label = texts.SETTINGS["anchor"][0]
+    offered = [box["choices"] for box in components(config, "dropdown") if box["label"] == label][: len(TASKS)]
+    with_heat = ["heat" in [choice for _, choice in choices] for choices in offered]
+    assert with_heat == [not task.one_camera for task in TASKS.values()]
+    with gr.Blocks():
+        panel = result_panel("multi-focus", {})
+    events = TaskEvents(TASKS["multi-focus"], fusing, ResultFiles(), Showcase(fusing), panel)
+    note = unescape(events.check(None, None, None, "", "heat", "")[0])
+    assert '"Anchor to the sources" cannot be "Follow both, hot objects brighter" for two photographs' in note
+
+
+def test_a_volume_is_sent_to_the_command(fusing, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / "brain.nrrd").write_bytes(b"NRRD0005\ntype: short\n")
+    with gr.Blocks():
+        panel = result_panel("medical", {})
+    events = TaskEvents(TASKS["medical"], fusing, ResultFiles(), Showcase(fusing), panel)
+    note = unescape(events.check(None, {"path": str(tmp_path / "brain.nrrd")}, None)[0])
+    assert "brain.nrrd is an NRRD volume; this demo fuses images: save the slice you want" in note
+    assert "or fuse the volumes with `refusion fuse` on a machine of your own." in note
 
 
 def test_a_note_on_swapped_sources_names_the_button(fusing, tmp_path, monkeypatch):
