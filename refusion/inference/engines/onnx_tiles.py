@@ -6,7 +6,8 @@ through all the layers while it is in the processor's cache; its halo is recompu
 If the attention has a window, the passes run down the image behind each other: a pass processes rows as soon as the
 previous pass is far enough ahead for the windows. So only a few hundred rows of features are stored, for any height of
 the image. If the attention is over the whole image, a pass starts when the previous one has ended, and the features of
-all rows are stored. In both cases they are stored in one map, in which a pass overwrites the rows that it has read.
+all rows are stored, in 16 bits if they are many. In both cases they are stored in one map, in which a pass overwrites
+the rows that it has read.
 
 The work is divided into steps. The threads process the tiles of a step and only read features; results are written at
 the end of the step. ONNX Runtime's own threads are not used, because they split every single operation.
@@ -29,6 +30,7 @@ from refusion.inference.engines.onnx_fusion import FUSION
 from refusion.inference.engines.onnx_graph import Pass, passes
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
 from refusion.inference.engines.onnx_weights import Weights
+from refusion.inference.engines.packed import PackedMaps
 from refusion.modules.windows import CELL_WEIGHTS, CELLS, cell_of
 from refusion.system.memory import free_for_process
 from refusion.system.threads import cpu_threads, interruption_point, side_by_side
@@ -45,8 +47,14 @@ BYTES_OF_STEP = 64 << 20
 BYTES_OF_TILE = 1400
 """Memory of a thread in bytes per pixel of a tile, in addition to the stored maps (measured)."""
 
+PACKED_FROM = 1 << 30
+"""Bytes of the features of an image, 8 megapixels of the models here, from which on they are packed into 16 bits."""
+
 LAG = 2
 """Number of bands by which a pass lags behind the previous one, so that the passes of a step run in parallel."""
+
+
+_Maps = np.ndarray | PackedMaps
 
 
 class OnnxModule:
@@ -65,6 +73,7 @@ class OnnxModule:
         made = passes(weights, padding_mode, self._cell, architecture=architecture)
         self._passes = [(one, _session(one)) for one in made]
         self._channels = max(sum(one.outputs) for one in made)
+        self._maps = max(len(one.outputs) for one in made)
         self._layers = max(one.layers for one in made)
 
     def bytes_needed(self, height: int, width: int) -> int:
@@ -79,9 +88,17 @@ class OnnxModule:
         if self._cell is not None:
             rows = min(height, self._bands_held * band)
             waiting = len(self._passes) * band
-        held = self._channels * (rows + min(height, waiting) + len(self._passes) * self._layers)
+        held = self._channels * (min(height, waiting) + len(self._passes) * self._layers)
         held += (self._architecture.sources + sum(self._passes[-1][0].outputs)) * height
-        return held * width * np.dtype(np.float32).itemsize
+        stored = self._channels * rows
+        if self._is_packed(rows, width):
+            stored = stored // 2 + self._maps * rows
+        return (held + stored) * width * np.dtype(np.float32).itemsize
+
+    def _is_packed(self, rows: int, width: int) -> bool:
+        """Whether the features of these rows are packed."""
+        bytes_of_all = self._channels * rows * width * np.dtype(np.float32).itemsize
+        return self._cell is None and bytes_of_all >= PACKED_FROM
 
     @cached_property
     def _inner(self) -> list[InferenceSession]:
@@ -138,14 +155,17 @@ class OnnxModule:
         band = self._band_rows(tile[0])
         bands = -(-height // band)
         held = bands if self._cell is None else min(bands, self._bands_held)
-        features = np.empty((self._channels, min(height, held * band), width), np.float32)
+        shape = self._channels, min(height, held * band), width
+        packed = self._is_packed(*shape[1:])
+        features = np.empty(shape, np.int16 if packed else np.float32)
+        steps = [np.empty(shape[1:], np.float32) for _ in range(self._maps if packed else 0)]
         results = [np.empty((count, height, width), np.float32) for count in self._passes[-1][0].outputs]
         columns = _parts(width, tile[1], self._cell or 1)
         inner = self._inner if min(bands, len(columns)) > 2 else [None] * len(self._passes)
         stages: list[_Stage] = []
-        maps = [source[None] for source in sources]
+        maps: list[_Maps] = [source[None] for source in sources]
         for (one, session), of_inner in zip(self._passes, inner, strict=True):
-            made = list(_divided(features, one.outputs)) if one.attentions else results
+            made: list[_Maps] = list(_divided(features, one.outputs, steps)) if one.attentions else [*results]
             before = stages[-1] if stages else None
             sessions = session, of_inner
             stages.append(_Stage(one, sessions, before, height, maps, made, self._padding_mode, self._cell))
@@ -226,10 +246,11 @@ def _keep_freed_blocks() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-def _divided(features: np.ndarray, channels: Sequence[int]) -> Iterator[np.ndarray]:
+def _divided(features: np.ndarray, channels: Sequence[int], steps: Sequence[np.ndarray]) -> Iterator[_Maps]:
     first = 0
-    for count in channels:
-        yield features[first : first + count]
+    for index, count in enumerate(channels):
+        maps = features[first : first + count]
+        yield PackedMaps(maps, steps[index]) if steps else maps
         first += count
 
 
@@ -276,8 +297,8 @@ class _Stage:
         sessions: tuple[InferenceSession, InferenceSession | None],
         before: "_Stage | None",
         height: int,
-        given: Sequence[np.ndarray],
-        made: Sequence[np.ndarray],
+        given: Sequence[_Maps],
+        made: Sequence[_Maps],
         padding_mode: str,
         cell: int | None,
     ) -> None:
@@ -285,7 +306,7 @@ class _Stage:
         self.padding_mode, self.cell = padding_mode, cell
         self.height, self.width = height, given[0].shape[2]
         self.done = 0
-        self._above = [maps[:, :0] for maps in given]
+        self._above = [np.empty((maps.shape[0], 0, self.width), np.float32) for maps in given]
         self._matrices: list[np.ndarray] | None = None
         self._bands, self._first_cell = (0, 0), 0
         self._lock = threading.Lock()
@@ -354,7 +375,7 @@ class _Stage:
         """Mark the rows up to `last` as done, and keep those that the next tiles need before they are overwritten."""
         if self.before is not None and last < self.height:
             first = max(0, last - self.one.layers)
-            above = [np.empty((len(maps), last - first, self.width), np.float32) for maps in self.given]
+            above = [np.empty((maps.shape[0], last - first, self.width), np.float32) for maps in self.given]
             for index, rows in enumerate(above):
                 self._copy_rows(index, first, slice(None), rows)
             self._above = above
@@ -408,7 +429,7 @@ class _Stage:
             (pad * (left < around), pad * (right + around > self.width)),
         ]
         sides = [n + sum(margin) for n, margin in zip((bottom - top, end - begin), margins, strict=True)]
-        padded = np.empty((len(maps), *sides), np.float32)
+        padded = np.empty((maps.shape[0], *sides), np.float32)
         tile = padded[:, margins[0][0] : sides[0] - margins[0][1], margins[1][0] : sides[1] - margins[1][1]]
         self._copy_rows(index, top, slice(begin, end), tile)
         _fill_margins(padded, margins, 0 if self.padding_mode == "replicate" else 1)

@@ -14,6 +14,7 @@ import torch
 from support.modules import scattered
 from support.scenes import textured
 
+from refusion.inference.engines import onnx_tiles
 from refusion.inference.engines.onnx_builder import PICTURE_ENDS
 from refusion.inference.engines.onnx_graph import passes, whole
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
@@ -250,12 +251,15 @@ MEMORY = """
 
     from refusion.hub.folder import WEIGHTS
     from refusion.hub.names import bundled_folder
+    from refusion.inference.engines import onnx_tiles
     from refusion.inference.engines.onnx_tiles import OnnxNetwork
 
     def megabytes(line):
         return int(Path("/proc/self/status").read_text().split(line)[1].split()[0]) / 1024
 
     threads = int(sys.argv[1])
+    if sys.argv[2] == "packed":
+        onnx_tiles.PACKED_FROM = 0
     network = OnnxNetwork(load_file(bundled_folder("refusion-ir-vis") / WEIGHTS), "replicate")
     network.fuse(*np.random.default_rng(0).random((2, 64, 64), np.float32), threads=threads)
     sources = np.random.default_rng(0).random((2, 700, 1000), np.float32)
@@ -267,12 +271,25 @@ MEMORY = """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak memory is read from Linux's /proc")
-@pytest.mark.parametrize("threads", [1, 2])
-def test_memory_is_little_more_than_the_features(threads):
-    command = [sys.executable, "-c", textwrap.dedent(MEMORY), str(threads)]
+@pytest.mark.parametrize(("threads", "stored"), [(1, "plain"), (2, "plain"), (1, "packed")])
+def test_memory_is_little_more_than_the_features(threads, stored):
+    command = [sys.executable, "-c", textwrap.dedent(MEMORY), str(threads), stored]
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    features = 700 * 1000 * 35 * 4 / 2**20
+    features = 700 * 1000 * (35 * 4 if stored == "plain" else 33 * 2 + 4 * 4) / 2**20
     assert features < grown < features + 100 * threads
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+def test_features_in_16_bits_give_the_plain_forward(padding_mode, monkeypatch):
+    module = scattered(padding_mode=padding_mode)
+    a, b = np.random.default_rng(0).random((2, 33, 47), np.float32)
+    a[:12], b[:12] = 0, 0
+    expected, ready = plain(module, a, b), network(module)
+    needed = ready.bytes_needed(3000, 2000)
+    monkeypatch.setattr(onnx_tiles, "PACKED_FROM", 0)
+    assert ready.bytes_needed(3000, 2000) < 0.7 * needed
+    for tile in [(5, 5), (7, 40), (40, 40)]:
+        np.testing.assert_allclose(ready.fuse(a, b, tile=tile), expected, atol=1e-4, rtol=0)
 
 
 def test_with_a_window_memory_does_not_grow_with_the_height():
