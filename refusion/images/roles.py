@@ -79,9 +79,13 @@ def exposure_notes(images: Sequence[tuple[str, float]]) -> list[str]:
     usual = max(sorted(mean for _, mean in images)[len(images) // 2], 1 / 255)
     odd = [(name, mean) for name, mean in images if not 1 / _SAME_EXPOSURE < mean / usual < _SAME_EXPOSURE]
     return [
-        f"{name} is much {'darker' if mean < usual else 'brighter'} ({mean:.2f} on average) than "
-        f"{'the others' if len(images) > 2 else 'the other image'} ({usual:.2f}): images of different focus have one "
-        "exposure; look whether it belongs to them."
+        Advised(
+            f"{name} is much {'darker' if mean < usual else 'brighter'} ({mean:.2f} on average) than "
+            f"{'the others' if len(images) > 2 else 'the other image'} ({usual:.2f}): images of different focus have "
+            "one exposure, so look whether it belongs to them",
+            "--task multi-exposure (task='multi-exposure') is for an exposure bracket",
+            "the task multi-exposure is for an exposure bracket",
+        )
         for name, mean in odd
     ]
 

@@ -75,6 +75,8 @@ def test_focus_images_have_one_exposure():
         (note,) = role_notes(*map(read_picture, pair), focus)
         assert "is much darker" in note
         assert "images of different focus have one exposure" in note
+        assert note.endswith("; --task multi-exposure (task='multi-exposure') is for an exposure bracket.")
+        assert in_demo(note).endswith("; the task multi-exposure is for an exposure bracket.")
 
 
 def test_exposures_of_one_bracket_differ():
