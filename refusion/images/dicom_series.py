@@ -13,6 +13,7 @@ from refusion.images.kinds import START
 from refusion.images.picture import PictureError, Plane, Scan
 from refusion.images.slice_grid import stacked
 from refusion.images.volume import Volume, VolumeFile, check_voxels, image_of
+from refusion.system.extras import is_installed
 
 _MAX_FILES = 10_000
 """Maximum number of files in the folder of a series."""
@@ -92,9 +93,14 @@ def open_series(folder: Path, name: str, max_voxels: int) -> Series:
         max_voxels: maximum number of voxels.
 
     Raises:
-        PictureError: pydicom is not installed; a file is damaged or has several frames; there are several series, no
+        PictureError: an extra is not installed; a file is damaged or has several frames; there are several series, no
             slices, or slices that are not the whole of a regular grid.
     """
+    if not (is_installed("pydicom") and is_installed("SimpleITK")):
+        raise PictureError(
+            f"The folder {name} is read as a DICOM series, which needs two extras: pip install "
+            "'refusion[dicom,volumes]'."
+        )
     slices, others = _slices(folder, name)
     kept = [one for one in slices if not one.is_localizer] or slices
     if not kept:

@@ -297,3 +297,13 @@ def test_the_missing_package_is_named(pair, tmp_path):
     done = without(("SimpleITK",), "from refusion.cli.app import main; main()", "fuse", *pair, "-o", tmp_path / "f.nii")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "Volumes need one more package: pip install 'refusion[volumes]'." in done.stderr
+
+
+@pytest.mark.parametrize("missing", [("pydicom",), ("SimpleITK",), ("pydicom", "SimpleITK")], ids=" ".join)
+def test_both_extras_of_a_series_are_named_at_once(missing, tmp_path):
+    for name in ("ct", "mri"):
+        write_series(tmp_path / name, phantom(1), "MR")
+    folders = (tmp_path / "ct", tmp_path / "mri")
+    done = without(missing, "from refusion.cli.app import main; main()", "fuse", *folders, "-o", tmp_path / "f.nii")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "needs two extras: pip install 'refusion[dicom,volumes]'." in done.stderr
