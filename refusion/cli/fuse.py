@@ -130,7 +130,7 @@ def fuse(
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
     mode = _mode(sources, output)
     # Videos and volumes refuse both, where others may have forgotten --align.
-    wanted_motion = (motion or align) if mode in ("videos", "volumes") else asked_motion(align, motion, crop)
+    wanted_motion = (motion or align) if mode in ("videos", "volumes") else asked_motion(align, motion, crop, quiet)
     options = Options(
         wanted_range,
         wanted_anchor,
@@ -166,7 +166,8 @@ def fuse(
         "--bits": bits is not None,
         "--no-deghost": not deghost,
     }
-    _note_idle(mode, [option for option, is_given in given.items() if is_given])
+    if not quiet:
+        _note_idle(mode, [option for option, is_given in given.items() if is_given])
     if mode == "pairs":
         jobs = jobs_of(sources, output, suffix, match)
         fuse_pair_files(

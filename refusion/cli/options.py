@@ -339,8 +339,8 @@ def print_notes(notes: Sequence[str]) -> None:
     print_listed("Notes", notes, _NOTES_SHOWN)
 
 
-def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | bool:
-    """Combine --align and --motion; without --align, print a note if --motion or --crop is given.
+def asked_motion(align: bool, motion: Motion | None, crop: bool, quiet: bool = False) -> Motion | bool:
+    """Combine --align and --motion; unless `quiet`, print a note if --motion or --crop is given without --align.
 
     Raises:
         ValueError: there is no such motion, and no --align with which `Options` would check it.
@@ -349,7 +349,7 @@ def asked_motion(align: bool, motion: Motion | None, crop: bool) -> Motion | boo
         return motion or True
     if motion is not None:
         check_choice("motion", motion, Motion)
-    if crop or motion is not None:
+    if not quiet and (crop or motion is not None):
         say("Note: --crop and --motion change nothing without --align.", err=True)
     return False
 

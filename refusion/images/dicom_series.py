@@ -172,7 +172,9 @@ def _check_one_series(slices: list[_Slice], name: str) -> None:
         series.setdefault(one.series, []).append(one)
     if len(series) < 2:
         return
-    listed = [f"{group[0].description} ({len(group)} slices)" for group in series.values()]
+    listed = [
+        f"{group[0].description} ({len(group)} slice{'s' if len(group) > 1 else ''})" for group in series.values()
+    ]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     raise PictureError(
         f"{name} holds {len(series)} series: {', '.join(listed[:_SHOWN])}{more}; put the files of one into a folder of "

@@ -124,7 +124,10 @@ def fuse_videos(
         raise ValueError(f"Fusion takes two videos, or one side by side, but {len(paths)} were given.")
     check_options(options)
     if not is_written(target):
-        raise ValueError(f"The output {target.name} of a video is one of {', '.join(WRITTEN_SUFFIXES)}.")
+        raise ValueError(
+            f"{target.name} is not the name of a video that can be written; fused videos are written as "
+            f"{', '.join(WRITTEN_SUFFIXES)}."
+        )
     finish = options.for_task(task)
     resizes = options.resize is not None
     with _opened(paths, options) as videos:

@@ -179,6 +179,7 @@ def test_options_of_other_inputs_are_said(tmp_path):
     assert "--crop and --motion change nothing without --align" in refusion(*pair, "--crop").err
     said = refusion(*pair, "--overwrite", "--side-by-side").err
     assert "--overwrite and --side-by-side change nothing here" in said
+    assert refusion(*pair, "--crop", "--overwrite", "--quiet").err == ""
 
 
 # The same in every command

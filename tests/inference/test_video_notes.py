@@ -18,6 +18,7 @@ def test_videos_on_the_command_line(video_pair, tmp_path):
         ([video_pair[0], "-o", tmp_path / "g.mp4"], "one with --side-by-side"),
         ([*video_pair, "-o", tmp_path / "g.png"], ".mp4"),
         ([*video_pair, "-o", video_pair[0]], "is one of the sources"),
+        ([*video_pair, "-o", tmp_path / "g.webm"], "g.webm is not the name of a video that can be written; fused"),
         ([*video_pair, "-o", tmp_path / "g.mp4", "--align"], "--align"),
         ([*video_pair, "-o", tmp_path / "g.mp4", "--own-range"], "--own-range"),
         ([*video_pair, "-o", tmp_path / "g.mp4", "--nodata", "0"], "--nodata"),
