@@ -112,6 +112,7 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
     """The pairs of two folders, of one folder with two patterns, or of a list."""
     from refusion.pairs.jobs import match_folders, read_list
 
+    _refuse_file_name(output)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if not sources[0].is_dir():
         check_folder(output)
@@ -132,6 +133,17 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
     check_folder(output)
     advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"), advice)
+
+
+def _refuse_file_name(output: Path) -> None:
+    from refusion.images.video import VIDEO_SUFFIXES
+    from refusion.pairs.matching import SUFFIXES
+
+    if output.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES and not output.exists():
+        raise ValueError(
+            f"{output.name} is the name of a file, but the results of folders and lists are written to a folder; give "
+            f"the name of one, such as {output.stem}."
+        )
 
 
 def fuse_pair_files(

@@ -198,6 +198,13 @@ def test_patterns_pair_files_of_one_folder(model, tmp_path):
     check_refused(refusion(*command), "--match")
 
 
+def test_results_of_folders_are_not_written_to_the_name_of_a_file(pair_folder, tmp_path):
+    for name in ("fused.png", "fused.MP4"):
+        result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / name)
+        check_refused(result, "are written to a folder; give the name of one, such as fused.")
+        assert not (tmp_path / name).exists()
+
+
 def test_folders_that_do_not_fit_are_refused(pair_folder, tmp_path):
     ir, vis = pair_folder / "ir", pair_folder / "vis"
     with pytest.raises(PictureError, match="output folder ir is one of the source folders"):
@@ -256,7 +263,7 @@ def test_line_breaks_and_control_characters_in_names_are_escaped(model, pair_fol
     (pair_folder / "ir" / name).write_bytes(b"no image")
     Image.fromarray(textured(8)).save(pair_folder / "ir" / f"alone {name}")
     (pair_folder / "vis" / f"{name}.md").touch()
-    out = tmp_path / f"out\n{name}"
+    out = tmp_path / f"out\n{name}".removesuffix(".png")
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
     assert result.code == 1
     assert f"Not fused, all in {tmp_path / 'out'}\\n{escaped}.png/failures.jsonl: {escaped}: " in result.err
