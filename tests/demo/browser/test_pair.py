@@ -167,8 +167,10 @@ def test_what_is_no_image_is_said_beside_the_inputs_and_where_the_visitor_looks(
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\xfe\xed these are not pixels")
     panel.locator('.sources input[type="file"]').first.set_input_files(bad)
-    panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first.wait_for()
+    refusal = panel.get_by_role("alert").get_by_text("bad.png is not an image that can be read").first
+    refusal.wait_for()
     panel.get_by_role("button", name="Remove Image").first.click()
+    refusal.wait_for(state="hidden")
     fuse(panel)
     missing = panel.get_by_text("The infrared image is missing").filter(visible=True)
     missing.first.wait_for()
