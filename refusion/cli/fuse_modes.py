@@ -112,10 +112,9 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
     """The pairs of two folders, of one folder with two patterns, or of a list."""
     from refusion.pairs.jobs import match_folders, read_list
 
-    _refuse_file_name(output)
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if not sources[0].is_dir():
-        check_folder(output)
+        _check_results(output)
         return read_list(sources[0], output, suffix)
     if len(sources) > 2:
         raise ValueError(f"Give two folders, or one folder and --match; {len(sources)} were given.")
@@ -130,12 +129,13 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
             "--task multi-focus or multi-exposure); to fuse pairs in it, give the pattern of the first sources and "
             "that of the second, as in --match '*_ir.*' '*_vis.*'."
         )
-    check_folder(output)
+    _check_results(output)
     advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"), advice)
 
 
-def _refuse_file_name(output: Path) -> None:
+def _check_results(output: Path) -> None:
+    """Check the folder of the results."""
     from refusion.images.video import VIDEO_SUFFIXES
     from refusion.pairs.matching import SUFFIXES
 
@@ -144,6 +144,7 @@ def _refuse_file_name(output: Path) -> None:
             f"{output.name} is the name of a file, but the results of folders and lists are written to a folder; give "
             f"the name of one, such as {output.stem}."
         )
+    check_folder(output)
 
 
 def fuse_pair_files(

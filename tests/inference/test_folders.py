@@ -266,7 +266,7 @@ def test_line_breaks_and_control_characters_in_names_are_escaped(model, pair_fol
     out = tmp_path / f"out\n{name}".removesuffix(".png")
     result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", out, "--model", model)
     assert result.code == 1
-    assert f"Not fused, all in {tmp_path / 'out'}\\n{escaped}.png/failures.jsonl: {escaped}: " in result.err
+    assert f"Not fused, all in {tmp_path / 'out'}\\n{escaped}/failures.jsonl: {escaped}: " in result.err
     assert escaped.replace("\\", "\\\\") in (out / FAILURES).read_text("utf-8")
     assert f"alone {escaped}.png in ir has no partner" in result.err
     assert f"{escaped}.png.md." in result.err
