@@ -277,13 +277,7 @@ def fuse_video_files(
     notes: list[str] = []
     with until_stopped() as stop, progress_bar("Fusing frames", quiet=quiet) as report:
         notes = fuse_videos(network, sources, output, options, task or network.task, progress=report)
-    if stop.asked:
-        say(f"The run was stopped, so {output} was not written.", err=True)
-        raise typer.Exit(STOPPED)
-    if not quiet:
-        for note in notes:
-            say(f"Note: {note}", err=True)
-        say(f"Written to {output}.")
+    _close(output, notes, stop, quiet=quiet)
 
 
 def fuse_volume_files(
@@ -312,6 +306,11 @@ def fuse_volume_files(
     notes: list[str] = []
     with until_stopped() as stop, progress_bar("Fusing slices", quiet=quiet) as report:
         notes = fuse_volumes(network, sources, output, options, task or network.task, bits, progress=report)
+    _close(output, notes, stop, quiet=quiet)
+
+
+def _close(output: Path, notes: list[str], stop: Stop, *, quiet: bool) -> None:
+    """Print notes and what was written, or that the user stopped the run, with exit code 130."""
     if stop.asked:
         say(f"The run was stopped, so {output} was not written.", err=True)
         raise typer.Exit(STOPPED)
