@@ -64,7 +64,6 @@ def evaluate(
         typer.Option(help="Name of a bundled model, folder or OWNER/NAME on the Hub; may be given several times."),
     ] = None,
     revision: RevisionOption = None,
-    device: DeviceOption = "auto",
     fused: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of fused images named like the pairs; may be given several times."),
@@ -82,7 +81,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="Names of metrics, or one of the sets default, vifb, mefb and all; several times or with commas. "
-            "Defects that metrics miss are always scored."
+            "Defects that metrics miss are always scored.",
+            rich_help_panel="Scores",
         ),
     ] = None,
     metric: Annotated[
@@ -91,23 +91,45 @@ def evaluate(
             metavar="MODULE:FUNCTION",
             help="A metric of your own: takes a, b and the fused image (Pillow), and returns a number; may be given "
             "several times.",
+            rich_help_panel="Scores",
         ),
     ] = None,
     conventions: Annotated[
-        str, typer.Option(help="How metrics are computed: refusion, or as in the toolkits vifb and mefb.")
+        str,
+        typer.Option(
+            help="How metrics are computed: refusion, or as in the toolkits vifb and mefb.", rich_help_panel="Scores"
+        ),
     ] = "refusion",
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write all scores as JSON. Here and below, - is standard output.")
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Also write all scores as JSON. Here and below, - is standard output.",
+            rich_help_panel="Reports",
+        ),
     ] = None,
-    csv_path: Annotated[Path | None, typer.Option("--csv", help="Also write a row for each model and pair.")] = None,
-    markdown_path: Annotated[Path | None, typer.Option("--markdown", help="Also write tables in Markdown.")] = None,
-    latex_path: Annotated[Path | None, typer.Option("--latex", help="Also write a table for a paper.")] = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Also write a row for each model and pair.", rich_help_panel="Reports")
+    ] = None,
+    markdown_path: Annotated[
+        Path | None, typer.Option("--markdown", help="Also write tables in Markdown.", rich_help_panel="Reports")
+    ] = None,
+    latex_path: Annotated[
+        Path | None, typer.Option("--latex", help="Also write a table for a paper.", rich_help_panel="Reports")
+    ] = None,
     ranks_path: Annotated[
-        Path | None, typer.Option("--ranks", help="Also plot the ranks: .png, .svg or .pdf; needs matplotlib.")
+        Path | None,
+        typer.Option(
+            "--ranks", help="Also plot the ranks: .png, .svg or .pdf; needs matplotlib.", rich_help_panel="Reports"
+        ),
     ] = None,
     sheets: Annotated[
-        Path | None, typer.Option(help="Folder for a sheet of the worst and best pairs of each model or folder.")
+        Path | None,
+        typer.Option(
+            help="Folder for a sheet of the worst and best pairs of each model or folder.", rich_help_panel="Reports"
+        ),
     ] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Score models and folders of fused images on a data set of pairs.
 

@@ -8,6 +8,9 @@ import typer
 
 from refusion.cli.fuse_modes import fuse_pair_files, fuse_pictures, fuse_video_files, fuse_volume_files, jobs_of
 from refusion.cli.options import (
+    LOOK,
+    RUNNING,
+    SERIES,
     AlignOption,
     AnchorOption,
     ChromaOption,
@@ -73,25 +76,17 @@ def fuse(
     task: TaskOption = None,
     model: ModelOption = None,
     revision: RevisionOption = None,
+    match: MatchOption = None,
     output_range: RangeOption = None,
     stretch: StretchOption = False,
     anchor: AnchorOption = None,
-    engine: Annotated[
-        Engine | None,
-        typer.Option(
-            parser=str,
-            metavar="NAME",
-            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given.",
-        ),
-    ] = None,
-    device: DeviceOption = "auto",
-    batch_size: Annotated[
-        int, typer.Option(help="Pairs of equal size from a folder or list that run at once; for GPUs.")
-    ] = 1,
     chroma: ChromaOption = None,
     bits: Annotated[
         int | None,
-        typer.Option(help="8 or 16 bits per channel (16: PNG and TIFF); if not given, the depth of the sources."),
+        typer.Option(
+            help="8 or 16 bits per channel (16: PNG and TIFF); if not given, the depth of the sources.",
+            rich_help_panel=LOOK,
+        ),
     ] = None,
     window: WindowOption = None,
     window_a: WindowAOption = None,
@@ -104,14 +99,37 @@ def fuse(
     motion: MotionOption = None,
     crop: CropOption = False,
     deghost: DeghostOption = True,
-    match: MatchOption = None,
-    suffix: Annotated[str, typer.Option(help="Format of the results in a folder.")] = ".png",
+    suffix: Annotated[str, typer.Option(help="Format of the results in a folder.", rich_help_panel=SERIES)] = ".png",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="In folders and lists, also fuse pairs whose results exist already.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="In folders and lists, also fuse pairs whose results exist already.",
+            rich_help_panel=SERIES,
+        ),
     ] = False,
     side_by_side: Annotated[
-        bool, typer.Option("--side-by-side", help="The input is one video: first source left, second right.")
+        bool,
+        typer.Option(
+            "--side-by-side", help="The input is one video: first source left, second right.", rich_help_panel=SERIES
+        ),
     ] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            parser=str,
+            metavar="NAME",
+            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Pairs of equal size from a folder or list that run at once; for GPUs.", rich_help_panel=RUNNING
+        ),
+    ] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Fuse a pair, a stack, folders or a list of pairs, videos, or volumes."""

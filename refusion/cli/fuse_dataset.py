@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refusion.cli.options import (
+    LOOK,
+    RUNNING,
     AlignOption,
     AnchorOption,
     ChromaOption,
@@ -65,23 +67,42 @@ def fuse_dataset(
     columns: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="A B", help="The two image columns; if not given, named like the folders of the task, or a and b."
+            metavar="A B",
+            help="The two image columns; if not given, named like the folders of the task, or a and b.",
+            rich_help_panel="The data set",
         ),
     ] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column of the ids; the row index if not given.")] = None,
-    split: Annotated[str, typer.Option(help="Split of a data set on the Hub.")] = "train",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a data set on the Hub.")] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of the ids; the row index if not given.", rich_help_panel="The data set")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Split of a data set on the Hub.", rich_help_panel="The data set")
+    ] = "train",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a data set on the Hub.", rich_help_panel="The data set")
+    ] = None,
     streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read a data set on the Hub without storing it.")
+        bool,
+        typer.Option(
+            "--streaming", help="Read a data set on the Hub without storing it.", rich_help_panel="The data set"
+        ),
     ] = False,
     images: Annotated[
-        bool, typer.Option("--images", help="Write PNG files; the Parquet files then only name them.")
+        bool,
+        typer.Option(
+            "--images",
+            help="Write PNG files; the Parquet files then only name them.",
+            rich_help_panel="What is written",
+        ),
     ] = False,
-    scores: Annotated[bool, typer.Option("--scores", help="Add the fusion metrics of every pair.")] = False,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Add the fusion metrics of every pair.", rich_help_panel="What is written")
+    ] = False,
     rows_per_shard: Annotated[
         int | None,
         typer.Option(
-            help="Rows per Parquet file, of which a crash loses at most one per worker; 256, or fewer for a small set."
+            help="Rows per Parquet file, of which a crash loses at most one per worker; 256, or fewer for a small set.",
+            rich_help_panel="What is written",
         ),
     ] = None,
     output_range: RangeOption = None,
@@ -89,7 +110,8 @@ def fuse_dataset(
     anchor: AnchorOption = None,
     chroma: ChromaOption = None,
     bits: Annotated[
-        int | None, typer.Option(help="8 or 16 bits per channel; if not given, the depth of the sources.")
+        int | None,
+        typer.Option(help="8 or 16 bits per channel; if not given, the depth of the sources.", rich_help_panel=LOOK),
     ] = None,
     window: WindowOption = None,
     window_a: WindowAOption = None,
@@ -101,16 +123,28 @@ def fuse_dataset(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; if not given, a CUDA GPU if there is one.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pairs of equal size that run at once; for GPUs.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; if not given, a CUDA GPU if there is one.", rich_help_panel=RUNNING)
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Pairs of equal size that run at once; for GPUs.", rich_help_panel=RUNNING)
+    ] = 1,
     workers: Annotated[
-        int | None, typer.Option(help="Largest number of processes; if not given, one per GPU or core.")
+        int | None,
+        typer.Option(help="Largest number of processes; if not given, one per GPU or core.", rich_help_panel=RUNNING),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Fuse on the machines of a Ray cluster: auto, local, or HOST:PORT."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Fuse on the machines of a Ray cluster: auto, local, or HOST:PORT.",
+            rich_help_panel=RUNNING,
+        ),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Fuse pairs again that failed before.")] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Fuse pairs again that failed before.", rich_help_panel="What is written"),
+    ] = False,
 ) -> None:
     """Fuse a data set of any length into Parquet files, on all cores of this machine or on a Ray cluster.
 

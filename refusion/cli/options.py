@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 _NOTES_SHOWN = 10
 
+# Panels of --help, in the order of their first options.
+LOOK = "Look of the result"
+READING = "How sources are read"
+SIZES = "Size and alignment"
+SERIES = "Folders, lists and videos"
+RUNNING = "How it runs"
+
 TaskOption = Annotated[
     str | None, typer.Option("--task", help=f"One of {', '.join(TASKS)}; if not given, that of --model, or ir-vis.")
 ]
@@ -47,6 +54,7 @@ RangeOption = Annotated[
         help=f"sources: the range that both sources span; contrast: {CONTRAST} times the contrast; robust: the full "
         "range, 0.5 % clipped at each end; stretch: the full range; network: unchanged. If not given, that of the "
         "task.",
+        rich_help_panel=LOOK,
     ),
 ]
 AnchorOption = Annotated[
@@ -58,6 +66,7 @@ AnchorOption = Annotated[
         "that is brighter than both is kept, less towards black and white; full-detail: all of it; heat: "
         "the same, and what is hot in the infrared becomes brighter; choice: nearly every pixel is that of one source; "
         "bounds: clipped to lie between the sources; none. If not given, that of the task.",
+        rich_help_panel=LOOK,
     ),
 ]
 ChromaOption = Annotated[
@@ -67,14 +76,23 @@ ChromaOption = Annotated[
         metavar="NAME",
         help="Source of the colour: a, b, choice (as luminance), or all: exposure (relative to brightness), release "
         "(as the authors' release) or saturation. If not given, that of the task.",
+        rich_help_panel=LOOK,
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option(help="Device: auto (a CUDA GPU if there is one), cpu, cuda, mps or another torch device.")
+    str,
+    typer.Option(
+        help="Device: auto (a CUDA GPU if there is one), cpu, cuda, mps or another torch device.",
+        rich_help_panel=RUNNING,
+    ),
 ]
 StretchOption = Annotated[
     bool,
-    typer.Option("--stretch", help="Short for --output-range stretch --anchor none, as the authors' release does."),
+    typer.Option(
+        "--stretch",
+        help="Short for --output-range stretch --anchor none, as the authors' release does.",
+        rich_help_panel=LOOK,
+    ),
 ]
 WindowOption = Annotated[
     tuple[float, float] | None,
@@ -82,15 +100,18 @@ WindowOption = Annotated[
         "--window",
         metavar="LOW HIGH",
         help="Stored values of black and white, for sources of more than 8 bits.",
+        rich_help_panel=READING,
     ),
 ]
 WindowAOption = Annotated[
     tuple[float, float] | None,
-    typer.Option("--window-a", metavar="LOW HIGH", help="The same for the first source only."),
+    typer.Option("--window-a", metavar="LOW HIGH", help="The same for the first source only.", rich_help_panel=READING),
 ]
 WindowBOption = Annotated[
     tuple[float, float] | None,
-    typer.Option("--window-b", metavar="LOW HIGH", help="The same for the second source only."),
+    typer.Option(
+        "--window-b", metavar="LOW HIGH", help="The same for the second source only.", rich_help_panel=READING
+    ),
 ]
 OwnRangeOption = Annotated[
     bool,
@@ -98,11 +119,16 @@ OwnRangeOption = Annotated[
         "--own-range",
         help="Scale sources of more than 8 bits by the range of all but 1 % of their values; those of one camera "
         "(multi-focus, multi-exposure) together.",
+        rich_help_panel=READING,
     ),
 ]
 TemperaturesOption = Annotated[
     bool,
-    typer.Option("--temperatures", help="Read the temperatures of radiometric JPEGs, not the visible image."),
+    typer.Option(
+        "--temperatures",
+        help="Read the temperatures of radiometric JPEGs, not the visible image.",
+        rich_help_panel=READING,
+    ),
 ]
 NodataOption = Annotated[
     float | None,
@@ -110,6 +136,7 @@ NodataOption = Annotated[
         "--nodata",
         metavar="VALUE",
         help="Stored value that means no data, besides those that the file declares; nan for NaN and infinite values.",
+        rich_help_panel=READING,
     ),
 ]
 ResizeOption = Annotated[
@@ -119,9 +146,12 @@ ResizeOption = Annotated[
         parser=str,
         metavar="NAME",
         help="Resize both to the same size: smaller, larger, a or b. If not given, sizes must match.",
+        rich_help_panel=SIZES,
     ),
 ]
-AlignOption = Annotated[bool, typer.Option("--align", help="Move the second source onto the first; see --motion.")]
+AlignOption = Annotated[
+    bool, typer.Option("--align", help="Move the second source onto the first; see --motion.", rich_help_panel=SIZES)
+]
 MatchOption = Annotated[
     tuple[str, str] | None,
     typer.Option(
@@ -139,13 +169,18 @@ MotionOption = Annotated[
         help="With --align: translation, euclidean, similarity (also of another size), affine or homography. If "
         "not given, similarity for focus stacks of three or more, otherwise euclidean, or a translation if that is "
         "uncertain.",
+        rich_help_panel=SIZES,
     ),
 ]
-CropOption = Annotated[bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.")]
+CropOption = Annotated[
+    bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.", rich_help_panel=SIZES)
+]
 DeghostOption = Annotated[
     bool,
     typer.Option(
-        "--deghost/--no-deghost", help="In brackets of three or more, show what moves as the best exposed image does."
+        "--deghost/--no-deghost",
+        help="In brackets of three or more, show what moves as the best exposed image does.",
+        rich_help_panel=LOOK,
     ),
 ]
 
