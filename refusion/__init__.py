@@ -12,7 +12,7 @@ from refusion.tasks import TASKS, Task
 from refusion.version import __version__
 
 if TYPE_CHECKING:
-    from refusion.api import fuse, fuse_many, fuse_stack, fuse_volumes
+    from refusion.api import fuse, fuse_many, fuse_stack, fuse_videos, fuse_volumes
     from refusion.bulk.run import fuse_dataset
     from refusion.explanation.maps import explain
     from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
@@ -27,6 +27,7 @@ _PUBLIC = {
     "fuse": "refusion.api",
     "fuse_many": "refusion.api",
     "fuse_stack": "refusion.api",
+    "fuse_videos": "refusion.api",
     "fuse_volumes": "refusion.api",
     "fuse_dataset": "refusion.bulk.run",
     "explain": "refusion.explanation.maps",
@@ -61,6 +62,7 @@ __all__ = [
     "fuse_dataset",
     "fuse_many",
     "fuse_stack",
+    "fuse_videos",
     "fuse_volumes",
     "list_models",
 ]

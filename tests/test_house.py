@@ -81,6 +81,7 @@ def test_the_public_names_are_these():
         "fuse_dataset",
         "fuse_many",
         "fuse_stack",
+        "fuse_videos",
         "fuse_volumes",
         "list_models",
     ]

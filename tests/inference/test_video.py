@@ -8,7 +8,7 @@ from support.command import refusion, stopped_after
 from support.scenes import textured
 from support.videos import MODEL, RATE, REGULAR, av, enlarged, joined, moving, read, scene, write
 
-from refusion.api import fuse_videos
+from refusion import fuse_videos
 from refusion.images import PictureError
 from refusion.images.video import Video
 from refusion.images.video_writing import encode

@@ -11,7 +11,7 @@ import pytest
 from support.scenes import textured
 from support.videos import MODEL, RATE, av, write
 
-from refusion.api import fuse_videos
+from refusion import fuse_videos
 from refusion.images.colour import join_colour
 from refusion.images.video import Video
 from refusion.images.video_writing import encode

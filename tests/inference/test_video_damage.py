@@ -3,7 +3,7 @@
 import pytest
 from support.videos import MODEL, RATE, av, hevc, moving, scene, write
 
-from refusion.api import fuse_videos
+from refusion import fuse_videos
 from refusion.images.video import Video
 
 

@@ -7,7 +7,7 @@ from support.command import check_refused, refusion, small_model
 from support.scenes import EXAMPLES, textured
 from support.videos import MODEL, RATE, av, read, scene, write
 
-from refusion.api import fuse_videos
+from refusion import fuse_videos
 
 
 def test_videos_on_the_command_line(video_pair, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.videos import MODEL, RATE, REGULAR, av, moving, write
 
-from refusion.api import fuse_videos
+from refusion import fuse_videos
 from refusion.images.video import Video
 
 
