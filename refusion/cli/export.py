@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Export a model to ONNX or as a torch.export program, for pairs of any size or of one, and check it.
 
-    The exported model takes one pair at a time (a batch of 1): run it once for each pair.
+    An ONNX model takes one pair at a time (a batch of 1): run it once for each pair. A .pt2 program takes batches.
     """
     from refusion.models.export_formats import check_export
 

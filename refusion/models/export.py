@@ -28,6 +28,9 @@ CHECKED_SIZES = ((8, 8), (37, 53), (96, 64))
 MAX_SIDE = 1 << 14
 """Longest fixed side."""
 
+MAX_PAIRS = 1 << 10
+"""Largest batch of a `torch.export` program."""
+
 TOLERANCE = 1e-4
 """Largest accepted difference of luminance in [0, 1] between the exported model and the module."""
 
@@ -35,9 +38,10 @@ TOLERANCE = 1e-4
 def export(module: FusionModule, path: Path, *, opset: int | None = None, size: tuple[int, int] | None = None) -> float:
     """Export the module as ``.onnx`` or ``.pt2`` (`torch.export.load`); it is written only if its output is right.
 
-    Both take one pair, each float32 (1, 1, H, W) in [0, 1] with any H and W of at least 8, and return the fused
+    Both take two sources, each float32 (N, 1, H, W) in [0, 1] with any H and W of at least 8, and return the fused
     luminance. The ONNX model is that of `refusion.inference.engines.onnx_graph.whole`, with the metadata of `describe`.
-    It takes one pair at a time, since its attention is a convolution with weights that are computed from the pair.
+    Its N is 1, since its attention is a convolution with weights that are computed from the pair; programs take up to
+    `MAX_PAIRS`.
 
     Args:
         module: the fusion module; not modified.
@@ -116,8 +120,10 @@ def _computed_beforehand(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _write_program(module: FusionModule, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    sides = {index: Dim(name, min=MIN_SIDE, max=1 << 16) for index, name in zip((2, 3), SIDES, strict=True)}
-    program = torch.export.export(module, tuple(torch.rand(2, 1, 1, 40, 48)), dynamic_shapes=(sides, sides))
+    shape = {index: Dim(name, min=MIN_SIDE, max=1 << 16) for index, name in zip((2, 3), SIDES, strict=True)}
+    shape[0] = Dim("pairs", max=MAX_PAIRS)
+    # An example of one pair would fix the batch to 1.
+    program = torch.export.export(module, tuple(torch.rand(2, 2, 1, 40, 48)), dynamic_shapes=(shape, shape))
     torch.export.save(program, path)
     return torch.export.load(path).module()
 

@@ -66,8 +66,8 @@ def test_torch_program_at_any_size(folder, tmp_path):
     module = ReFusion.from_pretrained(folder)
     assert export(module, path) <= 1e-4
     program = torch.export.load(path).module()
-    for size in SIZES:
-        a, b = torch.rand(2, 1, 1, *size)
+    for pairs, size in enumerate(SIZES, start=1):
+        a, b = torch.rand(2, pairs, 1, *size)
         with torch.no_grad():
             torch.testing.assert_close(program(a, b), module(a, b), atol=1e-4, rtol=0)
 
