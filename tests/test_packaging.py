@@ -65,7 +65,7 @@ def test_the_extra_all_has_every_other(project):
 
 
 def test_tests_have_the_optional_formats(project):
-    for extra in ("dicom", "heic", "thermal", "video", "volumes"):
+    for extra in ("dicom", "heic", "raw", "thermal", "video", "volumes"):
         names = {re.split(r"[<>=]", package)[0] for package in packages_of(project, extra)}
         assert names <= listed("tests/requirements.txt")
 

@@ -13,11 +13,7 @@ START = 600
 _MIN_BYTES = 16
 """Number of bytes from which a file counts as text or as zeros."""
 
-RAW = "a camera raw file"
-"""Name of a raw file in messages."""
-
 _VIDEO = "a video"
-_DEVELOP = "Develop it first, to 16-bit TIFF or PNG"
 _AS_ARRAY = "Load it with {} and give the slice or image you want as an array, or save that as PNG or TIFF"
 _SAVE = "Save it as PNG or TIFF"
 _SLICE = "Save the slice you want as 16-bit PNG or TIFF"
@@ -76,15 +72,6 @@ def _refuse_as(wanted: str, own: Collection[str], start: bytes, name: str) -> No
     if kind and kind not in own:
         told = f"{kind}. {advice}".replace("not an image", f"not a {wanted}").replace("the image", f"the {wanted}")
         raise PictureError(f"{name} is {told}.")
-
-
-def refuse_raw(name: str) -> None:
-    """Reject a camera raw file.
-
-    Raises:
-        PictureError: always.
-    """
-    raise PictureError(f"{name} is {RAW}. {_DEVELOP}; {READ_NAMES} can be read.")
 
 
 def _begins(*starts: bytes) -> Callable[[bytes], bool]:
@@ -161,13 +148,6 @@ _KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
         _text(b"<!doctype html", b"<html", b"<head", b"<body", b"<!--"),
     ),
     ("a text file (XML or JSON) and not an image", "Open it: it may be a server's error", _text(b"<?xml", b"{", b"[")),
-    (RAW, _DEVELOP, _brand(b"crx ")),
-    (
-        RAW,
-        _DEVELOP,
-        _begins(b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"),
-    ),
-    (RAW, _DEVELOP, lambda start: start[:4] in (b"II*\0", b"MM\0*") and start[8:10] == b"CR"),
     (
         _VIDEO,
         "Give two videos to refusion fuse, or save the frame you want as PNG",

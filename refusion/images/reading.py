@@ -35,6 +35,7 @@ from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
 from refusion.images.pillow import orientation, turned
 from refusion.images.profiles import DECLARATIONS, declared_note
+from refusion.images.raw import is_raw_file, raw_picture
 from refusion.images.sources import PictureSource, TiffImage, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import is_tiff, read_tiff
@@ -150,7 +151,8 @@ def read_picture(
     """Read a file, a Pillow image or an array as luminance and chroma.
 
     Files, given by path or open for reading bytes, are PNG, JPEG, TIFF, BMP, WebP, AVIF, JPEG XL, JPEG 2000, GIF or
-    Netpbm with a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif) and DICOM (with pydicom); of a
+    Netpbm with a single frame, arrays of NumPy (.npy), HEIC (with pillow-heif), DICOM (with pydicom) and camera raw
+    files (with rawpy; developed with the white balance of the camera, see `refusion.images.raw`); of a
     multi-picture JPEG (a phone's photo with previews or a gain map) the first image is read, as in image viewers. A
     Pillow image is read at its current frame. The EXIF orientation of files and Pillow images is applied. All modes of
     Pillow that convert to RGB are accepted. Files of more than 8 bits are read at full bit depth, TIFF of any type,
@@ -308,8 +310,11 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
     refuse_by_name(start, name)
     with decoding(name):
         refuse_zeros_at_end(file, start, name)
+    if is_raw_file(file, start, name):
+        return raw_picture(file, given)
     if is_tiff(start):
         with decoding(name):
+            file.seek(0)
             tiff = read_tiff(file, name, given.max_pixels)
         return with_tags(given.scaled(tiff.stored), tiff)
     if is_heic(start):

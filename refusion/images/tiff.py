@@ -16,6 +16,7 @@ from refusion.images.tiff_pages import (
     MAX_COUNTED_FRAMES,
     description_of,
     frame_of,
+    is_raw,
     page_and_mask,
     said_images,
     wholes_and_mask,
@@ -64,17 +65,44 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in _MAGIC and start[128:132] != b"DICM"
 
 
+def holds_raw(file: BinaryIO, name: str) -> bool:
+    """Whether a TIFF is a camera raw file.
+
+    Raises:
+        PictureError: it is truncated.
+        Exception: any exception of tifffile on a damaged file.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(file) as opened:
+        return is_raw(opened, name)
+
+
+def exif_of(file: BinaryIO) -> bytes | None:
+    """The EXIF data of a TIFF that also hold for the fused image.
+
+    Raises:
+        Exception: any exception of tifffile on a damaged file.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(file) as opened:
+        return _exif(file, opened)
+
+
 def count_frames(file: BinaryIO, name: str) -> int:
     """Return the number of images of one size in a TIFF, at most `MAX_COUNTED_FRAMES`; see `read_tiff` for what counts.
 
     Raises:
-        PictureError: it is a camera raw file or truncated, or has several images that are channels or times, differ in
+        PictureError: it is truncated, or has several images that are channels or times, differ in
             size or type, or are not all listed.
         Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
 
     with tifffile.TiffFile(file) as opened:
+        if is_raw(opened, name):
+            return 1
         whole, _ = wholes_and_mask(opened, name, MAX_COUNTED_FRAMES)
         if (len(whole) > 1 or said_images(description_of(opened)) > 1) and (problem := why_no_stack(opened, whole)):
             raise PictureError(f"{name} {problem}.")
@@ -98,7 +126,7 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         decoded by Pillow, with 8 bits.
 
     Raises:
-        PictureError: the file is too large, in pixels or bytes, a camera raw file, has several frames, bands that are
+        PictureError: the file is too large, in pixels or bytes, has several frames, bands that are
             not colours, or a list of images that points beyond its end.
         Exception: any exception of tifffile on a damaged file.
     """

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from refusion.images.kinds import refuse_raw
 from refusion.images.picture import MAX_FRAMES, PictureError
 from refusion.system.advice import Advised
 
@@ -35,7 +34,7 @@ def page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the only image, and the directory of its mask or None.
 
     Raises:
-        PictureError: there are several images, it is a camera raw file, or the list of images is cut off.
+        PictureError: there are several images, the list of images is cut off.
     """
     whole, mask = wholes_and_mask(opened, name, 2)
     if len(whole) > 1 or said_images(description_of(opened)) > 1:
@@ -76,7 +75,7 @@ def frame_of(opened: "TiffFile", name: str, index: int) -> Any:
     """Return the directory of an image of several, counted from 0.
 
     Raises:
-        PictureError: it is a camera raw file, or the list of images is cut off.
+        PictureError: the list of images is cut off.
         ValueError: there are not so many images.
     """
     whole, _ = wholes_and_mask(opened, name, index + 1)
@@ -89,14 +88,12 @@ def wholes_and_mask(opened: "TiffFile", name: str, count: int) -> tuple[list[Any
     """Return the directories of the first `count` images, and that of the first mask or None.
 
     Raises:
-        PictureError: it is a camera raw file, or the list of images is cut off.
+        PictureError: the list of images is cut off.
     """
     if not opened.pages:
         _check_end(opened, name)
     first: Any = opened.pages[0]
     sub = _sub_pages(first, name)
-    if any(map(_is_raw, (first, *sub))):
-        refuse_raw(name)
     whole: list[Any] = []
     mask: Any = None
     # Some writers do not mark a thumbnail that stands before its image.
@@ -109,6 +106,18 @@ def wholes_and_mask(opened: "TiffFile", name: str, count: int) -> tuple[list[Any
         if len(whole) == count:
             break
     return whole, mask
+
+
+def is_raw(opened: "TiffFile", name: str) -> bool:
+    """Whether a file, or what its first directory lists, is the image of a sensor.
+
+    Raises:
+        PictureError: the list of images is cut off.
+    """
+    if not opened.pages:
+        _check_end(opened, name)
+    first: Any = opened.pages[0]
+    return any(map(_is_raw, (first, *_sub_pages(first, name))))
 
 
 def _is_larger(page: Any, other: Any) -> bool:

@@ -24,12 +24,14 @@ SUFFIXES = frozenset(
 OTHER_IMAGES = frozenset(
     {
         ".npy", ".npz", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".nhdr",
-        ".mha", ".mhd", ".fits", ".fit", ".mat", ".raw", ".dng",
-        ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f", ".seq", ".fff",
+        ".mha", ".mhd", ".fits", ".fit", ".mat", ".seq", ".fff",
+        ".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".rwl", ".pef",
+        ".srw", ".x3f", ".3fr", ".iiq", ".mrw", ".erf", ".kdc", ".dcr",
     }
 )  # fmt: skip
-"""Suffixes of images that cannot be read, and of arrays. They are matched too, so that the error message names their
-format, but not beside an image of the same name: cameras save a raw file with the JPEG, and programs an array."""
+"""Suffixes of arrays, of camera raw files, and of images that cannot be read. They are matched too (so that the error
+message names their format), but not beside an image of the same name: cameras save a raw file with the JPEG, and
+programs an array."""
 
 RECORD = ".refusion.jsonl"
 """A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it, nor of
