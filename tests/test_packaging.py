@@ -193,3 +193,14 @@ def test_the_oldest_versions_that_are_allowed_fuse(task, first, second, oldest, 
 
     there = np.asarray(Image.open(tmp_path / "fused.png"), dtype=int)
     assert np.abs(there - np.asarray(fuse(*sources, task=task), dtype=int)).max() <= 1
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_git_for_windows_does_not_change_files_that_have_checksums(tmp_path):
+    """It writes text files with other line ends unless told not to."""
+    names = [path.relative_to(ROOT).as_posix() for path in BUNDLED.glob("*/*") if path.name != "README.md"]
+    checkout = ["git", "-c", "core.autocrlf=true", "checkout-index", f"--prefix={tmp_path}/", "--", *names]
+    subprocess.run(checkout, cwd=ROOT, check=True, timeout=60)
+    assert any(name.endswith("config.json") for name in names)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
