@@ -5,7 +5,7 @@ count as done once it has its name. Failures are noted in its footer, so results
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -94,6 +94,13 @@ def open_shard(store: Store, name: str) -> tuple[pq.ParquetFile, Footer]:
     # Written before the number was kept.
     notes = parquet.read(["note"])["note"]
     return parquet, Footer(failures, len(notes) - notes.null_count)
+
+
+def rows_of(shard: pq.ParquetFile) -> Iterator[Any]:
+    """Yield the rows of a shard, and close it after the last: Windows replaces no file that is open."""
+    with shard:
+        for batch in shard.iter_batches(1, use_threads=False):
+            yield from batch.to_pylist()
 
 
 def lost_rows(shard: pq.ParquetFile, is_there: Callable[[str], bool]) -> set[int]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from refusion.bulk.shards import IMAGES, lost_rows, open_shard, shard_name, shard_schema, write_shard
+from refusion.bulk.shards import IMAGES, lost_rows, open_shard, rows_of, shard_name, shard_schema, write_shard
 from refusion.images.reading import read_picture
 from refusion.images.writing import to_png
 from refusion.inference.finishing import Fused
@@ -90,8 +90,7 @@ class Worker:
                 wanted = {failure.row for failure in footer.failures} | lost_rows(shard, self.store.exists)
                 count = len(wanted)
                 again = self._results(row for row in rows if row.index in wanted)
-                of_shard = (row for batch in shard.iter_batches(1, use_threads=False) for row in batch.to_pylist())
-                kept = (row for row in of_shard if row["row"] not in wanted)
+                kept = (row for row in rows_of(shard) if row["row"] not in wanted)
                 rows_of_both = heapq.merge(kept, again, key=lambda x: x["row"] if isinstance(x, dict) else x.row)
                 write_shard(self.store, name, schema, rows_of_both)
         return count, f"{socket.gethostname()}-{os.getpid()}"

@@ -34,7 +34,8 @@ class Store:
             ValueError: the URI cannot be opened.
         """
         if "://" not in str(where):
-            return cls(fs.LocalFileSystem(), str(Path(where).absolute()))
+            # Arrow lists files with slashes, on Windows, too.
+            return cls(fs.LocalFileSystem(), Path(where).absolute().as_posix())
         try:
             filesystem, root = fs.FileSystem.from_uri(str(where))
         except (pa.ArrowException, OSError, ImportError) as error:
@@ -137,9 +138,11 @@ def without_secrets(uri: str) -> str:
 
 def _sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to disk."""
-    if path.is_dir() and os.name == "nt":
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return
-    handle = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing, and a folder cannot be opened for that.
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

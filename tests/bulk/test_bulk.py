@@ -1,5 +1,6 @@
 """Bulk fusion: what comes out, and what is refused."""
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -192,6 +194,25 @@ def test_what_failed_is_fused_again_on_request(model, tmp_path):
     assert not (out / "failures.jsonl").read_text()
     assert sorted(results(out)) == list(range(20))
     assert "the source is a different one" in refused(write(source, pairs(21)), *arguments[1:], "--retry-failed")
+
+
+def test_no_shard_is_open_while_it_is_replaced(model, tmp_path, monkeypatch):
+    """Windows refuses to replace an open file."""
+    replace = Path.replace
+
+    def replace_closed(path: Path, target: Path) -> Path:
+        if str(target) in {opened.path for opened in psutil.Process().open_files()}:
+            raise PermissionError(errno.EACCES, "The process cannot access the file", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_closed)
+    source = write(tmp_path / "pairs.parquet", spoil(pairs(14)))
+    arguments = [source, tmp_path / "out", "--model", model, "--workers", 1, "--rows-per-shard", 7]
+    assert fused(*arguments).code == 1
+    write(source, pairs(14))
+    result = fused(*arguments, "--retry-failed")
+    assert result.code == 0, result.err
+    assert sorted(results(tmp_path / "out")) == list(range(14))
 
 
 def test_a_row_without_images_is_a_failed_row(model, pair_folder, tmp_path):
