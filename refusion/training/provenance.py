@@ -31,7 +31,14 @@ def git_revision() -> str | None:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=30, check=False
+                ["git", *arguments],
+                cwd=PACKAGE,
+                capture_output=True,
+                # Git writes UTF-8, whatever the encoding of the system is.
+                encoding="utf-8",
+                errors="replace",
+                timeout=30,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
