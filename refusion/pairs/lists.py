@@ -1,5 +1,6 @@
 """Read the rows of lists: CSV, TSV and JSONL files that name the files of pairs."""
 
+import codecs
 import csv
 import io
 import json
@@ -19,6 +20,9 @@ LISTS = frozenset({".csv", ".jsonl", ".tsv"})
 
 _COLUMNS = ("a", "b", "output", "name")
 
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""How text starts that is UTF-16, as Excel writes Unicode text, and Windows PowerShell what is redirected."""
+
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
@@ -26,15 +30,19 @@ def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the rows of a CSV, TSV or JSONL file with their line numbers.
 
     CSV columns are separated by commas, semicolons or tabs, detected in the first line. Their names, and keys of JSON,
-    may be in upper case.
+    may be in upper case. The text is UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         PictureError: the file is damaged; the message gives the line.
     """
+    with path.open("rb") as file:
+        start = file.read(2)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-16" if start in _UTF_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PictureError(f"{path.name} is not UTF-8 text; save it again as UTF-8.") from error
+        raise PictureError(
+            f"{path.name} is not UTF-8 text; save it again as UTF-8, which Excel calls CSV UTF-8."
+        ) from error
     return _json_rows(path, text) if path.suffix.lower() == ".jsonl" else _csv_rows(path, text)
 
 

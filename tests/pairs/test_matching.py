@@ -132,6 +132,31 @@ def test_a_url_in_a_list_fails_alone(both):
     assert found.unmatched == ["pairs.csv, line 3: https://example.org/a.png is a URL; download it, and give the file."]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_lists_that_programs_of_windows_write(both, encoding, suffix):
+    """Excel and PowerShell write byte order marks, and Excel writes Unicode text as UTF-16 with tabs."""
+    for folder in TASK.folders:
+        image(both / folder / "scène.png")
+    rows = [["a", "b"], [r"ir\scène.png", "vis/scène.png"]]
+    separator = "\t" if suffix == ".tsv" else ";"
+    lines = [json.dumps(dict(zip(*rows, strict=True)))] if suffix == ".jsonl" else map(separator.join, rows)
+    text = "".join(f"{line}\r\n" for line in lines)
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    (both / f"pairs{suffix}").write_bytes((mark + text).encode(encoding))
+    found = read_list(both / f"pairs{suffix}", both / "out")
+    assert [job.a for job in found.pairs] == [both / "ir" / "scène.png"]
+    assert found.unmatched == []
+
+
+@pytest.mark.parametrize(("encoding", "cut"), [("cp1252", 0), ("utf-16", 1)])
+def test_lists_in_other_encodings_are_refused_with_advice(both, encoding, cut):
+    content = "a,b\r\nir/scène.png,vis/scène.png\r\n".encode(encoding)
+    (both / "pairs.csv").write_bytes(content[: len(content) - cut])
+    with pytest.raises(PictureError, match=r"save it again as UTF-8, which Excel calls CSV UTF-8\.$"):
+        read_list(both / "pairs.csv", both / "out")
+
+
 def test_names_that_differ_only_in_case_are_said(both, tmp_path):
     image(both / "ir" / "sub" / "IMG_1.JPG")
     image(both / "vis" / "sub" / "img_1.jpg")
