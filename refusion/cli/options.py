@@ -11,7 +11,7 @@ import typer
 from refusion.cli.say import say
 from refusion.hub.folder import CONFIG
 from refusion.hub.names import check_revision, locate
-from refusion.system.files import broken_link, is_stream, is_there
+from refusion.system.files import broken_link, files_matching, is_stream, is_there
 from refusion.system.lists import listed
 from refusion.tasks import (
     CONTRAST,
@@ -313,17 +313,17 @@ def note_other_task(name: str | None, of_model: Task, task: Task | None) -> None
 
 
 def expanded(sources: list[Path]) -> list[Path]:
-    """Expand patterns such as frame*.jpg that the shell left unexpanded.
+    """Expand patterns such as frame*.jpg that the shell left unexpanded, as those of Windows do.
 
     Raises:
         ValueError: no file fits.
     """
     found: list[Path] = []
     for source in sources:
-        if source.exists() or not has_magic(source.name):
+        if source.exists() or not has_magic(source.name if is_there(source.parent) else str(source)):
             found.append(source)
             continue
-        fitting = sorted(path for path in source.parent.glob(source.name) if not path.name.startswith("."))
+        fitting = files_matching(source)
         if not fitting:
             raise ValueError(f"No file matches {source.name}; check the pattern and its folder.")
         found += fitting

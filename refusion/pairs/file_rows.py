@@ -87,7 +87,7 @@ def pairs_in_folders(files: Iterable[str], task: Task, shown: str) -> list[tuple
     for file in files:
         *above, last = PurePosixPath(file).parts
         folder = next((part for part in above if part in found), None)
-        if folder is None or PurePosixPath(last).suffix.lower() not in SUFFIXES:
+        if folder is None or last.startswith(".") or PurePosixPath(last).suffix.lower() not in SUFFIXES:
             continue
         above.remove(folder)
         name = nfc("/".join([*above, PurePosixPath(last).stem]))

@@ -128,6 +128,8 @@ def _has_folders(path: Path, task: Task) -> bool:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """A Parquet file alone, or all of those in a folder and its subfolders, sorted."""
-    files = [path] if path.is_file() else path.rglob("*")
+    """A Parquet file alone, or all of those in a folder and its subfolders, sorted, but for hidden files."""
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".parquet" else []
+    files = (file for file in path.rglob("*") if not file.name.startswith("."))
     return sorted(file for file in files if file.suffix.lower() == ".parquet" and file.is_file())

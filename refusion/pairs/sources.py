@@ -14,6 +14,7 @@ from refusion.pairs.kinds import METADATA, folders_to_match, parquet_files, sour
 from refusion.pairs.lists import BY_A_LIST
 from refusion.pairs.rows import Source
 from refusion.pairs.table_rows import Columns, hub_source, parquet_source
+from refusion.system.files import files_matching
 from refusion.system.stores import Store, without_secrets
 from refusion.tasks import Task
 
@@ -53,8 +54,8 @@ def open_source(
     if "://" in str(source):
         return _in_store(str(source), task, columns, id_column)
     if has_magic(str(source)) and not path.exists():
-        files = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-        return parquet_source(here, [str(file) for file in files], str(source), task, columns, id_column)
+        files = [file.as_posix() for file in files_matching(path)]
+        return parquet_source(here, files, str(source), task, columns, id_column)
     kind = source_kind(source, task) if match is None else "folders"
     if split != "train" and kind != "hub":
         raise DataError(
@@ -64,7 +65,9 @@ def open_source(
     if kind == "hub":
         return hub_source(str(source), task, columns, id_column, split, revision, streaming)
     if kind == "parquet":
-        return parquet_source(here, [str(file) for file in parquet_files(path)], path.name, task, columns, id_column)
+        return parquet_source(
+            here, [file.as_posix() for file in parquet_files(path)], path.name, task, columns, id_column
+        )
     if columns or id_column:
         raise DataError(
             f"{path.name} has no columns to choose from: its pairs are named after their files; leave out --columns "

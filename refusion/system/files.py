@@ -132,6 +132,18 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def files_matching(pattern: Path) -> list[Path]:
+    """The files that a pattern such as ``part-*.parquet`` matches, sorted, but for hidden ones, which macOS adds.
+
+    In the name of a folder that is there, brackets are no pattern.
+    """
+    if is_there(pattern.parent):
+        found = pattern.parent.glob(pattern.name)
+    else:
+        found = Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor)))
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
 def expand_home(path: str | Path) -> Path:
     """Replace ``~`` or ``~user`` at the start by the home folder; the path is unchanged if there is no such user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises without such a user

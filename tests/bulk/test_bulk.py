@@ -30,6 +30,8 @@ from refusion.inference.options import Options
 from refusion.inference.preparation import prepare
 from refusion.metrics.fusion import DEFAULT_METRICS, score
 from refusion.metrics.scoring import levels
+from refusion.pairs.dataset import load_pairs
+from refusion.pairs.file_rows import pairs_in_folders
 from refusion.tasks import TASKS
 
 
@@ -213,6 +215,20 @@ def test_no_shard_is_open_while_it_is_replaced(model, tmp_path, monkeypatch):
     result = fused(*arguments, "--retry-failed")
     assert result.code == 0, result.err
     assert sorted(results(tmp_path / "out")) == list(range(14))
+
+
+def test_files_that_macos_adds_are_no_parquet(model, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "part-0.parquet", pairs(2))
+    for name in ("._part-0.parquet", ".DS_Store"):
+        (tmp_path / "in" / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100))
+    for number, source in enumerate((tmp_path / "in", tmp_path / "in" / "*.parquet")):
+        result = fused(source, tmp_path / f"out{number}", "--model", model, "--workers", 1)
+        assert result.code == 0, result.err
+        assert "2 fused, 0 failed" in result.out
+    assert [row["name"] for row in load_pairs(tmp_path / "in", TASKS["ir-vis"]).dataset]
+    images = ["1/ir/a.png", "1/ir/._a.png", "1/vis/a.png", "1/vis/._a.png", "1/vis/.DS_Store"]
+    assert pairs_in_folders(images, TASKS["ir-vis"], "bucket") == [("1/a", "1/ir/a.png", "1/vis/a.png")]
 
 
 def test_a_row_without_images_is_a_failed_row(model, pair_folder, tmp_path):
