@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 from typing import Annotated, Any
 
@@ -72,8 +73,12 @@ def main() -> None:
     atexit.register(_skip_last_collection)
     keep_working_whoever_reads()
     leave_out_library_warnings()
+    arguments = sys.argv[1:]
+    if sys.platform == "win32":
+        arguments = [os.path.expanduser(argument) for argument in arguments]  # noqa: PTH111 - not all are paths
     try:
-        app()
+        # Typer would expand patterns on Windows, also quoted ones that are meant for a command, such as --match.
+        app(arguments, windows_expand_args=False)
     except (ValueError, OSError, MissingExtraError) as error:
         say(f"refusion: {sentence_of(error)}", err=True)
         raise SystemExit(2) from error

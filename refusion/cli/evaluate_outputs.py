@@ -1,5 +1,6 @@
 """What `refusion evaluate` writes and prints."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def refuse_inputs(outputs: Outputs, data: Path, pairs: "Pairs", folders: list[Pa
 
 def _write(path: Path, text: str) -> None:
     if path == _STANDARD_OUTPUT:
+        # UTF-8 as in a file, where the encoding of the system lacks characters of names; a terminal has only its own.
+        if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8")
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
