@@ -24,7 +24,7 @@ def closure(requirements: list[str], extras: dict[str, list[str]], found: set[st
         try:
             needed = distribution(name).requires or []
         except PackageNotFoundError:
-            raise SystemExit(f"{name} is not installed here; install everything: pip install '.[all]'") from None
+            raise SystemExit(f'{name} is not installed here; install everything: pip install ".[all]"') from None
         if name not in found:
             found.add(name)
             closure(needed, extras, found)

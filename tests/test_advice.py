@@ -72,7 +72,7 @@ NEVER_IN_THE_DEMO = {
     "refusion/images/levels.py": ("No value of X lies in the window", "X windows were given"),
     "refusion/images/reading.py": ("--temperatures has no effect", "--nodata X has no effect"),
     "refusion/images/dicom_series.py": ("The folder X is read as a DICOM series",),
-    "refusion/images/thermal.py": ("The temperatures in X", " (after X)", "pip install 'refusion[thermal]'"),
+    "refusion/images/thermal.py": ("The temperatures in X", " (after X)", 'pip install "refusion[thermal]"'),
     "refusion/images/video_coding.py": ("Videos need one more package",),
     "refusion/inference/folder_record.py": ("max_pixels",),
     "refusion/images/volume.py": ("Volumes need one more package",),

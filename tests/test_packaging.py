@@ -115,7 +115,7 @@ def test_what_needs_an_extra_says_which(arguments, extra, tmp_path):
     done = without(HEAVY, COMMAND, *arguments)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"pip install 'refusion[{extra}]'" in done.stderr
+    assert f'pip install "refusion[{extra}]"' in done.stderr
 
 
 def test_python_names_that_need_an_extra_say_which():
@@ -164,7 +164,7 @@ def test_the_base_alone_fuses_in_a_fresh_environment(tmp_path):
     assert (tmp_path / "explained" / "overview.png").is_file()
     refused = refusion("export", "refusion-ir-vis", "-o", "model.onnx")
     assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].endswith("pip install 'refusion[torch]'.")
+    assert refused.stderr.splitlines()[-1].endswith('pip install "refusion[torch]".')
     from refusion import fuse
 
     here = np.asarray(fuse(*PAIR), dtype=int)

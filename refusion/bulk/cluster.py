@@ -30,7 +30,7 @@ def connect(address: str, device: str | None, workers: int | None) -> list[str]:
     try:
         import ray
     except ImportError as error:
-        raise ValueError("Fusing on many machines needs Ray; install it with pip install 'refusion[bulk]'.") from error
+        raise ValueError('Fusing on many machines needs Ray; install it with pip install "refusion[bulk]".') from error
     try:
         ray.init(address=address, include_dashboard=False if address == "local" else None, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:

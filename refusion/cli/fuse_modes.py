@@ -127,10 +127,10 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
         raise ValueError(
             f"{folder} is one folder. To fuse all images in it as one stack, name them ({folder / '*.png'}, with "
             "--task multi-focus or multi-exposure); to fuse pairs in it, give the pattern of the first sources and "
-            "that of the second, as in --match '*_ir.*' '*_vis.*'."
+            'that of the second, as in --match "*_ir.*" "*_vis.*".'
         )
     _check_results(output)
-    advice = ", or by --match with two patterns such as '*_ir.*' '*_vis.*'"
+    advice = ', or by --match with two patterns such as "*_ir.*" "*_vis.*"'
     return match_folders(sources[0], sources[-1], output, suffix, match or ("*", "*"), advice)
 
 

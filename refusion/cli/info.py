@@ -23,7 +23,7 @@ def info() -> None:
     if is_installed("torch"):
         rows += _with_torch()
     else:
-        rows.append(("", "strips, whole, half and GPUs need torch: pip install 'refusion[torch]'"))
+        rows.append(("", 'strips, whole, half and GPUs need torch: pip install "refusion[torch]"'))
     for name, value in rows:
         say(f"{name:<10}{value}")
 

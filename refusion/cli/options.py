@@ -156,7 +156,7 @@ MatchOption = Annotated[
     tuple[str, str] | None,
     typer.Option(
         metavar="A B",
-        help="Patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*'; for pairs "
+        help='Patterns of the names of the first and of the second sources, such as "*_ir.*" "*_vis.*"; for pairs '
         "in one folder, or in two.",
     ),
 ]

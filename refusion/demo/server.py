@@ -114,4 +114,4 @@ def _check_mcp() -> None:
     try:
         import mcp  # noqa: F401
     except ImportError as error:
-        raise ValueError("--mcp needs an extra of gradio; install it with pip install 'gradio[mcp]'.") from error
+        raise ValueError('--mcp needs an extra of gradio; install it with pip install "gradio[mcp]".') from error

@@ -127,7 +127,7 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
         f"{model.importing}\n\nmodel = {model.kind}.from_pretrained({json.dumps(model.name, ensure_ascii=False)})\n"
         f'fused = model.fuse("{a}", "{b}")\nfused.save("fused.png")'
     )
-    installed = "With the extra `torch` installed (`pip install '.[torch]'` in a checkout of the project)"
+    installed = 'With the extra `torch` installed (`pip install ".[torch]"` in a checkout of the project)'
     if _is_local(model):
         installed += f", where `{model.name}` is the folder of this card"
     parts = [_fill(method), _fill(f"{installed}:"), f"```python\n{snippet}\n```"]

@@ -117,7 +117,7 @@ def import_pydicom(name: str) -> Any:
         raise PictureError(
             Advised(
                 f"{name} is a DICOM file, which needs one more package",
-                "install it with pip install 'refusion[dicom]'",
+                'install it with pip install "refusion[dicom]"',
                 "export it as 16-bit PNG",
             )
         ) from error

@@ -99,7 +99,7 @@ def open_series(folder: Path, name: str, max_voxels: int) -> Series:
     if not (is_installed("pydicom") and is_installed("SimpleITK")):
         raise PictureError(
             f"The folder {name} is read as a DICOM series, which needs two extras: pip install "
-            "'refusion[dicom,volumes]'."
+            '"refusion[dicom,volumes]".'
         )
     slices, others = _slices(folder, name)
     kept = [one for one in slices if not one.is_localizer] or slices

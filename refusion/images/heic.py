@@ -36,7 +36,7 @@ def heic_picture(file: BinaryIO, given: Given) -> Picture:
         raise PictureError(
             Advised(
                 f"{name} is a HEIC image, which needs one more package",
-                "install it with pip install 'refusion[heic]'",
+                'install it with pip install "refusion[heic]"',
                 "save it as JPEG or PNG",
             )
         ) from error

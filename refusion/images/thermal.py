@@ -13,7 +13,7 @@ from refusion.images.failures import reason
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
-INSTALL = "pip install 'refusion[thermal]'"
+INSTALL = 'pip install "refusion[thermal]"'
 
 _RAW_DATA = 1
 """Number of the record with the sensor values; its pixels start after 32 bytes."""

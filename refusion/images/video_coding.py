@@ -67,5 +67,5 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise PictureError("Videos need one more package: pip install 'refusion[video]'.") from error
+        raise PictureError('Videos need one more package: pip install "refusion[video]".') from error
     return av

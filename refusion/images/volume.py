@@ -161,7 +161,7 @@ def import_simpleitk() -> Any:
     try:
         import SimpleITK
     except ImportError as error:
-        raise PictureError("Volumes need one more package: pip install 'refusion[volumes]'.") from error
+        raise PictureError('Volumes need one more package: pip install "refusion[volumes]".') from error
     return SimpleITK
 
 

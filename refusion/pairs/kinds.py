@@ -117,8 +117,8 @@ def _layout_advice(path: Path, task: Task) -> str:
     if any(file.suffix.lower() in SUFFIXES for file in path.glob("*")):
         first, second = task.folders
         return (
-            f" It holds images itself: give the patterns of their names, such as --match '*_{first}.*' "
-            f"'*_{second}.*' for {task.labels[0]} and {task.labels[1]}, or a list (.csv) with the columns a and b."
+            f' It holds images itself: give the patterns of their names, such as --match "*_{first}.*" '
+            f'"*_{second}.*" for {task.labels[0]} and {task.labels[1]}, or a list (.csv) with the columns a and b.'
         )
     return ""
 

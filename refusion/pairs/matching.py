@@ -144,10 +144,10 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     if "/" in pattern:
         raise ValueError(
             f"The pattern {pattern} has a folder in it, but only the names of files are matched; give the folder as a "
-            "source, and a pattern of the names in it, such as '*_ir.*'."
+            'source, and a pattern of the names in it, such as "*_ir.*".'
         )
     if pattern != "*" and pattern.removesuffix(".*").count("*") != 1:
-        raise ValueError(f"The pattern {pattern} needs one * for the common part of both names, as in '*_ir.*'.")
+        raise ValueError(f'The pattern {pattern} needs one * for the common part of both names, as in "*_ir.*".')
     parts = [re.escape(nfc(part)) for part in pattern.removesuffix(".*").split("*")]
     expression = re.compile("(.+)".join(parts), re.DOTALL)
     by_stem = pattern == "*" or pattern.endswith(".*")
@@ -178,7 +178,7 @@ def files_of_both(
         ValueError: see `files_of`; or the patterns for one folder are the same.
     """
     if folders[0] == folders[1] and patterns[0] == patterns[1]:
-        raise ValueError("Pairs in one folder need two different patterns, such as --match '*_ir.*' '*_vis.*'.")
+        raise ValueError('Pairs in one folder need two different patterns, such as --match "*_ir.*" "*_vis.*".')
     first, second = (files_of(folder, one, leave=leave) for folder, one in zip(folders, patterns, strict=True))
     return first, second
 

@@ -33,7 +33,7 @@ def open_source(
 
     Args:
         source: a folder with the task's two subfolders (matched by file stem) or with ``metadata.jsonl``, as for
-            training; a Parquet file, a pattern such as ``'part-*.parquet'``, or a folder of them; a CSV or JSONL list
+            training; a Parquet file, a pattern such as ``part-*.parquet``, or a folder of them; a CSV or JSONL list
             with the columns ``a`` and ``b``; or OWNER/NAME of a data set on the Hub. Parquet files and the two
             subfolders, at any depth, may also be in an object store that pyarrow supports: ``s3://``, ``gs://``, ``hf://``.
         task: the task.
@@ -59,7 +59,7 @@ def open_source(
     kind = source_kind(source, task) if match is None else "folders"
     if split != "train" and kind != "hub":
         raise DataError(
-            f"{path.name} is not on the Hub, so it has no split {split!r}; a pattern such as 'test-*.parquet' chooses "
+            f'{path.name} is not on the Hub, so it has no split {split!r}; a pattern such as "test-*.parquet" chooses '
             "Parquet files."
         )
     if kind == "hub":

@@ -35,4 +35,4 @@ def need(extra: str, what: str) -> None:
     if missing:
         *others, last = missing
         named = f"{', '.join(others)} and {last}" if others else last
-        raise MissingExtraError(f"{what} needs {named}: pip install 'refusion[{extra}]'.")
+        raise MissingExtraError(f'{what} needs {named}: pip install "refusion[{extra}]".')

@@ -55,7 +55,7 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         "--match",
         nargs=2,
         metavar=("A", "B"),
-        help="patterns of the names of the first and of the second sources, such as '*_ir.*' '*_vis.*', if --data is "
+        help='patterns of the names of the first and of the second sources, such as "*_ir.*" "*_vis.*", if --data is '
         "one folder of images",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the run, for refusion fuse --model")

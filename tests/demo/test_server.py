@@ -106,7 +106,7 @@ def test_a_device_or_model_that_is_not_there_is_refused_in_a_sentence(flags, sen
 def test_mcp_without_its_extra_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "mcp", None)  # as if it were not installed
     assert main(["--mcp"]) == 2
-    assert "pip install 'gradio[mcp]'" in capsys.readouterr().err
+    assert 'pip install "gradio[mcp]"' in capsys.readouterr().err
 
 
 @needs_weights

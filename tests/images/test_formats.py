@@ -296,7 +296,7 @@ def test_what_needs_one_more_package_says_so(tmp_path, monkeypatch, package, sta
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", import_others)
-    with pytest.raises(PictureError, match="one more package; install it with pip install 'refusion"):
+    with pytest.raises(PictureError, match='one more package; install it with pip install "refusion'):
         read_picture(tmp_path / "a.bin")
 
 

@@ -123,6 +123,6 @@ def test_without_the_extra_it_says_what_to_install(flir, monkeypatch):
     # What is not installed is not found on the path either.
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    with pytest.raises(PictureError, match=r"need one more package: pip install 'refusion\[thermal\]'"):
+    with pytest.raises(PictureError, match=r'need one more package: pip install "refusion\[thermal\]"'):
         read_picture(flir, temperatures=True)
     assert f"(after {INSTALL})" in read_picture(flir).note

@@ -435,7 +435,7 @@ def test_a_stack_is_asked_for_in_every_way_that_people_type(tmp_path, monkeypatc
     for given, words in (
         (["shot*.png"], "No file matches shot*.png"),
         (["."], "To fuse all images in it as one stack, name them"),
-        (["."], "give the pattern of the first sources and that of the second, as in --match '*_ir.*' '*_vis.*'"),
+        (["."], 'give the pattern of the first sources and that of the second, as in --match "*_ir.*" "*_vis.*"'),
         (["frame0.png"], "only frame0.png was given"),
         (["frame0.png", "frame1.png", "frame9.png"], "There is no file frame9.png"),
     ):

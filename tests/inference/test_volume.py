@@ -296,7 +296,7 @@ def test_a_volume_among_images_is_named_with_what_to_do(pair, tmp_path):
 def test_the_missing_package_is_named(pair, tmp_path):
     done = without(("SimpleITK",), "from refusion.cli.app import main; main()", "fuse", *pair, "-o", tmp_path / "f.nii")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "Volumes need one more package: pip install 'refusion[volumes]'." in done.stderr
+    assert 'Volumes need one more package: pip install "refusion[volumes]".' in done.stderr
 
 
 @pytest.mark.parametrize("missing", [("pydicom",), ("SimpleITK",), ("pydicom", "SimpleITK")], ids=" ".join)
@@ -306,4 +306,4 @@ def test_both_extras_of_a_series_are_named_at_once(missing, tmp_path):
     folders = (tmp_path / "ct", tmp_path / "mri")
     done = without(missing, "from refusion.cli.app import main; main()", "fuse", *folders, "-o", tmp_path / "f.nii")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "needs two extras: pip install 'refusion[dicom,volumes]'." in done.stderr
+    assert 'needs two extras: pip install "refusion[dicom,volumes]".' in done.stderr

@@ -1,7 +1,6 @@
 """Stores on the file systems of Windows, emulated."""
 
 import errno
-import fcntl
 import os
 from pathlib import PureWindowsPath
 
@@ -9,6 +8,8 @@ import pytest
 
 from refusion.system import stores
 from refusion.system.stores import Store
+
+fcntl = pytest.importorskip("fcntl", reason="on Windows the system itself refuses it")
 
 
 def test_what_is_flushed_is_open_for_writing(tmp_path, monkeypatch):
