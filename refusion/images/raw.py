@@ -74,7 +74,7 @@ def raw_picture(file: BinaryIO, given: Given) -> Picture:
         raise PictureError(
             Advised(
                 f"{name} is a camera raw file, which needs one more package",
-                "install it with pip install 'refusion[raw]', or develop the file first, to 16-bit TIFF or PNG",
+                'install it with pip install "refusion[raw]", or develop the file first, to 16-bit TIFF or PNG',
                 "develop it first, to 16-bit TIFF or PNG",
             )
         ) from error

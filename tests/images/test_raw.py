@@ -94,7 +94,7 @@ def test_a_cut_file_is_refused(tmp_path, left):
 def test_without_rawpy_it_is_named(tmp_path, monkeypatch):
     path = write_dng(tmp_path / "scene.dng", linear(SMOOTH))
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    with pytest.raises(PictureError, match=r"is a camera raw file.*pip install 'refusion\[raw\]', or develop"):
+    with pytest.raises(PictureError, match=r'is a camera raw file.*pip install "refusion\[raw\]", or develop'):
         read_picture(path)
 
 
