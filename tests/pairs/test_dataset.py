@@ -196,7 +196,7 @@ def test_a_flat_folder_is_refused_with_advice_that_works(tmp_path):
         Image.fromarray(textured(index, 16, 20)).save(folder / name)
     with pytest.raises(DataError) as refused:
         load_pairs(folder, IR_VIS)
-    found = re.search(r"such as --match '(\S+)' '(\S+)' for infrared and visible, or a list", str(refused.value))
+    found = re.search(r'such as --match "(\S+)" "(\S+)" for infrared and visible, or a list', str(refused.value))
     assert len(load_pairs(folder, IR_VIS, match=found.groups()).dataset) == 1
 
 
