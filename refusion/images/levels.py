@@ -1,7 +1,7 @@
 """Scale stored values to luminance in [0, 1]: bit depth, range, windows and no-data values, for all sources."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -59,6 +59,28 @@ class Stored:
     notes: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
     scan: Scan | None = None
+
+    @property
+    def is_scalable(self) -> bool:
+        """Whether windows and no-data values apply: to more than 8 bits, and to floats."""
+        return self.deep or self.values.dtype.kind == "f"
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How the values of one image are scaled.
+
+    Attributes:
+        ends: stored values of black and white.
+        clip: whether values outside of them are clipped.
+        levels: as in `Picture`.
+        notes: notes for the user, as sentences.
+    """
+
+    ends: tuple[float, float]
+    clip: bool
+    levels: Levels | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_window(window: Window | None) -> None:
@@ -162,13 +184,10 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
         PictureError: a value is not finite or out of the range of the type, no value is inside the window, or every
             pixel is transparent.
     """
-    values, used = stored.values, set(stored.used)
-    scalable = stored.deep or values.dtype.kind == "f"
-    missing = stored.missing
-    if scalable and nodata is not None and (found := missing_values(values, nodata)).any():
-        missing = found if missing is None else missing | found
-        used.add("nodata")
-    hidden = _hidden(missing, stored.alpha)
+    if nodata is not None and stored.is_scalable:
+        stored = _with_nodata(stored, nodata)
+    wanted = window if stored.is_scalable else None
+    values, hidden = stored.values, _hidden(stored.missing, stored.alpha)
     valid = values if hidden is None else values[~hidden]
     if not valid.size:
         raise PictureError(f"Every pixel of {name} is transparent or has no value, so there is nothing to fuse.")
@@ -176,48 +195,64 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     if hidden is not None:
         # Any valid value will do here: these pixels are set to black below.
         values = np.where(hidden if values.ndim == 2 else hidden[..., None], valid.flat[0], values)
-    wanted = window if scalable else None
-    if wanted is not None:
-        used.add("window")
-    chosen = wanted or stored.window
-    ends, clip, notes = stored.ends, chosen is not None, stored.notes
-    levels = None
-    if chosen == "own":
-        ends = _own_range(valid) or ends
-        notes += _far_value_notes(valid, ends, name)
-        levels = Levels(*ends, *ends, own=True)
-    elif chosen is not None:
-        ends = chosen
-        if wanted is not None:
-            _check_overlaps(valid, ends, name)
-        elif not _inside(valid, ends).any():
-            notes += (_empty_window_note(valid, ends, name, white_is_zero=stored.white_is_zero),)
-    scaled = scale(values, ends, name, clip=clip)
-    if scalable and chosen != "own" and (wanted is not None or not clip):
-        levels = _levels_of(valid, ends, given=wanted is not None, inverted=stored.white_is_zero)
+    chosen = _choose_scale(valid, stored, wanted, name)
+    scaled = scale(values, chosen.ends, name, clip=chosen.clip)
     if stored.white_is_zero:
         scaled = 1 - scaled
     if hidden is not None:
         scaled[hidden] = 0
-    alpha = stored.alpha
-    if alpha is not None and not stored.premultiplied:
-        scaled = scaled * (alpha if scaled.ndim == 2 else alpha[..., None])
-    if missing is not None and not stored.missing_is_black:
-        alpha = np.where(missing, 0, 1 if alpha is None else alpha).astype(np.float32)
-    if alpha is not None and alpha.min() == 1:
-        alpha = None
+    if stored.alpha is not None and not stored.premultiplied:
+        scaled = scaled * (stored.alpha if scaled.ndim == 2 else stored.alpha[..., None])
     luminance, chroma = (scaled, None) if scaled.ndim == 2 else split_colour(scaled)
     return Picture(
         luminance,
         chroma,
         name,
-        alpha=alpha,
+        alpha=_alpha(stored),
         bits=16 if stored.deep else 8,
-        notes=notes,
-        levels=levels,
-        used=frozenset(used),
+        notes=stored.notes + chosen.notes,
+        levels=chosen.levels,
+        used=stored.used if wanted is None else stored.used | {"window"},
         scan=stored.scan,
     )
+
+
+def _with_nodata(stored: Stored, nodata: float) -> Stored:
+    """The same, with the no-data pixels among those without a value."""
+    found = missing_values(stored.values, nodata)
+    if not found.any():
+        return stored
+    missing = found if stored.missing is None else stored.missing | found
+    return replace(stored, missing=missing, used=stored.used | {"nodata"})
+
+
+def _choose_scale(valid: np.ndarray, stored: Stored, wanted: Window | None, name: str) -> _Scale:
+    """The scale by the window that is wanted, or else by that of the file, or else by the type.
+
+    Raises:
+        PictureError: no valid value is inside the window that is wanted.
+    """
+    chosen, inverted = wanted or stored.window, stored.white_is_zero
+    if chosen is None:
+        levels = _levels_of(valid, stored.ends, given=False, inverted=inverted) if stored.is_scalable else None
+        return _Scale(stored.ends, clip=False, levels=levels)
+    if chosen == "own":
+        ends = _own_range(valid) or stored.ends
+        return _Scale(ends, True, Levels(*ends, *ends, own=True), _far_value_notes(valid, ends, name))
+    if wanted is not None:
+        _check_overlaps(valid, chosen, name)
+        return _Scale(chosen, True, _levels_of(valid, chosen, given=True, inverted=inverted))
+    is_empty = not _inside(valid, chosen).any()
+    notes = (_empty_window_note(valid, chosen, name, white_is_zero=inverted),) if is_empty else ()
+    return _Scale(chosen, True, notes=notes)
+
+
+def _alpha(stored: Stored) -> np.ndarray | None:
+    """Alpha of the image, transparent where there is no value; None if it is opaque."""
+    alpha = stored.alpha
+    if stored.missing is not None and not stored.missing_is_black:
+        alpha = np.where(stored.missing, 0, 1 if alpha is None else alpha).astype(np.float32)
+    return None if alpha is None or alpha.min() == 1 else alpha
 
 
 def _hidden(missing: np.ndarray | None, alpha: np.ndarray | None) -> np.ndarray | None:
