@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from refusion.cli.fuse_modes import fuse_pair_files, fuse_pictures, fuse_video_files, fuse_volume_files, jobs_of
+from refusion.cli.fuse_folders import fuse_pair_files, jobs_of
+from refusion.cli.fuse_modes import fuse_pictures, fuse_video_files, fuse_volume_files
 from refusion.cli.options import (
     LOOK,
     RUNNING,

@@ -50,6 +50,7 @@ def stopped_after(count: int) -> Iterator[None]:
 
     with (
         mock.patch("refusion.cli.fuse_dataset.progress_bar", bar),
+        mock.patch("refusion.cli.fuse_folders.progress_bar", bar),
         mock.patch("refusion.cli.fuse_modes.progress_bar", bar),
     ):
         yield
