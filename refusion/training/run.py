@@ -107,9 +107,7 @@ def _run(
     base = local_folder(locate(args.start)) if args.start else None
     begun = begun_with(args.out) if args.resume else {}
     args = settled(args, base)
-    settings = settings_from(args)
-    if base is not None and args.window is None:
-        settings = replace(settings, window=read_config(base).get("window") or 0)
+    settings = _settings(args, base)
     processes = _prepared(args)
     if processes.first:
         for sentence in announce(processes):
@@ -119,34 +117,20 @@ def _run(
     scored = None
     if args.start:
         pairs, scored = scored_apart(args, task, pairs, console if processes.first else None)
-    trainer = MetaTrainer(
-        pairs,
-        settings,
-        seed=args.seed,
-        device=args.device,
-        bf16=args.bf16,
-        steps=args.steps,
-        minutes=args.minutes,
-        processes=processes,
-    )
-    if base is not None:
-        trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=needs_proposal(args))
+    trainer = _trainer(args, pairs, settings, processes, base)
     if args.resume:
         check_same_pairs(args, begun, found)
         resume(args.out, trainer)
     elif (args.out / CHECKPOINT).exists():
         raise DataError(f"{args.out.name} holds a run already; add --resume to continue it, or choose another --out.")
     complete = args.resume and trainer.complete
+    described: dict[str, Any] = {}
     if processes.first:
         described = description(args, settings, pairs, processes, found, base)
         described["earlier_budgets"] = earlier_budgets(described, begun, trainer.step, trainer.fusion_updates)
         if complete:
             described = begun or described
-        with written_to(args.out):
-            args.out.mkdir(parents=True, exist_ok=True)
-            until_end.enter_context(claimed(args.out))
-            tidy(args.out, trainer.step)
-            write_text(args.out / SETTINGS, json.dumps(described, indent=2) + "\n")
+        _open_folder(args.out, trainer.step, described, until_end)
         if not complete:
             report_forecast(pairs, settings, args.device, console)
     stop.listen()
@@ -162,22 +146,68 @@ def _run(
     processes.wait()
     stop.restore()
     processes.leave()
-    if stop.received:
-        if processes.first:
-            console.print(f"Stopped by {stop.received} and saved; add --resume to continue.", highlight=False)
-        return 130
     if not processes.first:
-        return 0
+        return 130 if stop.received else 0
+    if stop.received:
+        console.print(f"Stopped by {stop.received} and saved; add --resume to continue.", highlight=False)
+        return 130
+    return _end(args, console, base, scored, step=trainer.step, complete=complete)
+
+
+def _settings(args: argparse.Namespace, base: Path | None) -> TrainingSettings:
+    """The hyperparameters of the flags, with the window of the model to start from if none is given."""
+    settings = settings_from(args)
+    if base is None or args.window is not None:
+        return settings
+    return replace(settings, window=read_config(base).get("window") or 0)
+
+
+def _trainer(
+    args: argparse.Namespace, pairs: Pairs, settings: TrainingSettings, processes: Processes, base: Path | None
+) -> MetaTrainer:
+    """The trainer, with the weights of the model to start from."""
+    trainer = MetaTrainer(
+        pairs,
+        settings,
+        seed=args.seed,
+        device=args.device,
+        bf16=args.bf16,
+        steps=args.steps,
+        minutes=args.minutes,
+        processes=processes,
+    )
+    if base is not None:
+        trainer.start_from(base, keep_gains=keeps_gains(args, base), keep_proposal=needs_proposal(args))
+    return trainer
+
+
+def _open_folder(out: Path, step: int, described: dict[str, Any], until_end: ExitStack) -> None:
+    """Claim the run folder until the run ends, and write the settings of the run to it."""
+    with written_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        until_end.enter_context(claimed(out))
+        tidy(out, step)
+        write_text(out / SETTINGS, json.dumps(described, indent=2) + "\n")
+
+
+def _end(
+    args: argparse.Namespace,
+    console: Console,
+    base: Path | None,
+    scored: Pairs | None,
+    *,
+    step: int,
+    complete: bool,
+) -> int:
+    """Say that the run is done, and show the scores before and after fine-tuning; returns the exit code."""
     path = args.out if args.out.is_absolute() else f"./{args.out}"
-    done = f"Done after {counted(trainer.step, 'step')}. Written to {args.out}; fuse with --model {path}."
+    done = f"Done after {counted(step, 'step')}. Written to {args.out}; fuse with --model {path}."
     if complete:
-        done = (
-            f"{args.out.name} was complete after {trainer.step} steps; more --steps, --minutes or --rounds lengthen it."
-        )
+        done = f"{args.out.name} was complete after {step} steps; more --steps, --minutes or --rounds lengthen it."
     try:
         console.print(done, markup=False, highlight=False, soft_wrap=True)
         if scored is not None and base is not None:
-            show_scores(base, args.out, scored, task, args.device)
+            show_scores(base, args.out, scored, get_task(args.task), args.device)
     except KeyboardInterrupt:
         console.print("Stopped before the scores were complete; the run is.")
         return 130
