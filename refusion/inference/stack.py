@@ -86,32 +86,19 @@ def fuse_stack(
     count = len(sources)
     finish = options.for_task(task, count)
     _check_stack(task, count, finish, options)
-    blended = task.name == "multi-exposure" and count > 2
+    exposures = task.name == "multi-exposure"
+    blended = exposures and count > 2
     deghosted = blended and options.deghost
-    fusions = count // 2 if blended else count - 1
-    steps = count + fusions + (count + fusions if blended else 0) + (count if deghosted else 0)
-    counter = itertools.count()
-
-    def step() -> None:
-        if progress is not None:
-            progress(next(counter), steps)
-
+    step = _stepper(progress, count, blended=blended, deghosted=deghosted)
     step()
     motion = options.motion(task, count)
     reading = options.reading(task)
     sources = options.plain(sources)
-    exposures = task.name == "multi-exposure"
     read = StackReader(sources, options, reading, reading.windows(sources), _names(sources), motion, exposures)
     colour = None if finish.chroma == "choice" else ChromaMean(finish.chroma)
     seen = _survey(read, count, None if deghosted else colour, step)
     frames = sorted(seen.frames, key=lambda frame: frame.place)
-    first, *others = (frame.facts for frame in seen.frames)
-    scans = [note for other in others for note in scan_notes(first, other)]
-    notes = [*seen.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
-    if task.name == "multi-focus":
-        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
-    if exposures:
-        notes += bracket_notes([frame.place[0] for frame in seen.frames])
+    notes = _notes(seen, task)
 
     def load(frame: _Frame) -> Layer:
         picture = read(frame.index)
@@ -140,6 +127,19 @@ def fuse_stack(
     if read.shown is not None and options.align_border == "crop":
         picture = replace(cropped(picture, *shown_part(read.shown)), geo=())
     return Fused(picture, (*reading.notes([frame.facts for frame in frames]), *notes, *read.notes))
+
+
+def _stepper(progress: Progress | None, count: int, *, blended: bool, deghosted: bool) -> Callable[[], None]:
+    """A function to be called before the first step and after each, which reports the progress."""
+    fusions = count // 2 if blended else count - 1
+    steps = (count + fusions) * (2 if blended else 1) + (count if deghosted else 0)
+    done = itertools.count()
+
+    def step() -> None:
+        if progress is not None:
+            progress(next(done), steps)
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,18 @@ def _survey(read: StackReader, count: int, colour: ChromaMean | None, step: Call
         frames.append(_Frame.of(index, picture))
         step()
     return _Survey(frames, ground if is_transparent else None, alpha.alpha, offsets.notes)
+
+
+def _notes(seen: _Survey, task: Task) -> list[str]:
+    """Notes on what was seen of the images: offsets, odd ones, scans and exposures."""
+    first, *others = (frame.facts for frame in seen.frames)
+    scans = [note for other in others for note in scan_notes(first, other)]
+    notes = [*seen.notes, *_odd_ones(seen.frames), *scans[:_ODD_SHOWN]]
+    if task.name == "multi-focus":
+        notes += exposure_notes([(frame.facts.name, frame.place[0]) for frame in seen.frames])[:_ODD_SHOWN]
+    if task.name == "multi-exposure":
+        notes += bracket_notes([frame.place[0] for frame in seen.frames])
+    return notes
 
 
 def _ghost_note(share: float, name: str) -> str:
