@@ -188,17 +188,10 @@ def _commands(settings: Mapping[str, Any]) -> list[str]:
 
 def _command(settings: Mapping[str, Any], resumed: bool = False) -> str:
     """The command that starts the run, or resumes it with another budget; local paths are replaced by names."""
-    task, hyper = settings.get("task", "TASK"), settings.get("settings", {})
+    task = settings.get("task", "TASK")
     # Records of older versions have no arguments, but some of them beside the settings.
     given = {**settings, **settings.get("arguments", {})}
-    preset, differing = _preset(given.get("preset"), task, hyper)
-    if given.get("steps") or given.get("minutes"):
-        differing.pop("rounds", None)
-    elif resumed or ("arguments" in settings and preset in PRESET_MINUTES):
-        # Without a flag, the budget would be the earlier one, or that of the preset.
-        differing["rounds"] = hyper["rounds"]
-    if settings.get("from") and settings.get("gains_kept") is False and not given.get("new_proposal"):
-        differing |= {name: hyper[name] for name in GAINS if name in hyper}
+    preset, hyper = _hyperparameters(settings, given, resumed)
     words = ["python train.py", f"--task {task}", "--data PAIRS", f"--out runs/{task}"]
     if preset != DEFAULT_PRESET:
         words.append(f"--preset {preset}")
@@ -212,9 +205,25 @@ def _command(settings: Mapping[str, Any], resumed: bool = False) -> str:
     words += [_flag(name, given[name]) for name in ("split", "val_split") if given.get(name, "train") != "train"]
     others = ("hold_out", "streaming", "skip_bad", "bf16", "deterministic", *READING_ARGUMENTS)
     words += [_flag(name, given[name]) for name in others if given.get(name) is not None and given[name] is not False]
-    for key, value in differing.items():
+    for key, value in hyper.items():
         words.append(f"--no-{key.replace('_', '-')}" if value is False else _flag(key, value))
     return " ".join(words)
+
+
+def _hyperparameters(
+    settings: Mapping[str, Any], given: Mapping[str, Any], resumed: bool
+) -> tuple[str, dict[str, Any]]:
+    """The preset of a command, and the hyperparameters that are given as flags with it."""
+    hyper = settings.get("settings", {})
+    preset, flags = _preset(given.get("preset"), settings.get("task", "TASK"), hyper)
+    if given.get("steps") or given.get("minutes"):
+        flags.pop("rounds", None)
+    elif resumed or ("arguments" in settings and preset in PRESET_MINUTES):
+        # Without a flag, the budget would be the earlier one, or that of the preset.
+        flags["rounds"] = hyper["rounds"]
+    if settings.get("from") and settings.get("gains_kept") is False and not given.get("new_proposal"):
+        flags |= {name: hyper[name] for name in GAINS if name in hyper}
+    return preset, flags
 
 
 def _flag(name: str, value: Any) -> str:
