@@ -1,5 +1,6 @@
 """Check and convert the input images of metrics."""
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +41,22 @@ def read_images(
     plain = {name: plain_image(image) for name, image in given.items()}
     arrays = {name: to_array(image, name) for name, image in plain.items()}
     text = "; ".join(_describe(name, given[name], image) for name, image in arrays.items())
+    shape = _common_shape(text, arrays, min_size)
+    images = []
+    for name, image in arrays.items():
+        range_here = GREY_LEVELS if isinstance(plain[name], Image.Image) and image.dtype == np.uint8 else data_range
+        if range_here > GREY_LEVELS and image.dtype in _BYTES:
+            raise ValueError(f"{text}: {name} has 8 bits, so its white is 255, not {range_here:g}; give one depth.")
+        images.append(_rounded(text, name, _tensor(image).reshape(shape), range_here, conventions))
+    return images
+
+
+def _common_shape(text: str, arrays: Mapping[str, Tensor | np.ndarray], min_size: int) -> tuple[int, ...]:
+    """Check that the images are luminance, alike and large enough, and return their shape as (N, 1, H, W).
+
+    Raises:
+        ValueError: they are not; `text` describes them.
+    """
     if not all(_is_real(image) for image in arrays.values()):
         raise ValueError(f"{text}: images must be real NumPy arrays, torch tensors or Pillow images.")
     shapes = [tuple(image.shape) for image in arrays.values()]
@@ -54,21 +71,23 @@ def read_images(
         )
     if min(shapes[0][-2:]) < min_size:
         raise ValueError(f"{text}: this metric needs at least {min_size} x {min_size} pixels.")
-    images = []
-    for name, image in arrays.items():
-        range_here = GREY_LEVELS if isinstance(plain[name], Image.Image) and image.dtype == np.uint8 else data_range
-        if range_here > GREY_LEVELS and image.dtype in _BYTES:
-            raise ValueError(f"{text}: {name} has 8 bits, so its white is 255, not {range_here:g}; give one depth.")
-        if isinstance(image, np.ndarray):
-            image = torch.from_numpy(np.array(image, dtype=np.float64))
-        if conventions.rounding != "none":
-            image = image.detach()
-        image = image.to(torch.float64).reshape(shapes[0])
-        _check_range(text, name, image, range_here)
-        if range_here != GREY_LEVELS:
-            image = image * (GREY_LEVELS / range_here)
-        images.append(image if conventions.rounding == "none" else _BITS[conventions.rounding](image))
-    return images
+    return shapes[0]
+
+
+def _tensor(image: Tensor | np.ndarray) -> Tensor:
+    if isinstance(image, np.ndarray):
+        return torch.from_numpy(np.array(image, dtype=np.float64))
+    return image.to(torch.float64)
+
+
+def _rounded(text: str, name: str, image: Tensor, data_range: float, conventions: Conventions) -> Tensor:
+    """Grey levels of an image, rounded as the conventions say; only without rounding is there a gradient."""
+    if conventions.rounding != "none":
+        image = image.detach()
+    _check_range(text, name, image, data_range)
+    if data_range != GREY_LEVELS:
+        image = image * (GREY_LEVELS / data_range)
+    return image if conventions.rounding == "none" else _BITS[conventions.rounding](image)
 
 
 def plain_image(image: Any) -> Any:
