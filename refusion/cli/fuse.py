@@ -206,6 +206,23 @@ def _mode(sources: list[Path], output: Path) -> Mode:
     Raises:
         ValueError: they do not belong together.
     """
+    _refuse_other_lists(sources)
+    kinds = {_kind(source) for source in sources}
+    if kinds <= {"folder", "volume"} and _kind(output) == "volume":
+        return "volumes"
+    if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
+        return "pairs"
+    if len(kinds) > 1 or kinds == {"list"}:
+        raise ValueError(_mismatch(sources))
+    return "videos" if kinds == {"video"} else "volumes" if kinds == {"volume"} else "pictures"
+
+
+def _refuse_other_lists(sources: list[Path]) -> None:
+    """Refuse Parquet and lists in other formats.
+
+    Raises:
+        ValueError: there is one.
+    """
     if parquet := next((source for source in sources if source.suffix.lower() == ".parquet"), None):
         raise ValueError(
             f"{parquet.name} is a Parquet file, which this command does not read; refusion fuse-dataset does, and "
@@ -216,28 +233,22 @@ def _mode(sources: list[Path], output: Path) -> Mode:
             f"{sources[0].name} is not read: a list of pairs must be .csv, .tsv or .jsonl, with the columns a, b and "
             "optionally output."
         )
-    kinds = {_kind(source) for source in sources}
-    if kinds <= {"folder", "volume"} and _kind(output) == "volume":
-        return "volumes"
-    if kinds == {"folder"} or (kinds == {"list"} and len(sources) == 1):
-        return "pairs"
-    odd = next((source for source in sources if _kind(source) in ("folder", "list")), None)
-    if odd is not None:
-        other = next((source for source in sources if _kind(source) != _kind(odd)), None)
-        what = f"{odd} is a {_kind(odd)}" + (f", and {other} is not" if other else "")
-        raise ValueError(f"{what}: give two folders, one list of pairs, or images.")
-    if len(kinds) > 1:
-        odd = next(source for source in sources if _kind(source) != "picture")
-        other = next(source for source in sources if _kind(source) != _kind(odd))
-        kind = _kind(odd)
-        if kind == "volume":
-            from refusion.images.volume import OTHER_VOLUMES
 
-            raise ValueError(
-                f"{odd} is a volume, and {other} is not read as one: give two volumes, or two images; {OTHER_VOLUMES}."
-            )
-        raise ValueError(f"{odd} is a {kind}, and {other} is not: give two {kind}s, or two images.")
-    return "videos" if kinds == {"video"} else "volumes" if kinds == {"volume"} else "pictures"
+
+def _mismatch(sources: list[Path]) -> str:
+    """A sentence on the source that does not go with the others: a folder or list, or else a volume or video."""
+    odd = next((source for source in sources if _kind(source) in ("folder", "list")), None)
+    odd = odd or next(source for source in sources if _kind(source) != "picture")
+    kind = _kind(odd)
+    other = next((source for source in sources if _kind(source) != kind), None)
+    if kind in ("folder", "list"):
+        what = f"{odd} is a {kind}" + (f", and {other} is not" if other else "")
+        return f"{what}: give two folders, one list of pairs, or images."
+    if kind == "volume":
+        from refusion.images.volume import OTHER_VOLUMES
+
+        return f"{odd} is a volume, and {other} is not read as one: give two volumes, or two images; {OTHER_VOLUMES}."
+    return f"{odd} is a {kind}, and {other} is not: give two {kind}s, or two images."
 
 
 def _kind(source: Path) -> str:
