@@ -168,41 +168,58 @@ def range_note(pictures: Sequence[Picture]) -> str | None:
         pictures: one image, or several that share one scale.
     """
     if odd := _of_fewer_bits(pictures):
-        names = " and ".join(picture.name for picture in odd[:2]) + (", and more," if len(odd) > 2 else "")
-        return Advised(
-            f"Except for 1 % of the pixels, {names} {'uses' if len(odd) == 1 else 'use'} less than 1/16 of the scale, "
-            "unlike the others, as 12 bits stored in 16 do",
-            "if they are not meant to be so dark, scale their values to the full range, or give them a window "
-            "(--window-a or --window-b LOW HIGH, window=[...] with one for each)",
-            "if they are not meant to be so dark, scale their values to the full range",
-        )
+        return _fewer_bits_note(odd)
     levels = [picture.levels for picture in pictures if picture.levels is not None]
     if not levels or len(levels) < len(pictures):
         return None
-    if len(pictures) == 1 and levels[0].burnt_out > _MAX_BURNT_OUT:
-        return Advised(
-            f"{100 * levels[0].burnt_out:.0f} % of {pictures[0].name}, without what is black, lies beyond the white "
-            f"end of the window, {levels[0].black:g} to {levels[0].white:g}, where all values look the same",
-            "give each source a window of its own (--window-a and --window-b LOW HIGH, window=[(low, high), (low, "
-            "high)]), or use --own-range (window='own')",
-        )
-    if len(pictures) == 1 and _is_flat_in_own_range(pictures[0]):
-        return Advised(
-            f"Nearly all pixels of {pictures[0].name} (all but {200 * _OUTLIERS:g} %) use less than a tenth of its own "
-            f"range, {levels[0].black:g} to {levels[0].white:g}, which leaves it with little contrast",
-            "give a window of the values that matter (--window LOW HIGH, window=(low, high))",
-            "scale the values that matter to the full range first",
-        )
+    if len(pictures) > 1:
+        return _narrow_note(levels, f"{pictures[0].name} and the others together use", "their", "them")
+    name = pictures[0].name
+    if levels[0].burnt_out > _MAX_BURNT_OUT:
+        return _burnt_out_note(levels[0], name)
+    if _is_flat_in_own_range(pictures[0]):
+        return _flat_note(levels[0], name)
+    return _narrow_note(levels, f"{name} uses", "its", "it")
+
+
+def _fewer_bits_note(odd: Sequence[Picture]) -> str:
+    names = " and ".join(picture.name for picture in odd[:2]) + (", and more," if len(odd) > 2 else "")
+    return Advised(
+        f"Except for 1 % of the pixels, {names} {'uses' if len(odd) == 1 else 'use'} less than 1/16 of the scale, "
+        "unlike the others, as 12 bits stored in 16 do",
+        "if they are not meant to be so dark, scale their values to the full range, or give them a window "
+        "(--window-a or --window-b LOW HIGH, window=[...] with one for each)",
+        "if they are not meant to be so dark, scale their values to the full range",
+    )
+
+
+def _burnt_out_note(levels: Levels, name: str) -> str:
+    return Advised(
+        f"{100 * levels.burnt_out:.0f} % of {name}, without what is black, lies beyond the white end of the window, "
+        f"{levels.black:g} to {levels.white:g}, where all values look the same",
+        "give each source a window of its own (--window-a and --window-b LOW HIGH, window=[(low, high), (low, "
+        "high)]), or use --own-range (window='own')",
+    )
+
+
+def _flat_note(levels: Levels, name: str) -> str:
+    return Advised(
+        f"Nearly all pixels of {name} (all but {200 * _OUTLIERS:g} %) use less than a tenth of its own range, "
+        f"{levels.black:g} to {levels.white:g}, which leaves it with little contrast",
+        "give a window of the values that matter (--window LOW HIGH, window=(low, high))",
+        "scale the values that matter to the full range first",
+    )
+
+
+def _narrow_note(levels: Sequence[Levels], what: str, whose: str, which: str) -> str | None:
+    """A note if the values of all images together use a small part of the scale of all."""
     low, high = min(x.darkest for x in levels), max(x.brightest for x in levels)
     black, white = min(x.black for x in levels), max(x.white for x in levels)
     given = any(x.given for x in levels)
     # A wide window may be on purpose, as an absolute scale such as -20 to 40 degrees.
     if high - low >= (_MIN_USE / 4 if given else _MIN_USE) * (white - black) or (high == low and not given):
         return None
-    several = len(pictures) > 1
-    what = f"{pictures[0].name} and the others together use" if several else f"{pictures[0].name} uses"
     scale = f"{black:g} to {white:g}" + (" (the window)" if given else "")
-    whose, which = ("their", "them") if several else ("its", "it")
     return Advised(
         f"Except for 1 % of the pixels, {what} only {low:g} to {high:g} of {scale}, which leaves {which} with little "
         "contrast",
