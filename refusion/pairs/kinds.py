@@ -97,12 +97,15 @@ def _layout_advice(path: Path, task: Task) -> str:
     """What to do about a folder in another layout, as a sentence after a space; empty if there is no advice."""
     if any((folder / "state.json").is_file() for folder in (path, *path.glob("*/"))):
         return " It was written by save_to_disk of datasets: load it with load_from_disk, and save it with to_parquet."
-    splits = sorted(file.parent.name for file in path.glob(f"*/{METADATA}"))
-    if splits:
+    return _elsewhere(path, task) or _other_names(path, task)
+
+
+def _elsewhere(path: Path, task: Task) -> str:
+    """Which other folder or task to give, where the pairs are in folders with the right names."""
+    if splits := sorted(file.parent.name for file in path.glob(f"*/{METADATA}")):
         return f" {METADATA} is in {' and in '.join(splits)}: give that folder."
-    wanted = " and ".join(task.folders)
     if path.name in task.folders and _has_folders(path.parent, task):
-        return f" The folder above it holds {wanted}: give that folder."
+        return f" The folder above it holds {' and '.join(task.folders)}: give that folder."
     for each in (task, *TASKS.values()):
         if within := sorted(folder.name for folder in path.glob("*/") if _has_folders(folder, each)):
             one = "that folder" if len(within) == 1 else "one of them"
@@ -110,6 +113,11 @@ def _layout_advice(path: Path, task: Task) -> str:
             return f" {' and '.join(each.folders)} are in {' and in '.join(within)}: give {one}{named}."
     if other := next((each for each in TASKS.values() if _has_folders(path, each)), None):
         return f" It holds {' and '.join(other.folders)}, the folders of the task {other.name}: choose that task."
+    return ""
+
+
+def _other_names(path: Path, task: Task) -> str:
+    """How to name the folders or the images, where there are two folders, or images."""
     found = sorted(folder.name for folder in path.glob("*/") if folder.is_dir() and not folder.name.startswith("."))
     if len(found) == 2:
         names = " and ".join(f"{folder} ({label})" for folder, label in zip(task.folders, task.labels, strict=True))
