@@ -47,22 +47,12 @@ def list_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    whole, text = text, text.lstrip("\n")
-    above = len(whole) - len(text)
-    # Excel may write the separator in a first line of its own.
-    given = text[4:5] if text.lower().startswith("sep=") else None
-    if given:
-        above += 1
-        text = text.partition("\n")[2]
-    delimiter = given or max(_SEPARATORS, key=text.partition("\n")[0].count)
+    delimiter, above, text = _delimited(text)
     lines = list(io.StringIO(text, newline=""))
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
-        reader.fieldnames = columns = _known([(name or "").strip() for name in reader.fieldnames or ()])
-        if columns and not {"a", "b"} <= {*columns}:
-            raise PictureError(f"{path.name} has the columns {', '.join(columns)}, but it needs a and b.")
-        if twice := [name for name in _COLUMNS if columns.count(name) > 1]:
-            raise PictureError(f"{path.name} has the column {twice[0]} more than once; remove or rename all but one.")
+        reader.fieldnames = _known([(name or "").strip() for name in reader.fieldnames or ()])
+        _check_columns(path.name, reader.fieldnames)
         start = reader.line_num
         for row in reader:
             if reader.line_num - start > 1 and not _is_closed(lines[start : reader.line_num], delimiter):
@@ -79,6 +69,29 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
             yield above + reader.line_num, {key or "": _stripped(value) for key, value in row.items()}
     except csv.Error as error:
         raise PictureError(f"{path.name}, line {above + reader.line_num}: {error}.") from error
+
+
+def _delimited(text: str) -> tuple[str, int, str]:
+    """The separator of a list, the number of lines above the names of its columns, and the text from these on."""
+    table = text.lstrip("\n")
+    above = len(text) - len(table)
+    # Excel may write the separator in a first line of its own.
+    given = table[4:5] if table.lower().startswith("sep=") else ""
+    if given:
+        above, table = above + 1, table.partition("\n")[2]
+    return given or max(_SEPARATORS, key=table.partition("\n")[0].count), above, table
+
+
+def _check_columns(name: str, columns: Sequence[str]) -> None:
+    """Check that a list has the columns of the sources, and each of its own columns once.
+
+    Raises:
+        PictureError: it does not; an empty list has no columns, and passes.
+    """
+    if columns and not {"a", "b"} <= {*columns}:
+        raise PictureError(f"{name} has the columns {', '.join(columns)}, but it needs a and b.")
+    if twice := [column for column in _COLUMNS if columns.count(column) > 1]:
+        raise PictureError(f"{name} has the column {twice[0]} more than once; remove or rename all but one.")
 
 
 def _known(names: Sequence[str]) -> list[str]:
