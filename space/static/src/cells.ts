@@ -1,6 +1,6 @@
 /**
  * Attention matrices of the cells of an image, interpolated between the centres of the cells, as in
- * refusion/inference/engines/onnx_tiles.py.
+ * refusion/inference/engines/onnx_stages.py.
  */
 
 export interface Interpolation {
