@@ -208,34 +208,14 @@ def _curve(history: list[dict[str, Any]]) -> str:
 
 def _scores(model: Model, facts: Facts) -> list[str]:
     scores, training = facts.scores, facts.training
-    name = shlex.quote(model.name)
-    command = f"    refusion evaluate --task {model.task.name} --data VAL --model {name} --json "
-    todo = "Run this command and put the file next to this card:"
-    if scores is None and _is_local(model):
-        command += f"{shlex.quote(f'{model.name}/{SCORES}')}\n    refusion card {name}"
-        todo = "These commands score the pairs in the folder `VAL` and put the table here:"
-    else:
-        command += SCORES
-    if scores is None and facts.tuning is not None:
-        return ["## Scores", *_tuning(facts.tuning), "Scores over other pairs, for this card:", command]
-    if scores is None and model.kind != "ReFusion":
-        return ["## Scores", "Not scored yet."]  # The command line does not know the subclass.
     if scores is None:
-        return ["## Scores", f"Not scored yet. {todo}", command]
+        return ["## Scores", *_not_scored(model, facts.tuning)]
     first = scores.rows[0]
-    counts = {row.pairs for row in scores.rows}
-    heading = [f"{first.pairs} pairs"] if len(counts) == 1 else ["", "pairs"]
-    metrics = list(first.mean)
-    rows = []
-    for row in scores.rows:
-        name = _title(model) if row is first else row.name
-        label = [name] if len(counts) == 1 else [name, str(row.pairs)]
-        rows.append([*label, *(_value(row.mean.get(metric)) for metric in metrics)])
     parts = [
         "## Scores",
         _fill(f"Means over {_validation(first.pairs, training or Training())}; arrows show whether higher is better:"),
-        command,
-        table([*heading, *_headings(scores)], rows),
+        f"{_evaluation(model)} {SCORES}",
+        _score_table(model, scores),
     ]
     release = next((row for row in scores.rows if row.name.startswith(RELEASE)), None)
     if release is not None and release.pairs == first.pairs:
@@ -243,6 +223,39 @@ def _scores(model: Model, facts: Facts) -> list[str]:
     if scores.definitions:
         parts.append(_fill(f"Metrics: {scores.definitions}."))
     return [*parts, *_given(training.score_notes if training else None)]
+
+
+def _evaluation(model: Model) -> str:
+    """The command that scores the model, up to the name of its result."""
+    return f"    refusion evaluate --task {model.task.name} --data VAL --model {shlex.quote(model.name)} --json"
+
+
+def _not_scored(model: Model, tuning: Scores | None) -> list[str]:
+    """How to score the model, after the scores of its fine-tuning if there are any."""
+    command = f"{_evaluation(model)} {SCORES}"
+    todo = "Run this command and put the file next to this card:"
+    if _is_local(model):
+        path = shlex.quote(f"{model.name}/{SCORES}")
+        command = f"{_evaluation(model)} {path}\n    refusion card {shlex.quote(model.name)}"
+        todo = "These commands score the pairs in the folder `VAL` and put the table here:"
+    if tuning is not None:
+        return [*_tuning(tuning), "Scores over other pairs, for this card:", command]
+    if model.kind != "ReFusion":
+        return ["Not scored yet."]  # The command line does not know the subclass.
+    return [f"Not scored yet. {todo}", command]
+
+
+def _score_table(model: Model, scores: Scores) -> str:
+    """A row for the model and for each other method, with the number of pairs where it differs."""
+    first = scores.rows[0]
+    differ = len({row.pairs for row in scores.rows}) > 1
+    rows = []
+    for row in scores.rows:
+        name = _title(model) if row is first else row.name
+        label = [name, str(row.pairs)] if differ else [name]
+        rows.append([*label, *(_value(row.mean.get(metric)) for metric in first.mean)])
+    heading = ["", "pairs"] if differ else [f"{first.pairs} pairs"]
+    return table([*heading, *_headings(scores)], rows)
 
 
 def _tuning(scores: Scores) -> list[str]:
