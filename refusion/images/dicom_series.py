@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refusion.images.dicom import Bounded, identifier, import_pydicom, is_dicom, numbers, read_dicom
+from refusion.images.dicom import Bounded, import_pydicom, is_dicom, read_dicom
+from refusion.images.dicom_scan import identifier, numbers
 from refusion.images.failures import DECODING_ERRORS, one_line, reason
 from refusion.images.kinds import START
 from refusion.images.picture import PictureError, Plane, Scan
