@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,6 +38,9 @@ SMOOTHING_SECONDS = 1.0
 
 _BEGINNING = 1
 """Seconds in which the notes on the sources wait for frames of which none is uniform, as a shutter or a fade is."""
+
+_Pair: TypeAlias = tuple[Fraction, Picture, Picture]
+"""Time in seconds, and both frames."""
 
 _FOR_IMAGES = {
     "align": ("--align, --motion", "frames are fused as they lie; register the videos first, and leave it out"),
@@ -141,7 +145,7 @@ def fuse_videos(
         owner = videos[0] if finish.chroma == "a" else videos[-1]
         coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
-        pairs = paired_frames(videos, lead, notes, resizes=resizes)
+        pairs: Iterator[_Pair] = paired_frames(videos, lead, notes, resizes=resizes)
         first = next(pairs, None)
         if first is None:
             raise PictureError(f"{paths[0].name} holds no frame that can be read.")
@@ -151,16 +155,11 @@ def fuse_videos(
         # Frames are large, and this one is not needed for as long as the others are fused.
         del first
         total = min(round(count * lead.rate / video.rate) for count, video in zip(counts, videos, strict=True))
+        pairs = _alike(pairs, videos if square else None, options.resize)
+        pairs = _looked_at(pairs, total, task, notes)
 
         def fused_frames() -> Iterator[Frame]:
-            looked, size = False, None
-            for done, (time, *pair) in enumerate(pairs, 1):
-                a, b = (_square(x, v) for x, v in zip(pair, videos, strict=True)) if square else pair
-                a, b = _matched(a, b, options.resize, size)
-                size = a.size
-                if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
-                    looked = True
-                    notes.extend(notes_on_frames(a, b, task))
+            for done, (time, a, b) in enumerate(pairs, 1):
                 yield Frame(_fuse_frame(network, a, b, options, finish, smooth), time)
                 if progress is not None:
                     progress(done, total)
@@ -168,15 +167,43 @@ def fuse_videos(
         sound = next((video for video in reversed(videos) if video.has_sound), None)
         with writing(target), replacing(target) as temporary:
             encode(temporary, fused_frames(), lead.rate, coding, sound, notes, metadata)
-    notes += [restart_note(video) for video in videos if video.restarts]
-    notes += [cut_note(video) for video in videos if video.missing]
-    return notes + [damage_note(video) for video in videos if video.damaged]
+    return notes + _notes_after(videos)
+
+
+def _notes_after(videos: list[Video]) -> list[str]:
+    """Notes on what is known only when all frames have been read."""
+    return [
+        *(restart_note(video) for video in videos if video.restarts),
+        *(cut_note(video) for video in videos if video.missing),
+        *(damage_note(video) for video in videos if video.damaged),
+    ]
 
 
 @contextmanager
 def _opened(paths: Sequence[Path], options: Options) -> Iterator[list[Video]]:
     with ExitStack() as stack:
         yield [stack.enter_context(Video(path, options.max_pixels)) for path in paths]
+
+
+def _alike(pairs: Iterator[_Pair], videos: list[Video] | None, resize: Resize | None) -> Iterator[_Pair]:
+    """Yield the pairs with frames of one size, and with square pixels by the aspects of two videos, if given."""
+    size = None
+    for time, a, b in pairs:
+        if videos is not None:
+            a, b = (_square(frame, video) for frame, video in zip((a, b), videos, strict=True))
+        a, b = _matched(a, b, resize, size)
+        size = a.size
+        yield time, a, b
+
+
+def _looked_at(pairs: Iterator[_Pair], total: int, task: Task, notes: list[str]) -> Iterator[_Pair]:
+    """Yield the pairs unchanged, and add notes on the first that shows something, or the first after the beginning."""
+    looked = False
+    for done, (time, a, b) in enumerate(pairs, 1):
+        if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
+            looked = True
+            notes.extend(notes_on_frames(a, b, task))
+        yield time, a, b
 
 
 def _fuse_frame(
