@@ -127,25 +127,12 @@ class Video:
         self.start = Fraction(0) if self._times_of_packets else _time(first)
         self.interlaced = bool(first.interlaced_frame)
         self.transparent = any(component.is_alpha for component in first.format.components)
+        self.grey = _is_grey(first)
         self._stored_size = size = (first.width, first.height)
-        self.size = size if self.turns % 2 == 0 else size[::-1]
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
-        context = self.stream.codec_context
-        matrix, primaries, transfer = (
-            int(getattr(first, name, None) or getattr(context, name, None) or UNKNOWN)
-            for name in ("colorspace", "color_primaries", "color_trc")
-        )
-        self.grey = first.format.name.startswith("gray")
-        full_by_name = first.format.name.startswith("yuvj") or self.grey or first.format.is_rgb
-        given = int(first.color_range or 0)
-        self.coding = Coding(
-            matrix if matrix in WEIGHTS else 1 if min(size) >= _HD else 6,
-            primaries,
-            transfer,
-            given == FULL or (given != LIMITED and full_by_name),
-            10 if max(component.bits for component in first.format.components) > 8 else 8,
-            aspect if self.turns % 2 == 0 else 1 / aspect,
-        )
+        if self.turns % 2 == 1:
+            size, aspect = size[::-1], 1 / aspect
+        self.size, self.coding = size, _coding(first, self.stream.codec_context, aspect)
 
     @property
     def damaged(self) -> int:
@@ -340,6 +327,28 @@ def _lacks_end_of_box(path: Path) -> bool:
 
 def _time(frame: Any) -> Fraction | None:
     return None if frame.pts is None or not frame.time_base else frame.pts * frame.time_base
+
+
+def _coding(frame: Any, context: Any, aspect: Fraction) -> Coding:
+    """The colour coding that a frame states, or else the stream, or else the name of the pixel format or the size."""
+    matrix, primaries, transfer = (
+        int(getattr(frame, name, None) or getattr(context, name, None) or UNKNOWN)
+        for name in ("colorspace", "color_primaries", "color_trc")
+    )
+    full_by_name = frame.format.name.startswith("yuvj") or _is_grey(frame) or frame.format.is_rgb
+    given = int(frame.color_range or 0)
+    return Coding(
+        matrix if matrix in WEIGHTS else 1 if min(frame.width, frame.height) >= _HD else 6,
+        primaries,
+        transfer,
+        given == FULL or (given != LIMITED and full_by_name),
+        10 if max(component.bits for component in frame.format.components) > 8 else 8,
+        aspect,
+    )
+
+
+def _is_grey(frame: Any) -> bool:
+    return bool(frame.format.name.startswith("gray"))
 
 
 def _is_mirrored(frame: Any) -> bool:
