@@ -172,26 +172,13 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
         ValueError: a value is out of range, or flags conflict.
     """
     args = argparse.Namespace(**vars(args))
-    if args.minutes is not None and not 0 < args.minutes < math.inf:
-        raise ValueError(f"--minutes is {args.minutes}; it must be a finite number above 0.")
-    for flag in ("save_every", "preview_every"):
-        if not 0 <= (value := getattr(args, flag)) < math.inf:
-            raise ValueError(f"--{flag.replace('_', '-')} is {value}; it must be a finite number of at least 0.")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
-    if not 0 <= args.seed < 2**63:
-        raise ValueError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
+    _check_numbers(args)
     if args.minutes is None and args.steps is None and args.rounds is None:
         args.minutes = PRESET_MINUTES.get(args.preset)
     if args.val_split != "train" and not args.val:
         raise ValueError("--val-split is a split of --val; give that too, --split is one of --data.")
     if base is None:
-        if args.new_proposal:
-            raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
-        if args.val or args.hold_out is not None:
-            raise ValueError("--val and --hold-out belong to --from; without it there is no model to compare with.")
-        if args.task is None:
-            raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
+        _check_start_anew(args)
         return args
     if args.task is None:
         args.task = get_task(read_config(base)["task"]).name
@@ -202,6 +189,37 @@ def settled(args: argparse.Namespace, base: Path | None) -> argparse.Namespace:
             f"{found[:12]}, not {args.expected_start[:12]}."
         )
     return args
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Check that numbers are in range.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        raise ValueError(f"--minutes is {args.minutes}; it must be a finite number above 0.")
+    for flag in ("save_every", "preview_every"):
+        if not 0 <= (value := getattr(args, flag)) < math.inf:
+            raise ValueError(f"--{flag.replace('_', '-')} is {value}; it must be a finite number of at least 0.")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads is {args.threads}; it must be at least 1.")
+    if not 0 <= args.seed < 2**63:
+        raise ValueError(f"--seed is {args.seed}; it must be from 0 to 2^63 - 1.")
+
+
+def _check_start_anew(args: argparse.Namespace) -> None:
+    """Check that a run without a model to start from has a task, and no flags that need the model.
+
+    Raises:
+        ValueError: it has none, or such a flag.
+    """
+    if args.new_proposal:
+        raise ValueError("--new-proposal belongs to --from; without it every module starts anew.")
+    if args.val or args.hold_out is not None:
+        raise ValueError("--val and --hold-out belong to --from; without it there is no model to compare with.")
+    if args.task is None:
+        raise ValueError(f"Give --task, one of {', '.join(TASKS)}, or --from, which brings its own.")
 
 
 def _check_modules(args: argparse.Namespace, base: Path) -> None:
