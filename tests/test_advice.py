@@ -36,8 +36,7 @@ READING = (*FUSING, "evaluate", "explain", "train")
 SAID_BY: dict[str, tuple[str, ...]] = {
     "bulk": ("fuse-dataset",),
     "cli": FUSING,
-    **dict.fromkeys(("cli/fuse_folders.py", "cli/fuse_modes.py"), ("fuse",)),
-    "cli/options.py": ("fuse",),
+    **dict.fromkeys(("cli/fuse_folders.py", "cli/fuse_modes.py", "cli/options.py", "cli/paths.py"), ("fuse",)),
     "explanation": ("explain",),
     "hub": READING,
     "images": READING,

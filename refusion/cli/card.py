@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from refusion.cli.options import check_folder
+from refusion.cli.paths import check_folder
 from refusion.cli.say import say
 from refusion.system.extras import need
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from refusion.cli.options import QuietOption, check_folder, check_there
+from refusion.cli.options import QuietOption
+from refusion.cli.paths import check_folder, check_there
 from refusion.cli.say import say
 from refusion.system.extras import need
 from refusion.tasks import TASKS, get_task

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refusion.cli.evaluate_outputs import Outputs, print_report, refuse_inputs, save_reports
+from refusion.cli.model_choice import check_model, note_other_task
 from refusion.cli.options import (
     AnchorOption,
     DeviceOption,
@@ -23,10 +24,8 @@ from refusion.cli.options import (
     WindowOption,
     asked_finish,
     asked_windows,
-    check_model,
-    check_there,
-    note_other_task,
 )
+from refusion.cli.paths import check_there
 from refusion.cli.progress import progress_bar
 from refusion.cli.say import say
 from refusion.system.devices import check_device

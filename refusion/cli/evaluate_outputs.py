@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refusion.cli.options import (
-    check_folder,
-    check_writable,
-    make_folder,
-    print_notes,
-    refuse_overwriting,
-    refuse_same_names,
-)
+from refusion.cli.paths import check_folder, check_writable, make_folder, refuse_overwriting, refuse_same_names
+from refusion.cli.say import print_notes
 from refusion.system.files import write_text
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refusion.cli.model_choice import check_model, note_other_task
 from refusion.cli.options import (
     NodataOption,
     OwnRangeOption,
@@ -16,15 +17,10 @@ from refusion.cli.options import (
     WindowBOption,
     WindowOption,
     asked_windows,
-    check_folder,
-    check_model,
-    check_there,
-    note_other_task,
-    print_notes,
-    refuse_overwriting,
 )
+from refusion.cli.paths import check_folder, check_there, refuse_overwriting
 from refusion.cli.progress import working
-from refusion.cli.say import say
+from refusion.cli.say import print_notes, say
 from refusion.tasks import get_task
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from refusion.cli.options import QuietOption, RevisionOption, check_model, check_writable
+from refusion.cli.model_choice import check_model
+from refusion.cli.options import QuietOption, RevisionOption
+from refusion.cli.paths import check_writable
 from refusion.cli.progress import working
 from refusion.cli.say import say
 from refusion.system.extras import need

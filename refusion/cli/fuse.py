@@ -8,6 +8,7 @@ import typer
 
 from refusion.cli.fuse_folders import fuse_pair_files, jobs_of
 from refusion.cli.fuse_modes import fuse_pictures, fuse_video_files, fuse_volume_files
+from refusion.cli.model_choice import check_model, note_other_task
 from refusion.cli.options import (
     LOOK,
     RUNNING,
@@ -36,11 +37,8 @@ from refusion.cli.options import (
     asked_finish,
     asked_motion,
     asked_windows,
-    check_model,
-    check_there,
-    expanded,
-    note_other_task,
 )
+from refusion.cli.paths import check_there, expanded
 from refusion.cli.say import say
 from refusion.system.devices import check_device
 from refusion.tasks import Engine, get_task

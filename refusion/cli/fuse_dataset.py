@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refusion.cli.model_choice import check_model, note_other_task
 from refusion.cli.options import (
     LOOK,
     RUNNING,
@@ -28,13 +29,9 @@ from refusion.cli.options import (
     asked_finish,
     asked_motion,
     asked_windows,
-    check_model,
-    note_other_task,
-    print_listed,
-    print_notes,
 )
 from refusion.cli.progress import progress_bar
-from refusion.cli.say import say
+from refusion.cli.say import print_listed, print_notes, say
 from refusion.cli.stopping import STOPPED, until_stopped
 from refusion.system.devices import check_device
 from refusion.system.extras import need

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from refusion.cli.options import check_folder, make_folder
+from refusion.cli.paths import check_folder, make_folder
 from refusion.cli.progress import progress_bar
 from refusion.cli.say import say
 from refusion.cli.stopping import STOPPED, until_stopped

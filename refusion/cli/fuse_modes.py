@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from refusion.cli.options import check_writable, refuse_overwriting
+from refusion.cli.paths import check_writable, refuse_overwriting
 from refusion.cli.progress import progress_bar, working
 from refusion.cli.say import say
 from refusion.cli.stopping import STOPPED, Stop, until_stopped

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from refusion.cli.options import check_model
+from refusion.cli.model_choice import check_model
 from refusion.cli.say import say
 from refusion.system.extras import need
 from refusion.tasks import TASKS

@@ -9,7 +9,7 @@ from support.scenes import textured
 
 import refusion
 from refusion import PictureError
-from refusion.cli.options import check_there
+from refusion.cli.paths import check_there
 from refusion.tasks import get_task
 
 A, B = (textured(seed, 40, 56) for seed in (1, 2))
