@@ -90,7 +90,7 @@ def _check_windows(options: "Options", count: int) -> None:
     Raises:
         ValueError: they were given.
     """
-    from refusion.images.levels import is_one_window
+    from refusion.images.windows import is_one_window
 
     if count > 2 and not is_one_window(options.window):
         raise ValueError(

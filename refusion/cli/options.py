@@ -17,7 +17,7 @@ from refusion.tasks import (
 )
 
 if TYPE_CHECKING:
-    from refusion.images.levels import Windows
+    from refusion.images.windows import Windows
 
 # Panels of --help, in the order of their first options.
 LOOK = "Look of the result"
@@ -204,7 +204,7 @@ def asked_windows(
     Raises:
         ValueError: --window and --own-range are given.
     """
-    from refusion.images.levels import windows_from
+    from refusion.images.windows import windows_from
 
     if window is not None and own_range:
         raise ValueError("Give either --window or --own-range.")

@@ -18,7 +18,7 @@ from refusion.demo.queue import JobQueue, Kind, Tick
 from refusion.demo.uploads import KEPT_MEGAPIXELS, Facts, SourceError, Uploads, facts_of, names_of
 from refusion.explanation.maps import Explanation, explain
 from refusion.images import Picture, PictureError, PictureSource, to_image
-from refusion.images.levels import Window, common_window
+from refusion.images.windows import Window, common_window
 from refusion.metrics.scoring import large_enough, levels, score_fused, scored_metrics
 from refusion.metrics.stack import score_stack
 from refusion.system.advice import Advised, in_demo

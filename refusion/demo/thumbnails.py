@@ -15,7 +15,7 @@ from refusion.demo.events import told
 from refusion.demo.service import shown_image
 from refusion.demo.theme import asset
 from refusion.demo.uploads import SHOWN, SourceError, Uploads, stored_path
-from refusion.images.levels import Window
+from refusion.images.windows import Window
 
 SIDE = 120
 """Longest side of a thumbnail in pixels."""

@@ -14,10 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
-from refusion.images.levels import Window
 from refusion.images.naming import numbered
 from refusion.images.picture import Levels
 from refusion.images.reading import PILLOW_FORMATS
+from refusion.images.windows import Window
 from refusion.system.advice import in_demo
 
 SHOWN = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif")

@@ -5,10 +5,10 @@ Reading is in `refusion.images.reading`, bit depth and range in `refusion.images
 """
 
 from refusion.images.colour import fuse_chroma
-from refusion.images.levels import Window, Windows
 from refusion.images.picture import MIN_SIDE, NEUTRAL, Picture, PictureError
 from refusion.images.reading import MAX_PIXELS, Reading, read_pair, read_picture
 from refusion.images.sources import PictureSource
+from refusion.images.windows import Window, Windows
 from refusion.images.writing import save_image, save_picture, to_array, to_image
 
 __all__ = [

@@ -6,11 +6,12 @@ from PIL import Image
 
 from refusion.images.exif import kept_exif
 from refusion.images.failures import check_size, decoding
-from refusion.images.levels import Stored, Window, to_picture
+from refusion.images.levels import Stored, to_picture
 from refusion.images.picture import Picture
 from refusion.images.pillow import stored_pixels
 from refusion.images.profiles import png_profile
 from refusion.images.tiff import Tiff
+from refusion.images.windows import Window
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,7 @@ from refusion.images.heic import heic_picture, is_heic
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
 from refusion.images.kinds import START, refuse_by_name
-from refusion.images.levels import (
-    Stored,
-    Window,
-    Windows,
-    check_nodata,
-    check_window,
-    common_window,
-    is_one_window,
-    windows_of,
-)
+from refusion.images.levels import Stored, check_nodata
 from refusion.images.naming import name_of, own_name, told_apart
 from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
@@ -39,6 +30,7 @@ from refusion.images.raw import is_raw_file, raw_picture
 from refusion.images.sources import PictureSource, TiffImage, as_array, plain_source
 from refusion.images.thermal import is_radiometric, radiometric_note, read_temperatures
 from refusion.images.tiff import is_tiff, read_tiff
+from refusion.images.windows import Window, Windows, check_window, common_window, is_one_window, windows_of
 from refusion.images.zeros import refuse_zeros_at_end
 
 MAX_PIXELS = 100_000_000

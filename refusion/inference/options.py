@@ -6,9 +6,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from refusion.images.levels import Windows
 from refusion.images.reading import MAX_PIXELS, Reading
 from refusion.images.sources import PictureSource, plain_source
+from refusion.images.windows import Windows
 from refusion.inference.alignment import Border
 from refusion.tasks import Anchor, ChromaRule, Engine, Motion, OutputRange, Resize, Task, check_choice
 

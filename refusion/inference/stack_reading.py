@@ -6,11 +6,11 @@ from typing import get_args
 
 import numpy as np
 
-from refusion.images.levels import Window
 from refusion.images.picture import Picture, PictureError
 from refusion.images.profiles import share_profile
 from refusion.images.reading import Reading
 from refusion.images.sources import PictureSource
+from refusion.images.windows import Window
 from refusion.inference.alignment import MIN_LINK_GAIN, Alignment, helpful_alignment
 from refusion.inference.moving import move
 from refusion.inference.offsets import offset_note

@@ -6,18 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refusion.images.grid import Grid, is_same
-from refusion.images.levels import (
-    Stored,
-    Window,
-    check_finite,
-    common_window,
-    missing_values,
-    scale,
-    to_picture,
-    windows_of,
-)
+from refusion.images.levels import Stored, check_finite, missing_values, scale, to_picture
 from refusion.images.picture import Picture, PictureError
 from refusion.images.volume import Volume
+from refusion.images.windows import Window, common_window, windows_of
 from refusion.inference.options import Options
 from refusion.inference.volume_grid import resampled
 from refusion.system.advice import Advised

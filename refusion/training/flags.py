@@ -8,7 +8,7 @@ from pathlib import Path
 from refusion.hub.errors import NoWeightsError
 from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, read_config
 from refusion.images import Reading
-from refusion.images.levels import windows_from
+from refusion.images.windows import windows_from
 from refusion.system.flags import FlagParser
 from refusion.tasks import TASKS, Task, get_task
 from refusion.training.provenance import start_digest
