@@ -14,8 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
+from refusion.images.kinds import START
 from refusion.images.naming import numbered
 from refusion.images.picture import Levels
+from refusion.images.raw import is_raw_file
 from refusion.images.reading import PILLOW_FORMATS
 from refusion.images.windows import Window
 from refusion.system.advice import in_demo
@@ -116,7 +118,7 @@ class Uploads:
             window: see `refusion.images.read_picture`; with one, values that are not finite are missing.
 
         Raises:
-            SourceError: it is too large, or not an image that can be read.
+            SourceError: it is too large, a camera raw file, or not an image that can be read.
             FileNotFoundError: it has been removed.
         """
         key = path, window
@@ -187,6 +189,7 @@ def _decode(path: Path, window: Window | None, options: DemoOptions) -> Picture:
         )
     _check_header(path, options)
     try:
+        _refuse_raw(path)
         nodata = None if window is None else math.nan
         return read_picture(path, max_pixels=int(options.max_megapixels * 1e6), window=window, nodata=nodata)
     except PictureError as error:
@@ -221,6 +224,16 @@ def describe(path: Path, facts: Facts) -> str:
 
 
 _ELSEWHERE = "use `refusion fuse` on a machine of your own"
+
+
+def _refuse_raw(path: Path) -> None:
+    # LibRaw runs in this process, and a forged file must not be able to end it.
+    with path.open("rb") as file:
+        if is_raw_file(file, file.read(START), path.name):
+            raise SourceError(
+                f"{path.name} is a camera raw file, which this demo does not develop; develop it first, to 16-bit TIFF "
+                f"or PNG, or {_ELSEWHERE}."
+            )
 
 
 def _check_header(path: Path, options: DemoOptions) -> None:

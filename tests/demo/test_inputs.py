@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.demo_client import needs_weights
+from support.raw import write_dng
 from support.scenes import textured
 
 from refusion import fuse_stack
@@ -45,6 +46,13 @@ def test_notes_and_refusals_name_nothing_that_the_demo_does_not_have(fusing, tmp
         assert re.search(r"; (set|register|replace)", words), words
     label, own = texts.SETTINGS["input_range"][0], texts.INPUT_RANGES["own"]
     assert all(f'set "{label}" in the settings to "{own}"' in words for words in said if "register" not in words)
+
+
+@pytest.mark.parametrize("name", ["scene.dng", "scene.tif"])
+def test_a_camera_raw_file_is_sent_to_the_command(tmp_path, name):
+    path = write_dng(tmp_path / name, np.full((48, 64, 3), 0.5))
+    with pytest.raises(SourceError, match=f"^{name} is a camera raw file.*develop it first, .* or use `refusion fuse`"):
+        Uploads(DemoOptions()).read(path)
 
 
 @needs_weights
