@@ -1,12 +1,13 @@
 """Develop camera raw files with LibRaw, by rawpy (the extra ``raw``)."""
 
 import io
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
 
-from refusion.images.exif import kept_exif
+from refusion.images.exif import kept_exif_of
 from refusion.images.failures import decoding, reason
 from refusion.images.given import Given
 from refusion.images.kinds import START
@@ -26,6 +27,9 @@ _STARTS = (
 
 _CANON_TIFF = b"CR"
 
+_MAX_BYTES = 2**31 - 1
+"""LibRaw reads no larger files."""
+
 _SRGB_CURVE = (2.4, 12.92)
 
 _DEVELOPMENT: dict[str, Any] = {
@@ -37,6 +41,11 @@ _DEVELOPMENT: dict[str, Any] = {
 }
 """The white balance of the camera, and nothing that depends on the content of one image: the images of a bracket keep
 their exposures. Colours are sRGB, highlights are clipped."""
+
+_ZERO_IF_UNKNOWN = (
+    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Artist, ExifTags.Base.DateTime),
+    *(ExifTags.Base.ExposureTime, ExifTags.Base.FNumber, ExifTags.Base.ISOSpeedRatings, ExifTags.Base.FocalLength),
+)
 
 
 def is_raw_file(file: BinaryIO, start: bytes, name: str) -> bool:
@@ -78,22 +87,35 @@ def raw_picture(file: BinaryIO, given: Given) -> Picture:
                 "develop it first, to 16-bit TIFF or PNG",
             )
         ) from error
+    # rawpy reads the whole file first.
+    if file.seek(0, os.SEEK_END) > _MAX_BYTES:
+        raise PictureError(
+            f"{name} is a camera raw file of more than 2 GB, which LibRaw does not read; develop it with another "
+            "program, to 16-bit TIFF or PNG."
+        )
     file.seek(0)
     try:
         with decoding(name), rawpy.imread(file) as raw:
             # The size is in the header, so it is checked before anything is decoded.
-            given.check_size((raw.sizes.raw_width, raw.sizes.raw_height))
+            given.check_size(_stretched_size(raw))
             exif = _exif(file, raw)
             values = raw.postprocess(**_DEVELOPMENT)
     except rawpy.LibRawError as error:
         # rawpy keeps the messages of LibRaw as bytes.
         said = reason(error).removeprefix("b'").rstrip("'")
         raise PictureError(
-            f"{name} is a camera raw file that cannot be developed here ({said}); develop it with another program, to "
-            "16-bit TIFF or PNG."
+            f"{name} is a camera raw file that cannot be developed here ({said}): it is damaged, truncated or of a "
+            "kind that LibRaw does not read; copy it again, or develop it with another program, to 16-bit TIFF or PNG."
         ) from error
     grey = values.shape[2] == 1
     return replace(given.scaled(of_array(values[..., 0] if grey else values, True)), exif=exif)
+
+
+def _stretched_size(raw: "RawPy") -> tuple[int, int]:
+    """The size of the sensor; LibRaw makes pixels square that are not."""
+    sizes = raw.sizes
+    aspect = sizes.pixel_aspect
+    return round(sizes.raw_width * max(aspect, 1)), round(sizes.raw_height / min(aspect, 1))
 
 
 def _exif(file: BinaryIO, raw: "RawPy") -> bytes | None:
@@ -108,7 +130,15 @@ def _exif(file: BinaryIO, raw: "RawPy") -> bytes | None:
         preview = raw.extract_thumb()
     except rawpy.LibRawError:
         return None
-    if not isinstance(preview.data, bytes):
-        return None
-    with Image.open(io.BytesIO(preview.data), formats=("JPEG",)) as image:
-        return kept_exif(image)
+    jpeg = preview.data
+    return kept_exif_of(lambda: _known_exif(jpeg)) if isinstance(jpeg, bytes) else None
+
+
+def _known_exif(jpeg: bytes) -> Image.Exif:
+    """The EXIF data of a preview; where it has none, LibRaw has written some, with zeros for what it does not know."""
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        exif = image.getexif()
+    for tags in (exif, exif.get_ifd(ExifTags.IFD.Exif)):
+        for tag in [tag for tag in _ZERO_IF_UNKNOWN if tag in tags and (not tags[tag] or "1970:" in str(tags[tag]))]:
+            del tags[tag]
+    return exif

@@ -18,6 +18,7 @@ _JPEG_THUMBNAIL = 513
 _DNG_VERSION = 50706
 _REDUCED, _MASK = 1, 4
 _SENSOR = (32803, 34892)
+_LOSSY_COMPRESSION = 34892
 _SENSOR_COMPRESSIONS = (32767, 32769, 32770, 34713, 65535)
 _MAX_DIRECTORIES = 200
 _OTHER_AXES = {
@@ -112,12 +113,18 @@ def is_raw(opened: "TiffFile", name: str) -> bool:
     """Whether a file, or what its first directory lists, is the image of a sensor.
 
     Raises:
-        PictureError: the list of images is cut off.
+        PictureError: the list of images, or a lossy image, is cut off.
     """
     if not opened.pages:
         _check_end(opened, name)
     first: Any = opened.pages[0]
-    return any(map(_is_raw, (first, *_sub_pages(first, name))))
+    pages = first, *_sub_pages(first, name)
+    # LibRaw notices whatever else is cut off.
+    lossy = (page for page in pages if int(page.compression) == _LOSSY_COMPRESSION)
+    ends = (map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)) for page in lossy)
+    if any(end > opened.filehandle.size for end in chain.from_iterable(ends)):
+        raise PictureError(f"{name} is truncated: a part of its image is missing; copy it again.")
+    return any(map(_is_raw, pages))
 
 
 def _is_larger(page: Any, other: Any) -> bool:

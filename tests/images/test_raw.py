@@ -1,15 +1,17 @@
 import io
+import struct
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 import refusion
 from refusion.images import PictureError, read_picture, to_array
 from refusion.images.exif import loaded_tags
 from tests.support.command import refusion as run
-from tests.support.raw import linear, write_dng
+from tests.support.raw import linear, write_dng, write_lossy_dng, write_raf
 
 SMOOTH = cv2.resize(np.random.default_rng(5).uniform(0.1, 0.8, (3, 4, 3)), (96, 64), interpolation=cv2.INTER_LINEAR)
 
@@ -40,6 +42,34 @@ def test_it_is_turned_upright_and_keeps_its_camera(tmp_path):
     tags = loaded_tags(picture.exif)
     assert (tags[271], tags[272]) == ("Maker", "Model")
     assert 274 not in tags
+
+
+@pytest.mark.parametrize("marker", [b"Exif", bytes(4)])
+def test_what_is_no_tiff_keeps_the_camera_of_its_preview(tmp_path, marker):
+    """Where the preview has no EXIF data, LibRaw writes what it knows."""
+    exposure = {ExifTags.Base.ExposureTime: 0.004}
+    given, jpeg = Image.Exif(), io.BytesIO()
+    given.update({ExifTags.Base.Model: "X-T1", ExifTags.Base.Orientation: 6, ExifTags.IFD.Exif: exposure})
+    Image.new("RGB", (24, 16)).save(jpeg, "JPEG")
+    exif = given.tobytes().replace(b"Exif", marker)
+    preview = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg.getvalue()[2:]
+    picture = read_picture(write_raf(tmp_path / "scene.raf", linear(SMOOTH), preview))
+    kept = loaded_tags(picture.exif)
+    assert (picture.size, kept[ExifTags.Base.Model], kept[ExifTags.IFD.Exif]) == ((64, 96), "X-T1", exposure)
+    assert ExifTags.Base.DateTime not in kept
+
+
+def test_a_damaged_preview_is_no_obstacle(tmp_path):
+    picture = read_picture(write_raf(tmp_path / "scene.raf", linear(SMOOTH), bytes(range(256))))
+    assert (picture.size, picture.exif) == ((96, 64), None)
+
+
+def test_white_is_what_the_sensor_sees_as_white(tmp_path):
+    neutral = (0.5, 1, 0.6)
+    assert_near(values(write_dng(tmp_path / "scene.dng", linear(SMOOTH), neutral=neutral)), SMOOTH, 0.02)
+    bright = np.full((64, 96, 3), 2.5) * linear(SMOOTH).mean(axis=2, keepdims=True).clip(0.9)
+    blown = values(write_dng(tmp_path / "blown.dng", bright, neutral=neutral))
+    np.testing.assert_array_equal(blown, np.ones_like(blown))
 
 
 @pytest.mark.parametrize("stops", [1, 3])
@@ -83,6 +113,29 @@ def test_its_size_is_checked_before_it_is_developed(tmp_path):
         read_picture(path, max_pixels=6000)
 
 
+def test_pixels_that_are_not_square_count_as_often_as_they_are_drawn(tmp_path):
+    path = write_dng(tmp_path / "scene.dng", linear(SMOOTH), aspect=2)
+    assert read_picture(path).size == (192, 64)
+    with pytest.raises(PictureError, match=r"scene\.dng is 192 x 64 pixels, but at most 7,000"):
+        read_picture(path, max_pixels=7000)
+
+
+def test_a_file_of_more_than_2_gb_is_refused_before_it_is_read(tmp_path):
+    path = write_dng(tmp_path / "scene.dng", linear(SMOOTH))
+    with path.open("r+b") as file:
+        file.truncate(2**31)
+    with pytest.raises(PictureError, match=r"scene\.dng is a camera raw file of more than 2 GB"):
+        read_picture(path)
+
+
+def test_a_lossy_file_is_refused_if_it_was_cut(tmp_path):
+    path = write_lossy_dng(tmp_path / "scene.dng", SMOOTH)
+    assert_near(values(path), SMOOTH, 0.02)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(PictureError, match=r"scene\.dng is truncated"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("left", [700, 3000, 10000])
 def test_a_cut_file_is_refused(tmp_path, left):
     path = write_dng(tmp_path / "scene.dng", linear(SMOOTH))
@@ -113,5 +166,7 @@ CAMERAS = {
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_what_cannot_be_developed_is_named(tmp_path, camera):
     (tmp_path / "scene.png").write_bytes(CAMERAS[camera] + bytes(1000))
-    with pytest.raises(PictureError, match=r"is a camera raw file that cannot be developed here \(\w.*\w\);"):
+    with pytest.raises(
+        PictureError, match=r"is a camera raw file that cannot be developed here \(\w.*\w\): it is damaged"
+    ):
         read_picture(tmp_path / "scene.png")
