@@ -37,6 +37,8 @@ RECORD = ".refusion.jsonl"
 """A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it, nor of
 `FAILURES`."""
 
+_BESIDE_AN_IMAGE = "lies beside another image of the same name, which is used"
+
 _SHOWN = 3
 
 
@@ -257,11 +259,9 @@ def name_files(named: Iterable[tuple[str, Path]], where: str, folder: Path | Non
         if other is None:
             by_name[name] = file
         elif not is_read(file):
-            reason = f"is left out, since {other.name} has the same name"
-            left_out.append(LeftOut(file, where, reason, False, folder))
+            left_out.append(LeftOut(file, where, _BESIDE_AN_IMAGE, False, folder))
         elif not is_read(other):
-            reason = f"is left out, since {file.name} has the same name"
-            left_out.append(LeftOut(other, where, reason, False, folder))
+            left_out.append(LeftOut(other, where, _BESIDE_AN_IMAGE, False, folder))
             by_name[name] = file
         else:
             doubles.append((name, other, file))

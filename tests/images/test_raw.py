@@ -99,12 +99,13 @@ def test_in_a_folder_it_is_used_where_there_is_no_other_image_of_its_name(tmp_pa
     for name, shade in (("near", 1.0), ("far", 0.9)):
         (tmp_path / name).mkdir()
         write_dng(tmp_path / name / "1.dng", linear(SMOOTH * shade))
-        write_dng(tmp_path / name / "2.dng", linear(SMOOTH * shade))
-        refusion.fuse(*[SMOOTH.astype(np.float32)] * 2, task="multi-focus").save(tmp_path / name / "2.png")
+        for number in "23":
+            write_dng(tmp_path / name / f"{number}.dng", linear(SMOOTH * shade))
+            refusion.fuse(*[SMOOTH.astype(np.float32)] * 2, task="multi-focus").save(tmp_path / name / f"{number}.png")
     result = run("fuse", tmp_path / "near", tmp_path / "far", "-o", tmp_path / "out", "--task", "multi-focus")
     assert result.code == 0, result.err
-    assert "since 2.png has the same name: 2.dng" in result.err
-    assert [read_picture(tmp_path / "out" / f"{n}.png").bits for n in (1, 2)] == [16, 8]
+    assert "since each lies beside another image of the same name, which is used: 2.dng, 3.dng." in result.err
+    assert [read_picture(tmp_path / "out" / f"{n}.png").bits for n in (1, 2, 3)] == [16, 8, 8]
 
 
 def test_its_size_is_checked_before_it_is_developed(tmp_path):
@@ -142,6 +143,29 @@ def test_a_cut_file_is_refused(tmp_path, left):
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(PictureError, match=r"scene\.dng "):
         read_picture(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["dng", "lossy", "raf"])
+def test_changed_bytes_give_a_picture_or_a_sentence(tmp_path, kind):
+    path, rng, said = tmp_path / "scene.dng", np.random.default_rng(0), set()
+    if kind == "raf":
+        write_raf(path, linear(SMOOTH), b"\xff\xd8\xff\xd9")
+    else:
+        {"dng": write_dng, "lossy": write_lossy_dng}[kind](path, linear(SMOOTH))
+    content = path.read_bytes()
+    for _ in range(100):
+        changed = bytearray(content)
+        for place in rng.integers(8, 800, 5):
+            changed[place] = rng.integers(256)
+        try:
+            picture = read_picture(io.BytesIO(changed), max_pixels=10**6)
+        except PictureError as error:
+            said.add(str(error))
+            continue
+        assert 0 <= picture.luminance.min() <= picture.luminance.max() <= 1
+    assert said
+    assert all(sentence.isprintable() and sentence.endswith(".") for sentence in said)
 
 
 def test_without_rawpy_it_is_named(tmp_path, monkeypatch):
