@@ -19,6 +19,7 @@ from PIL import Image
 from support.command import refusion
 from support.firefox import FIREFOX, Firefox
 from support.hub_server import TOKEN, HubServer
+from support.raw import write_dng
 from support.scenes import EXAMPLES, ROOT, textured
 
 from refusion.hub.names import has_weights
@@ -299,6 +300,7 @@ def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
     frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "frames.gif")
     Image.fromarray(textured(1).astype(np.float32)).save(tmp_path / "floats.tif")
+    write_dng(tmp_path / "camera.dng", np.full((48, 64, 3), 0.5), preview=True)
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
     (tmp_path / "video.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(100))
@@ -310,6 +312,7 @@ def test_what_cannot_be_fused_is_refused_in_sentences(page, tmp_path):
         "empty.png": "empty.png is an empty file",
         "text.png": "text.png is a text file, but an image must be PNG, JPEG, TIFF, BMP, WebP or AVIF",
         "noise.png": "noise.png is not an image that can be read",
+        "camera.dng": "camera.dng is a camera raw file, or has a preview before its image",
         "phone.heic": "phone.heic is a HEIC image, which this browser cannot read",
         "slice.dcm": "slice.dcm is a DICOM file, but",
         "frames.gif": "frames.gif is a GIF, but",

@@ -7,14 +7,20 @@ import { Refusal } from "./refusal";
 const WHITE_IS_ZERO = 0;
 const RGB = 2;
 const FLOAT = 3;
+const SENSOR = [32803, 34892];
+const DNG_VERSION = 50706;
+const REDUCED = 1;
 
 /** Read a grey or RGB TIFF of 8 to 16 bits, or of floats in [0, 1]. */
 export async function readTiff(file: File, check: (width: number, height: number) => void): Promise<Picture> {
   const tiff = await fromArrayBuffer(await file.arrayBuffer());
+  const image = await tiff.getImage();
+  if (isRaw(image)) {
+    throw new Refusal(`${file.name} is a camera raw file, or has a preview before its image; develop or save it as 16-bit TIFF or PNG first.`);
+  }
   if ((await tiff.getImageCount()) > 1) {
     throw new Refusal(`${file.name} holds several frames, but a file must hold one; save each frame you need as a file of its own.`);
   }
-  const image = await tiff.getImage();
   check(image.getWidth(), image.getHeight());
   const photometric = image.fileDirectory.getValue("PhotometricInterpretation") ?? 1;
   if (photometric > RGB) {
@@ -29,6 +35,13 @@ export async function readTiff(file: File, check: (width: number, height: number
   return isTurned(orientation)
     ? fromLevels(file.name, height, width, samples, turned, white)
     : fromLevels(file.name, width, height, samples, turned, white);
+}
+
+/** Whether an image is that of a sensor, or the preview of one in a directory below it. */
+function isRaw(image: GeoTIFFImage): boolean {
+  const tags = image.fileDirectory;
+  const isPreview = (tags.getValue("NewSubfileType") ?? 0) & REDUCED && tags.hasTag("SubIFDs");
+  return tags.hasTag(DNG_VERSION) || SENSOR.includes(tags.getValue("PhotometricInterpretation") ?? 1) || Boolean(isPreview);
 }
 
 type Levels = Uint8Array | Uint16Array | Float32Array;
