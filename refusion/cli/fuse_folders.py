@@ -77,7 +77,7 @@ def jobs_of(sources: list[Path], output: Path, suffix: str, match: tuple[str, st
 def _check_results(output: Path) -> None:
     """Check the folder of the results."""
     from refusion.images.video import VIDEO_SUFFIXES
-    from refusion.pairs.matching import SUFFIXES
+    from refusion.pairs.suffixes import SUFFIXES
 
     if output.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES and not output.exists():
         raise ValueError(

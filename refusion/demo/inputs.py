@@ -8,7 +8,7 @@ import gradio as gr
 from gradio_client.utils import is_http_url_like
 
 from refusion.demo import texts
-from refusion.pairs.matching import SUFFIXES
+from refusion.pairs.suffixes import SUFFIXES
 
 _HEIC = {".heic", ".heif", ".hif"}
 """Suffixes that need the optional package pillow-heif."""

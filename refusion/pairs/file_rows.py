@@ -9,8 +9,9 @@ from typing import BinaryIO
 from refusion.pairs.errors import DataError
 from refusion.pairs.images import lies_within
 from refusion.pairs.lists import list_rows, listed_file, names_file, output_name
-from refusion.pairs.matching import SUFFIXES, nfc
+from refusion.pairs.matching import nfc
 from refusion.pairs.rows import LazyFile, Part, Row, Source, unusable
+from refusion.pairs.suffixes import SUFFIXES
 from refusion.system.files import is_there, printable
 from refusion.system.stores import Store
 from refusion.tasks import Task

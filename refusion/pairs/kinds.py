@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from refusion.hub.names import is_path
 from refusion.pairs.errors import DataError
 from refusion.pairs.lists import LISTS
-from refusion.pairs.matching import SUFFIXES
+from refusion.pairs.suffixes import SUFFIXES
 from refusion.tasks import TASKS, Task
 
 METADATA = "metadata.jsonl"

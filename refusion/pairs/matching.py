@@ -10,28 +10,8 @@ from pathlib import Path
 from refusion.images.video import VIDEO_SUFFIXES
 from refusion.pairs.errors import DataError
 from refusion.pairs.failures import FAILURES
+from refusion.pairs.suffixes import OTHER_IMAGES, SUFFIXES, is_read
 from refusion.system.files import broken_link, nfc, printable
-
-SUFFIXES = frozenset(
-    {
-        ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".tif", ".tiff", ".bmp", ".dib", ".webp",
-        ".avif", ".heic", ".heif", ".hif", ".dcm", ".dicom", ".ima", ".gif", ".jp2", ".j2k", ".j2c", ".jpf", ".jpx",
-        ".jxl", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm",
-    }
-)  # fmt: skip
-"""Suffixes of images that can be read, in lower case."""
-
-OTHER_IMAGES = frozenset(
-    {
-        ".npy", ".npz", ".svg", ".psd", ".pdf", ".exr", ".hdr", ".tga", ".ico", ".nii", ".nrrd", ".nhdr",
-        ".mha", ".mhd", ".fits", ".fit", ".mat", ".seq", ".fff",
-        ".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".rwl", ".pef",
-        ".srw", ".x3f", ".3fr", ".iiq", ".mrw", ".erf", ".kdc", ".dcr",
-    }
-)  # fmt: skip
-"""Suffixes of arrays, of camera raw files, and of images that cannot be read. They are matched too (so that the error
-message names their format), but not beside an image of the same name: cameras save a raw file with the JPEG, and
-programs an array."""
 
 RECORD = ".refusion.jsonl"
 """A file that a run leaves among its results, see `refusion.inference.folder_record`; nothing is said of it, nor of
@@ -353,21 +333,6 @@ def _alone(mine: Files, other: Files, ambiguous: Set[str]) -> Iterator[LeftOut]:
         near = unmatched.get(name.casefold())
         why = f"; {other.shown(near)} differs in upper and lower case: rename one of them" if near else ""
         yield mine.without(mine.by_name[name], f"has no partner {partner}{why}")
-
-
-def is_read(file: Path) -> bool:
-    """Whether the suffix is that of an image that can be read, or the file is DICOM, which often has no suffix."""
-    return file.suffix.lower() in SUFFIXES or _is_dicom(file)
-
-
-def _is_dicom(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    try:
-        with file.open("rb") as opened:
-            return opened.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _not_an_image(file: Path) -> tuple[str, bool] | None:
