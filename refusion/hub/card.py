@@ -23,7 +23,7 @@ from refusion.hub.card_texts import (
     TaskText,
 )
 from refusion.hub.facts import Facts, ScoreRow, Scores, Training
-from refusion.hub.folder import PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, SCORES, WEIGHTS
+from refusion.hub.folder import CONFIG, PROPOSAL_WEIGHTS, RECONSTRUCTION_WEIGHTS, SCORES, WEIGHTS
 from refusion.system.lists import counted
 from refusion.system.markdown import NOTHING, table
 from refusion.tasks import Task
@@ -32,6 +32,10 @@ MIXIN_TAGS = ["model_hub_mixin", "pytorch_model_hub_mixin"]
 RELEASE = "authors' release"
 """Prefix of the name of the row of scores that the model is compared with."""
 
+CURVE = (
+    "Training curve: running means of the fusion loss L_f and the reconstruction loss L_r, and the spread of the "
+    "weights w (brightness) and v (edges), their root mean square distance from 1/2; `history.jsonl` has all of it."
+)
 CURVE_ROWS = 6
 LEVEL = 0.005
 """Relative difference up to which two scores count as level."""
@@ -136,8 +140,8 @@ def _introduction(model: Model, training: Training | None, text: TaskText) -> li
     if model.trainable:
         parts.append(
             _fill(
-                f"Fusion needs only `{WEIGHTS}`. `{PROPOSAL_WEIGHTS}` and `{RECONSTRUCTION_WEIGHTS}` are the two "
-                "modules trained with it; `train.py --from` starts from all three."
+                f"Fusion needs only `{CONFIG}` and `{WEIGHTS}`. `{PROPOSAL_WEIGHTS}` and `{RECONSTRUCTION_WEIGHTS}` "
+                "are the two modules trained with it; `train.py --from` starts from all three."
             )
         )
     return parts
@@ -158,7 +162,7 @@ def _training(model: Model, facts: Facts) -> list[str]:
     if effort := _effort(training):
         parts.append(_fill(f"{effort[0].upper()}{effort[1:]}."))
     if facts.history:
-        parts += ["Training curve (running means; `history.jsonl` has all of it):", _curve(facts.history)]
+        parts += [_fill(CURVE), _curve(facts.history)]
     if len(parts) == 1 and not training.notes:
         parts.append("The training of these weights is not recorded.")
     return [*parts, *_given(training.notes)]
