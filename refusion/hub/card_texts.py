@@ -72,11 +72,11 @@ COMMON_LIMITS = (
 )
 
 BROWSER = (
-    "The model also runs in a browser, where no image leaves the computer: `refusion space ORG/NAME --static` "
-    "publishes such a page on the Hub, and `refusion space --static --to page` writes it to a folder for any web "
-    "server."
+    "The model also runs in a browser, where no image leaves the computer. In a checkout of the project, with Node.js, "
+    "`npm ci && npm run build` in `space/static` builds the page; then `refusion space --static --to page` writes it "
+    "to a folder for any web server, and `refusion space ORG/NAME --static` publishes it on the Hub."
 )
-"""How to try a bundled model without an installation."""
+"""How to run a bundled model without an installation."""
 
 CITATION = """\
 @article{bai2024refusion,
