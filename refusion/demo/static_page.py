@@ -40,7 +40,8 @@ def assemble_static_page(folder: Path) -> list[str]:
     built = next((f for f in resource_folders("space/static/dist") if (f / "index.html").is_file()), None)
     if built is None:
         raise ValueError(
-            "The static page has not been built; in a checkout, run `npm ci && npm run build` in space/static first."
+            "The static page has not been built. An installed refusion does not come with it: in a checkout, run "
+            "`npm ci && npm run build` in space/static, and then `python -m refusion space --static` at the top."
         )
     tasks = [task for task in TASKS.values() if bundled_folder(task.model) is not None]
     if not tasks:

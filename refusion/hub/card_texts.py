@@ -73,8 +73,9 @@ COMMON_LIMITS = (
 
 BROWSER = (
     "The model also runs in a browser, where no image leaves the computer. In a checkout of the project, with Node.js, "
-    "`npm ci && npm run build` in `space/static` builds the page; then `refusion space --static --to page` writes it "
-    "to a folder for any web server, and `refusion space ORG/NAME --static` publishes it on the Hub."
+    "`npm ci && npm run build` in `space/static` builds the page; then `python -m refusion space --static --to page` "
+    "writes it to a folder for any web server, and `python -m refusion space ORG/NAME --static` publishes it on the "
+    "Hub."
 )
 """How to run a bundled model without an installation."""
 
