@@ -72,9 +72,16 @@ def make_parser(prog: str = "train.py") -> argparse.ArgumentParser:
         help="continue the run in --out from its checkpoint, with its own flags where none are given; a larger --steps "
         "or --minutes makes it longer",
     )
-    parser.add_argument("--from", dest="start", metavar="MODEL", help="start from this model's three modules")
     parser.add_argument(
-        "--new-proposal", action="store_true", help="with --from: start a new loss proposal module, from its gains"
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="start from this model's three modules, with a tenth of the preset's --lr",
+    )
+    parser.add_argument(
+        "--new-proposal",
+        action="store_true",
+        help="with --from: start a new loss proposal module, from its gains, with the preset's --lr",
     )
     parser.add_argument("--val", help="with --from: pairs for the scores before and after; like --data")
     parser.add_argument(

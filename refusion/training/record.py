@@ -223,6 +223,9 @@ def _hyperparameters(
         flags["rounds"] = hyper["rounds"]
     if settings.get("from") and settings.get("gains_kept") is False and not given.get("new_proposal"):
         flags |= {name: hyper[name] for name in GAINS if name in hyper}
+    if settings.get("from") and not given.get("new_proposal") and "lr" in hyper:
+        # Without the flag, it would be a part of that of the preset.
+        flags["lr"] = hyper["lr"]
     return preset, flags
 
 

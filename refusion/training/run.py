@@ -52,7 +52,7 @@ from refusion.training.run_folder import (
     save_models,
     tidy,
 )
-from refusion.training.settings import TrainingSettings
+from refusion.training.settings import FINE_TUNING_LR, TrainingSettings
 from refusion.training.stop_signal import StopSignal
 from refusion.training.trainer import MetaTrainer, Progress, TrainingError
 
@@ -155,11 +155,13 @@ def _run(
 
 
 def _settings(args: argparse.Namespace, base: Path | None) -> TrainingSettings:
-    """The hyperparameters of the flags, with the window of the model to start from if none is given."""
+    """The hyperparameters of the flags; of a model to start from, its window and a lower rate if none is given."""
     settings = settings_from(args)
-    if base is None or args.window is not None:
-        return settings
-    return replace(settings, window=read_config(base).get("window") or 0)
+    if base is not None and args.window is None:
+        settings = replace(settings, window=read_config(base).get("window") or 0)
+    if base is not None and args.lr is None and not args.new_proposal:
+        settings = replace(settings, lr=settings.lr * FINE_TUNING_LR)
+    return settings
 
 
 def _trainer(

@@ -161,6 +161,9 @@ CPU = replace(
 
 SHIPPED = replace(CPU, relative=True, balance=0.0, optimizer="nmuon", lr=4e-3, meta_lr=5e-5, zoom=0.6, augment=0.4)
 
+FINE_TUNING_LR = 0.1
+"""Learning rate of fine-tuning, relative to that of the preset, which takes from a model that is good already."""
+
 DEFAULT_PRESET = "shipped"
 
 PRESETS: dict[str, TrainingSettings] = {DEFAULT_PRESET: SHIPPED, "cpu-90min": CPU, "paper": PAPER}

@@ -270,6 +270,17 @@ def test_the_recorded_command_is_that_of_the_run(pair_folder, tmp_path, extra):
     assert load_checkpoint(tmp_path / "run")["step"] == load_checkpoint(tmp_path / "again")["step"]
 
 
+@pytest.mark.parametrize(
+    ("given", "lr"), [([], 4e-4), (["--lr", "4e-3"], 4e-3), (["--new-proposal"], 4e-3)], ids=["a tenth", "given", "new"]
+)
+def test_fine_tuning_has_a_tenth_of_the_learning_rate_unless_one_is_given(pair_folder, tmp_path, given, lr):
+    out = tmp_path / "run"
+    assert train(pair_folder, out, "--from", "refusion-ir-vis", "--hold-out", "1", "--steps", "1", *given) == 0
+    assert json.loads((out / "settings.json").read_text())["settings"]["lr"] == pytest.approx(lr)
+    (command,) = json.loads((out / "training.json").read_text())["commands"]
+    assert ("--lr" in command) == ("--new-proposal" not in given)
+
+
 @pytest.mark.parametrize("given", [[], ["--intensity-brightness", "6"]])
 def test_a_fine_tuning_is_reproduced_with_the_same_gains(pair_folder, tmp_path, given):
     """Gains that are not given are those of the model, and the preset's if they are given as the preset has them."""
