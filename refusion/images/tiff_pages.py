@@ -35,7 +35,7 @@ def page_and_mask(opened: "TiffFile", name: str) -> tuple[Any, Any]:
     """Return the directory of the only image, and the directory of its mask or None.
 
     Raises:
-        PictureError: there are several images, the list of images is cut off.
+        PictureError: there are several images, or the list of images is cut off.
     """
     whole, mask = wholes_and_mask(opened, name, 2)
     if len(whole) > 1 or said_images(description_of(opened)) > 1:
@@ -119,12 +119,18 @@ def is_raw(opened: "TiffFile", name: str) -> bool:
         _check_end(opened, name)
     first: Any = opened.pages[0]
     pages = first, *_sub_pages(first, name)
-    # LibRaw notices whatever else is cut off.
-    lossy = (page for page in pages if int(page.compression) == _LOSSY_COMPRESSION)
-    ends = (map(sum, zip(page.dataoffsets, page.databytecounts, strict=False)) for page in lossy)
-    if any(end > opened.filehandle.size for end in chain.from_iterable(ends)):
-        raise PictureError(f"{name} is truncated: a part of its image is missing; copy it again.")
+    for page in pages:
+        _check_lossy_end(page, name)
     return any(map(_is_raw, pages))
+
+
+def _check_lossy_end(page: Any, name: str) -> None:
+    """Refuse a lossy raw image that is cut off; LibRaw notices whatever else is."""
+    if int(page.compression) != _LOSSY_COMPRESSION:
+        return
+    ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+    if any(end > page.parent.filehandle.size for end in ends):
+        raise PictureError(f"{name} is truncated: a part of its image is missing; copy it again.")
 
 
 def _is_larger(page: Any, other: Any) -> bool:

@@ -30,12 +30,12 @@ def test_what_is_flushed_is_open_for_writing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "root"),
-    [("out", "C:/work/out"), (r"runs\out", "C:/work/runs/out"), (r"\\server\share\out", "//server/share/out")],
+    [("out", "C:/data/out"), (r"runs\out", "C:/data/runs/out"), (r"\\server\share\out", "//server/share/out")],
 )
 def test_a_folder_of_windows_has_the_slashes_of_arrow(monkeypatch, given, root):
     class WindowsPath(PureWindowsPath):
         def absolute(self) -> "WindowsPath":
-            return WindowsPath("C:/work") / self
+            return WindowsPath("C:/data") / self
 
     monkeypatch.setattr(stores, "Path", WindowsPath)
     store = Store.at(given)
