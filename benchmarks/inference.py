@@ -31,6 +31,7 @@ from memory import noise_pair, peak_megabytes
 from reference_arrangement import reference_fuse
 from torch import Tensor
 
+from refusion.inference.engines.bfloat16 import check_bfloat16
 from refusion.inference.engines.dispatch import fuse_luminances
 from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
@@ -70,14 +71,29 @@ def exported(model: ReFusion, threads: int) -> Fuse:
     return run
 
 
+def half_runs(device: str) -> bool:
+    """Whether the engine half runs on this device."""
+    if device != "cpu":
+        return True
+    try:
+        check_bfloat16()
+    except (ImportError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
 def cpu_contenders(model: ReFusion, threads: int) -> dict[str, Callable[[], Fuse]]:
     """What is compared on a CPU, by name."""
-    return {
+    contenders: dict[str, Callable[[], Fuse]] = {
         REFERENCE: lambda: whole(lambda a, b: reference_fuse(model, a, b)),
         "FusionModule.forward": lambda: whole(model),
         "refusion": lambda: lambda a, b: fuse_luminance(model, a, b),
         "exported, whole": lambda: exported(model, threads),
     }
+    if half_runs("cpu"):
+        contenders["refusion, half"] = lambda: lambda a, b: fuse_luminance(model, a, b, engine="half")
+    return contenders
 
 
 def batch_contenders(model: ReFusion, device: str, batch: int) -> dict[str, tuple[Fuse, int]]:
@@ -100,17 +116,19 @@ def batch_contenders(model: ReFusion, device: str, batch: int) -> dict[str, tupl
     def refusion(engine: Engine | None) -> Fuse:
         return lambda a, b: fuse_luminances(model, [a] * batch, [b] * batch, engine=engine)[0]
 
-    return {
+    contenders = {
         REFERENCE: (whole(lambda a, b: reference_fuse(model, a, b), device), 1),
         "refusion, one pair": (lambda a, b: fuse_luminance(model, a, b), 1),
         "refusion": (refusion(None), batch),
-        "refusion, half": (refusion("half"), batch),
         "FusionModule.forward": (wholes(model), batch),
         "channels_last": (wholes(channels_last), batch),
         "bf16": (wholes(autocast(channels_last, torch.bfloat16)), batch),
         "compiled": (wholes(compiled), batch),
         "compiled, fp16": (wholes(autocast(compiled, torch.float16)), batch),
     }
+    if half_runs(device):
+        contenders["refusion, half"] = refusion("half"), batch
+    return contenders
 
 
 def measure(fuse: Fuse, a: np.ndarray, b: np.ndarray) -> tuple[dict[str, float], np.ndarray]:

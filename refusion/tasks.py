@@ -41,9 +41,10 @@ CONTRAST = 1.10
 Engine = Literal["onnx", "strips", "whole", "half"]
 """How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
 `refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see
-`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: as
-``whole``, in float16 where that suffices, in half the memory; the image differs by at most one grey level of 255 except
-at one pixel in a thousand."""
+`refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: in 16
+bits, in half the memory of ``whole``; the finished image differs by at most one grey level of 255 except at one pixel
+in a thousand. On a GPU this is ``whole`` in float16 where that suffices, on a CPU bfloat16 in OpenVINO (see
+`refusion.inference.engines.bfloat16`)."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_the_extra_all_has_every_other(project):
 
 
 def test_tests_have_the_optional_formats(project):
-    for extra in ("dicom", "heic", "raw", "thermal", "video", "volumes"):
+    for extra in ("dicom", "heic", "openvino", "raw", "thermal", "video", "volumes"):
         names = {re.split(r"[<>=]", package)[0] for package in packages_of(project, extra)}
         assert names <= listed("tests/requirements.txt")
 
@@ -116,6 +116,13 @@ def test_what_needs_an_extra_says_which(arguments, extra, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert f'pip install "refusion[{extra}]"' in done.stderr
+
+
+def test_half_precision_on_a_cpu_says_which_extra_it_needs(tmp_path):
+    arguments = "--engine", "half", "--device", "cpu"
+    done = without((*HEAVY, "openvino"), COMMAND, "fuse", *PAIR, "-o", tmp_path / "fused.png", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert 'pip install "refusion[openvino]"' in done.stderr
 
 
 def test_python_names_that_need_an_extra_say_which():

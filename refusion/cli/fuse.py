@@ -118,7 +118,7 @@ def fuse(
         typer.Option(
             parser=str,
             metavar="NAME",
-            help="How the network runs: onnx, strips, whole or half (float16); chosen automatically if not given.",
+            help="How the network runs: onnx, strips, whole or half (16 bits); chosen automatically if not given.",
             rich_help_panel=RUNNING,
         ),
     ] = None,

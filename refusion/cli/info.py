@@ -19,13 +19,30 @@ def info() -> None:
         ("", f"ONNX Runtime {version('onnxruntime')}"),
         ("device", f"CPU, {counted(cpu_threads(), 'thread')}"),
         ("engine", f"CPU: onnx, in tiles of up to {TILE[1]} x {TILE[0]} pixels"),
+        ("", _half()),
     ]
     if is_installed("torch"):
         rows += _with_torch()
     else:
-        rows.append(("", 'strips, whole, half and GPUs need torch: pip install "refusion[torch]"'))
+        rows.append(("", 'strips, whole and GPUs need torch: pip install "refusion[torch]"'))
     for name, value in rows:
         say(f"{name:<10}{value}")
+
+
+def _half() -> str:
+    """Whether the engine half runs on the CPU."""
+    from importlib.metadata import version
+
+    from refusion.inference.engines.bfloat16 import check_bfloat16
+    from refusion.system.extras import MissingExtraError
+
+    try:
+        check_bfloat16()
+    except MissingExtraError as error:
+        return str(error)
+    except ValueError:
+        return "CPU: not half, since the processor has no bfloat16"
+    return f"CPU: half, if asked for, in bfloat16 (OpenVINO {version('openvino')})"
 
 
 def _with_torch() -> list[tuple[str, str]]:

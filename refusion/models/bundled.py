@@ -13,6 +13,7 @@ import numpy as np
 from refusion.hub.checksums import read_verified
 from refusion.hub.folder import CONFIG, WEIGHTS, check_training_weights
 from refusion.hub.names import ORGANISATION, bare_name, bundled_folder
+from refusion.inference.engines.bfloat16 import HalfNetwork
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.tasks import Engine, Task, get_task
 
@@ -34,10 +35,11 @@ class BundledModel:
     def fuse_luminances(
         self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], *, engine: Engine | None = None
     ) -> list[np.ndarray]:
-        """See `refusion.inference.network.Network`; the engine is ``onnx``."""
-        if engine not in (None, "onnx"):
+        """See `refusion.inference.network.Network`; the engine is ``onnx`` or ``half``."""
+        if engine not in (None, "onnx", "half"):
             raise ValueError(f"The engine {engine} needs torch; load {self.name} with ReFusion.from_pretrained.")
-        return [self.network.fuse(*map(np.ascontiguousarray, pair)) for pair in zip(a, b, strict=True)]
+        network = _half_network(*_files(self.name)) if engine == "half" else self.network
+        return [network.fuse(*map(np.ascontiguousarray, pair)) for pair in zip(a, b, strict=True)]
 
 
 def is_bundled(name: str | Path) -> bool:
@@ -90,6 +92,13 @@ def _network(config: bytes, weights: bytes) -> OnnxNetwork:
     """Cached, so that repeated calls with one model build its graph only once."""
     parsed, state = _parsed(config, weights)
     return OnnxNetwork(state, parsed["padding_mode"], parsed["window"])
+
+
+@lru_cache(maxsize=4)
+def _half_network(config: bytes, weights: bytes) -> HalfNetwork:
+    """Likewise."""
+    parsed, state = _parsed(config, weights)
+    return HalfNetwork(state, parsed["padding_mode"], parsed["window"])
 
 
 def _folder(name: str) -> Path | None:

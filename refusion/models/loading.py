@@ -9,6 +9,7 @@ from refusion.hub.checksums import read_verified
 from refusion.hub.errors import ModelError
 from refusion.hub.folder import CONFIG, WEIGHTS, read_config
 from refusion.hub.names import bundled_folder, check_revision, local_folder, locate
+from refusion.inference.engines.bfloat16 import check_bfloat16
 from refusion.inference.network import Network
 from refusion.models.bundled import BundledModel, is_bundled, load_bundled
 from refusion.system.devices import choose_device, runs_on_cpu
@@ -43,13 +44,15 @@ def load(
 
     Raises:
         ModelError: the model cannot be loaded, or is not on the Hub and has no revisions.
-        MissingExtraError: torch is needed, but not installed.
-        ValueError: there is no such task or device.
+        MissingExtraError: torch or OpenVINO is needed, but not installed.
+        ValueError: there is no such task or device, or the engine does not run on this machine.
     """
     chosen = get_task(task or "ir-vis")
     wanted = chosen.model if model is None else model
     _check_revision(wanted, revision)
-    if engine in (None, "onnx") and runs_on_cpu(device):
+    if engine == "half" and runs_on_cpu(device):
+        check_bfloat16()
+    if engine in (None, "onnx", "half") and runs_on_cpu(device):
         if isinstance(wanted, BundledModel):
             return wanted
         if isinstance(wanted, str) and is_bundled(wanted):
@@ -59,7 +62,7 @@ def load(
     if isinstance(wanted, str | Path):
         locate(wanted)
         asked = f"The model {wanted}" if not is_bundled(wanted) else f"The device {device}"
-        need("torch", asked if engine in (None, "onnx") else f"The engine {engine}")
+        need("torch", asked if engine in (None, "onnx", "half") else f"The engine {engine}")
     return load_module(wanted, device, revision)
 
 

@@ -8,6 +8,7 @@ EXTRAS = {
     "bulk": ("datasets", "huggingface_hub", "torch"),
     "train": ("accelerate", "datasets", "huggingface_hub", "tensorboard", "timm", "torch"),
     "demo": ("gradio", "huggingface_hub", "torch"),
+    "openvino": ("openvino",),
 }
 """Import names of the packages that an extra provides; extras with a single use are not listed."""
 

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Sequence
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from refusion.inference.engines.bfloat16 import HalfNetwork
 from refusion.inference.engines.memory import check_memory, enough_memory
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.inference.engines.parts import fuse_in_parts, reach
@@ -65,7 +67,7 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
     engine = engine or choose_engine(module, a.shape, a.dtype, a.device)
     check_choice("engine", engine, Engine)
     with enough_memory(a.shape[0], *a.shape[2:]):
-        if engine == "onnx" and a.dtype in _HALF:
+        if (engine == "onnx" and a.dtype in _HALF) or (engine == "half" and a.device.type == "cpu"):
             return _run(module, a.float(), b.float(), engine).to(a.dtype)
         return _run(module, a, b, engine)
 
@@ -73,10 +75,10 @@ def run_network(module: FusionModule, a: Tensor, b: Tensor, engine: Engine | Non
 def _run(module: FusionModule, a: Tensor, b: Tensor, engine: Engine) -> Tensor:
     count, _, height, width = a.shape
     free = free_memory(a.device)
-    if engine == "onnx":
-        if a.device.type != "cpu" or a.dtype != torch.float32:
-            raise ValueError(f"The engine onnx runs float32 on the CPU, not {a.dtype} on {a.device}; choose another.")
-        network = onnx_network(module)
+    if engine == "onnx" and (a.device.type != "cpu" or a.dtype != torch.float32):
+        raise ValueError(f"The engine onnx runs float32 on the CPU, not {a.dtype} on {a.device}; choose another.")
+    if engine == "onnx" or (engine == "half" and a.device.type == "cpu"):
+        network = cpu_network(module, OnnxNetwork if engine == "onnx" else HalfNetwork)
         pairs = zip(a.detach()[:, 0].numpy(), b.detach()[:, 0].numpy(), strict=True)
         return torch.stack([torch.from_numpy(network.fuse(*pair)) for pair in pairs])[:, None]
     if engine == "strips" and module.window is not None:
@@ -122,7 +124,9 @@ def bytes_whole(module: FusionModule, dtype: torch.dtype) -> int:
     return WHOLE_MAPS * hidden * dtype.itemsize
 
 
-_networks: WeakKeyDictionary[FusionModule, tuple[bytes, OnnxNetwork]] = WeakKeyDictionary()
+CpuNetwork: TypeAlias = OnnxNetwork | HalfNetwork
+
+_networks: WeakKeyDictionary[FusionModule, dict[type[CpuNetwork], tuple[bytes, CpuNetwork]]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -136,12 +140,12 @@ def state_arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().float().numpy().copy() for name, value in module.state_dict().items()}
 
 
-def onnx_network(module: FusionModule) -> OnnxNetwork:
-    """The module as an ONNX Runtime network, cached until its weights change."""
+def cpu_network(module: FusionModule, kind: type[CpuNetwork]) -> CpuNetwork:
+    """The module in ONNX Runtime or OpenVINO, cached until its weights change."""
     weights, padding_mode = as_arrays(module)
     state = b"".join(value.tobytes() for value in weights.values())
     with _lock:
-        known = _networks.get(module)
-        if known is None or known[0] != state:
-            known = _networks[module] = state, OnnxNetwork(weights, padding_mode, module.window)
-        return known[1]
+        networks = _networks.setdefault(module, {})
+        if kind not in networks or networks[kind][0] != state:
+            networks[kind] = state, kind(weights, padding_mode, module.window)
+        return networks[kind][1]

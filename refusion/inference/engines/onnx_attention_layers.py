@@ -1,14 +1,19 @@
 """The attention in ONNX graphs: sums over pixels, the matrices computed from them, and their application to values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 from onnx import TensorProto
 
+from refusion.inference.engines.cells import interpolation
 from refusion.inference.engines.onnx_attention import NORM_EPS, Attention
 from refusion.inference.engines.onnx_builder import CHANNELS_AT_A_TIME, PICTURE_ENDS, Graph
 from refusion.modules.windows import CELL_WEIGHTS, CELLS
+
+PIXELS_OF_A_PRODUCT = 1 << 19
+"""Longer products take OpenVINO ten times as long; they are added up of parts where the size is known."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def sums_of(graph: Graph, queries_and_keys: Sequence[str], attention: Attention)
             x = graph.op("Reshape", x, graph.constant([0, 0, 0, -1, graph.cell]))
             x = graph.op("Transpose", x, perm=[1, 3, 0, 2, 4])
             x = graph.op("Reshape", x, graph.constant([0, 0, blocks, size, -1]))
-        results.append(graph.op("MatMul", x, graph.op("Transpose", x, perm=[0, 1, 2, 4, 3])))
+        products = (graph.op("MatMul", part, _turned(graph, part)) for part in _parts(graph, x))
+        results.append(reduce(partial(graph.op, "Add"), products))
     return Sums(results[0] if len(results) == 1 else graph.op("Concat", *results, axis=2), attention)
 
 
@@ -82,15 +88,10 @@ def made(graph: Graph, sums: Sums, picture: str) -> Matrices:
     shares = _shares(graph, sums)
     if graph.cell is None:
         return Matrices([_projected(graph, shares, attention)], attention)
-    scales = graph.constant([1.0, 1.0, float(graph.cell), float(graph.cell)])
     ends = graph.op("Shape", picture, start=2)
     shape = graph.op("Concat", graph.constant([attention.heads, attention.of_a_head]), ends, axis=0)
-    names = []
-    for place in range(attention.free_shares):
-        x = graph.op("Resize", _sliced(graph, shares, place), "", scales, mode="linear")
-        x = graph.op("Slice", x, graph.constant([0, 0]), ends, graph.constant([2, 3]))
-        names.append(graph.op("Reshape", x, shape))
-    return Matrices(names, attention)
+    of_cells = (_sliced(graph, shares, place) for place in range(attention.free_shares))
+    return Matrices([graph.op("Reshape", _interpolated(graph, x, ends), shape) for x in of_cells], attention)
 
 
 def made_of_parts(graph: Graph, sums: Sums) -> tuple[str, list[int | str]]:
@@ -152,6 +153,36 @@ def attended(graph: Graph, values: str, matrices: Matrices) -> str:
         difference = graph.op("Sub", _sliced(graph, of_heads, place), last)
         x = graph.op("Add", x, graph.op("Mul", of_place, difference))
     return graph.pointwise(graph.reshaped(x, values, channels), attention.projection)
+
+
+def _interpolated(graph: Graph, of_cells: str, ends: str) -> str:
+    """Interpolate values of cells (N, 1, rows, columns) to pixels."""
+    assert graph.cell is not None
+    if graph.size is not None:
+        # As in `given`: OpenVINO takes ten times as long for Resize.
+        rows, columns = (graph.constant(_of_pixels(length, graph.cell)) for length in graph.size)
+        return graph.op("MatMul", graph.op("MatMul", rows, of_cells), graph.op("Transpose", columns, perm=[1, 0]))
+    scales = graph.constant([1.0, 1.0, float(graph.cell), float(graph.cell)])
+    x = graph.op("Resize", of_cells, "", scales, mode="linear")
+    return graph.op("Slice", x, graph.constant([0, 0]), ends, graph.constant([2, 3]))
+
+
+def _of_pixels(length: int, cell: int) -> np.ndarray:
+    return interpolation(0, length, length, cell)[0]
+
+
+def _parts(graph: Graph, x: str) -> Iterator[str]:
+    """Cut the last axis of a map with all pixels of the image, if they are many and their number is known."""
+    pixels = 0 if graph.size is None or graph.cell is not None else graph.size[0] * graph.size[1]
+    if pixels <= PIXELS_OF_A_PRODUCT:
+        yield x
+        return
+    for first in range(0, pixels, PIXELS_OF_A_PRODUCT):
+        yield graph.op("Slice", x, *(graph.constant([n]) for n in (first, first + PIXELS_OF_A_PRODUCT, 4)))
+
+
+def _turned(graph: Graph, x: str) -> str:
+    return graph.op("Transpose", x, perm=[0, 1, 2, 4, 3])
 
 
 def _cell_pads(graph: Graph, x: str) -> str:

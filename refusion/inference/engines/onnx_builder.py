@@ -31,6 +31,7 @@ class Graph(Nodes):
         whole: whether maps are of whole images, so that all their sides are borders.
         pads_first: whether the graph pads for the first convolution too, with any padding mode.
         inner: whether maps are of tiles away from the borders of the image, which need no padding.
+        size: height and width of the maps, if they are known and of whole images.
 
     Attributes:
         channels: number of channels of each map.
@@ -40,10 +41,18 @@ class Graph(Nodes):
     """
 
     def __init__(
-        self, padding_mode: str, cell: int | None, *, whole: bool, pads_first: bool = False, inner: bool = False
+        self,
+        padding_mode: str,
+        cell: int | None,
+        *,
+        whole: bool,
+        pads_first: bool = False,
+        inner: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.padding_mode, self.cell, self.whole, self.inner = padding_mode, cell, whole, inner
+        self.size = size
         self._pads_first = pads_first or padding_mode == "zeros"
         self.channels: dict[str, int] = {}
         self.depth: dict[str, int] = {}

@@ -120,15 +120,18 @@ def matrix_graphs(weights: Weights, padding_mode: str, cell: int | None = None) 
     return result
 
 
-def whole(weights: Weights, padding_mode: str, cell: int | None = None) -> ModelProto:
+def whole(
+    weights: Weights, padding_mode: str, cell: int | None = None, size: tuple[int, int] | None = None
+) -> ModelProto:
     """The fusion module as one graph: inputs ``a``, ``b``, (1, 1, height, width), and output ``fused`` of this shape.
 
     Args:
         weights: weights of the fusion module.
         padding_mode: padding mode of its 3 x 3 convolutions.
         cell: see `passes`.
+        size: height and width, if only images of this size are fused.
     """
-    graph = Graph(padding_mode, cell, whole=True)
+    graph = Graph(padding_mode, cell, whole=True, size=size)
     maps: Sequence[str] = [graph.map("a", 1), graph.map("b", 1)]
     matrices: Sequence[Matrices] = ()
     for head, tail in FUSION.stages(weights):

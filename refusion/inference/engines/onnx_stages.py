@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, reduce
+from functools import cache, reduce
 from typing import TypeAlias
 
 import numpy as np
 
+from refusion.inference.engines.cells import cells_of, interpolation
 from refusion.inference.engines.onnx_builder import PICTURE_ENDS
 from refusion.inference.engines.onnx_graph import Pass
 from refusion.inference.engines.onnx_runtime import InferenceSession
@@ -129,8 +130,8 @@ class Stage:
             (max(0, one - around), min(length, other + around))
             for (one, other), length in ((rows, self.height), (columns, self.width))
         )
-        feed["rows"], (upper, lower) = _interpolation(top, bottom, self.height, self.cell)
-        of_columns, (west, east) = _interpolation(begin, end, self.width, self.cell)
+        feed["rows"], (upper, lower) = interpolation(top, bottom, self.height, self.cell)
+        of_columns, (west, east) = interpolation(begin, end, self.width, self.cell)
         feed["columns"] = of_columns.T
         upper, lower = upper - self._first_cell, lower - self._first_cell
         for i, matrix in enumerate(self._matrices):
@@ -228,29 +229,6 @@ def _pieces(first: int, last: int, held: int) -> Iterator[tuple[slice, slice]]:
         count = min(last - row, held - place)
         yield slice(place, place + count), slice(row - first, row - first + count)
         row += count
-
-
-def cells_of(first: int, last: int, cell: int, count: int | None = None) -> tuple[int, int]:
-    """The cells from which rows are interpolated: the first, and the one after the last.
-
-    Args:
-        first: first row (or column).
-        last: the one after the last.
-        cell: side of a cell.
-        count: number of cells in the image.
-    """
-    upper, lower = ((2 * row + 1 - cell) // (2 * cell) for row in (first, last - 1))
-    return max(0, upper), lower + 2 if count is None else min(count, lower + 2)
-
-
-@lru_cache(maxsize=1024)
-def _interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Weights of linear interpolation between cell centres for rows (or columns), (last - first, cells); the cells."""
-    count = -(-length // cell)
-    upper, lower = cells_of(first, last, cell, count)
-    place = ((np.arange(first, last) + 0.5) / cell - 0.5).clip(0, count - 1)
-    shares = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(upper, lower)))
-    return shares.astype(np.float32), (upper, lower)
 
 
 def _fill_margins(padded: np.ndarray, margins: list[tuple[int, int]], inner: int) -> None:

@@ -22,12 +22,13 @@ from itertools import pairwise, zip_longest
 import numpy as np
 
 from refusion.images.picture import MIN_SIDE
+from refusion.inference.engines.cells import cells_of
 from refusion.inference.engines.memory import check_memory, enough_memory
 from refusion.inference.engines.onnx_blocks import Architecture
 from refusion.inference.engines.onnx_fusion import FUSION
 from refusion.inference.engines.onnx_graph import Pass, passes
 from refusion.inference.engines.onnx_runtime import InferenceSession, SessionOptions
-from refusion.inference.engines.onnx_stages import Maps, Stage, cells_of
+from refusion.inference.engines.onnx_stages import Maps, Stage
 from refusion.inference.engines.onnx_weights import Weights
 from refusion.inference.engines.packed import PackedMaps
 from refusion.modules.windows import CELLS, cell_of
