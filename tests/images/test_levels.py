@@ -210,7 +210,8 @@ def test_evaluate_reads_as_fuse_does(deep_pairs):
         key = " ".join(map(str, (name, *options[:1])))
         said[key], means[key] = done.err, next(iter(json.loads(report.read_text())["models"].values()))["mean"]
     assert "with little contrast" in said["d14"]
-    assert said["d8"] == said["d14 --own-range"] == said["d14 --window-a"] == ""
+    for key in ("d8", "d14 --own-range", "d14 --window-a"):
+        assert "with little contrast" not in said[key]
     for figure, value in means["d8"].items():
         if value is None:
             continue
