@@ -4,6 +4,8 @@ import json
 import os
 import re
 import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -200,6 +202,20 @@ def test_the_oldest_versions_that_are_allowed_fuse(task, first, second, oldest, 
 
     there = np.asarray(Image.open(tmp_path / "fused.png"), dtype=int)
     assert np.abs(there - np.asarray(fuse(*sources, task=task), dtype=int)).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_the_source_distribution_is_the_checkout(tmp_path):
+    """Its tests read the documentation, and its README links to it."""
+    build = [sys.executable, "-m", "uv", "build", "--quiet", "--sdist", "--out-dir", tmp_path, ROOT]
+    subprocess.run(build, check=True, timeout=120)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    assert "docs/images/ir-vis_fused.png" in tracked
+    assert {name for name in tracked if not name.startswith(".")} <= packed
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
