@@ -83,7 +83,8 @@ def write_lossy_dng(path: Path, srgb: np.ndarray) -> Path:
         (50721, "2i", 9, _MATRIX, True),
         (50728, "2I", 3, (1, 1, 1, 1, 1, 1), True),
     ]
-    options = {"photometric": 34892, "compression": 34892, "tile": values.shape[:2], "extratags": tags}
+    layout = {"planarconfig": "contig", "tile": values.shape[:2]}
+    options = {"photometric": 34892, "compression": 34892, "extratags": tags, **layout}
     tifffile.imwrite(path, iter([jpeg]), shape=values.shape, dtype=values.dtype, metadata=None, **options)
     return path
 
