@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from refusion.hub.folder import load_weights, save_weights
 from refusion.models.model import ReFusion
-from refusion.modules.blocks import LayerNorm2d
+from refusion.modules.blocks import LayerNorm2d, transposed_attention
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import (
     LossProposalModule,
@@ -104,6 +104,37 @@ def test_batch_equals_single():
     together = module(a, b)
     for index in range(3):
         torch.testing.assert_close(together[index], module(a[index : index + 1], b[index : index + 1])[0])
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "reflect"])
+def test_double_precision_gives_what_single_does(padding_mode):
+    module = scattered(padding_mode=padding_mode, channels=8, heads=4, blocks=1)
+    a, b = torch.rand(2, 1, 1, 16, 24)
+    with torch.no_grad():
+        single = module(a, b)
+        torch.testing.assert_close(module.double()(a.double(), b.double()).float(), single, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("window", [None, 10])
+def test_black_sources_have_finite_results_and_gradients_from_the_start(window):
+    """With the weights that a training begins with, all queries and keys of a black image are 0."""
+    black = torch.zeros(1, 1, 16, 24)
+    for module, count in ((FusionModule, 2), (LossProposalModule, 2), (ReconstructionModule, 1)):
+        made = module(window=window)
+        results = made(*[black] * count)
+        results = results if isinstance(results, tuple) else (results,)
+        sum(result.square().sum() for result in results).backward()
+        assert all(result.isfinite().all() for result in results)
+        assert all(p.grad.isfinite().all() for p in made.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("window", [None, 80])
+def test_attention_in_half_precision_survives_sums_that_leave_its_range(window):
+    q, k, v = 10 * torch.randn(3, 1, 8, 64, 64)
+    temperature = torch.ones(4, 1, 1)
+    expected = transposed_attention(q, k, v, temperature, window)
+    found = transposed_attention(q.half(), k.half(), v.half(), temperature.half(), window)
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.01)
 
 
 def test_every_parameter_has_a_gradient():
