@@ -10,12 +10,15 @@ from torch.nn import functional as F
 from refusion.hub.folder import load_weights, save_weights
 from refusion.models.model import ReFusion
 from refusion.modules.blocks import LayerNorm2d, transposed_attention
+from refusion.modules.features import BRIGHTNESS_SPAN, RELATIVE_FLOOR
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import (
     LossProposalModule,
     exchange_equivariant,
     feature_scores,
+    pair_features,
     propose_weights,
+    source_features,
     weights_from_logits,
 )
 from refusion.modules.reconstruction import ReconstructionModule
@@ -190,6 +193,15 @@ def test_gains_add_brightness_and_contrast_to_the_scores():
     torch.testing.assert_close(propose_weights(module, rough, flat).gradient, rougher[:, [1, 0]])
 
 
+def test_scores_are_those_of_intensity_and_then_of_gradient_for_both_sources():
+    a, b = torch.rand(2, 1, 1, 24, 32)
+    (bright_a, rough_a), (bright_b, rough_b) = (source_features(x)[0] for x in (a, b))
+    scores = feature_scores(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), a, b)[0]
+    intensity = bright_a + 2 * rough_a, bright_b + 2 * rough_b
+    gradient = 3 * bright_a + 4 * rough_a, 3 * bright_b + 4 * rough_b
+    torch.testing.assert_close(scores, torch.stack((*intensity, *gradient)))
+
+
 def test_exchange_equivariant_leaves_equivariant_scores_alone():
     logits = torch.randn(2, 4, 3, 3)
     both = torch.cat((logits, logits[:, [1, 0, 3, 2]]))
@@ -206,6 +218,24 @@ def test_relative_features_do_not_depend_on_the_contrast_or_brightness_of_the_pa
             weights, dimmed = module(a, b), module(0.1 + 0.5 * a, 0.1 + 0.5 * b)
             for one, other in zip(weights, dimmed, strict=True):
                 assert torch.allclose(one, other, atol=1e-3) == alike
+
+
+def test_relative_features_are_in_units_of_the_pair():
+    a = torch.rand(1, 1, 24, 32)
+    brightness, contrast = pair_features(a, 0.25 * a)[0].unbind(dim=1)
+    deviation = ((a.var(unbiased=False) + (0.25 * a).var(unbiased=False)) / 2).sqrt()
+    torch.testing.assert_close(BRIGHTNESS_SPAN * deviation * brightness, torch.cat((a, 0.25 * a))[:, 0])
+    shares = contrast.exp() - RELATIVE_FLOOR
+    torch.testing.assert_close(shares[0], 4 * shares[1], rtol=1e-4, atol=1e-4)
+    assert shares.mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_features_of_a_flat_pair_are_finite():
+    grey = torch.full((1, 1, 24, 32), 0.5)
+    brightness, contrast = pair_features(grey, grey)[0].unbind(dim=1)
+    assert brightness.isfinite().all()
+    torch.testing.assert_close(contrast, torch.full((2, 24, 32), -2.3), atol=0.01, rtol=0)
+    torch.testing.assert_close(source_features(grey)[0, 1], torch.full((24, 32), -3.9), atol=0.02, rtol=0)
 
 
 def test_only_the_scores_for_v_are_averaged_and_away_from_the_border_by_a_box():

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from refusion.modules.gradients import image_gradient
+from refusion.modules.gradients import image_gradient, sobel
 from refusion.modules.loss_proposal import LossWeights
 from refusion.training.losses import alpha_at, proposed_fusion_loss, reconstruction_loss
 
@@ -19,6 +19,14 @@ def test_gradient_of_a_ramp_and_of_a_constant():
     torch.testing.assert_close(image_gradient(ramp)[..., 1:-1], torch.full((1, 1, 8, 6), 0.8))
     torch.testing.assert_close(image_gradient(ramp), image_gradient(ramp.transpose(2, 3)).transpose(2, 3))
     assert image_gradient(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-6
+
+
+def test_derivatives_are_along_x_and_then_along_y_with_their_signs():
+    ramp = torch.arange(8.0).expand(8, 8)[None, None] / 10
+    for image, (along, across) in ((ramp, (0, 1)), (ramp.mT, (1, 0))):
+        derivatives = sobel(image)[0, :, 1:-1, 1:-1]
+        torch.testing.assert_close(derivatives[along], torch.full((6, 6), 0.8))
+        assert derivatives[across].abs().max() < 1e-6
 
 
 def test_fusion_loss_by_hand():
