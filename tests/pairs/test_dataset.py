@@ -342,6 +342,12 @@ def test_empty_patches_are_avoided():
     assert sum(x > 0.02 for x in kept) > sum(x > 0.02 for x in taken) + 10
 
 
+def test_a_patch_with_detail_in_one_source_is_not_empty():
+    detailed, flat = np.random.default_rng(0).random((64, 64), dtype=np.float32), np.zeros((64, 64), np.float32)
+    for pair, tried in (((detailed, flat), 1), ((flat, detailed), 1), ((flat, flat), 8)):
+        assert CropTransform(16).cut(*pair, torch.Generator().manual_seed(0))[2] == tried
+
+
 def test_pictures_smaller_than_the_crop_are_mirrored():
     a = np.random.default_rng(0).random((20, 64), dtype=np.float32)
     crop, _ = CropTransform(32)(a, a, torch.Generator().manual_seed(0))
@@ -376,6 +382,27 @@ def test_cached_and_uncached_readers_agree(pair_folder):
     for index in (0, 1, 0):
         np.testing.assert_array_equal(cached[index], uncached[index])
         np.testing.assert_allclose(cached[index], read_row(pairs.dataset[index]), atol=1e-5)
+
+
+def test_no_more_is_kept_in_memory_than_asked_for(pair_folder):
+    pairs = load_pairs(pair_folder, IR_VIS)
+    reader = PairReader(pairs, cache_bytes=2 * 2 * 48 * 64)  # a pair, in 16 bits
+    kept, _ = reader[0], reader[1]
+    shutil.rmtree(pair_folder)
+    np.testing.assert_array_equal(reader[0], kept)
+    with pytest.raises(PictureError, match="scene1"):
+        reader[1]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_every_pass_has_an_order_of_its_own(pair_folder, streaming):
+    for file in pair_folder.glob("*/*.png"):
+        Image.new("L", (16, 16), 40 * int(file.stem[-1])).save(file)
+    pairs = load_pairs(pair_folder, IR_VIS, streaming=streaming)
+    batches = CropBatches(PairReader(pairs), CropTransform(16), 6, seed=0)
+    first, second = ([x.mean().item() for x in next(batches)[0]] for _ in range(2))
+    assert sorted(first) == sorted(second) == pytest.approx([40 * index / 255 for index in range(6)], abs=1e-4)
+    assert first != second
 
 
 def test_exchange_appends_the_swapped_batch():

@@ -21,9 +21,14 @@ SMALL = {"channels": 4, "heads": 2, "blocks": 1}
 
 
 def modules(**arguments) -> Modules:
-    return Modules(
+    """The three modules in double precision; the weights that are proposed are not 1/2 everywhere, as at the start."""
+    made = Modules(
         *(m(**(arguments or SMALL)).double() for m in (FusionModule, LossProposalModule, ReconstructionModule))
     )
+    with torch.no_grad():
+        for weight in (made.proposal.intensity_head.weight, made.proposal.gradient_head.weight):
+            weight.normal_(std=0.3)
+    return made
 
 
 def batch(seed: int, side: int = 12) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,6 +13,7 @@ from refusion.training.losses import proposed_fusion_loss
 from refusion.training.updates import (
     direct_gradient,
     fusion_loss_and_reconstruction_loss,
+    imbalance,
     outer_gradient,
     propose,
     reconstruction_loss_of,
@@ -102,6 +103,14 @@ def test_balance_gradient_brings_the_mean_weights_to_a_half():
     assert distance() < before / 2
 
 
+def test_the_imbalance_is_that_of_each_image_squared():
+    w, v = (
+        torch.tensor(x)[:, :, None, None].expand(2, 2, 4, 4)
+        for x in ([[0.7, 0.3], [0.3, 0.7]], [[0.5] * 2, [0.9, 0.1]])
+    )
+    assert imbalance(LossWeights(w, v)).item() == pytest.approx((0.2**2 + (0.2**2 + 0.4**2)) / 2)
+
+
 def test_targets_are_not_swapped_by_the_exchange():
     a, b = torch.rand(2, 3, 1, 8, 8)
     targets = source_targets(exchange(a, b))
@@ -119,6 +128,16 @@ def test_fusion_update_separates_the_modules():
     fusion_loss.backward()
     assert all(p.grad is None for part in (m.reconstruction, m.proposal) for p in part.parameters())
     assert all(p.grad is not None for p in m.fusion.parameters())
+
+
+@pytest.mark.parametrize("extra", [{}, {"equivariant": True}, {"signed_gradient": True}])
+def test_the_fusion_update_descends_the_loss_with_the_proposed_weights(extra):
+    m, pair = modules(), batch(1)
+    found, _ = fusion_loss_and_reconstruction_loss(m, pair, 0.5, options(**extra))
+    proposed = propose(m.proposal, pair, extra.get("equivariant", False))
+    expected = proposed_fusion_loss(m.fusion(*pair), *pair, proposed, 0.5, extra.get("signed_gradient", False))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    assert abs(proposed_fusion_loss(m.fusion(*pair), *pair, propose(m.proposal, pair, not extra), 0.5) - found) > 1e-6
 
 
 def test_weights_are_given_to_the_inner_update_without_a_graph():
