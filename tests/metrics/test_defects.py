@@ -135,6 +135,34 @@ def test_brightness_is_that_of_the_bright_part_of_the_visible_picture():
     assert math.isnan(brightness_kept(infrared, np.minimum(visible, 200), visible))
 
 
+def test_too_small_a_part_of_the_image_tells_nothing():
+    grey = np.full((60, 60), 100.0)
+    for rows, defined in ((2, False), (4, True)):  # 3.3 % and 6.7 % in which they agree
+        other = grey + 50
+        other[:rows] = 100
+        assert math.isfinite(disagreement(grey, other, grey)) == defined
+    for rows, defined in ((3, False), (5, True)):  # 1 and 3 rows are not near darker ones: 1.7 % and 5 %
+        visible = grey.copy()
+        visible[:rows] = 250
+        assert math.isfinite(brightness_kept(grey, visible, visible)) == defined
+    for side, defined in ((200, False), (150, True)):  # 0.7 % and 1.3 % around a speck
+        flat = np.full((side, side), 100.0)
+        speck = flat.copy()
+        speck[70, 70] = 255
+        assert math.isfinite(sharpness_kept(speck, flat, speck)) == defined
+
+
+def test_specks_are_no_hot_objects_and_a_halo_is_not_around_them():
+    infrared = np.full((80, 100), 40.0)
+    infrared[17:33, 17:33] = 120
+    infrared[20:30, 20:30] = 200
+    infrared[60:63, 60:63] = 200
+    fused = infrared.copy()
+    fused[60:63, 60:63] = 40  # a speck of 9 pixels
+    fused[fused == 120] = 40  # within 3 pixels of the object
+    assert heat_kept(infrared, infrared, fused) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("name", DEFECTS)
 @pytest.mark.parametrize("shape", [(64, 63), (1, 64, 64)])
 def test_shapes_that_differ_are_named(name, shape, sources):
