@@ -409,7 +409,6 @@ class MetaTrainer:
             "optimizers": [o.state_dict() for o in (self.optimizer, self.meta_optimizer)],
             "batches": [b.state_dict() for b in (self.fusion_batches, self.meta_batches)],
             "noise": self.noise_generator.get_state(),
-            "rng": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -442,7 +441,6 @@ class MetaTrainer:
         for batches, saved in zip((self.fusion_batches, self.meta_batches), state["batches"], strict=True):
             batches.load_state_dict(saved)
         self.noise_generator.set_state(state["noise"])
-        torch.set_rng_state(state["rng"])
         # A state of an older version does not have them.
         self.meta_updates, self.fusion_updates = state.get(
             "updates_in_a_round", (self.meta_updates, self.fusion_updates)
