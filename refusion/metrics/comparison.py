@@ -133,8 +133,8 @@ def best_first(
 def sign_flip_p(differences: np.ndarray) -> float:
     """Two-sided p value of a mean paired difference, by Fisher's randomisation test (The Design of Experiments, 1935).
 
-    The share of all assignments of signs to the differences whose mean is at least as far from 0, or of 10,000 random
-    ones for many pairs. With n pairs it is at least 2 / 2^n.
+    The share of all assignments of signs to the differences whose mean is at least as far from 0; for more than 14
+    pairs, of 10,000, the one that was found and random ones. It is at least 2 / 2^n with n pairs, or 1 / 10,000.
 
     Args:
         differences: (n,), finite.

@@ -88,8 +88,9 @@ def background_level(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 def sharpness_kept(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     """Share of the clearly sharper pixels of a source that stay sharp, the smaller of both sources; 0 to 1.
 
-    Of the pixels where one source is more than four times as sharp as the other, the share where the fused image has
-    more than half of that sharpness. nan if neither source is clearly sharper in 1 % of the image.
+    Of the pixels where one source is more than four times as sharp as the other, and not only by faint noise, the share
+    where the fused image has more than half of that sharpness. nan if neither source is clearly sharper in 1 % of the
+    image.
 
     Args:
         a: first source, (H, W), 0 to 255.

@@ -109,6 +109,10 @@ def test_p_values_are_those_of_all_signs():
     assert sign_flip_p(np.array([1.0, -1.0])) == 1
     assert sign_flip_p(np.zeros(4)) == 1
     assert math.isnan(sign_flip_p(np.array([])))
+    # Added up in another order, these give another sum in the last bit.
+    assert sign_flip_p(np.array([0.9, 0.6, 0.2, 0.5, 0.5, 0.1 + 0.2, 0.4, 0.5])) == 2 / 256
+    # Of many pairs, the signs that were found are one of the 10,000 assignments.
+    assert sign_flip_p(np.ones(40)) == 1 / 10_000
     rng = np.random.default_rng(1)
     assert 0.02 < np.mean([sign_flip_p(rng.normal(size=6)) < 0.05 for _ in range(1000)]) < 0.06
     differences = rng.normal(0.4, 1, 14)
@@ -139,6 +143,9 @@ def test_the_best_pair_of_a_contender_is_where_it_leads(evaluations):
     assert best_first({"first": evaluations["first"]}, "first", {"EN": True}) == ["p3", "p2", "p1", "p0"]
     assert best_first(evaluations, "first", {"EN": True})[0] == "p3"
     assert best_first(evaluations, "second & co", {"border": False})[0] == "p1"
+    # Not where the metric is highest for all.
+    pairs = {"one": scored(EN=[5.0, 7.0]), "other": scored(EN=[3.0, 7.0])}
+    assert best_first(pairs, "one", {"EN": True}) == ["p0", "p1"]
 
 
 def test_the_best_is_bold_and_the_second_underlined(evaluations):

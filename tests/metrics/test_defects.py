@@ -150,6 +150,9 @@ def test_too_small_a_part_of_the_image_tells_nothing():
         speck = flat.copy()
         speck[70, 70] = 255
         assert math.isfinite(sharpness_kept(speck, flat, speck)) == defined
+    faint = grey.copy()
+    faint[30, 30] += 1
+    assert math.isnan(sharpness_kept(faint, grey, faint))
 
 
 def test_specks_are_no_hot_objects_and_a_halo_is_not_around_them():
