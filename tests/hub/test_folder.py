@@ -190,6 +190,19 @@ def test_checksums_are_verified_where_there_are_any(saved):
     ReFusion.from_pretrained(folder)
 
 
+def test_every_digit_of_a_checksum_counts_in_either_case(saved):
+    folder, _ = saved
+    save_checksums(folder)
+    sums = folder / "SHA256SUMS"
+    content = sums.read_text()
+    lines = [line.split("  ") for line in content.splitlines()]
+    sums.write_text("".join(f"{digest.upper()}  {name}\n" for digest, name in lines))
+    ReFusion.from_pretrained(folder)
+    sums.write_text(f"{content[:63]}{'1' if content[63] == '0' else '0'}{content[64:]}")
+    with pytest.raises(ModelError, match=r"config\.json does not match SHA256SUMS"):
+        ReFusion.from_pretrained(folder)
+
+
 def test_arguments_that_cannot_be_followed_are_refused(saved):
     folder, _ = saved
     with pytest.raises(ModelError, match=r"revision v1 .* is a folder"):

@@ -50,6 +50,12 @@ def test_a_small_cloud_does_not_count():
     assert "Except for 1 % of the pixels, array uses only" in (read_picture(clouded).note or "")
 
 
+def test_one_hot_pixel_does_not_set_the_own_range_of_a_small_image():
+    hot = (3000 * UNIT[:10, :10]).astype(np.uint16)
+    hot[4, 4] = 60_000
+    assert (read_picture(hot, window="own").luminance == 1).sum() == 1 + (hot == np.sort(hot.ravel())[-2]).sum()
+
+
 def test_a_cloud_that_takes_up_the_own_range_is_said():
     field = (3000 * UNIT).astype(np.uint16)
     clouded = field.copy()
