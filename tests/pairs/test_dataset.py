@@ -14,7 +14,8 @@ from PIL import Image
 from support.bulk import png, write_splits
 from support.scenes import textured
 
-from refusion.images import PictureError
+from refusion.images import PictureError, read_picture
+from refusion.pairs.content import lack_of
 from refusion.pairs.dataset import load_pairs, picture_files, read_row
 from refusion.pairs.errors import DataError
 from refusion.pairs.sources import open_source
@@ -315,6 +316,15 @@ def test_an_imagefolder_that_names_a_missing_file_is_refused(pair_folder):
     (pair_folder / "metadata.jsonl").write_text(json.dumps(row))
     with pytest.raises(DataError, match=r"elsewhere\.png"):
         load_pairs(pair_folder, IR_VIS)
+
+
+def test_a_source_that_shows_a_single_grey_level_is_flat_whatever_is_transparent():
+    shown = np.full((16, 16, 4), 100, np.uint8)
+    shown[..., 3] = 255
+    shown[:, :8, 3] = 0
+    flat, scene = read_picture(shown), read_picture(textured(1, 16, 16))
+    assert lack_of(flat, scene) == lack_of(scene, flat) == "flat"
+    assert lack_of(scene, read_picture(textured(2, 16, 16))) is None
 
 
 def test_crops_are_the_same_place_in_both_sources():
