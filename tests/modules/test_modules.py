@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from refusion.hub.folder import load_weights, save_weights
 from refusion.models.model import ReFusion
-from refusion.modules.blocks import LayerNorm2d, transposed_attention
+from refusion.modules.blocks import LayerNorm2d, Widths, transposed_attention
 from refusion.modules.features import BRIGHTNESS_SPAN, RELATIVE_FLOOR
 from refusion.modules.fusion import FusionModule
 from refusion.modules.loss_proposal import (
@@ -70,12 +70,18 @@ def test_constructor_arguments_are_free(arguments):
         ({"padding_mode": "same"}, "same"),
         ({"heads": 0}, "heads"),
         ({"blocks": -1}, "blocks is -1; it must be at least 0"),
+        ({"blocks": 101}, "blocks is 101; it must be at most 100"),
     ],
 )
 def test_impossible_arguments_are_named(arguments, named):
     for module in (FusionModule, LossProposalModule, ReconstructionModule):
         with pytest.raises(ValueError, match=named):
             module(**arguments)
+
+
+def test_the_limits_of_the_arguments_are_accepted():
+    for blocks in (0, 100):
+        assert Widths(channels=1, heads=1, expansion=1, blocks=blocks, window=5).blocks == blocks
 
 
 @pytest.mark.parametrize(

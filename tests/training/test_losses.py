@@ -21,6 +21,12 @@ def test_gradient_of_a_ramp_and_of_a_constant():
     assert image_gradient(torch.full((1, 1, 8, 8), 0.7)).abs().max() < 1e-6
 
 
+def test_the_gradient_is_the_sum_of_both_derivatives():
+    x, y = torch.arange(8.0).expand(8, 8), torch.arange(8.0).expand(8, 8).T
+    image = ((x - 2 * y) / 100)[None, None]
+    torch.testing.assert_close(image_gradient(image)[0, 0, 1:-1, 1:-1], torch.full((6, 6), 0.08 + 0.16))
+
+
 def test_derivatives_are_along_x_and_then_along_y_with_their_signs():
     ramp = torch.arange(8.0).expand(8, 8)[None, None] / 10
     for image, (along, across) in ((ramp, (0, 1)), (ramp.mT, (1, 0))):
