@@ -42,9 +42,9 @@ Engine = Literal["onnx", "strips", "whole", "half"]
 """How the network runs. ``onnx``: in ONNX Runtime, tile by tile, on a CPU (see
 `refusion.inference.engines.onnx_tiles`). ``strips``: in torch, in little memory at any size (see
 `refusion.inference.engines.strips`). ``whole``: `FusionModule.forward`. All three give the same image. ``half``: in 16
-bits, in half the memory of ``whole``; the finished image differs by at most one grey level of 255 except at one pixel
-in a thousand. On a GPU this is ``whole`` in float16 where that suffices, on a CPU bfloat16 in OpenVINO (see
-`refusion.inference.engines.bfloat16`)."""
+bits, in half the memory of ``whole``. On a GPU this is ``whole`` in float16 where that suffices; the image differs by
+at most one grey level of 255 except at one pixel in a thousand. On a CPU it is bfloat16 in OpenVINO; how much that
+changes is in docs/performance.md (see `refusion.inference.engines.bfloat16`)."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from refusion.cli.options import (
     CropOption,
     DeghostOption,
     DeviceOption,
+    EngineOption,
     MatchOption,
     ModelOption,
     MotionOption,
@@ -41,7 +42,7 @@ from refusion.cli.options import (
 from refusion.cli.paths import check_there, expanded
 from refusion.cli.say import say
 from refusion.system.devices import check_device
-from refusion.tasks import Engine, get_task
+from refusion.tasks import get_task
 
 if TYPE_CHECKING:
     from refusion.inference.folder_record import Settings
@@ -113,15 +114,7 @@ def fuse(
             "--side-by-side", help="The input is one video: first source left, second right.", rich_help_panel=SERIES
         ),
     ] = False,
-    engine: Annotated[
-        Engine | None,
-        typer.Option(
-            parser=str,
-            metavar="NAME",
-            help="How the network runs: onnx, strips, whole or half (16 bits); chosen automatically if not given.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = None,
+    engine: EngineOption = None,
     device: DeviceOption = "auto",
     batch_size: Annotated[
         int,

@@ -13,6 +13,7 @@ from refusion.cli.options import (
     AnchorOption,
     ChromaOption,
     CropOption,
+    EngineOption,
     MatchOption,
     ModelOption,
     MotionOption,
@@ -120,6 +121,7 @@ def fuse_dataset(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
+    engine: EngineOption = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; if not given, a CUDA GPU if there is one.", rich_help_panel=RUNNING)
     ] = None,
@@ -184,6 +186,7 @@ def fuse_dataset(
                 scores=scores,
                 rows_per_shard=rows_per_shard,
                 bits=bits,
+                engine=engine,
                 device=device,
                 batch_size=batch_size,
                 workers=workers,

@@ -10,6 +10,7 @@ from refusion.tasks import (
     TASKS,
     Anchor,
     ChromaRule,
+    Engine,
     Motion,
     OutputRange,
     Resize,
@@ -71,6 +72,15 @@ DeviceOption = Annotated[
     str,
     typer.Option(
         help="Device: auto (a CUDA GPU if there is one), cpu, cuda, mps or another torch device.",
+        rich_help_panel=RUNNING,
+    ),
+]
+EngineOption = Annotated[
+    Engine | None,
+    typer.Option(
+        parser=str,
+        metavar="NAME",
+        help="How the network runs: onnx, strips, whole or half (16 bits); chosen automatically if not given.",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -494,6 +494,7 @@ def test_a_folder_of_results_is_of_one_source_model_and_settings(model, tmp_path
         source, out, "--model", model, "--output-range", "stretch"
     )
     assert "rows_per_shard was 2, now it is 1" in refused(source, out, "--model", model, "--rows-per-shard", 1)
+    assert "engine was None, now it is strips" in refused(source, out, "--model", model, "--engine", "strips")
     other = small_model(tmp_path / "medical", "medical")
     assert "different weights" in refused(source, out, "--model", other, "--task", "ir-vis")
     assert "task was ir-vis, now it is medical" in refused(source, out, "--model", other, "--columns", "ir", "vis")
