@@ -13,10 +13,13 @@ from refusion.inference.engines.onnx_weights import Weights
 from refusion.modules.windows import cell_of
 from refusion.system.extras import need
 from refusion.system.memory import free_for_process
-from refusion.system.threads import cpu_threads
+from refusion.system.threads import cpu_threads, interruption_point
 
 WHOLE_MAPS = 4.5
 """Peak memory in hidden maps of the decoder's width, in bfloat16 (measured)."""
+
+_TICK = 100
+"""Milliseconds between two checks whether to stop."""
 
 
 def check_bfloat16() -> None:
@@ -83,8 +86,16 @@ class HalfNetwork:
         check_memory(1, height, width, self.bytes_needed(height, width), free_for_process())
         with self._lock, enough_memory(1, height, width):
             request = self._request(height, width, cpu_threads())
-            (fused,) = request.infer({"a": a[None, None], "b": b[None, None]}).values()
-            return fused[0, 0].copy()
+            request.start_async({"a": a[None, None], "b": b[None, None]})
+            done = False
+            try:
+                while not (done := request.wait_for(_TICK)):
+                    interruption_point()
+            finally:
+                if not done:
+                    request.cancel()
+                    self._compiled = None
+            return request.get_output_tensor().data[0, 0].copy()
 
     def _request(self, height: int, width: int, threads: int) -> Any:
         """The network for images of this size, which is compiled if the last ones had another."""

@@ -19,6 +19,7 @@ from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.models.bundled import load_bundled
 from refusion.models.model import ReFusion
 from refusion.modules.windows import cell_of
+from refusion.system.threads import interruptible
 from refusion.tasks import TASKS
 
 EXAMPLES = ROOT / "space" / "examples"
@@ -66,6 +67,23 @@ def test_images_of_changing_sizes_are_each_fused_as_alone():
     np.testing.assert_array_equal(first, again)
     exact = network.fuse_luminances([pairs[1][0]], [pairs[1][1]])[0]
     assert np.abs(other - exact).max() < 0.03
+
+
+@needs_bfloat16
+def test_it_can_be_stopped_and_fuses_again():
+    class StoppedError(Exception):
+        pass
+
+    def stop():
+        raise StoppedError
+
+    network = load_bundled("refusion-ir-vis")
+    small, large = (np.tile(textured(1, 64, 64) / np.float32(255), times) for times in (1, (8, 8)))
+    with pytest.raises(StoppedError), interruptible(stop):
+        network.fuse_luminances([large], [large], engine="half")
+    (fused,) = network.fuse_luminances([small], [small], engine="half")
+    (exact,) = network.fuse_luminances([small], [small])
+    assert np.abs(fused - exact).max() < 0.03
 
 
 @needs_bfloat16
