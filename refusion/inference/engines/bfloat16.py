@@ -1,7 +1,6 @@
 """The fusion module on a CPU in bfloat16, in OpenVINO: the whole image at once."""
 
 import threading
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from refusion.images.picture import MIN_SIDE
 from refusion.inference.engines.memory import check_memory, enough_memory
 from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_weights import Weights
+from refusion.inference.engines.openvino_runtime import core
 from refusion.modules.windows import cell_of
 from refusion.system.extras import need
 from refusion.system.memory import free_for_process
@@ -30,7 +30,7 @@ def check_bfloat16() -> None:
         ValueError: the processor has no bfloat16.
     """
     need("openvino", "The engine half on a CPU")
-    if "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ValueError(
             "The engine half needs a processor with bfloat16 (AVX512_BF16 or AMX), or a GPU, and this machine has "
             "neither; choose onnx, which is the fastest here."
@@ -103,7 +103,7 @@ class HalfNetwork:
         if self._compiled is None or self._compiled[0] != wanted:
             self._compiled = None
             graph = whole(self._weights, self._padding_mode, self._cell, (height, width))
-            model = _core().read_model(graph.SerializeToString())
+            model = core().read_model(graph.SerializeToString())
             model.reshape({name: [1, 1, height, width] for name in ("a", "b")})
             settings = {
                 "INFERENCE_PRECISION_HINT": "bf16",
@@ -112,12 +112,5 @@ class HalfNetwork:
                 # Several processes would be pinned to the same cores.
                 "ENABLE_CPU_PINNING": False,
             }
-            self._compiled = wanted, _core().compile_model(model, "CPU", settings).create_infer_request()
+            self._compiled = wanted, core().compile_model(model, "CPU", settings).create_infer_request()
         return self._compiled[1]
-
-
-@cache
-def _core() -> Any:
-    import openvino
-
-    return openvino.Core()

@@ -1,7 +1,10 @@
 """The engine half on a CPU: bfloat16 in OpenVINO, the same images but for a grey level."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
-import openvino
 import pytest
 from PIL import Image
 from support.command import check_refused, refusion
@@ -16,6 +19,7 @@ from refusion.inference.engines.dispatch import as_arrays
 from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
+from refusion.inference.engines.openvino_runtime import core
 from refusion.models.bundled import load_bundled
 from refusion.models.model import ReFusion
 from refusion.modules.windows import cell_of
@@ -29,7 +33,7 @@ PAIRS = {
     "multi-focus": "multi-focus-cat",
     "multi-exposure": "multi-exposure-temple",
 }
-BFLOAT16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+BFLOAT16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 needs_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="this processor has no bfloat16")
 
 
@@ -105,6 +109,19 @@ def test_what_it_cannot_fuse_is_refused(monkeypatch):
 def test_a_processor_without_bfloat16_is_said(tmp_path):
     result = refusion("fuse", *example("ir-vis"), "-o", tmp_path / "f.png", "--engine", "half", "--device", "cpu")
     check_refused(result, "needs a processor with bfloat16")
+
+
+def test_openvino_sends_nothing_and_writes_nothing(tmp_path):
+    program = """
+import sys
+from refusion.inference.engines.openvino_runtime import core
+print(core().available_devices, [name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert "CPU" in done.stdout, done.stderr
+    assert done.stdout.strip().endswith("[]")
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_bfloat16
