@@ -229,6 +229,12 @@ def test_what_options_do_not_fit_is_said_before_anything_is_fused(model, tmp_pat
     assert same.code == 0, same.err
 
 
+def test_sixteen_bits_in_a_format_of_eight_are_refused_before_any_pair_is_fused(model, pair_folder, tmp_path):
+    deep = ("-o", tmp_path / "out", "--suffix", ".jpg", "--bits", "16", "--model", model)
+    check_refused(refusion("fuse", pair_folder / "ir", pair_folder / "vis", *deep), ".jpg cannot hold 16 bits")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("option", ["output-range", "anchor", "chroma", "resize", "motion"])
 def test_a_wrong_choice_is_refused_before_the_model_is_loaded(pair_folder, tmp_path, option):
     broken = small_model(tmp_path / "broken")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.scenes import ROOT
 
 from refusion.images import PictureError
@@ -72,6 +73,34 @@ def test_a_limit_of_the_process_is_a_sentence():
     said = ended.stderr.strip().splitlines()[-1]
     assert "5000 x 4000 pixels needs" in said
     assert "free for this process; " in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory in use is read from Linux's /proc")
+def test_the_command_says_that_memory_ran_out_while_it_read(tmp_path):
+    for name, side in (("small.png", 16), ("large.png", 6000)):
+        Image.new("L", (side, side), 90).save(tmp_path / name)
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from refusion.cli.app import main\n"
+        "def fuse(name):\n"
+        "    sys.argv = ['refusion', 'fuse', name, name, '-o', 'fused.png', '--quiet']\n"
+        "    main()\n"
+        "try:\n"
+        "    fuse('small.png')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "used = int(Path('/proc/self/status').read_text().split('VmSize:')[1].split()[0]) * 1024\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000,) * 2)\n"
+        "fuse('large.png')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert ended.stderr.startswith("refusion: Memory ran out; close other programs")
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.returncode == 2
 
 
 def test_memory_that_runs_out_all_the_same_is_a_sentence():
