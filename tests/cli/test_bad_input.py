@@ -195,7 +195,7 @@ def test_a_narrow_range_of_sixteen_bits_is_noted_and_a_window_helps(model, tmp_p
     Image.fromarray(GOOD).save(tmp_path / "vis.png")
     base = ["fuse", tmp_path / "ir.tif", tmp_path / "vis.png", "-o", tmp_path / "f.png", "--model", model]
     assert "--own-range" in refusion(*base).err
-    for flags in (["--own-range"], ["--window", "7000", "8020"]):
+    for flags in (["--own-range"], ["--window", "7000", "8020"], ["--window-a", "7000", "8020"]):
         result = refusion(*base, *flags)
         assert result.code == 0, result.err
         assert "--own-range" not in result.err

@@ -52,6 +52,10 @@ def test_a_task_that_nothing_tells_is_said(pair_folder, tmp_path):
     note = f"Note: {listed} is scored as pairs for ir-vis; --task names another task."
     assert note in refusion(*command).err
     assert note not in refusion(*command, "--task", "ir-vis").err
+    for folder, other in (("near", "ir"), ("far", "vis")):
+        (pair_folder / folder).symlink_to(pair_folder / other)
+    of_two_tasks = ["evaluate", "--data", pair_folder, "--fused", pair_folder / "vis", "--metrics", "EN"]
+    assert f"Note: {pair_folder} is scored as pairs for ir-vis; --task" in refusion(*of_two_tasks).err
 
 
 def test_models_for_several_tasks_need_a_task(pair_folder):

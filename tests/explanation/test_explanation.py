@@ -247,6 +247,12 @@ def test_the_command_writes_what_python_gives(folder, pair, tmp_path):
             np.testing.assert_array_equal(np.asarray(written), np.asarray(picture))
 
 
+def test_quiet_prints_nothing(folder, pair, tmp_path):
+    done = command.refusion("explain", *pair, "--model", folder, "-o", tmp_path / "out", "--quiet")
+    assert done == (0, "", "")
+    assert (tmp_path / "out" / "overview.png").exists()
+
+
 def test_bad_input_is_one_sentence_and_writes_nothing(modules, folder, pair, tmp_path):
     output = tmp_path / "out"
     converted = tmp_path / "converted"
@@ -277,6 +283,17 @@ def test_the_bundled_model_trusts_what_shows_something():
     result = explain("refusion-ir-vis", unit(1), flat)
     edges = np.abs(np.gradient(unit(1), axis=1)) > 0.1
     assert result.gradient[0][edges].mean() > 0.6
+
+
+@pytest.mark.skipif(not has_weights("refusion-ir-vis"), reason="refusion-ir-vis is not bundled")
+@pytest.mark.parametrize(("names", "trusted"), [(("a", "flat"), "infrared"), (("a", "a"), "both alike")])
+def test_the_command_says_which_source_is_trusted_more(tmp_path, names, trusted):
+    for name, values in (("a", textured(1)), ("flat", np.full((48, 64), 128, np.uint8))):
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    pair = (tmp_path / f"{name}.png" for name in names)
+    said = command.refusion("explain", *pair, "-o", tmp_path / "out").out
+    (edges,) = (line for line in said.splitlines() if "edges (v)" in line)
+    assert edges.split("\N{BOX DRAWINGS LIGHT VERTICAL}")[2].strip() == trusted
 
 
 def test_sizes_that_differ_are_refused_without_options_that_explain_lacks(trained):

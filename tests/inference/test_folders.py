@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -483,28 +482,6 @@ def test_fuse_many_checks_its_options_when_it_is_called_and_not_its_pairs():
         "A pair is two images, but 1 was given.",
         "",
     ]
-
-
-def test_a_series_without_a_common_scale_gets_a_window_that_suits_all(model, tmp_path):
-    for folder in ("ir", "vis"):
-        (tmp_path / folder).mkdir()
-    for number in (1, 2):
-        thermal = 28000 + 100 * number + np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 256
-        Image.fromarray(thermal).save(tmp_path / "ir" / f"{number}.tif")
-        Image.fromarray(textured(number + 2)).save(tmp_path / "vis" / f"{number}.png")
-    command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--model", model, "-o"]
-    said = "2 pairs have images that were scaled by their own range"
-    own = refusion(*command, tmp_path / "own", "--own-range").err
-    assert said in own
-    whole = refusion(*command, tmp_path / "whole").err
-    assert said not in whole
-    assert "2 pairs have images that use little of their scale" in whole
-    for text in (own, whole):
-        low, high = map(int, re.search(r"one window for all of them is --window-a (\d+) (\d+)\.", text).groups())
-        assert 28100 <= low < 28105
-        assert 28450 < high <= 28455
-    alike = refusion(*command, tmp_path / "alike", "--window-a", low, high).err
-    assert "one window for all" not in alike
 
 
 def test_a_stack_on_the_command_line_has_the_task_of_its_model(tmp_path):

@@ -16,6 +16,7 @@ def test_videos_on_the_command_line(video_pair, tmp_path):
     assert len(read(tmp_path / "f.mkv")) == 10
     for arguments, words in [
         ([video_pair[0], "-o", tmp_path / "g.mp4"], "one with --side-by-side"),
+        ([*video_pair, video_pair[0], "-o", tmp_path / "g.mp4"], "Give two videos, or one with --side-by-side."),
         ([*video_pair, "-o", tmp_path / "g.png"], ".mp4"),
         ([*video_pair, "-o", video_pair[0]], "is one of the sources"),
         ([*video_pair, "-o", tmp_path / "g.webm"], "g.webm is not the name of a video that can be written; fused"),
