@@ -1,5 +1,7 @@
 """Offsets that are known are found; where nothing can be told, nothing is moved."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -114,6 +116,9 @@ def test_aligning_moves_b_and_keeps_or_cuts_the_size():
     assert first.size == second.size
     assert a.size[0] - 8 <= first.size[0] < a.size[0]
     assert np.median(np.abs(first.luminance - second.luminance)) < 0.01
+    exposed = align(a, replace(b, luminance=0.4 * b.luminance), "translation", exposures=True)[1].luminance
+    for side in (exposed[:, :4] - 0.4 * a.luminance[:, :4], exposed[:, -4:] - 0.4 * a.luminance[:, -4:]):
+        assert np.median(np.abs(side)) < 0.02
 
 
 def test_a_move_by_half_a_pixel_leaves_no_line_at_the_border():

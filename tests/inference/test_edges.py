@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from support.scenes import textured
 
 from refusion import fuse_stack
 from refusion.images import Picture, read_picture
+from refusion.images.picture import NEUTRAL
 from refusion.inference.alignment import Alignment, align, estimate_alignment
 from refusion.inference.edges import View
 from refusion.inference.moving import move
@@ -136,3 +138,14 @@ def test_what_the_second_does_not_cover_is_as_transparent_as_the_first():
     assert not shown[:10].any()
     assert moved.alpha is not None
     assert moved.alpha[:20].max() == 0
+
+
+def test_what_the_second_does_not_cover_is_the_first_without_colour_and_opaque():
+    a = read_picture(textured(1))
+    b = read_picture(np.dstack([textured(seed) for seed in (2, 3, 4)] + [np.full((48, 64), 128, np.uint8)]))
+    moved, shown = move(b, np.array([[1.0, 0, 10], [0, 1, 0], [0, 0, 1]]), a)
+    np.testing.assert_array_equal(shown, np.arange(64) < 54 + np.zeros((48, 1)))
+    np.testing.assert_array_equal(moved.luminance[~shown], a.luminance[~shown])
+    assert np.all(moved.chroma[:, ~shown] == NEUTRAL)
+    assert np.all(moved.alpha[~shown] == 1)
+    assert moved.alpha[shown].max() < 0.51

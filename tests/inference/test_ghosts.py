@@ -1,5 +1,7 @@
 """What moves between the images of an exposure bracket."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -21,14 +23,16 @@ def model() -> ReFusion:
     return ReFusion.from_pretrained("refusion-multi-exposure")
 
 
-def bracket(places: tuple[int, ...] | None, *, colour: bool = False) -> list[np.ndarray]:
+def bracket(
+    places: tuple[int, ...] | None, *, colour: bool = False, gains: tuple[float, ...] = GAINS
+) -> list[np.ndarray]:
     """Three exposures of a scene, the darkest first, with a disc whose centre is at these columns of the middle row."""
     rng = np.random.default_rng(5)
     light = cv2.GaussianBlur(rng.random((120, 240, 3), np.float32), (0, 0), 3)
     light = 0.02 + 0.9 * (light - light.min()) / np.ptp(light)
     rows, columns = np.indices(light.shape[:2])
     frames = []
-    for index, gain in enumerate(GAINS):
+    for index, gain in enumerate(gains):
         scene = light.copy()
         if places is not None:
             inside = (rows - 60) ** 2 + (columns - places[index]) ** 2 < 20**2
@@ -71,6 +75,12 @@ def test_the_order_of_a_bracket_with_something_that_moves_does_not_matter(model)
         np.testing.assert_array_equal(np.asarray(model.fuse_stack([frames[i] for i in order])), expected)
 
 
+def test_what_moves_is_shown_as_in_the_best_exposed_image_also_if_it_is_the_darkest(model):
+    _, middle, bright = bracket(PLACES)
+    notes = model.fuse_stack([middle, bright, 255 - (255 - bright) // 2]).notes
+    assert any("it is shown as in Image 1" in note for note in notes)
+
+
 def test_the_burnt_out_sky_of_the_reference_stays_as_a_darker_image_shows_it(model):
     frames = bracket(None)
     sky = slice(0, 40)
@@ -103,7 +113,7 @@ def test_what_moves_before_a_burnt_out_sky_is_not_replaced_by_noise(tmp_path):
     assert not changed[:56].any()
 
 
-def test_frames_that_are_not_registered_are_kept(model):
+def test_frames_that_are_not_registered_are_kept(model, tmp_path):
     light = cv2.GaussianBlur(np.random.default_rng(3).random((160, 260), np.float32), (0, 0), 6)
     light = (light - light.min()) / np.ptp(light)
     frames = [
@@ -114,9 +124,37 @@ def test_frames_that_are_not_registered_are_kept(model):
     np.testing.assert_array_equal(np.asarray(fused), np.asarray(model.fuse_stack(frames, deghost=False)))
     assert any("--align moves it" in note for note in fused.notes)
     assert not any("Something moved" in note for note in fused.notes)
+    seen, loaders = [], [partial(Layer, np.float32(frame) / 255, None) for frame in frames]
+    assert without_ghosts(loaders, 1, tmp_path, lambda index, frame: seen.append(index)) == (loaders, 0)
+    assert seen == [1, 0, 2]
     aligned = model.fuse_stack(frames, align=True)
     assert sum("was moved onto" in note for note in aligned.notes) == 2
     assert not any("Something moved" in note for note in aligned.notes)
+
+
+def test_from_one_exposure_to_the_next_a_bracket_is_replaced_though_its_ends_are_too_far_apart(tmp_path):
+    gains = (0.03, 0.2, 1.05)
+    moving, still = (
+        [Layer(np.float32(frame) / 255, None) for frame in bracket(places, gains=gains)]
+        for places in (PLACES, (PLACES[0],) * 3)
+    )
+    seen = []
+    loaders = [partial(Layer, frame.luminance, None) for frame in moving]
+    replaced, share = without_ghosts(loaders, 0, tmp_path, lambda index, frame: seen.append(index))
+    assert np.abs(replaced[2]().luminance - still[2].luminance).mean() < 0.005
+    assert share > 0.1
+    # From the dark end to the bright one it would be noise in most places.
+    _, of_ends = without_ghosts(loaders[::2], 0, tmp_path, lambda index, frame: seen.append(index))
+    assert of_ends < share / 2
+    assert seen == [0, 1, 2, 0, 1]
+
+
+def test_beyond_what_both_images_show_nothing_moves():
+    first, second, _ = (np.float32(frame) / 255 for frame in bracket(None))
+    shown = np.ones(first.shape, bool)
+    shown[:, :40] = False
+    second[~shown] = 1 - second[~shown]
+    assert ghosts(Layer(first, None), Layer(second, None), shown).max() == 0
 
 
 def test_ghosts_are_found_at_any_size():

@@ -20,7 +20,8 @@ from refusion.inference.alignment import estimate_alignment
 from refusion.inference.edges import View
 from refusion.inference.options import Options
 from refusion.inference.stack import fuse_stack
-from refusion.inference.stack_layers import Layer
+from refusion.inference.stack_layers import Layer, merge_in_pairs
+from refusion.inference.stack_reading import StackReader
 from refusion.models.model import ReFusion
 
 FOCUS = ReFusion("multi-focus", channels=8, heads=4, blocks=1).eval()
@@ -252,9 +253,25 @@ def test_a_hole_in_one_image_is_filled_from_the_others(model, holed):
     np.testing.assert_allclose(fused, expected, atol=1)
 
 
-def test_progress_reaches_the_end():
+def flat(*levels: float) -> list[partial[Layer]]:
+    return [partial(Layer, np.full((16, 16), level, np.float32), None) for level in levels]
+
+
+def test_of_a_focus_stack_the_darkest_is_fused_with_the_brightest_at_every_level(tmp_path):
+    fused = []
+
+    def mean(a: Layer, b: Layer) -> Layer:
+        fused.append((round(a.brightness, 3), round(b.brightness, 3)))
+        return Layer((a.luminance + b.luminance) / 2, None)
+
+    merge_in_pairs(mean, flat(0, 0.1, 0.5, 0.6, 0.7, 1), tmp_path, lambda: None)
+    assert fused == [(0, 1), (0.1, 0.7), (0.5, 0.6), (0.4, 0.55), (0.475, 0.5)]
+
+
+@pytest.mark.parametrize(("model", "deghost"), [(FOCUS, True), (EXPOSURE, True), (EXPOSURE, False)])
+def test_progress_reaches_the_end(model, deghost):
     seen = []
-    FOCUS.fuse_stack(frames(3), progress=lambda done, total: seen.append((done, total)))
+    model.fuse_stack(frames(3), deghost=deghost, progress=lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == list(range(len(seen)))
     assert {total for _, total in seen} == {len(seen) - 1}
 
@@ -280,6 +297,8 @@ def test_what_is_no_stack_is_refused(tmp_path):
         FOCUS.fuse_stack(frames(1))
     with pytest.raises(ValueError, match=r"but 51 were given.*--output-range network"):
         FOCUS.fuse_stack([tmp_path / "nowhere.png"] * (MAX_FRAMES + 1))
+    with pytest.raises(PictureError, match=r"no file nowhere\.png"):
+        FOCUS.fuse_stack([tmp_path / "nowhere.png"] * MAX_FRAMES)
     with pytest.raises(ValueError, match=r"ir-vis fuses two images of different kinds, but 3 .*--task multi-focus"):
         ReFusion("ir-vis", channels=8, heads=4, blocks=1).fuse_stack(frames(3))
     with pytest.raises(ValueError, match="exposure or release or saturation"):
@@ -289,6 +308,8 @@ def test_what_is_no_stack_is_refused(tmp_path):
             ValueError, match=f"anchor {anchor} is not for a multi-focus stack; choose guided or choice"
         ):
             FOCUS.fuse_stack(frames(3), anchor=anchor)
+    with pytest.raises(ValueError, match="resized to its first image only"):
+        FOCUS.fuse_stack(frames(3), resize="b")
     with pytest.raises(PictureError, match=r"64 x 48.*32 x 48"):
         FOCUS.fuse_stack([*frames(2), textured(3)[:, :32]])
 
@@ -344,11 +365,11 @@ def test_the_colour_of_a_focus_stack_is_as_sharp_as_its_luminance():
     assert np.abs(follows - truth).mean() < 0.5 * np.abs(mixed - truth).mean()
 
 
-def handheld_bracket() -> list[np.ndarray]:
-    """Three exposures of a scene of even brightness, each further to the side; the first is the darkest."""
+def handheld_bracket(steps: tuple[int, ...] = (0, 1, 2)) -> list[np.ndarray]:
+    """Three exposures of a scene of even brightness, so many steps to the side; the first is the darkest."""
     light = cv2.GaussianBlur(np.random.default_rng(3).random((160, 220), np.float32), (0, 0), 2)
     light = (light - light.min()) / np.ptp(light)
-    cuts = [light[2 * i : 2 * i + 140, 3 * i : 3 * i + 200] for i in range(3)]
+    cuts = [light[2 * i : 2 * i + 140, 3 * i : 3 * i + 200] for i in steps]
     return [
         np.uint8(255 * np.clip(cut * gain, 0, 1) ** (1 / 2.2)) for cut, gain in zip(cuts, (0.1, 0.5, 2), strict=True)
     ]
@@ -359,12 +380,20 @@ def test_a_bracket_that_was_moved_has_no_dark_border():
     assert columns[:5].mean() == pytest.approx(columns[20:60].mean(), rel=0.15)
 
 
-def test_a_stack_that_was_moved_can_be_cropped_to_what_all_show():
-    whole = np.asarray(EXPOSURE.fuse_stack(handheld_bracket(), align=True))
-    cut = np.asarray(EXPOSURE.fuse_stack(handheld_bracket(), align=True, align_border="crop"))
+def test_a_stack_that_was_moved_can_be_cropped_to_what_all_show(tmp_path):
+    paths = [tmp_path / f"{index}.tif" for index in (1, 2, 0)]
+    for index, frame in enumerate(handheld_bracket((1, 0, 2))):
+        place = [(33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0, 0, 0, index, 52.1, 0), True)]
+        tifffile.imwrite(tmp_path / f"{index}.tif", frame, extratags=place)
+    in_place = EXPOSURE.fuse_stack(paths, align=True)
+    cropped = EXPOSURE.fuse_stack(paths, align=True, align_border="crop")
+    whole, cut = np.asarray(in_place), np.asarray(cropped)
     assert whole.shape == (140, 200)
     assert cut.shape == pytest.approx((136, 194), abs=1)
     np.testing.assert_array_equal(cut, whole[-cut.shape[0] :, -cut.shape[1] :])
+    # The others were moved, and the corner of the cropped one lies elsewhere.
+    assert dict(in_place.picture.geo)[33922] == (0, 0, 0, 1, 52.1, 0)
+    assert cropped.picture.geo == ()
 
 
 def layered(sharp: np.ndarray, focus: float) -> np.ndarray:
@@ -388,6 +417,25 @@ def test_frames_whose_scale_is_uncertain_are_aligned_by_a_simpler_motion():
     assert not estimate_alignment(*[View.of(read_picture(one)) for one in pictures[:2]], "similarity").sure
     notes = FOCUS.fuse_stack(pictures, align=True).notes
     assert "Image 2 was moved onto Image 1: euclidean" in " ".join(notes)
+    still = np.uint8(255 * np.clip(layered(sharp, 0.25), 0, 1))
+    (note,) = FOCUS.fuse_stack([pictures[0], still], align="similarity").notes
+    assert "no euclidean alignment matches" in note
+    assert "try --motion affine or homography" in note
+
+
+def test_an_image_of_a_stack_is_moved_by_what_all_before_it_were_moved_and_more():
+    scene = cv2.GaussianBlur(np.random.default_rng(0).random((240, 320), np.float32), (0, 0), 2)
+    scene = (scene - scene.min()) / np.ptp(scene)
+    aside = np.float32([[1, 0, 16], [0, 1, -12]])
+    turned = cv2.getRotationMatrix2D((160, 120), 6, 1)
+    second = cv2.warpAffine(scene, aside, (320, 240), borderMode=cv2.BORDER_REFLECT)
+    sources = [scene, second, cv2.warpAffine(second, turned, (320, 240), borderMode=cv2.BORDER_REFLECT)]
+    options = Options(align="euclidean")
+    reading = options.reading(FOCUS.task)
+    read = StackReader(sources, options, reading, [None] * 3, [f"Image {i}" for i in "123"], "euclidean", False)
+    moved = [read(index).luminance for index in range(3)]
+    for one in moved[1:]:
+        assert np.abs(one - scene)[60:180, 80:240].mean() < 0.02
 
 
 def scene(seed: int = 0) -> np.ndarray:
