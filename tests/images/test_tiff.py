@@ -405,7 +405,7 @@ def test_inks_of_sixteen_bits_keep_them(tmp_path, alpha):
     assert np.abs(read_picture(tmp_path / "b.tif").luminance - picture.luminance).max() < 2.1 / 255
 
 
-GEO = [(33550, "d", 3, (0.5, 0.5, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 4.5, 52.1, 0.0), True)]
+PLACE = [(33550, "d", 3, (0.5, 0.5, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 4.5, 52.1, 0.0), True)]
 PALETTE = np.stack([np.arange(256)[::step] * 257 for step in (1, -1, 1)]).astype(np.uint16)
 
 
@@ -426,7 +426,7 @@ def test_masks_and_places_of_kinds_that_pillow_decodes(tmp_path, kind, options):
     seen[:, :8] = False
     with tifffile.TiffWriter(tmp_path / "map.tif") as writer:
         writer.write(stored[::2, ::2], subfiletype=1, metadata=None, **options)
-        writer.write(stored, metadata=None, extratags=GEO, tile=(16, 16), **options)
+        writer.write(stored, metadata=None, extratags=PLACE, tile=(16, 16), **options)
         writer.write(seen, subfiletype=4, photometric=4, metadata=None)
     picture = read_picture(tmp_path / "map.tif")
     assert picture.size == (48, 32)
@@ -493,7 +493,7 @@ def test_a_bigtiff_keeps_its_exif_data(tmp_path, order, kind):
 
 def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    wrong = [(34735, "I", 2, (1, 70_000), True), (34737, "B", 3, b"abc", True), *GEO]
+    wrong = [(34735, "I", 2, (1, 70_000), True), (34737, "B", 3, b"abc", True), *PLACE]
     tifffile.imwrite(tmp_path / "a.tif", stored, extratags=wrong)
     picture = read_picture(tmp_path / "a.tif")
     assert [tag for tag, _ in picture.geo] == [33550, 33922]
@@ -503,7 +503,7 @@ def test_geotiff_tags_of_a_wrong_type_are_left_out(tmp_path):
 
 def test_geotiff_tags_of_another_integer_type_are_written(tmp_path):
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    tags = [(33550, "I", 3, (100_000, 100_000, 0), True), *GEO[1:]]
+    tags = [(33550, "I", 3, (100_000, 100_000, 0), True), *PLACE[1:]]
     tifffile.imwrite(tmp_path / "a.tif", stored, extratags=tags)
     save_picture(read_picture(tmp_path / "a.tif"), tmp_path / "b.tif")
     assert dict(read_picture(tmp_path / "b.tif").geo)[33550] == (100_000, 100_000, 0)
