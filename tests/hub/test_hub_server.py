@@ -251,12 +251,14 @@ def test_branches_and_pull_requests(server, client, bundled):
     server.add("lab/branched", {"config.json": b"{}"})
     address = client.run(
         f"m = ReFusion.from_pretrained({NAME!r})\n"
-        f"m.push_to_hub('lab/branched', token={TOKEN!r}, branch='next', commit_message='Try')\n"
+        f"m.push_to_hub('lab/branched', token={TOKEN!r}, branch='next', commit_message='Try', tag='try')\n"
         f"result = m.push_to_hub('lab/branched', token={TOKEN!r}, create_pr=True)"
     )
     assert published(server, "lab/branched", "next") == published(server, "lab/branched", "refs/pr/1") == bundled
     assert published(server, "lab/branched") == {"config.json": b"{}"}
-    assert "Try" in server.repositories["lab/branched"].messages.values()
+    repository = server.repositories["lab/branched"]
+    assert "Try" in repository.messages.values()
+    assert repository.tags["try"] == repository.branches["next"]
     assert address.endswith("/discussions/1")
 
 
@@ -377,6 +379,8 @@ def test_offline_a_cached_revision_loads_and_another_fails_at_once(server, clien
         "hf download lab/cached --revision v2",
     )
     assert answer["seconds"] < 5
+    again = "ReFusion.from_pretrained('lab/cached', revision='v1', force_download=True)"
+    offline.fails(again, "cannot be downloaded again offline")
     assert offline.run(f"result = digest(ReFusion.from_pretrained({NAME!r}))") == digest(bundled["model.safetensors"])
     assert server.requests == []
     offline.process.stdin.close()
@@ -447,6 +451,12 @@ def test_the_push_command_publishes_all_four_and_a_collection(server, client):
     (collection,) = (one for slug, one in server.collections.items() if slug.startswith("four/"))
     assert [item["id"] for item in collection["items"]] == [f"four/{name}" for name in BUNDLED]
     assert collection["slug"] in answer["output"]
+    hidden = (
+        f"from refusion.hub.push import push_collection\npush_collection('hidden', [], private=True, token={TOKEN!r})"
+    )
+    client.run(hidden)
+    of_hidden = [one["private"] for slug, one in server.collections.items() if slug.startswith("hidden/")]
+    assert (collection["private"], of_hidden) == (False, [True])
 
 
 def test_a_push_that_may_not_be_is_refused_before_anything_is_there(server, client, run_folder):
@@ -454,6 +464,7 @@ def test_a_push_that_may_not_be_is_refused_before_anything_is_there(server, clie
     client.fails(f"{push}('lab/new')", "The Hub refuses the repository lab/new (401", "hf auth login")
     client.fails(f"{push}('new', token={TOKEN!r})", "OWNER/NAME")
     client.fails(f"{push}('lab/new', token={TOKEN!r}, config={{'task': 'medical'}})", "leave config out")
+    client.fails(f"{push}('lab/new', token={TOKEN!r}, tag='v1', create_pr=True)", "leave tag or create_pr out")
     (run_folder / "reconstruction.safetensors").write_bytes(b"\x08" * 100)
     client.fails(f"{push}('lab/new', token={TOKEN!r})", "reconstruction.safetensors is damaged")
     assert client.run("result = cli('push', 'lab/new')") == 2

@@ -6,8 +6,10 @@ from PIL import Image
 from support.pictures import DEEP, GREY, grey_tiff, sentence, written
 
 from refusion.images import (
+    Picture,
     PictureError,
     read_picture,
+    to_array,
 )
 
 
@@ -76,3 +78,9 @@ def test_tiff_with_white_as_zero_is_not_a_negative(tmp_path):
     np.testing.assert_allclose(read_picture(tmp_path / "deep.tif").luminance, 1 - DEEP / 65535, atol=1e-7)
     (tmp_path / "shallow.tif").write_bytes(grey_tiff(8, 0, GREY.tobytes(), 24, 16))
     np.testing.assert_array_equal(written(read_picture(tmp_path / "shallow.tif")), 255 - GREY)
+
+
+def test_values_between_two_levels_of_sixteen_bits_are_rounded_to_the_nearest():
+    values = np.float32((np.arange(65535) + 0.5) / 65535)[None]
+    expected = np.rint(values.astype(np.float64) * 65535)
+    np.testing.assert_array_equal(to_array(Picture(values, None, "a.png"), 16), expected)

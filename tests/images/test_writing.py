@@ -21,15 +21,16 @@ from refusion.images import (
 )
 
 
-def test_jpeg_is_written_at_quality_95_with_full_chroma(tmp_path):
-    save_image(Image.fromarray(COLOUR), tmp_path / "a.jpg")
-    save_image(Image.fromarray(GREY), tmp_path / "grey.jpeg")
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
+def test_jpeg_is_written_at_quality_95_with_full_chroma(tmp_path, suffix):
+    save_image(Image.fromarray(COLOUR), tmp_path / f"a{suffix}")
+    save_image(Image.fromarray(GREY), tmp_path / f"grey{suffix}")
     Image.fromarray(COLOUR).save(tmp_path / "b.jpg", quality=95)
-    with Image.open(tmp_path / "a.jpg") as ours, Image.open(tmp_path / "b.jpg") as default:
+    with Image.open(tmp_path / f"a{suffix}") as ours, Image.open(tmp_path / "b.jpg") as default:
         assert JpegImagePlugin.get_sampling(ours) == 0
         assert JpegImagePlugin.get_sampling(default) != 0
         assert ours.quantization == default.quantization
-    with Image.open(tmp_path / "grey.jpeg") as image:
+    with Image.open(tmp_path / f"grey{suffix}") as image:
         assert (image.format, image.mode) == ("JPEG", "L")
 
 

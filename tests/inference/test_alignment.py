@@ -15,6 +15,7 @@ from refusion.inference.alignment import agreements, align, estimate_alignment
 from refusion.inference.edges import View
 from refusion.inference.moving import move
 from refusion.inference.offsets import offset_note
+from refusion.inference.preparation import prepare_pair
 from refusion.models.model import ReFusion
 from refusion.system.advice import without_options
 
@@ -119,6 +120,13 @@ def test_aligning_moves_b_and_keeps_or_cuts_the_size():
     exposed = align(a, replace(b, luminance=0.4 * b.luminance), "translation", exposures=True)[1].luminance
     for side in (exposed[:, :4] - 0.4 * a.luminance[:, :4], exposed[:, -4:] - 0.4 * a.luminance[:, -4:]):
         assert np.median(np.abs(side)) < 0.02
+
+
+def test_what_was_moved_or_cropped_no_longer_lies_where_its_file_says():
+    a, b = (replace(blocks(1, shift), geo=((33550, (1.0, 1.0, 0.0)),)) for shift in (0, 5))
+    moved, cropped = (prepare_pair(a, b, motion="translation", border=border) for border in ("fill", "crop"))
+    assert (moved.a.geo, moved.b.geo) == (a.geo, ())
+    assert (cropped.a.geo, cropped.b.geo) == ((), ())
 
 
 def test_a_move_by_half_a_pixel_leaves_no_line_at_the_border():

@@ -151,6 +151,13 @@ def test_the_range_of_the_sources_spares_highlights():
     assert matched[levels[0] >= 0.9][0] > 0.87
 
 
+def test_a_range_wider_than_that_of_the_sources_is_narrowed_evenly():
+    levels, narrow = np.linspace(0, 1, 64).reshape(8, 8).astype(np.float32), np.linspace(0.2, 0.7, 64).reshape(8, 8)
+    slopes = np.diff(in_range("sources", levels, narrow, narrow).ravel()[2:-2]) * 63
+    np.testing.assert_allclose(slopes, slopes[0], atol=1e-4)
+    assert slopes[0] == pytest.approx(0.5, abs=0.01)
+
+
 def test_the_range_of_the_sources_leaves_a_copy_of_the_sources_alone():
     np.testing.assert_allclose(in_range("sources", unit(1), unit(1), unit(1)), unit(1), atol=1e-6)
 

@@ -161,6 +161,11 @@ def test_errors_are_the_usual_ones(triple):
     assert call("PSNR", a, a, fused) == pytest.approx(peak_signal_noise_ratio(a, fused, data_range=255))
     assert call("RMSE", a, a, fused) == pytest.approx(np.sqrt(np.mean((a.astype(float) - fused) ** 2)))
     assert call("variance", a, a, fused) == pytest.approx(fused.astype(float).var())
+    # VIFB and MEFB divide after the root.
+    root = np.sqrt(np.sum((a.astype(float) - fused) ** 2)) / a.size
+    assert call("PSNR", a, a, fused, MEFB) == pytest.approx(10 * np.log10(255**2 / root))
+    assert call("RMSE", a, a, fused, VIFB) == pytest.approx(root)
+    assert call("variance", a, a, fused, VIFB) == pytest.approx(fused.astype(float).std())
 
 
 def test_each_convention_changes_what_it_says(triple):
@@ -217,6 +222,13 @@ def test_presets_have_names_and_can_be_read():
         Conventions(ssim_range=0)
 
 
+@pytest.mark.parametrize("toolkit", [VIFB, MEFB], ids=lambda toolkit: toolkit.name)
+def test_toolkits_cut_off_what_is_between_grey_levels(triple, toolkit):
+    fused = np.minimum(triple[2], 254)
+    between = fused + np.random.default_rng(0).uniform(0, 0.99, fused.shape)
+    assert call("EI", None, None, between, toolkit) == call("EI", None, None, fused, toolkit)
+
+
 def test_colour_is_scored_by_luminance_or_by_channels(triple):
     a, b, fused = (Image.fromarray(np.stack([x, x[::-1], x[:, ::-1]], axis=-1)) for x in triple)
     grey = score(a, b, fused, ["SD", "MI"])
@@ -226,6 +238,8 @@ def test_colour_is_scored_by_luminance_or_by_channels(triple):
     singles = [score(*(np.asarray(x)[..., i] for x in (a, b, fused)), ["SD", "MI"], VIFB) for i in range(3)]
     assert channels == pytest.approx({name: np.mean([single[name] for single in singles]) for name in channels})
     assert channels != pytest.approx(grey, rel=1e-3)
+    # MEFB scores MEF-SSIM by the luminance, too.
+    assert score(a, b, fused, "MEF-SSIM", MEFB) == score(*by_hand, "MEF-SSIM", MEFB)
     # A grey source stands for each channel.
     assert score(Image.fromarray(triple[0]), b, fused, ["MI"], VIFB)["MI"] > 0
     with pytest.raises(ValueError, match="all three as Pillow images"):

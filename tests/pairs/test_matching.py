@@ -259,6 +259,10 @@ def test_results_within_a_source_folder_are_no_sources(tmp_path):
     assert found.unmatched == []
     assert "odd.png" in " ".join(found.notes)
     assert "_vis.png" not in " ".join(found.notes)
+    for name in ("a/1.png", "b/1.png", "a/fused/1.png"):
+        image(tmp_path / "two" / name)
+    of_two = match_folders(tmp_path / "two/a", tmp_path / "two/b", tmp_path / "two/a/fused")
+    assert ([job.name for job in of_two.pairs], of_two.unmatched) == (["1"], [])
 
 
 def in_one_folder(folder: Path, *patterns: str):

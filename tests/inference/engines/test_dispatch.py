@@ -16,7 +16,7 @@ from support.scenes import ROOT, textured
 
 import refusion as package
 from refusion.images import PictureError
-from refusion.inference.engines.dispatch import choose_engine, fuse_luminances, run_network
+from refusion.inference.engines.dispatch import bytes_whole, choose_engine, fuse_luminances, run_network
 from refusion.inference.network import fuse_luminance
 from refusion.models.model import ReFusion
 from refusion.modules.fusion import FusionModule
@@ -81,6 +81,10 @@ def test_on_a_device_beside_the_cpu_pictures_are_whole_as_far_as_memory_goes(mon
     monkeypatch.setattr("refusion.inference.engines.dispatch.free_memory", lambda device: 16 * 10**9)
     assert choose_engine(module, small, torch.float32, cuda) == "whole"
     assert choose_engine(module, large, torch.float32, cuda) == "strips"
+    half = small.numel() * bytes_whole(module, torch.float32)
+    for free, engine in ((2 * half, "whole"), (2 * half - 1, "strips")):
+        monkeypatch.setattr("refusion.inference.engines.dispatch.free_memory", lambda device, free=free: free)
+        assert choose_engine(module, small, torch.float32, cuda) == engine
     assert choose_engine(module, small, torch.float32, cpu) == "onnx"
     assert choose_engine(module, small, torch.float64, cpu) == "strips"
 
