@@ -12,6 +12,7 @@ from refusion.images import (
     read_picture,
     to_image,
 )
+from refusion.images.colour import colour_source
 
 
 def test_chroma_of_one_source():
@@ -68,3 +69,12 @@ def test_chroma_errors():
     sentence(caught, "1 x 1", "2 x 1")
     with pytest.raises(ValueError, match="exposure, release, saturation, choice, a, b"):
         fuse_chroma(coloured((1, 1)), coloured((1, 1)), "mean")
+
+
+def test_metadata_are_of_the_source_that_the_colour_is_of():
+    grey = Picture(np.ones((1, 1), np.float32), None, "array")
+    one, other = coloured((40, -40)), coloured((10, 20))
+    assert colour_source([grey, one, other], "a") is grey
+    assert colour_source([grey, one, other], "b") is other
+    assert colour_source([grey, one, other], "saturation") is one
+    assert colour_source([grey, grey], "exposure") is grey

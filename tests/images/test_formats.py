@@ -48,6 +48,9 @@ def test_alpha_of_sixteen_bits(tmp_path, suffix):
     save_picture(picture, tmp_path / f"out{suffix}")
     back = to_array(read_picture(tmp_path / f"out{suffix}"), 16)
     np.testing.assert_array_equal(back[..., 3], DEEP_ALPHA)
+    if suffix == ".tif":
+        with tifffile.TiffFile(tmp_path / "out.tif") as file:
+            assert file.pages[0].extrasamples == (tifffile.EXTRASAMPLE.UNASSALPHA,)
     opaque = DEEP_ALPHA > 30_000
     assert np.abs(back[..., :3].astype(int) - DEEP)[opaque].max() <= 2
 

@@ -9,9 +9,10 @@ from PIL import Image
 from support.networks import small_network
 from support.scenes import textured
 
-from refusion.images import NEUTRAL, PictureError, to_array
+from refusion.images import NEUTRAL, Picture, PictureError, to_array
 from refusion.images.colour import fit_chroma, join_colour, recorded_chroma, split_colour
 from refusion.inference.output_range import CONTRAST, MIDDLE, OUTLIERS, bring_to_range, ends_of
+from refusion.inference.preparation import over
 from refusion.models.model import ReFusion
 from refusion.tasks import TASKS, OutputRange
 
@@ -260,6 +261,16 @@ def test_a_hole_in_one_source_is_filled_from_the_other():
         assert np.isfinite(fused).all()
         if as_if is not None:
             np.testing.assert_allclose(fused.astype(int), MODEL.fuse(*as_if).to_array(), atol=2)
+
+
+def test_through_a_hole_the_other_image_shows_at_its_own_opacity():
+    hole, half = (
+        Picture(np.full((8, 8), level, np.float32), None, "", alpha=np.full((8, 8), alpha, np.float32))
+        for level, alpha in ((0, 0), (0.2, 0.5))
+    )
+    shown = over(hole, half)
+    np.testing.assert_allclose(shown.luminance, 0.2, atol=1e-6)
+    np.testing.assert_array_equal(shown.alpha, half.alpha)
 
 
 def test_two_sources_of_one_opacity_are_fused_as_if_opaque():

@@ -390,7 +390,10 @@ def test_two_names_that_differ_only_in_how_accents_are_stored_are_told_apart(tmp
     assert told_apart([f"ir/{one}", f"vis/{other}"]) == [f"ir/{one}", f"vis/{other}"]
 
 
-@pytest.mark.parametrize("name", ["two\nlines", " leading", "trailing ", "-dash", "100%", "[0]", "a\u2028b", "..dots"])
+NAMES = ["two\nlines", " leading", "trailing ", "-dash", "100%", "[0]", "a\u2028b", "..dots"]
+
+
+@pytest.mark.parametrize("name", NAMES if os.sep == "\\" else [*NAMES, "back\\slash"])
 def test_unusual_names_are_matched_and_listed(both, name):
     for folder in TASK.folders:
         image(both / folder / f"{name}.png")
