@@ -95,6 +95,9 @@ def test_results_of_other_settings_are_told_apart(model, pair_folder, tmp_path):
     assert fused_names(out) == [f"scene{k}.png" for k in range(6)]
     assert RECORD not in refusion("fuse", out, pair_folder / "vis", "-o", tmp_path / "again", "--model", model).err
     (out / "scene3.png").unlink()
+    assert refusion(*command).code == 0
+    assert len((out / RECORD).read_text().splitlines()) == 4  # the same settings are not recorded again
+    (out / "scene3.png").unlink()
     shutil.move(out / RECORD, tmp_path)
     (out / RECORD).mkdir()
     unrecorded = refusion(*command)
