@@ -382,7 +382,7 @@ def test_a_bracket_that_was_moved_has_no_dark_border():
 
 def test_a_stack_that_was_moved_can_be_cropped_to_what_all_show(tmp_path):
     paths = [tmp_path / f"{index}.tif" for index in (1, 2, 0)]
-    for index, frame in enumerate(handheld_bracket((1, 0, 2))):
+    for index, frame in enumerate(handheld_bracket((2, 0, 1))):
         place = [(33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0, 0, 0, index, 52.1, 0), True)]
         tifffile.imwrite(tmp_path / f"{index}.tif", frame, extratags=place)
     in_place = EXPOSURE.fuse_stack(paths, align=True)
