@@ -154,6 +154,9 @@ def test_flat_images_say_nothing_by_their_rounding():
     for function in (metrics.qy, metrics.qc):
         value = function(a, b, np.maximum(a, b)).item()
         assert 0.5 < value <= 1
+    # Means of such levels over windows are not exact.
+    flat = (np.full((24, 40), level) for level in (100.1, 30.7, 77.3))
+    assert call("Qw", *flat, replace(REFUSION, rounding="none")) == 0
 
 
 def test_errors_are_the_usual_ones(triple):
