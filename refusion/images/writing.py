@@ -131,7 +131,7 @@ def save_image(image: Image.Image, path: str | os.PathLike) -> str | None:
                 # libtiff would write to the file itself, and not say why that fails.
                 content = io.BytesIO()
                 image.save(content, format_name, **metadata, **options)
-                temporary.write_bytes(content.getbuffer())
+                temporary.write_bytes(content.getvalue())
             else:
                 image.save(temporary, format_name, **metadata, **options)
     except (OSError, ValueError, struct.error) as error:
