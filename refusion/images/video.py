@@ -278,8 +278,10 @@ class Video:
 
 
 def _opened(path: Path) -> Any:
-    # AVI files may hold text in any encoding.
-    return import_av().open(str(path), metadata_errors="replace")
+    av = import_av()
+    # AVI files may hold text in any encoding. From PyAV 19 on, it is always read, and there is no option for it.
+    options = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    return av.open(str(path), **options)
 
 
 def _all_frames(container: Any) -> Iterator[Any]:
@@ -353,11 +355,11 @@ def _is_grey(frame: Any) -> bool:
 
 def _is_mirrored(frame: Any) -> bool:
     """Whether the frame is to be turned upside down, as in a mirror, before it is rotated."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            matrix = np.frombuffer(bytes(data), np.int32).astype(float)
-            return bool(matrix[0] * matrix[4] < matrix[1] * matrix[3])
-    return False
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False
+    matrix = np.frombuffer(bytes(data), np.int32).astype(float)
+    return bool(matrix[0] * matrix[4] < matrix[1] * matrix[3])
 
 
 def _samples(plane: Any, kind: str) -> np.ndarray:

@@ -30,7 +30,10 @@ def kept_metadata(given: Mapping[str, str]) -> dict[str, str]:
     Args:
         given: metadata of a container, as FFmpeg names them; Matroska has them in capitals.
     """
-    lower = {key.lower(): value for key, value in given.items()}
+    # PyAV 19 keeps bytes that are not UTF-8 as surrogates.
+    lower = {
+        key.lower(): value.encode(errors="surrogateescape").decode(errors="replace") for key, value in given.items()
+    }
     kept: dict[str, str] = {}
     for common, others in _KEPT.items():
         stated = {key: lower[key.lower()] for key in (common, *others) if key.lower() in lower}

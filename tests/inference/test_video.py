@@ -73,13 +73,24 @@ def test_sound_that_the_container_refuses_is_left_out(tmp_path, codec, source, t
             assert any(packet.size for packet in container.demux(audio=0))
 
 
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
 def test_sound_that_a_container_refuses_late_is_left_out(tmp_path):
-    """AVI counts this sound in longer ticks than it has, so that after two seconds two packets have one time."""
+    """AVI counts this sound in longer ticks than it has, so that after two seconds two packets have one time.
+
+    The FFmpeg of PyAV 19 does not refuse it any more.
+    """
     vis = write(tmp_path / "vis.avi", scene(2, 80, colour=True), sound="adpcm_ms", seconds=3)
     notes: list[str] = []
     with Video(vis, 10**6) as video:
         encode(tmp_path / "f.avi", video.pictures(), video.rate, video.coding, video, notes)
-    assert notes == ["The sound of vis.avi (adpcm_ms) is left out, since this container does not support it."]
+    if notes:
+        assert notes == ["The sound of vis.avi (adpcm_ms) is left out, since this container does not support it."]
+    else:
+        assert sound_packets(tmp_path / "f.avi") == sound_packets(vis)
     assert len(read(tmp_path / "f.avi")) == 80
 
 

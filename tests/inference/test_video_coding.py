@@ -267,4 +267,4 @@ def test_the_shape_of_pixels_is_kept(tmp_path):
     vis = write_coded(tmp_path / "square.mp4", square[:, :171], pix="yuv444p")
     fuse_videos([ir, vis], tmp_path / "g.mp4", model=MODEL, resize="b")
     assert shown(tmp_path / "g.mp4")[1]["size"] == (172, 48)
-    assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 1)
+    assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 0, 1)  # PyAV 19 gives 0 if none is stated, older ones None.
