@@ -83,7 +83,6 @@ class HalfNetwork:
                 "are accepted."
             )
         height, width = a.shape
-        check_memory(1, height, width, self.bytes_needed(height, width), free_for_process())
         with self._lock, enough_memory(1, height, width):
             request = self._request(height, width, cpu_threads())
             request.start_async({"a": a[None, None], "b": b[None, None]})
@@ -98,10 +97,11 @@ class HalfNetwork:
             return request.get_output_tensor().data[0, 0].copy()
 
     def _request(self, height: int, width: int, threads: int) -> Any:
-        """The network for images of this size, which is compiled if the last ones had another."""
+        """The network for images of this size, which is compiled, with its memory, if the last ones had another."""
         wanted = height, width, threads
         if self._compiled is None or self._compiled[0] != wanted:
             self._compiled = None
+            check_memory(1, height, width, self.bytes_needed(height, width), free_for_process())
             graph = whole(self._weights, self._padding_mode, self._cell, (height, width))
             model = core().read_model(graph.SerializeToString())
             model.reshape({name: [1, 1, height, width] for name in ("a", "b")})
