@@ -1,7 +1,5 @@
 """The cells of windowed attention that rows (or columns) of an image are interpolated from."""
 
-from functools import lru_cache
-
 import numpy as np
 
 
@@ -18,7 +16,6 @@ def cells_of(first: int, last: int, cell: int, count: int | None = None) -> tupl
     return max(0, upper), lower + 2 if count is None else min(count, lower + 2)
 
 
-@lru_cache(maxsize=1024)
 def interpolation(first: int, last: int, length: int, cell: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Weights of linear interpolation between cell centres for rows (or columns), (last - first, cells); the cells."""
     count = -(-length // cell)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +14,8 @@ from refusion.inference.engines.onnx_graph import Pass
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.inference.engines.packed import PackedMaps
 from refusion.modules.windows import CELL_WEIGHTS, CELLS
+
+_interpolation = lru_cache(maxsize=1024)(interpolation)
 
 Maps: TypeAlias = np.ndarray | PackedMaps
 """Maps of a pass, (C, rows, W)."""
@@ -130,8 +132,8 @@ class Stage:
             (max(0, one - around), min(length, other + around))
             for (one, other), length in ((rows, self.height), (columns, self.width))
         )
-        feed["rows"], (upper, lower) = interpolation(top, bottom, self.height, self.cell)
-        of_columns, (west, east) = interpolation(begin, end, self.width, self.cell)
+        feed["rows"], (upper, lower) = _interpolation(top, bottom, self.height, self.cell)
+        of_columns, (west, east) = _interpolation(begin, end, self.width, self.cell)
         feed["columns"] = of_columns.T
         upper, lower = upper - self._first_cell, lower - self._first_cell
         for i, matrix in enumerate(self._matrices):

@@ -16,7 +16,7 @@ def core() -> Any:
     try:
         import openvino
     finally:
-        del sys.modules[_TELEMETRY]
+        sys.modules.pop(_TELEMETRY, None)  # Another thread may import it, too.
         if loaded is not None:
             sys.modules[_TELEMETRY] = loaded
     return openvino.Core()
