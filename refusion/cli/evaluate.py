@@ -12,6 +12,7 @@ from refusion.cli.model_choice import check_model, note_other_task
 from refusion.cli.options import (
     AnchorOption,
     DeviceOption,
+    FillBordersOption,
     MatchOption,
     NodataOption,
     OwnRangeOption,
@@ -76,6 +77,7 @@ def evaluate(
     own_range: OwnRangeOption = False,
     temperatures: TemperaturesOption = False,
     nodata: NodataOption = None,
+    fill_borders: FillBordersOption = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -164,7 +166,9 @@ def evaluate(
     names = (*scored_metrics(chosen, choose_metrics(metrics) if metrics else None), *custom)
     windows = asked_windows(window, window_a, window_b, own_range)
     wanted_range, wanted_anchor = asked_finish(output_range, anchor, stretch)
-    options = Options(wanted_range, wanted_anchor, window=windows, temperatures=temperatures, nodata=nodata)
+    options = Options(
+        wanted_range, wanted_anchor, window=windows, fill_borders=fill_borders, temperatures=temperatures, nodata=nodata
+    )
     sources = _sources(chosen, models, revision, device, folders, options)
     # A streamed pair is checked when it is scored. Data sets on the Hub are not streamed, since they would be
     # downloaded again for every model.

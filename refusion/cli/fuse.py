@@ -20,6 +20,7 @@ from refusion.cli.options import (
     DeghostOption,
     DeviceOption,
     EngineOption,
+    FillBordersOption,
     MatchOption,
     ModelOption,
     MotionOption,
@@ -98,6 +99,7 @@ def fuse(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
+    fill_borders: FillBordersOption = None,
     deghost: DeghostOption = True,
     suffix: Annotated[str, typer.Option(help="Format of the results in a folder.", rich_help_panel=SERIES)] = ".png",
     overwrite: Annotated[
@@ -149,6 +151,7 @@ def fuse(
         resize,
         wanted_motion,
         "crop" if crop else "fill",
+        fill_borders,
         deghost,
         engine=engine,
         temperatures=temperatures,
@@ -174,6 +177,7 @@ def fuse(
         "--overwrite": overwrite,
         "--side-by-side": side_by_side,
         "--bits": bits is not None,
+        "--fill-borders": fill_borders is not None,
         "--no-deghost": not deghost,
     }
     if not quiet:
@@ -260,6 +264,7 @@ def _note_idle(mode: Mode, given: list[str]) -> None:
     useful = {
         "--side-by-side": mode == "videos",
         "--bits": mode != "videos",
+        "--fill-borders": mode in ("pairs", "pictures"),
         "--no-deghost": mode == "pictures",
     }
     idle = [option for option in given if not useful.get(option, mode == "pairs")]

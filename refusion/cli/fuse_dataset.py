@@ -14,6 +14,7 @@ from refusion.cli.options import (
     ChromaOption,
     CropOption,
     EngineOption,
+    FillBordersOption,
     MatchOption,
     ModelOption,
     MotionOption,
@@ -121,6 +122,7 @@ def fuse_dataset(
     align: AlignOption = False,
     motion: MotionOption = None,
     crop: CropOption = False,
+    fill_borders: FillBordersOption = None,
     engine: EngineOption = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; if not given, a CUDA GPU if there is one.", rich_help_panel=RUNNING)
@@ -200,6 +202,7 @@ def fuse_dataset(
                 resize=resize,
                 align=wanted_motion,
                 align_border="crop" if crop else "fill",
+                fill_borders=fill_borders,
                 temperatures=temperatures,
                 nodata=nodata,
             )

@@ -173,6 +173,15 @@ MotionOption = Annotated[
 CropOption = Annotated[
     bool, typer.Option("--crop", help="With --align: crop to the overlap instead of filling.", rich_help_panel=SIZES)
 ]
+FillBordersOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--fill-borders/--no-fill-borders",
+        help="Fill a blank border of one source of a pair, as registration leaves it, from the other. If not given, "
+        "black ones, and white ones of focus and exposure pairs.",
+        rich_help_panel=SIZES,
+    ),
+]
 DeghostOption = Annotated[
     bool,
     typer.Option(

@@ -134,7 +134,7 @@ def explain(
     notes = (*reading.notes((first, second)), *role_notes(first, second, task))
     _check_size(first, max_megapixels)
     check_same_size(first, second)
-    prepared = prepare_pair(first, second, check_offset=task.same_edges)
+    prepared = prepare_pair(first, second, one_camera=task.one_camera, check_offset=task.same_edges)
     first, second = prepared.a, prepared.b
     intensity, gradient = trained.proposal.propose(first.luminance, second.luminance)
     fused = fuse_luminance(trained.fusion, first.luminance, second.luminance)

@@ -23,6 +23,7 @@ class OptionValues(TypedDict, total=False):
     resize: Resize | None
     align: Motion | bool
     align_border: Border
+    fill_borders: bool | None
     deghost: bool
     max_pixels: int
     engine: Engine | None
@@ -53,6 +54,8 @@ class Options:
             stack of three or more, where focusing changes the scale of the image, and otherwise ``euclidean``, or
             ``translation`` if that is uncertain.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`.
+        fill_borders: in a pair, fill a blank border of one source, as registration leaves it, from the other. By
+            default black ones are filled, and in multi-focus and multi-exposure white ones.
         deghost: in an exposure bracket of three or more, show what moves as the best exposed image does, see
             `refusion.inference.ghosts`; no effect otherwise.
         max_pixels: maximum number of pixels of a source.
@@ -73,6 +76,7 @@ class Options:
     resize: Resize | None = None
     align: Motion | bool = False
     align_border: Border = "fill"
+    fill_borders: bool | None = None
     deghost: bool = True
     max_pixels: int = MAX_PIXELS
     engine: Engine | None = None

@@ -14,6 +14,7 @@ from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.images.sources import PictureSource
 from refusion.inference.alignment import Alignment, Border, align
+from refusion.inference.blank_borders import fill_borders
 from refusion.inference.offsets import offset_note
 from refusion.inference.options import Options
 from refusion.system.advice import Advised
@@ -82,6 +83,8 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         motion=motion,
         simpler=options.align is True,
         border=options.align_border,
+        fill=options.fill_borders,
+        one_camera=task.one_camera,
         check_offset=task.same_edges,
         exposures=task.name == "multi-exposure",
         notes=notes,
@@ -96,6 +99,8 @@ def prepare_pair(
     motion: Motion | None = None,
     simpler: bool = False,
     border: Border = "fill",
+    fill: bool | None = None,
+    one_camera: bool = False,
     check_offset: bool = True,
     exposures: bool = False,
     notes: Sequence[str] = (),
@@ -109,6 +114,9 @@ def prepare_pair(
         motion: align B to A, see `refusion.inference.alignment.align`.
         simpler: see `refusion.inference.alignment.align`.
         border: see `refusion.inference.alignment.align`.
+        fill: fill a blank border of one source from the other; None if white ones mean something in sources of two
+            cameras, see `refusion.inference.blank_borders`.
+        one_camera: whether both have about the same grey levels, so that nothing has to fade in along an outline.
         check_offset: if they are not aligned, check for a clear offset.
         exposures: see `refusion.inference.moving.move`.
         notes: earlier notes on the sources.
@@ -134,6 +142,10 @@ def prepare_pair(
     notes += [note] if note else []
     if same := same_notes(a, b):
         return Prepared(*filled(a, b), (*notes, *same))
+    transparent = a.alpha is not None, b.alpha is not None
+    if fill is not False:
+        a, b, borders = fill_borders(a, b, white=fill or one_camera, ramp=not one_camera)
+        notes += borders
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border, exposures=exposures, simpler=simpler)
@@ -143,7 +155,8 @@ def prepare_pair(
         notes.append(alignment.note(b.name, a.name))
     elif check_offset and (note := offset_note(a, b)):
         notes.append(note)
-    return Prepared(*filled(a, b), tuple(notes), alignment)
+    a, b = (one if alpha else replace(one, alpha=None) for one, alpha in zip(filled(a, b), transparent, strict=True))
+    return Prepared(a, b, tuple(notes), alignment)
 
 
 def filled(a: Picture, b: Picture) -> tuple[Picture, Picture]:

@@ -240,5 +240,5 @@ def _matched(a: Picture, b: Picture, resize: Resize | None, size: tuple[int, int
         a, b = resize_picture(a, size), resize_picture(b, size)
     elif resize is not None:
         a, b = resize_pair(a, b, resize)
-    prepared = prepare_pair(a, b, check_offset=False)
+    prepared = prepare_pair(a, b, fill=False, check_offset=False)
     return prepared.a, prepared.b

@@ -1,0 +1,154 @@
+"""Blank borders, which a registration leaves where one of the images does not reach, filled from the other image.
+
+Files rarely declare them. Fused as they are, they end in an outline, and white ones cover the other image.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from refusion.images.picture import NEUTRAL, Picture
+from refusion.inference.edges import opencv
+from refusion.system.advice import Advised
+
+_BLANK, _UNIFORM = 4 / 255, 0.6
+"""Largest difference from black or white, for JPEG; and the least share of the border that has one of 256 levels."""
+
+_MIN_SIDE, _MIN_SHARE = 0.02, 0.01
+"""A border is at least this share of the sides of the image, and of its pixels."""
+
+_MAX_DENTS = 0.03
+"""Largest share of a convex outline around the content that may be blank, too: the content is a warped rectangle."""
+
+_SMOOTHED, _LONG = 0.005, 0.1
+"""That outline is smoothed by this share of the diagonal; an edge is longer than this share of the short side."""
+
+_MAX_SKEW = 12
+"""Degrees by which the angles between edges differ from right ones. There are two edges or more; a single one could be
+the skyline under a burnt-out sky, as could two that meet at another angle."""
+
+_MARGIN, _RAMP = 3, 0.03
+"""Pixels along the outline that are interpolated with the border, or blurred by JPEG; and the width of the transition,
+as a share of the short side."""
+
+
+def fill_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> tuple[Picture, Picture, list[str]]:
+    """Make a blank border of a source transparent where the other one has content.
+
+    Args:
+        a: first source.
+        b: second source, of the same size.
+        white: whether this is done with white borders; if not, they only get a note, since white may mean hot.
+        ramp: whether the content fades in along its outline, since the other source may have other grey levels.
+
+    Returns:
+        Both sources, and a note for each border, as a sentence. A source that has alpha already is unchanged, and both
+        are if they share most of a border, as screenshots and letterboxed images do.
+    """
+    of_a, of_b = (None if picture.alpha is not None else blank_border(picture.luminance) for picture in (a, b))
+    if of_a is not None and of_b is not None and 2 * (of_a & of_b).sum() > min(of_a.sum(), of_b.sum()):
+        return a, b, []
+    filled, notes = [], []
+    for picture, other, border in ((a, b, of_a), (b, a, of_b)):
+        if border is None:
+            filled.append(picture)
+            continue
+        is_white = picture.luminance[border].mean() > 1 / 2
+        notes.append(_note(picture, other, border.mean(), is_white=is_white, kept=is_white and not white))
+        filled.append(picture if is_white and not white else _faded(picture, ~border, ramp))
+    return filled[0], filled[1], notes
+
+
+def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kept: bool) -> str:
+    cause = (
+        f"{picture.name} has a {'white' if is_white else 'black'} border of {100 * share:.0f} % of its pixels, as "
+        "registration leaves it"
+    )
+    if kept:
+        return Advised(
+            cause,
+            f"if it means nothing, --fill-borders (fill_borders=True) fills it from {other.name}",
+            "if it means nothing, make it transparent, or crop both images",
+        )
+    return Advised(f"{cause}, which was filled from {other.name}", "--no-fill-borders (fill_borders=False) keeps it")
+
+
+def blank_border(luminance: np.ndarray) -> np.ndarray | None:
+    """Find a black or white border around content with straight edges.
+
+    Args:
+        luminance: float32 (H, W) in [0, 1].
+
+    Returns:
+        Bool (H, W), the pixels of the border; None if there is none.
+    """
+    sides = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
+    for level in (0, 1):
+        if np.mean(np.abs(sides - level) <= _BLANK) >= _MIN_SIDE:
+            content = _convex_content(np.abs(luminance - level) <= _BLANK)
+            if content is not None and _is_uniform(luminance[~content]):
+                return ~content
+    return None
+
+
+def _is_uniform(values: np.ndarray) -> bool:
+    levels = np.bincount(np.rint(values * 255).astype(np.uint8))
+    return bool(levels.max() >= _UNIFORM * values.size)
+
+
+def _convex_content(blank: np.ndarray) -> np.ndarray | None:
+    """What is left of an image without the blank pixels around it, bool (H, W), if its outline is one of a warp."""
+    cv2 = opencv()
+    height, width = blank.shape
+    # Specks in the border, from JPEG, are no content.
+    content = cv2.morphologyEx((~_from_sides(blank)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(content, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
+        return None
+    hull = cv2.convexHull(max(outlines, key=cv2.contourArea))
+    inside = cv2.fillConvexPoly(np.zeros_like(content), hull, 1)
+    area = np.count_nonzero(inside)
+    dents = np.count_nonzero(inside & ~content & 1) / area
+    if 1 - area / blank.size < _MIN_SHARE or dents > _MAX_DENTS:
+        return None
+    corners = cv2.approxPolyDP(hull, max(2.5, _SMOOTHED * float(np.hypot(height, width))), True)[:, 0]
+    return inside.astype(bool) if _is_warped(corners, height, width) else None
+
+
+def _is_warped(corners: np.ndarray, height: int, width: int) -> bool:
+    """Whether the corners of a convex outline, (N, 2) of x and y, are those of a rectangle that was moved or turned.
+
+    Only its edges inside the image are compared.
+    """
+    steps = np.roll(corners, -1, 0) - corners
+    low, high = np.minimum(corners, corners + steps), np.maximum(corners, corners + steps)
+    along = (high <= _MARGIN).any(1) | (low >= np.array([width, height]) - 1 - _MARGIN).any(1)
+    edges = steps[~along & (np.hypot(*steps.T) >= _LONG * min(height, width))]
+    angles = np.degrees(np.arctan2(edges[:, 1], edges[:, 0]))
+    if len(angles) < 2:
+        return False
+    turned = (angles - angles[0]) / 90
+    skew = np.abs(turned - np.round(turned)) * 90
+    return skew.max() <= _MAX_SKEW and len(set(np.round(turned) % 4)) >= 2
+
+
+def _from_sides(blank: np.ndarray) -> np.ndarray:
+    """The blank pixels that are connected with a side of the image, bool (H, W)."""
+    cv2 = opencv()
+    _, labels = cv2.connectedComponents(blank.astype(np.uint8), connectivity=4)
+    found = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.isin(labels, found[found > 0])
+
+
+def _faded(picture: Picture, content: np.ndarray, ramp: bool) -> Picture:
+    """The picture with its content, over black; its alpha is 0 near the outline, and 1 inside."""
+    cv2 = opencv()
+    off = cv2.distanceTransform(content.astype(np.uint8), cv2.DIST_L2, 5) - _MARGIN
+    alpha = np.clip(off / (_RAMP * min(content.shape)) if ramp else off, 0, 1)
+    chroma = picture.chroma
+    return replace(
+        picture,
+        luminance=picture.luminance * alpha,
+        chroma=None if chroma is None else NEUTRAL + alpha * (chroma - NEUTRAL),
+        alpha=alpha,
+    )

@@ -1,0 +1,195 @@
+"""Blank borders of a registration are filled from the other source; what only looks like one is not."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from support.command import refusion
+from support.scenes import textured
+
+from refusion.images import read_picture
+from refusion.images.picture import NEUTRAL
+from refusion.inference.blank_borders import blank_border
+from refusion.inference.preparation import prepare_pair
+from refusion.models.model import ReFusion
+
+WIDTH, HEIGHT = 320, 240
+
+
+def scene(seed: int = 0) -> np.ndarray:
+    """A textured scene without black or white, uint8."""
+    levels = cv2.resize(textured(seed), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.clip(levels, 20, 235)
+
+
+def warped(levels: np.ndarray, fill: int = 0, degrees: float = 4, scale: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """An image registered with OpenCV, and where it has content."""
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, scale)
+    image, inside = (
+        cv2.warpAffine(values, matrix, (WIDTH, HEIGHT), borderValue=colour)
+        for values, colour in ((levels, (fill,) * 3), (np.full((HEIGHT, WIDTH), 255, np.uint8), 0))
+    )
+    return image, inside > 127
+
+
+def share_alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Of the pixels; a line of a few pixels may be left where content ends at a side of the image."""
+    return float(np.mean(np.abs(one - other) < 1e-5))
+
+
+def saved(path, levels: np.ndarray, quality: int | None = None):
+    Image.fromarray(levels).save(path, **({} if quality is None else {"quality": quality}))
+    return path
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+@pytest.mark.parametrize(("degrees", "scale"), [(4, 0.95), (-12, 1), (0, 0.9), (30, 0.8)])
+@pytest.mark.parametrize("quality", [None, 90])
+def test_the_border_of_a_warp_is_found(tmp_path, fill, degrees, scale, quality):
+    levels, inside = warped(scene(), fill, degrees, scale)
+    path = saved(tmp_path / ("a.jpg" if quality else "a.png"), levels, quality)
+    found = blank_border(read_picture(path).luminance)
+    assert found is not None
+    assert np.count_nonzero(found == inside) < 0.02 * inside.size
+
+
+def test_a_shift_leaves_a_border_at_two_sides():
+    levels = np.zeros((HEIGHT, WIDTH), np.float32)
+    levels[20:, :-30] = scene()[20:, :-30] / 255
+    found = blank_border(levels)
+    assert found is not None
+    assert found[:18].all()
+    assert found[:, -28:].all()
+    assert not found[24:, :-34].any()
+
+
+def masks() -> dict[str, np.ndarray]:
+    """Where scenes are blank, without a registration."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    gable = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillPoly(gable, [np.array([[0, 0], [WIDTH, 0], [WIDTH, 110], [WIDTH // 2, 40], [0, 110]])], 1)
+    roofs = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillPoly(roofs, [np.array([[0, 0], [WIDTH, 0], [WIDTH, 50], [WIDTH // 2, 90], [0, 50]])], 1)
+    tilted = y < 60 + x / 20
+    rough = y < 60 + 25 * np.sin(x / 11) + 20 * np.sin(x / 37)
+    return {
+        "sky over a straight horizon": y < 80,
+        "sky over a tilted horizon": tilted,
+        "sky over trees": rough,
+        "sky over a gable": gable > 0,
+        "sky between roofs": roofs > 0,
+        "round view": np.hypot(x - WIDTH / 2, y - HEIGHT / 2) > 100,
+        "thin frame": (y < 1) | (x < 1) | (y >= HEIGHT - 1) | (x >= WIDTH - 1),
+        "window in a wall": (abs(x - 160) < 60) & (abs(y - 120) < 40),
+        "all": y >= 0,
+        "nothing": y < 0,
+    }
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("name", masks())
+def test_what_a_scene_leaves_blank_is_no_border(name, level):
+    levels = np.where(masks()[name], level, scene() / 255).astype(np.float32)
+    assert blank_border(levels) is None
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_other_source_is_shown_in_a_black_border(swapped):
+    levels, inside = warped(scene())
+    bordered, whole = read_picture(levels), read_picture(scene(1))
+    pair = (whole, bordered) if swapped else (bordered, whole)
+    prepared = prepare_pair(*pair, check_offset=False)
+    filled, other = (prepared.a, prepared.b)[:: -1 if swapped else 1]
+    off = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
+    assert np.array_equal(other.luminance, whole.luminance)
+    assert share_alike(filled.luminance[off < 1], whole.luminance[off < 1]) > 0.99
+    assert share_alike(filled.luminance[off > 12], bordered.luminance[off > 12]) > 0.99
+    assert filled.alpha is None
+    assert other.alpha is None
+    assert len(prepared.notes) == 1
+    assert "has a black border of" in prepared.notes[0]
+    assert "--no-fill-borders" in prepared.notes[0]
+
+
+def test_sources_of_one_camera_do_not_fade_in():
+    levels, inside = warped(scene())
+    bordered, whole = read_picture(levels), read_picture(scene(1))
+    prepared = prepare_pair(bordered, whole, one_camera=True, check_offset=False)
+    off = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
+    assert np.array_equal(prepared.a.luminance[off > 6], bordered.luminance[off > 6])
+    assert share_alike(prepared.a.luminance[off < 1], whole.luminance[off < 1]) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("fill", "one_camera", "filled"),
+    [(None, False, False), (None, True, True), (True, False, True), (False, True, False)],
+)
+def test_white_means_something_in_infrared(fill, one_camera, filled):
+    levels, _ = warped(scene(), 255)
+    bordered, whole = read_picture(levels), read_picture(scene(1))
+    prepared = prepare_pair(bordered, whole, fill=fill, one_camera=one_camera, check_offset=False)
+    assert np.array_equal(prepared.a.luminance, bordered.luminance) != filled
+    assert len(prepared.notes) == (fill is not False)
+    assert all("white border" in note and ("was filled" in note) == filled for note in prepared.notes)
+
+
+@pytest.mark.parametrize("fill", [None, True])
+def test_a_border_of_both_sources_is_kept(fill):
+    pictures = [read_picture(warped(scene(seed), 255)[0]) for seed in (0, 1)]
+    prepared = prepare_pair(*pictures, fill=fill, one_camera=True, check_offset=False)
+    assert not prepared.notes
+    assert np.array_equal(prepared.a.luminance, pictures[0].luminance)
+    assert np.array_equal(prepared.b.luminance, pictures[1].luminance)
+
+
+def test_borders_at_different_sides_are_both_filled():
+    levels = [np.zeros((HEIGHT, WIDTH), np.float32) for _ in range(2)]
+    levels[0][20:, 30:], levels[1][:-20, :-30] = scene()[20:, 30:] / 255, scene(1)[:-20, :-30] / 255
+    prepared = prepare_pair(*map(read_picture, levels), check_offset=False)
+    assert len(prepared.notes) == 2
+    assert prepared.a.luminance[:15, 40:-40].min() > 0.05
+    assert prepared.b.luminance[-15:, 40:-40].min() > 0.05
+
+
+@pytest.mark.parametrize("degrees", [3, 5])
+def test_a_pair_with_a_border_is_aligned_by_its_content(degrees):
+    levels = cv2.GaussianBlur(scene(), (0, 0), 1)
+    turned, _ = warped(levels, degrees=degrees, scale=1)
+    prepared = prepare_pair(read_picture(levels), read_picture(turned), motion="similarity")
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, 1)
+    assert prepared.alignment is not None
+    assert np.abs(prepared.alignment.matrix[:2, :2] - matrix[:, :2]).max() < 0.005
+
+
+def test_colour_ends_with_the_content():
+    levels, inside = warped(np.stack([scene(seed) for seed in (1, 2, 3)], axis=-1))
+    prepared = prepare_pair(read_picture(scene()), read_picture(levels), check_offset=False)
+    assert share_alike(prepared.b.chroma[:, ~inside], np.float32(NEUTRAL)) > 0.99
+
+
+def test_a_source_with_alpha_is_as_its_file_says():
+    levels, inside = warped(scene())
+    declared = Image.fromarray(np.stack([levels, np.where(levels > 200, 200, 255).astype(np.uint8)], axis=-1), "LA")
+    prepared = prepare_pair(read_picture(declared), read_picture(scene(1)), check_offset=False)
+    assert not prepared.notes
+    assert prepared.a.luminance[~inside].mean() < 0.05
+
+
+def test_the_command_fills_a_border_and_says_so(tmp_path):
+    levels, inside = warped(scene())
+    a, b = saved(tmp_path / "ir.png", levels), saved(tmp_path / "vis.png", scene(1))
+    said = refusion("fuse", a, b, "-o", tmp_path / "filled.jpg")
+    assert "ir.png has a black border" in said.err
+    kept = refusion("fuse", a, b, "-o", tmp_path / "kept.png", "--no-fill-borders")
+    assert "border" not in kept.err
+    expected = ReFusion.from_pretrained("refusion-ir-vis").fuse(a, b, fill_borders=False).to_array()
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "kept.png")), expected)
+    filled = np.asarray(Image.open(tmp_path / "filled.jpg")).astype(int)
+    assert filled[~inside].mean() > np.asarray(Image.open(tmp_path / "kept.png"))[~inside].mean() + 10
+
+
+def test_real_pairs_have_no_other_borders(shared):
+    paths = [path for path in (shared / "data").glob("*/val*/*/*") if path.suffix in (".png", ".jpg")]
+    found = {path.stem for path in paths if blank_border(read_picture(path).luminance) is not None}
+    assert len(paths) > 100
+    assert found == {"vifb_labMan"}
