@@ -6,6 +6,7 @@ dimensions. NRRD and MetaImage headers may name any other file as the one that h
 """
 
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -128,7 +129,9 @@ def _meta_header(path: Path) -> tuple[dict[str, str], int]:
     """The fields of a MetaImage header, and the number of its bytes."""
     fields = {}
     for line, length in _lines(path):
-        key, _, value = (part.strip() for part in line.partition("="))
+        # MetaIO also accepts a colon.
+        key, *rest = (part.strip() for part in re.split("[=:]", line, maxsplit=1))
+        value = "".join(rest)
         if key in fields:
             raise DamagedError(f"{key} is given twice")
         fields[key] = value

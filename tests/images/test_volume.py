@@ -57,6 +57,17 @@ def test_a_cut_or_changed_file_is_one_sentence(tmp_path, capfd, suffix, packed):
     assert capfd.readouterr().err == ""
 
 
+def test_a_colon_does_not_hide_where_the_values_are(tmp_path):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (tmp_path / "other.raw").write_bytes(b"\xff" * 9**3)
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 9 9 9\nElementType = MET_UCHAR\n"
+    ends = "ElementDataFile: ../other.raw\nElementDataFile = LOCAL\n"
+    (folder / "x.mha").write_bytes(f"{header}{ends}".encode() + bytes(9**3))
+    with pytest.raises(PictureError, match="in several files or in another folder"):
+        read_all(folder / "x.mha")
+
+
 def test_a_list_of_one_value_is_read(tmp_path):
     """3D Slicer gives segmentations an axis for the list of their layers."""
     path, values = tmp_path / "x.nrrd", phantom(1)
