@@ -14,7 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
-from refusion.images.kinds import START
+from refusion.images.kinds import START, refuse_by_name
+from refusion.images.limited import LimitedFile, check_exif_before
 from refusion.images.naming import numbered
 from refusion.images.picture import Levels
 from refusion.images.raw import is_raw_file
@@ -239,8 +240,13 @@ def _refuse_raw(path: Path) -> None:
 def _check_header(path: Path, options: DemoOptions) -> None:
     limit = f"this demo takes at most {options.max_megapixels:g} megapixels: scale it down, or {_ELSEWHERE}"
     try:
-        with Image.open(path, formats=PILLOW_FORMATS) as image:
-            width, height = image.size
+        with path.open("rb") as file:
+            start = file.read(START)
+            refuse_by_name(start, path.name)
+            check_exif_before(file, start, path.name)
+            limited: Any = LimitedFile(file, path.name)
+            with Image.open(limited, formats=PILLOW_FORMATS) as image:
+                width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SourceError(f"{path.name} has far too many pixels; {limit}.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, EOFError):

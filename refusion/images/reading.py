@@ -21,6 +21,7 @@ from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
 from refusion.images.kinds import START, refuse_by_name
 from refusion.images.levels import Stored, check_nodata
+from refusion.images.limited import LimitedFile, check_exif_before, check_exif_of
 from refusion.images.naming import name_of, own_name, told_apart
 from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
@@ -309,6 +310,8 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
             file.seek(0)
             tiff = read_tiff(file, name, given.max_pixels)
         return with_tags(given.scaled(tiff.stored), tiff)
+    with decoding(name):
+        check_exif_before(file, start, name)
     if is_heic(start):
         return heic_picture(file, given)
     if is_dicom(start):
@@ -320,12 +323,15 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
     if start[:2] == b"\xff\xd8":
         with decoding(name):
             refuse_unusual_jpeg(file, name)
+    limited = LimitedFile(file, name)
     with decoding(name):
-        image = Image.open(file, formats=PILLOW_FORMATS)
+        image = Image.open(cast(BinaryIO, limited), formats=PILLOW_FORMATS)
     given.check_size(image.size)
     with decoding(name):
         # n_frames would read every page of a TIFF, which takes time quadratic in their number.
         several = image.format not in ("TIFF", "MPO") and getattr(image, "is_animated", False)
+        check_exif_of(image, name)
+    limited.release()
     if several:
         raise PictureError(
             f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."

@@ -9,6 +9,7 @@ from PIL import Image
 from refusion.images.exif import NESTED, bigtiff_exif, kept_exif_of
 from refusion.images.failures import check_size
 from refusion.images.levels import Stored
+from refusion.images.limited import LimitedFile
 from refusion.images.picture import PictureError
 from refusion.images.pillow import turned
 from refusion.images.tiff_layout import PALETTE, RGB, YCBCR, check_layout, check_mask, is_read_here, photometric_of
@@ -174,15 +175,16 @@ def _is_geo(tag: int, value: Any) -> bool:
 
 def _exif(file: BinaryIO, opened: "TiffFile") -> bytes | None:
     first, order = opened.pages.first, opened.tiff.byteorder
+    limited: Any = LimitedFile(file, "")
 
     def read() -> Image.Exif:
         if opened.tiff.is_bigtiff:
             tags = (first.tags.get(pointer) for pointer in NESTED)
             places = {tag.code: tag.valueoffset for tag in tags if tag is not None and tag.dtype == _IFD8}
-            return bigtiff_exif(file, order, first.offset, places)
+            return bigtiff_exif(limited, order, first.offset, places)
         exif = Image.Exif()
         exif.endian = order
-        exif.load_from_fp(file, first.offset)
+        exif.load_from_fp(limited, first.offset)
         return exif
 
     return kept_exif_of(read)

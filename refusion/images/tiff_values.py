@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from refusion.images.levels import Stored, missing_values
+from refusion.images.limited import PAGES_READS, LimitedFile
 from refusion.images.picture import PictureError
 from refusion.images.pillow import scaled_alpha, stored_pixels, turned
 from refusion.images.tiff_layout import (
@@ -37,8 +38,10 @@ def opened_by_pillow(file: BinaryIO, opened: "TiffFile", page: Any, name: str) -
     if place is None:
         raise ValueError("its image is in a directory below that of a thumbnail")
     file.seek(0)
-    image = Image.open(file, formats=("TIFF",))
+    limited: Any = LimitedFile(file, name, PAGES_READS)
+    image = Image.open(limited, formats=("TIFF",))
     image.seek(place)
+    limited.release()
     return image
 
 

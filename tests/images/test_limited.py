@@ -1,0 +1,143 @@
+"""Forged headers that would take minutes or gigabytes: they are refused, or their tags are left out, before that."""
+
+import io
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.pictures import COLOUR, sentence
+
+from refusion.images import PictureError, read_picture
+from refusion.images.limited import LimitedFile
+
+SHARED = 30_000_000
+"""Bytes that all tags of a forged EXIF block or TIFF share; 500 copies of them would take 15 GB."""
+
+MOST_MEMORY = 1_500_000
+"""Kilobytes; torch is not imported."""
+
+
+def test_a_file_is_read_without_limit_once_it_is_released():
+    file = LimitedFile(io.BytesIO(bytes(100)), "a.png", reads=3)
+    for _ in range(3):
+        assert file.read(1) == b"\0"
+    with pytest.raises(PictureError, match="too many parts"):
+        file.read(1)
+    file.release()
+    assert len(file.read()) == 96
+
+
+@pytest.mark.parametrize("kind", ["comment", "comments", "fill", "segments", "chunks", "remark"])
+def test_headers_of_many_parts_are_refused(tmp_path, kind):
+    (tmp_path / "a.img").write_bytes(_many_parts(kind, 400_000))
+    with pytest.raises(PictureError) as caught:
+        read_picture(tmp_path / "a.img")
+    sentence(caught, "a.img", "too many parts", "save it again")
+
+
+@pytest.mark.parametrize("kind", ["comment", "segments", "chunks"])
+def test_headers_of_some_parts_are_read(tmp_path, kind):
+    (tmp_path / "a.img").write_bytes(_many_parts(kind, 300))
+    assert read_picture(tmp_path / "a.img").size == (24, 16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif"])
+def test_exif_data_whose_tags_share_bytes_are_refused(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").write_bytes(_with_exif(suffix, _forged_tiff(500, SHARED // 10)))
+    done = _read_alone(tmp_path / f"a{suffix}")
+    assert "share bytes" in done
+
+
+def test_tags_of_a_tiff_that_share_bytes_are_left_out(tmp_path):
+    (tmp_path / "a.tif").write_bytes(_forged_tiff(500, SHARED))
+    assert "(24, 16)" in _read_alone(tmp_path / "a.tif")
+
+
+def _read_alone(path) -> str:
+    """What a process says that reads a file with little memory."""
+    program = (
+        "import resource, sys\nfrom refusion.images import PictureError, read_picture\n"
+        "try:\n    print(read_picture(sys.argv[1]).size)\nexcept PictureError as error:\n    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    limit = 8 << 30  # If it fails, it must not take the machine with it.
+    done = subprocess.run(
+        [sys.executable, "-c", program, path],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr[-300:]
+    *said, peak = done.stdout.splitlines()
+    assert int(peak) < MOST_MEMORY
+    return " ".join(said)
+
+
+def _forged_tiff(tags: int, shared: int) -> bytes:
+    """A TIFF of 24 x 16 pixels, which is EXIF data too, and whose other tags all point to the same bytes."""
+    count = 9 + tags
+    data = 8 + 2 + 12 * count + 4
+    own = [(256, 24), (257, 16), (258, 8), (259, 1), (262, 1), (273, data), (277, 1), (278, 16), (279, 24 * 16)]
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in own]
+    entries += [struct.pack("<HHII", 40000 + index, 7, shared, data) for index in range(tags)]
+    return (
+        struct.pack("<4sIH", b"II*\0", 8, count)
+        + b"".join(entries)
+        + bytes(4)
+        + bytes(range(256)) * (shared // 256 + 1)
+    )
+
+
+def _encoded(image: str, **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(COLOUR).save(file, image, **options)
+    return file.getvalue()
+
+
+def _with_exif(suffix: str, exif: bytes) -> bytes:
+    if suffix == ".png":
+        return _png(_chunk(b"eXIf", exif))
+    if suffix == ".webp":
+        return _encoded("WEBP", exif=exif)
+    if suffix == ".avif":
+        # Pillow goes through the tags itself when it writes them.
+        return _encoded("AVIF", exif=_harmless(len(exif))).replace(_harmless(len(exif)), exif)
+    jpeg = _encoded("JPEG")
+    jpeg = jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]  # Without JFIF: the density is then read from EXIF.
+    parts = [exif[start : start + 65000] for start in range(0, len(exif), 65000)]
+    segments = (b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts)
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def _harmless(length: int) -> bytes:
+    """EXIF data of a length without tags."""
+    return (b"II*\0" + struct.pack("<IHI", 8, 0, 0)).ljust(length, b"\x07")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _png(extra: bytes) -> bytes:
+    png = _encoded("PNG")
+    return png[:33] + extra + png[33:]
+
+
+def _many_parts(kind: str, count: int) -> bytes:
+    gif = _encoded("GIF")
+    after_header = gif.index(b"\x2c", 13 + 3 * 2 ** ((gif[10] & 7) + 1))
+    jpeg = _encoded("JPEG")
+    header = {
+        "comment": gif[:after_header] + b"\x21\xfe" + b"\1c" * count + b"\0" + gif[after_header:],
+        "comments": gif[:after_header] + b"\x21\xfe\1c\0" * count + gif[after_header:],
+        "fill": jpeg[:2] + b"\xff" * count + jpeg[2:],
+        "segments": jpeg[:2] + b"\xff\xe5\0\2" * count + jpeg[2:],
+        "chunks": _png(_chunk(b"abCd", b"") * count),
+        "remark": b"P5\n#" + b"\xe4" * count + b"\n24 16\n255\n" + np.zeros(24 * 16, np.uint8).tobytes(),
+    }
+    return header[kind]
