@@ -76,6 +76,8 @@ def read_config(folder: Path, further: Collection[str] = ()) -> dict[str, Any]:
         raise ModelError(f"{name}: {error}") from error
     except ValueError as error:
         raise ModelError(f"{CONFIG} in {name} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ModelError(f"{CONFIG} in {name} is nested too deeply; it holds the constructor arguments.") from error
     if not isinstance(config, dict):
         raise ModelError(f"{CONFIG} in {name} is not an object with the constructor arguments.")
     if unknown := sorted(config.keys() - CONFIG_TYPES.keys() - set(further)):

@@ -154,6 +154,7 @@ def test_a_configuration_is_exactly_the_constructor_arguments(saved):
     for content, message in [
         ("[]", "not an object"),
         ("{", "is not JSON"),
+        ("[" * 200_000, "is nested too deeply"),
         (json.dumps({k: v for k, v in model.config.items() if k != "task"}), "lacks the key task"),
     ]:
         (folder / "config.json").write_text(content)
