@@ -12,7 +12,7 @@ from refusion.demo.endpoints import evaluate_endpoint, fuse_endpoint
 from refusion.demo.events import PRIVATE, READING, session
 from refusion.demo.link import read_query
 from refusion.demo.options import DemoOptions
-from refusion.demo.results import CopiedNames, ResultFiles
+from refusion.demo.results import BrokenOffUploads, CopiedNames, ResultFiles
 from refusion.demo.service import Fusing
 from refusion.demo.showcase import Showcase
 from refusion.demo.stack_tab import stack_tab
@@ -70,5 +70,5 @@ def build_demo(options: DemoOptions = DemoOptions(), tasks: Iterable[Task] = TAS
 
         demo.unload(leave)
     own: list[Any] = [CopiedNames(names) for names in demo.temp_file_sets]
-    demo.temp_file_sets = [*own, files.written, showcase.files.written]
+    demo.temp_file_sets = [*own, files.written, showcase.files.written, BrokenOffUploads(SECONDS_KEPT)]
     return demo.queue(max_size=options.queue_size - options.queue_size // 2)

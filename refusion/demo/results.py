@@ -2,8 +2,10 @@
 
 import os
 import secrets
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,28 @@ class CopiedNames:
 
     def __isub__(self, gone: set[str]) -> "CopiedNames":
         self._names -= gone
+        return self
+
+
+class BrokenOffUploads:
+    """What is left of uploads that broke off, for Gradio's clean-up: Gradio itself forgets these files.
+
+    Newer files may be uploads that arrive now, perhaps at another program that shares the folder.
+
+    Args:
+        seconds: how long nothing was written to them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __iter__(self) -> Iterator[str]:
+        for path in Path(get_upload_folder()).glob("tmp*"):
+            with suppress(FileNotFoundError):  # It has arrived meanwhile.
+                if path.is_file() and time.time() - path.lstat().st_mtime > self._seconds:
+                    yield str(path)
+
+    def __isub__(self, gone: set[str]) -> "BrokenOffUploads":
         return self
 
 

@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from urllib.parse import urlsplit
 
 import pytest
 from gradio_client import Client
@@ -148,6 +150,31 @@ def test_old_files_are_removed_while_it_runs(tmp_path, monkeypatch):
     assert not path.is_file()
     assert written.written == set()
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+
+
+def test_what_is_left_of_uploads_that_broke_off_is_removed(server, tmp_path, monkeypatch):
+    from gradio.route_utils import delete_files_created_by_app
+
+    def left():
+        return [path for path in server.uploads.glob("tmp*") if path.is_file()]
+
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        part = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + bytes(100_000)
+        head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        connection.sendall(f"{head}Content-Length: {2 * len(part)}\r\n\r\n".encode() + part)
+        for _ in range(100):
+            if left():
+                break
+            time.sleep(0.1)
+    assert len(left()) == 1
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(server.uploads))
+    demo = build_demo()
+    delete_files_created_by_app(demo, age=None)
+    assert len(left()) == 1  # It may still arrive.
+    os.utime(left()[0], (0, 0))
+    delete_files_created_by_app(demo, age=-1)
+    assert left() == []
 
 
 def test_files_can_be_written_while_gradio_goes_through_their_names(tmp_path, monkeypatch):
