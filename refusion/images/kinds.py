@@ -19,6 +19,14 @@ _SAVE = "Save it as PNG or TIFF"
 _SLICE = "Save the slice you want as 16-bit PNG or TIFF"
 _IN_PAIRS = "volumes are fused in pairs, by refusion fuse A B -o OUT.nii.gz, or refusion.fuse_volumes in Python"
 _GZIP = "a gzip file"
+_NAMED_VOLUMES = {
+    ".nii.gz": "a NIfTI volume (compressed with gzip)",
+    ".nii": "a NIfTI volume",
+    ".nrrd": "an NRRD volume",
+    ".nhdr": "the header of an NRRD volume",
+    ".mha": "a MetaImage volume",
+    ".mhd": "the header of a MetaImage volume",
+}
 
 
 def refuse_by_name(start: bytes, name: str) -> None:
@@ -31,19 +39,35 @@ def refuse_by_name(start: bytes, name: str) -> None:
     Raises:
         PictureError: the file is of such a kind; the message names the kind and says what to do.
     """
-    for kind, advice, is_it in _KINDS:
-        if is_it(start) and advice == _SLICE:
-            raise PictureError(
-                Advised(
-                    f"{name} is {kind}",
-                    f"{_IN_PAIRS}; {READ_NAMES} can be read",
-                    f"{_SLICE[0].lower()}{_SLICE[1:]}; {READ_NAMES} can be read",
-                    "this demo fuses images: save the slice you want as 16-bit PNG or TIFF, or fuse the volumes with "
-                    "`refusion fuse` on a machine of your own",
-                )
-            )
-        if is_it(start):
-            raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} can be read.")
+    kind, advice = next(((kind, advice) for kind, advice, is_it in _KINDS if is_it(start)), ("", ""))
+    if kind == _GZIP:
+        refuse_named_volume(name)
+    if advice == _SLICE:
+        raise _volume_given(name, kind)
+    if kind:
+        raise PictureError(f"{name} is {kind}. {advice}; {READ_NAMES} can be read.")
+
+
+def refuse_named_volume(name: str) -> None:
+    """Reject a file of no kind that can be read if its name is that of a volume.
+
+    Raises:
+        PictureError: it is.
+    """
+    if kind := next((kind for suffix, kind in _NAMED_VOLUMES.items() if name.lower().endswith(suffix)), None):
+        raise _volume_given(name, f"by its name {kind}, but damaged or something else")
+
+
+def _volume_given(name: str, what: str) -> PictureError:
+    return PictureError(
+        Advised(
+            f"{name} is {what}",
+            f"{_IN_PAIRS}; {READ_NAMES} can be read",
+            f"{_SLICE[0].lower()}{_SLICE[1:]}; {READ_NAMES} can be read",
+            "this demo fuses images: save the slice you want as 16-bit PNG or TIFF, or fuse the volumes with "
+            "`refusion fuse` on a machine of your own",
+        )
+    )
 
 
 def refuse_as_video(start: bytes, name: str) -> None:

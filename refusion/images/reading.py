@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from refusion.images.arrays import of_given_array, of_npy_file
 from refusion.images.deep import deep_stored
@@ -19,7 +19,7 @@ from refusion.images.given import Given, image_picture, with_metadata, with_tags
 from refusion.images.heic import heic_picture, is_heic
 from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
-from refusion.images.kinds import START, refuse_by_name
+from refusion.images.kinds import START, refuse_by_name, refuse_named_volume
 from refusion.images.levels import Stored, check_nodata
 from refusion.images.limited import LimitedFile, check_exif_before, check_exif_of
 from refusion.images.naming import name_of, own_name, told_apart
@@ -325,7 +325,11 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
             refuse_unusual_jpeg(file, name)
     limited = LimitedFile(file, name)
     with decoding(name):
-        image = Image.open(cast(BinaryIO, limited), formats=PILLOW_FORMATS)
+        try:
+            image = Image.open(cast(BinaryIO, limited), formats=PILLOW_FORMATS)
+        except UnidentifiedImageError:
+            refuse_named_volume(name)
+            raise
     given.check_size(image.size)
     with decoding(name):
         # n_frames would read every page of a TIFF, which takes time quadratic in their number.

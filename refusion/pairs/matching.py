@@ -138,8 +138,8 @@ def files_of(folder: Path, pattern: str = "*", *, leave: Path | None = None) -> 
     skipped: list[LeftOut] = []
     for file in _walk(folder, leave, folder, skipped):
         inner = file.relative_to(folder).parent
-        # The names of DICOM files without a suffix are often numbers with dots.
-        has_suffix = by_stem and not file.suffix[1:].isdigit()
+        # The names of DICOM files without a suffix are often numbers with dots. A packed volume has two suffixes.
+        has_suffix = by_stem and not file.suffix[1:].isdigit() and not _is_packed_volume(file)
         name = nfc(file.stem if has_suffix else file.name)
         fits = expression.fullmatch(name)
         if fits is not None:
@@ -339,11 +339,14 @@ def _not_an_image(file: Path) -> tuple[str, bool] | None:
     """Why a file is left out, and whether that matters; None if it may be an image."""
     if file.name.startswith("."):
         return "is a hidden file", False
-    packed = file.name.lower().endswith(".nii.gz")
-    if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not packed:
+    if not is_read(file) and file.suffix.lower() not in OTHER_IMAGES and not _is_packed_volume(file):
         if file.suffix.lower() in VIDEO_SUFFIXES:
             return "is a video, and videos are fused two at a time, given by their names", False
         return "does not have the suffix of an image", False
     if broken := broken_link(file):
         return broken, True
     return None if file.is_file() else ("is not a regular file", True)
+
+
+def _is_packed_volume(file: Path) -> bool:
+    return file.name.lower().endswith(".nii.gz")

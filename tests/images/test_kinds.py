@@ -13,6 +13,7 @@ from PIL import Image, features
 
 from refusion.images import PictureError, read_picture
 from refusion.images.failures import READ_NAMES
+from refusion.images.volume import VOLUME_SUFFIXES
 
 
 def saved(kind, **options):
@@ -95,6 +96,22 @@ def test_it_is_called_by_its_name(tmp_path, kind):
         with pytest.raises(PictureError, match=words) as caught:
             read_picture(source)
         assert str(caught.value).endswith(f"; {READ_NAMES} can be read.")
+
+
+@pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
+@pytest.mark.parametrize("content", [gzip.compress(b"cut")[:12], np.random.default_rng(0).bytes(2000)])
+def test_a_damaged_volume_is_one_by_its_name(tmp_path, suffix, content):
+    path = tmp_path / f"pet{suffix}"
+    path.write_bytes(content)
+    kind = "NIfTI" if "nii" in suffix else "NRRD" if "nrrd" in suffix or "nhdr" in suffix else "MetaImage"
+    words = rf"^pet{suffix} is by its name .*{kind} volume.*, but damaged or something else; volumes are fused in pairs"
+    with pytest.raises(PictureError, match=words):
+        read_picture(path)
+
+
+def test_an_image_is_read_by_its_content_though_its_name_is_that_of_a_volume(tmp_path):
+    (tmp_path / "pet.nii.gz").write_bytes(saved("PNG"))
+    assert read_picture(tmp_path / "pet.nii.gz").size == (16, 16)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])

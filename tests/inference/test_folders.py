@@ -1,5 +1,6 @@
 """Folders and lists of pairs, and the functions `fuse` and `fuse_many`."""
 
+import gzip
 import json
 import os
 import shutil
@@ -147,6 +148,19 @@ def test_a_failing_pair_is_reported_and_the_others_are_done(model, pair_folder, 
     assert "scene4: The two sources must show the same scene" in result.err
     assert "lonely.png in vis has no partner" in result.err
     assert fused_names(tmp_path / "out") == [f"scene{k}.png" for k in (0, 1, 3, 5)]
+
+
+def test_packed_volumes_among_images_fail_under_their_whole_names(model, pair_folder, tmp_path):
+    for folder in ("ir", "vis"):
+        (pair_folder / folder / "pet.nii.gz").write_bytes(gzip.compress(b"damaged"))
+    result = refusion("fuse", pair_folder / "ir", pair_folder / "vis", "-o", tmp_path / "out", "--model", model)
+    assert result.code == 1
+    (failure,) = [json.loads(line) for line in (tmp_path / "out" / FAILURES).read_text().splitlines()]
+    assert failure["id"] == "pet.nii.gz"
+    assert failure["error"].startswith(
+        "ir/pet.nii.gz is by its name a NIfTI volume (compressed with gzip), but damaged"
+    )
+    assert " pet.nii.gz: ir/pet.nii.gz is by its name a NIfTI volume" in result.err
 
 
 def test_all_failures_are_in_a_file_until_they_are_mended(model, pair_folder, tmp_path):
