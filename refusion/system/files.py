@@ -19,6 +19,17 @@ _NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 _UNFINISHED = ".refusion-unfinished-"
 """How the name of the temporary folder of `filling` begins."""
 
+_OF_THE_SYSTEM = frozenset(
+    {
+        ".DS_Store", ".localized", ".Spotlight-V100", ".fseventsd", ".Trashes", ".TemporaryItems", ".directory",
+        "lost+found", "Thumbs.db", "desktop.ini", "System Volume Information", "$RECYCLE.BIN",
+    }
+)  # fmt: skip
+"""What macOS, Linux and Windows put into folders and onto disks."""
+
+_APPLE_DOUBLE = "._"
+"""How the names of files begin that macOS keeps beside others."""
+
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks, and marks that turn the direction of text."""
 
@@ -150,15 +161,17 @@ def expand_home(path: str | Path) -> Path:
 
 
 def check_empty(folder: Path) -> None:
-    """Check that a folder does not exist or is empty, but for what a killed `filling` left.
+    """Check that a folder does not exist or is empty, but for what a killed `filling` left, and files of the system.
 
     Raises:
         ValueError: it is not empty, or not a folder.
     """
-    if folder.exists() and (
-        not folder.is_dir() or any(not path.name.startswith(_UNFINISHED) for path in folder.iterdir())
-    ):
+    if folder.exists() and (not folder.is_dir() or any(_counts(path.name) for path in folder.iterdir())):
         raise ValueError(f"{folder.name} is not an empty folder; give the name of a new one.")
+
+
+def _counts(name: str) -> bool:
+    return name not in _OF_THE_SYSTEM and not name.startswith((_UNFINISHED, _APPLE_DOUBLE))
 
 
 @contextmanager

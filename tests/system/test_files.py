@@ -49,6 +49,23 @@ def test_a_folder_that_a_killed_run_was_filling_counts_as_empty(tmp_path):
         check_empty(folder)
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "._page.html", "Thumbs.db", "desktop.ini"])
+def test_what_the_system_puts_into_a_folder_does_not_count(tmp_path, name):
+    (tmp_path / name).write_text("kept")
+    check_empty(tmp_path)
+    with filling(tmp_path) as made:
+        (made / "whole").write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "whole"])
+    assert (tmp_path / name).read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", [".git", ".env", "DS_Store"])
+def test_other_files_and_hidden_ones_of_the_user_count(tmp_path, name):
+    (tmp_path / name).write_text("kept")
+    with pytest.raises(ValueError, match="is not an empty folder"):
+        check_empty(tmp_path)
+
+
 def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "report.json"
     write_text(path, "old")
