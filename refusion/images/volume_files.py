@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -48,11 +48,14 @@ def check_header(path: Path, name: str) -> None:
 
     Raises:
         DamagedError: the header is damaged.
-        PictureError: there are not three dimensions, or the values are in a file in another folder, or in several.
+        PictureError: there are not three dimensions, the values are in a file in another folder, or in several, or the
+            file is NIfTI-2.
         OSError: the file cannot be read.
     """
     suffix = path.suffix.lower()
-    if suffix in (".mha", ".mhd"):
+    if suffix in (".nii", ".gz"):
+        _check_version(path, name)
+    elif suffix in (".mha", ".mhd"):
         fields, _ = _meta_header(path)
         dimensions = fields.get("NDims", "")
         if dimensions == "2":
@@ -69,6 +72,17 @@ def check_header(path: Path, name: str) -> None:
             key, _, value = line.partition(":")
             if key.strip().lower().replace(" ", "") == "datafile":
                 _check_data_file(path, name, value.strip())
+
+
+def _check_version(path: Path, name: str) -> None:
+    """Refuse NIfTI-2, whose header ITK takes for a damaged one."""
+    try:
+        with path.open("rb") as plain:
+            start = _unpacked(plain).read(8)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DamagedError("the header cannot be decoded") from error
+    if start[4:] == b"n+2\0":
+        raise PictureError(f"{name} is a NIfTI-2 file, but only NIfTI-1 is read; convert it to NIfTI-1, or to .nrrd.")
 
 
 def check_values(path: Path, most: int) -> np.ndarray | None:
@@ -182,14 +196,12 @@ def _check_packed(file: BinaryIO, most: int) -> None:
 
 def _check_nifti(path: Path, most: int) -> np.ndarray | None:
     with path.open("rb") as plain:
-        is_packed = plain.read(2) == _GZIP
-        plain.seek(0)
-        file = gzip.GzipFile(fileobj=plain) if is_packed else plain
-        offset, count, dtype = _nifti_header(file.read(540))
+        file = _unpacked(plain)
+        offset, count, dtype = _nifti_header(file.read(348))
         size = count * dtype.itemsize
         if not 0 <= offset <= _MAX_HEADER or not 0 < size <= most:
             raise DamagedError("the header is damaged")
-        if dtype.kind == "V" and not is_packed:
+        if dtype.kind == "V" and file is plain:
             if path.stat().st_size < offset + size:
                 raise DamagedError("the file ends early")
             return None
@@ -206,15 +218,21 @@ def _check_nifti(path: Path, most: int) -> np.ndarray | None:
     return np.concatenate(odd) if any(block.any() for block in odd) else None
 
 
+def _unpacked(plain: BinaryIO) -> BinaryIO:
+    """The content of a file, unpacked if it is packed with gzip."""
+    is_packed = plain.read(2) == _GZIP
+    plain.seek(0)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if is_packed else plain
+
+
 def _nifti_header(start: bytes) -> tuple[int, int, np.dtype[Any]]:
     """Where the values begin, their number, and their type, void if not a float (https://nifti.nimh.nih.gov)."""
-    order = next((mark for mark in "<>" if struct.unpack_from(f"{mark}i", start)[0] in (348, 540)), None)
+    order = next((mark for mark in "<>" if struct.unpack_from(f"{mark}i", start)[0] == 348), None)
     if order is None:
         raise DamagedError("the header has no valid length")
-    is_first = struct.unpack_from(f"{order}i", start)[0] == 348
-    sides = struct.unpack_from(f"{order}8{'h' if is_first else 'q'}", start, 40 if is_first else 16)
-    kind, bits = struct.unpack_from(f"{order}2h", start, 70 if is_first else 12)
-    offset = int(struct.unpack_from(f"{order}{'f' if is_first else 'q'}", start, 108 if is_first else 168)[0])
+    sides = struct.unpack_from(f"{order}8h", start, 40)
+    kind, bits = struct.unpack_from(f"{order}2h", start, 70)
+    offset = int(struct.unpack_from(f"{order}f", start, 108)[0])
     if bits < 8:
         raise DamagedError(f"a value has {bits} bits")
     floats = {16: "f4", 64: "f8"}

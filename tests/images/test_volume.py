@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from support.scenes import ROOT
-from support.volumes import phantom, read, sitk, write
+from support.volumes import nifti, phantom, read, sitk, write
 
 from refusion.images import PictureError
 from refusion.images.grid import Grid
@@ -75,6 +75,30 @@ def test_a_list_of_one_value_is_read(tmp_path):
     fields += "space directions: none (1,0,0) (0,1,0) (0,0,2)\nkinds: list domain domain domain\nencoding: raw\n\n"
     path.write_bytes(fields.encode() + values.astype("<i2").tobytes())
     np.testing.assert_array_equal(read_all(path), values)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("kind", [np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("order", "<>")
+def test_a_nifti_file_in_either_byte_order_keeps_its_values_and_its_missing_ones(tmp_path, order, kind, packed):
+    """ITK reads 0 where a value is not finite."""
+    values = phantom(1).astype(kind)
+    if kind is not np.int16:
+        values[3, 4, 5], values[9, 0, 7], values[2, 2, 2] = np.nan, np.inf, -1.5
+    path = tmp_path / ("x.nii.gz" if packed else "x.nii")
+    path.write_bytes(gzip.compress(nifti(values, order)) if packed else nifti(values, order))
+    opened = open_volume(path, path.name)
+    assert (opened.grid.spacing, opened.grid.origin, opened.notes) == ((1, 1, 2.5), (3, 4, 5), ())
+    np.testing.assert_array_equal(opened.read().values, np.where(np.isfinite(values), values, np.nan))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_nifti_2_is_refused_by_its_name(tmp_path, packed):
+    content = struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(3000)
+    path = tmp_path / "x.nii.gz"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(PictureError, match=r"x\.nii\.gz is a NIfTI-2 file, but only NIfTI-1 is read; convert it"):
+        open_volume(path, path.name)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
@@ -148,6 +172,8 @@ def test_the_sform_of_a_nifti_file_is_preferred(tmp_path):
         (2, 1, (-2, 0, 0, -5, 0, -2, 0, -6, 0, 0, 3, 7)),
         (2, 1, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),
         (1, 1000, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),
+        (3, 0.001, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),
+        (1 | 8, 1000, (-2, 0, 0, -5, 0, 0, 3, -6, 0, 2, 0, 17)),  # The other bits are the unit of time.
         (2, 1, (0,) * 12),
     ):
         nifti[123] = units

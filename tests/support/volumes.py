@@ -1,5 +1,6 @@
 """Small phantoms as volumes."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,16 @@ def write(path: Path, values: np.ndarray, *, packed: bool = False, **grid: tuple
 
 def read(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def nifti(values: np.ndarray, order: str = "<") -> bytes:
+    """A NIfTI-1 file in either byte order, with voxels of 1 x 1 x 2.5 mm at (3, 4, 5)."""
+    kind, bits = {"i2": (4, 16), "f4": (16, 32), "f8": (64, 64)}[values.dtype.str[1:]]
+    header = bytearray(352)
+    for at, form, numbers in (
+        *((0, "i", (348,)), (40, "8h", (3, *values.shape[::-1], 1, 1, 1, 1)), (70, "2h", (kind, bits))),
+        *((76, "8f", (1, 1, 1, 2.5, 0, 0, 0, 0)), (108, "f", (352,)), (123, "b", (2,)), (252, "h", (1,))),
+        *((268, "3f", (-3, -4, 5)), (344, "4s", (b"n+1",))),
+    ):
+        struct.pack_into(f"{order}{form}", header, at, *numbers)
+    return bytes(header) + values.astype(f"{order}{values.dtype.str[1:]}").tobytes()
