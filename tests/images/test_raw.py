@@ -79,6 +79,13 @@ def test_exposures_are_kept(tmp_path, stops):
     assert_near(linear(dark) * 2**stops, linear(bright), 0.002)
 
 
+def test_white_is_that_of_the_sensor_and_not_of_the_brightest_pixel(tmp_path):
+    light = np.full((64, 96, 3), 0.2)
+    light[16:48, 32:64] = 0.85
+    srgb = np.where(light == 0.85, 0.9305, 0.4845)
+    assert_near(values(write_dng(tmp_path / "scene.dng", light))[:, 36:60], srgb[:, 36:60], 0.02)
+
+
 def test_a_bracket_of_raw_files_is_fused(tmp_path):
     light = linear(SMOOTH)
     files = [write_dng(tmp_path / f"{n}.dng", light * 2.0**n) for n in (-3, -1, 2)]
