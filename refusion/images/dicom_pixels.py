@@ -24,6 +24,9 @@ _DECODERS = {
 """Decoders of imagecodecs, by transfer syntax (PS3.5 A.4): JPEG of 12 bits, lossless JPEG, JPEG-LS, and
 high-throughput JPEG 2000."""
 
+_STEP = 1e-3
+"""Width of a window that is a threshold."""
+
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 
 _BY_PILLOW = ("1.2.840.10008.1.2.4.50", *_JPEG_2000)
@@ -236,9 +239,10 @@ def _window(dataset: Any) -> tuple[float, float] | None:
     center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if center is None or width is None or width <= 0:
         return None
-    if dataset.get("VOILUTFunction") != "LINEAR_EXACT" and width > 1:
+    if dataset.get("VOILUTFunction") != "LINEAR_EXACT" and width >= 1:
         # PS3.3 C.11.2.1.2.1: the ends are pixel values, and lie width - 1 apart around center - 0.5.
-        center, width = center - 0.5, width - 1
+        low = center - width / 2
+        return low, low + max(width - 1, _STEP)
     return center - width / 2, center + width / 2
 
 

@@ -69,6 +69,18 @@ def test_compressed_slices(tmp_path, syntax, encode):
         opened(folder).read()
 
 
+def test_values_are_those_before_a_curve_for_display(tmp_path):
+    curve = {"WindowCenter": 300, "WindowWidth": 200, "VOILUTFunction": "SIGMOID"}
+    np.testing.assert_array_equal(opened(write_series(tmp_path / "mr", VALUES, **curve)).read().values, VALUES)
+
+
+def test_the_last_slice_lies_where_its_header_says_if_distances_are_rounded(tmp_path):
+    """The others lie within a tenth of a voxel of theirs."""
+    depths = [0, 2.5, 5, 7.5, 10, 12.5, 15.1, 17.7, 20.2, 22.7]
+    grid = opened(write_series(tmp_path / "mr", VALUES, depths=depths)).grid
+    np.testing.assert_allclose(grid.corners()[-1], (19, 23, 22.7), atol=1e-6)
+
+
 def test_padding_is_the_smallest_value(tmp_path):
     stored = VALUES + np.int16(100)
     stored[:, :4] = -2000

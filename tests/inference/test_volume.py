@@ -1,6 +1,7 @@
 """Volumes written by SimpleITK, fused and looked at again."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from support.without import without
 import refusion as package
 from refusion.images import PictureError
 from refusion.images.grid import Grid
-from refusion.inference.volume_grid import slice_axis
+from refusion.images.volume import Volume
+from refusion.inference.volume_grid import resampled, slice_axis
 from refusion.system.advice import without_options
 
 MODEL = small_network()
@@ -115,6 +117,30 @@ def test_one_range_for_all_slices_which_air_does_not_change(fuse, tmp_path, outp
     assert (np.diff(fused[inner][order].astype(int)) >= -1).all()
 
 
+def test_faint_noise_around_the_head_does_not_change_the_range(fuse, tmp_path):
+    options = {"output_range": "sources", "window": (0, 1000), "anchor": "bounds"}
+    _, fused = fuse(**options)
+    noise = np.random.default_rng(0).integers(0, 9, (80, 24, 20)).astype(np.int16)
+    for name, seed, scale in (("a", 1, 1000), ("b", 2, 700)):
+        noise[40:50] = phantom(seed, scale=scale)
+        write(tmp_path / f"{name}.nrrd", noise)
+    _, again = fuse(tmp_path / "a.nrrd", tmp_path / "b.nrrd", **options)
+    np.testing.assert_array_equal(again[40:50], fused)
+
+
+def test_black_and_white_are_those_of_all_slices_that_show_something(fuse):
+    options = {"window": (0, 1000), "anchor": "bounds"}
+    bare, fused = (fuse(output_range=name, **options)[1] for name in ("network", "stretch"))
+    assert bare.max() < 65535
+    assert bare[fused == 65535].min() >= bare.max() - 1
+
+
+def test_the_result_has_16_bits_if_either_volume_has_more_than_8(fuse, tmp_path, pair):
+    small = write(tmp_path / "small.mha", phantom(3, scale=200).astype(np.uint8))
+    assert fuse(pair[0], small)[1].dtype == fuse(small, pair[1])[1].dtype == np.uint16
+    assert fuse(small, pair[1], bits=8)[1].dtype == np.uint8
+
+
 def test_air_costs_no_time(fuse, tmp_path):
     runs = []
 
@@ -173,6 +199,24 @@ def test_another_grid_is_resampled_by_its_place(fuse, pair, tmp_path):
         fuse(pair[0], far, resize="a")
 
 
+def test_values_between_voxels_are_mixed_and_large_ones_stay_exact():
+    values = (np.arange(10 * 12 * 14).reshape(10, 12, 14) + 2**24).astype(np.int32)
+    grid = Grid((14, 12, 10), (1, 1, 2), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    volume = Volume("x", grid, image_of(values, spacing=grid.spacing))
+    for slices in (0.5, 1):
+        moved = replace(grid, size=(14, 12, 9), origin=(0, 0, 2 * slices))
+        expected = (1 - slices) * values[:-1] + slices * values[1:]
+        np.testing.assert_array_equal(resampled(volume, moved, None).values, expected)
+
+
+def test_a_volume_that_reaches_further_covers_all_of_the_grid(fuse, pair, tmp_path):
+    larger = write(tmp_path / "larger.nrrd", np.pad(phantom(2), 2), origin=(-2, -2, -5))
+    notes, _ = fuse(pair[0], larger, resize="a", window=(0, 1000))
+    assert notes == [
+        "larger.nrrd was resampled linearly into the grid of pet.nii.gz by its position in space; it covers all of it."
+    ]
+
+
 def test_missing_values_are_black(fuse, pair, tmp_path):
     values = phantom(1).astype(np.float32)
     values[3:5, 10:14, 8:12] = np.nan
@@ -184,6 +228,20 @@ def test_missing_values_are_black(fuse, pair, tmp_path):
     np.testing.assert_array_equal(fuse(holes, nodata=math.nan, **options)[1], fuse(black, **options)[1])
     moved = write(tmp_path / "moved.mha", phantom(2), origin=(0, 0, 2.5))
     assert fuse(holes, moved, resize="b", nodata=math.nan, **options)[1].any()
+
+
+def test_missing_values_are_black_in_a_window_that_begins_below_zero(fuse, tmp_path):
+    hounsfield = phantom(1) - np.int16(1000)
+    holes, black = hounsfield.astype(np.float32), hounsfield.copy()
+    holes[3:5, 10:14, 8:12], black[3:5, 10:14, 8:12] = np.nan, -1000
+    files = [write(tmp_path / f"{name}.nii", x) for name, x in (("holes", holes), ("black", black))]
+    options = {"window": [(-1000, 1000), (0, 700)], "nodata": math.nan}
+    np.testing.assert_array_equal(*(fuse(file, **options)[1] for file in files))
+
+
+def test_every_value_of_8_bits_counts_as_in_images(fuse, tmp_path):
+    files = [write(tmp_path / f"{n}.mha", (phantom(n, scale=250) + 1).astype(np.uint8)) for n in (1, 2)]
+    np.testing.assert_array_equal(fuse(*files, nodata=1)[1], fuse(*files)[1])
 
 
 def test_the_slices_are_those_of_the_acquisition_or_axial():
@@ -240,6 +298,8 @@ def test_folders_with_one_dicom_series_are_volumes(fuse, tmp_path, monkeypatch):
         "mr and pet have different frames of reference, so equal positions are not the same place unless the two are "
         "registered.",
     ]
+    unplaced = write_series(tmp_path / "unplaced", phantom(1), "MR", FrameOfReferenceUID="")
+    assert fuse(ct, unplaced, **options)[0] == []
     output, model = tmp_path / "command.nii.gz", small_model(tmp_path / "model", "medical")
     result = refusion("fuse", ct, mr, "-o", output, "--model", model, "--window-a", 0, 800, "--window-b", 0, 700)
     assert (result.code, result.out) == (0, f"Written to {output}.\n"), result.err
