@@ -500,3 +500,14 @@ def test_hdr_and_wide_colours_that_a_file_declares_are_said(tmp_path, numbers, k
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(to_array(picture, 16), DEEP)
     assert [note.partition(" colours:")[0] for note in picture.notes] == [f"a.png declares {kinds}"] * bool(kinds)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize(("primaries", "transfer", "kinds"), [(9, 16, "BT.2020 and PQ"), (11, 13, "DCI-P3")])
+def test_colours_that_an_avif_declares_are_said(tmp_path, primaries, transfer, kinds):
+    file = io.BytesIO()
+    Image.fromarray((DEEP >> 8).astype(np.uint8)).save(file, "AVIF")
+    plain, numbers = b"colrnclx\0\x01\0\x0d", struct.pack(">HH", primaries, transfer)
+    assert file.getvalue().count(plain) == 1
+    (tmp_path / "a.avif").write_bytes(file.getvalue().replace(plain, plain[:8] + numbers))
+    assert read_picture(tmp_path / "a.avif").notes[-1].startswith(f"a.avif declares {kinds} colours: the values are")

@@ -242,6 +242,20 @@ def test_gamma_and_primaries_of_a_png_count_as_a_profile(tmp_path, chunks, diffe
         assert change.mean() > 10
 
 
+@pytest.mark.parametrize("gamma", [0.4167, 0.5])
+def test_the_gamma_of_a_png_is_that_of_encoding(tmp_path, gamma):
+    """PNG specification, 11.3.2.2: values are light to the power of gAMA."""
+    file = io.BytesIO()
+    Image.fromarray(VISIBLE).save(file, "PNG")
+    content = file.getvalue()
+    (tmp_path / "declared.png").write_bytes(content[:33] + chunk(b"gAMA", gamma) + content[33:])
+    converted, note = share_profile(read_picture(tmp_path / "declared.png"), read_picture(VISIBLE))
+    light = (VISIBLE / 255) ** (1 / gamma)
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert note == "The colours of declared.png were converted to the colour profile of array."
+    assert np.abs(to_array(converted) / 255 - srgb).max() < 0.02
+
+
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
 def test_a_bmp_is_written_in_srgb(tmp_path, gamma):
     declared = imagecodecs.cms_profile(
