@@ -75,7 +75,8 @@ def _lower_bits(dataset: Any) -> None:
     values = np.frombuffer(dataset.PixelData, f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
     # Where the values use the lowest bits only, the header is wrong.
     if (values >> stored).any() or not (values & (1 << above) - 1).any():
-        dataset.PixelData = (values >> above & (1 << stored) - 1).astype(values.dtype).tobytes()
+        # pydicom leaves out what is then above them.
+        dataset.PixelData = (values >> above).astype(values.dtype).tobytes()
         dataset.HighBit = stored - 1
 
 

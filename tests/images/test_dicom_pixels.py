@@ -46,12 +46,14 @@ def test_colour_of_twelve_bits_is_white_at_their_largest_value(tmp_path):
     np.testing.assert_allclose(to_array(read_picture(path), 16) / 65535, values / 4095, atol=2e-5)
 
 
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("above", [2, 0])
-def test_overlays_in_the_bits_above_the_values_are_left_out(tmp_path, above):
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    stored = (DEEP.astype(int) << above) | (1 << 14 + (ROWS + COLUMNS) % 2)
-    path = dicom(tmp_path / "a.dcm", stored.astype(np.uint16), BitsStored=12, HighBit=11 + above, **window)
-    np.testing.assert_array_equal(luminance(path), luminance(dicom(tmp_path / "b.dcm", DEEP, **window)))
+def test_overlays_in_the_bits_above_the_values_are_left_out(tmp_path, above, signed):
+    window = {"WindowCenter": 0 if signed else 2048, "WindowWidth": 4096}
+    kind, values = (np.int16, DEEP.astype(int) - 2048) if signed else (np.uint16, DEEP.astype(int))
+    stored = ((values & 4095) << above) | (1 << 14 + (ROWS + COLUMNS) % 2)
+    path = dicom(tmp_path / "a.dcm", stored.astype(np.uint16).view(kind), BitsStored=12, HighBit=11 + above, **window)
+    np.testing.assert_array_equal(luminance(path), luminance(dicom(tmp_path / "b.dcm", values.astype(kind), **window)))
 
 
 @pytest.mark.parametrize("shift", [0, 8], ids=["low byte", "high byte"])
