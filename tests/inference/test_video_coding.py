@@ -268,3 +268,10 @@ def test_the_shape_of_pixels_is_kept(tmp_path):
     fuse_videos([ir, vis], tmp_path / "g.mp4", model=MODEL, resize="b")
     assert shown(tmp_path / "g.mp4")[1]["size"] == (172, 48)
     assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 0, 1)  # PyAV 19 gives 0 if none is stated, older ones None.
+
+
+@pytest.mark.parametrize(("degrees", "aspect"), [(90, Fraction(3, 4)), (-90, Fraction(3, 4)), (180, Fraction(4, 3))])
+def test_wide_pixels_are_high_when_they_are_turned(tmp_path, degrees, aspect):
+    lying = rotated(write_coded(tmp_path / "a.mp4", bars(), sample_aspect_ratio=Fraction(4, 3)), degrees)
+    with Video(lying, 10_000) as video:
+        assert video.coding.aspect == aspect

@@ -128,9 +128,14 @@ def test_faint_noise_around_the_head_does_not_change_the_range(fuse, tmp_path):
     np.testing.assert_array_equal(again[40:50], fused)
 
 
-def test_black_and_white_are_those_of_all_slices_that_show_something(fuse):
-    options = {"window": (0, 1000), "anchor": "bounds"}
-    bare, fused = (fuse(output_range=name, **options)[1] for name in ("network", "stretch"))
+def test_black_and_white_are_those_of_all_slices_that_show_something(fuse, tmp_path):
+    files = []
+    for seed in (1, 2):
+        values = phantom(seed) // 2
+        values[3] *= 2
+        files.append(write(tmp_path / f"{seed}.mha", values))
+    options = {"window": (0, 1200), "anchor": "bounds"}
+    bare, fused = (fuse(*files, output_range=name, **options)[1] for name in ("network", "stretch"))
     assert bare.max() < 65535
     assert bare[fused == 65535].min() >= bare.max() - 1
 
