@@ -8,7 +8,10 @@ import pytest
 from support.videos import MODEL, RATE, REGULAR, av, moving, write
 
 from refusion import fuse_videos
+from refusion.images.picture import Picture
 from refusion.images.video import Video
+from refusion.images.video_coding import Coding, Frame
+from refusion.images.video_writing import encode
 
 
 def apart(path: Path) -> float:
@@ -98,3 +101,17 @@ def test_the_frames_of_an_avi_with_b_frames_come_at_their_times(tmp_path):
         shown = list(video.pictures())
     assert [frame.time for frame in shown] == [Fraction(number, RATE) for number in range(20)]
     assert [int(frame.picture.luminance.mean(axis=0).argmax()) // 8 for frame in shown] == list(range(20))
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_frames_of_almost_one_time_are_all_written(tmp_path, suffix):
+    """In AVI, a frame has no other time than a multiple of the duration of one."""
+    levels = [20, 90, 160, 230]
+    times = [Fraction(0), Fraction(1, 10**6), Fraction(1, 50), Fraction(2, 25)]
+    pictures = [Picture(np.full((48, 64), level / 255, np.float32), None, "a") for level in levels]
+    frames = map(Frame, pictures, times)
+    encode(tmp_path / f"a{suffix}", frames, Fraction(RATE), Coding(matrix=1), None, [])
+    with Video(tmp_path / f"a{suffix}", 10**6) as video:
+        shown = list(video.pictures())
+    assert [255 * frame.picture.luminance.mean() for frame in shown] == pytest.approx(levels, abs=3)
+    assert min(np.diff([float(frame.time) for frame in shown])) > 0
