@@ -275,3 +275,6 @@ def test_wide_pixels_are_high_when_they_are_turned(tmp_path, degrees, aspect):
     lying = rotated(write_coded(tmp_path / "a.mp4", bars(), sample_aspect_ratio=Fraction(4, 3)), degrees)
     with Video(lying, 10_000) as video:
         assert video.coding.aspect == aspect
+        encode(tmp_path / "b.mp4", video.pictures(), video.rate, video.coding, None, [])
+    with Video(tmp_path / "b.mp4", 10_000) as video:
+        assert video.coding.aspect == aspect

@@ -115,3 +115,13 @@ def test_frames_of_almost_one_time_are_all_written(tmp_path, suffix):
         shown = list(video.pictures())
     assert [255 * frame.picture.luminance.mean() for frame in shown] == pytest.approx(levels, abs=3)
     assert min(np.diff([float(frame.time) for frame in shown])) > 0
+
+
+@pytest.mark.parametrize("longer", ["ir", "vis"])
+def test_one_frame_more_is_said(tmp_path, longer):
+    files = [
+        moving(tmp_path / f"{n}.mkv", REGULAR if n == longer else REGULAR[:-1], row)
+        for n, row in (("ir", 8), ("vis", 40))
+    ]
+    notes = fuse_videos(files, tmp_path / "f.mkv", model=MODEL, output_range="network")
+    assert [note for note in notes if f"{longer}.mkv is longer than" in note and "after 23 frames" in note]
