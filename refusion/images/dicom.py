@@ -9,6 +9,7 @@ from refusion.images.dicom_pixels import stored_pixels
 from refusion.images.dicom_scan import scan_of, shape_note
 from refusion.images.failures import DECODING_ERRORS, check_size, missing_package, one_line, reason
 from refusion.images.levels import Stored
+from refusion.images.limited import too_many_parts
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
@@ -29,11 +30,14 @@ _BYTES_PER_PIXEL = 8
 _OTHER_BYTES = 1 << 24
 """Of a deflated file: how much its pixels and its other elements may take when inflated."""
 
+_MAX_READS = 200_000
+"""Maximum number of times that a file is read from: two or three for each element and item of a sequence."""
+
 _CHUNK = 1 << 24
 
 
 class Bounded:
-    """A deflated DICOM file that is refused if it is too large inside; other files are read as they are.
+    """A DICOM file that is refused if it has too many elements, or is deflated and too large inside.
 
     pydicom reads the rest of a file at once only in order to inflate it (PS3.5 A.5), which it does without a limit.
     """
@@ -41,9 +45,13 @@ class Bounded:
     def __init__(self, file: BinaryIO, name: str, max_pixels: int) -> None:
         self._file, self._name = file, name
         self._most = _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES
+        self._reads = _MAX_READS
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
+        self._reads -= 1
+        if self._reads < 0:
+            raise too_many_parts(self._name)
         content = self._file.read(size)
         if size < 0 and _inflates_beyond(content, self._most):
             raise PictureError(

@@ -58,7 +58,7 @@ class LimitedFile:
         if self._is_limited:
             self._reads, self._bytes = self._reads - 1, self._bytes - len(content)
             if self._reads < 0 or self._bytes < 0:
-                raise _refusal(self._name)
+                raise too_many_parts(self._name)
         return content
 
     def release(self) -> None:
@@ -151,7 +151,8 @@ def _exif_of_jpeg(file: LimitedFile) -> bytes:
                 exif.append(content[6:])
 
 
-def _refusal(name: str) -> PictureError:
+def too_many_parts(name: str) -> PictureError:
+    """The error of a file that is divided into too many parts."""
     return PictureError(
         f"{name} has a header of too many parts, or with parts that share bytes; save it again, preferably as PNG."
     )

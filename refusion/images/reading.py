@@ -15,6 +15,7 @@ from refusion.images.arrays import of_given_array, of_npy_file
 from refusion.images.deep import deep_stored
 from refusion.images.dicom import is_dicom, read_dicom
 from refusion.images.failures import READ_NAMES, decoding, missing_file
+from refusion.images.gif import has_several_frames
 from refusion.images.given import Given, image_picture, with_metadata, with_tags
 from refusion.images.heic import heic_picture, is_heic
 from refusion.images.jpeg import refuse_unusual_jpeg
@@ -333,9 +334,11 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
     given.check_size(image.size)
     with decoding(name):
         # n_frames would read every page of a TIFF, which takes time quadratic in their number.
-        several = image.format not in ("TIFF", "MPO") and getattr(image, "is_animated", False)
+        several = image.format not in ("GIF", "TIFF", "MPO") and getattr(image, "is_animated", False)
         check_exif_of(image, name)
     limited.release()
+    if image.format == "GIF":
+        several = has_several_frames(file, name)
     if several:
         raise PictureError(
             f"{name} holds several frames, but a file must hold one; save each frame you need as a file of its own."

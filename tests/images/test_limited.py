@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from support.dicom import dicom
 from support.pictures import COLOUR, sentence
 
 from refusion.images import PictureError, read_picture
@@ -44,6 +45,51 @@ def test_headers_of_many_parts_are_refused(tmp_path, kind):
 def test_headers_of_some_parts_are_read(tmp_path, kind):
     (tmp_path / "a.img").write_bytes(_many_parts(kind, 300))
     assert read_picture(tmp_path / "a.img").size == (24, 16)
+
+
+def test_a_large_gif_is_read(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (1200, 1500), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.gif")
+    assert np.array_equal(np.rint(read_picture(tmp_path / "a.gif").luminance * 255), levels)
+
+
+@pytest.mark.parametrize("options", [{"comment": b"c" * 20_000}, {"loop": 0, "duration": 40}, {"disposal": 2}])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_second_frame_of_a_gif_is_found(tmp_path, options, mode):
+    frames = [Image.fromarray(np.roll(COLOUR, shift, axis=1)).convert(mode) for shift in (0, 5, 9)]
+    frames[0].save(tmp_path / "one.gif", **options)
+    frames[0].save(tmp_path / "three.gif", save_all=True, append_images=frames[1:], **options)
+    assert read_picture(tmp_path / "one.gif").size == (24, 16)
+    with pytest.raises(PictureError) as caught:
+        read_picture(tmp_path / "three.gif")
+    sentence(caught, "three.gif holds several frames", "save each frame")
+
+
+@pytest.mark.parametrize("count", [1_000, 400_000])
+def test_what_follows_the_frame_of_a_gif_may_have_some_parts(tmp_path, count):
+    content = _encoded("GIF")[:-1] + b"\x21\xfe" + b"\1c" * count + b"\0;"
+    (tmp_path / "a.gif").write_bytes(content)
+    if count < 5_000:
+        assert read_picture(tmp_path / "a.gif").size == (24, 16)
+    else:
+        with pytest.raises(PictureError, match="too many parts"):
+            read_picture(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_dicom_files_of_many_elements_are_refused(tmp_path, nested):
+    pytest.importorskip("pydicom")
+    start = bytes(128) + b"DICM" + b"\2\0\x10\0UI\x14\0" + b"1.2.840.10008.1.2.1\0"
+    if nested:
+        parts = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 300_000
+        parts += b"\xfe\xff\xdd\xe0\0\0\0\0"
+    else:
+        parts = b"".join(struct.pack("<HH", 9 + 2 * (i >> 16), i & 0xFFFF) + b"LO\0\0" for i in range(300_000))
+    image = dicom(tmp_path / "image.dcm", np.zeros((16, 24), np.uint8)).read_bytes()
+    (tmp_path / "a.dcm").write_bytes(start + parts + image[image.index(b"\x28\0\x02\0US") :])
+    with pytest.raises(PictureError) as caught:
+        read_picture(tmp_path / "a.dcm")
+    sentence(caught, "a.dcm")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif"])
