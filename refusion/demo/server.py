@@ -95,6 +95,7 @@ def serve(
         head=HEAD,
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
         footer_links=["api", "settings"],
         mcp_server=mcp,
         max_threads=40 + options.queue_size,

@@ -1,6 +1,8 @@
 """Visitors of the demo see only what is theirs, and a full queue says so."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import pytest
 from gradio_client import Client
@@ -47,6 +49,11 @@ def test_visitors_at_one_time_get_their_own_pictures(server, tmp_path):
         visits = list(pool.map(visit, range(4)))
     for paths, fused in visits:
         assert_same_picture(fused, by_command(tmp_path, *paths))
+
+
+def test_browsers_keep_no_history_of_what_was_fused(server):
+    config = json.loads(urlopen(f"{server.url}/config").read())
+    assert config["run_history"] is False
 
 
 @pytest.mark.slow
