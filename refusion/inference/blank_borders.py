@@ -135,9 +135,12 @@ def _is_warped(corners: np.ndarray, height: int, width: int) -> bool:
 def _from_sides(blank: np.ndarray) -> np.ndarray:
     """The blank pixels that are connected with a side of the image, bool (H, W)."""
     cv2 = opencv()
-    _, labels = cv2.connectedComponents(blank.astype(np.uint8), connectivity=4)
-    found = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.isin(labels, found[found > 0])
+    count, labels = cv2.connectedComponents(blank.astype(np.uint8), connectivity=4)
+    at_sides = np.zeros(count, bool)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        at_sides[side] = True
+    at_sides[0] = False
+    return at_sides[labels]
 
 
 def _faded(picture: Picture, content: np.ndarray, ramp: bool) -> Picture:
