@@ -264,7 +264,7 @@ def _note_idle(mode: Mode, given: list[str]) -> None:
     useful = {
         "--side-by-side": mode == "videos",
         "--bits": mode != "videos",
-        "--fill-borders": mode in ("pairs", "pictures"),
+        "--fill-borders": mode != "volumes",
         "--no-deghost": mode == "pictures",
     }
     idle = [option for option in given if not useful.get(option, mode == "pairs")]

@@ -177,8 +177,8 @@ FillBordersOption = Annotated[
     bool | None,
     typer.Option(
         "--fill-borders/--no-fill-borders",
-        help="Fill a blank border of one source of a pair, as registration leaves it, from the other. If not given, "
-        "black ones, and white ones of focus and exposure pairs.",
+        help="Fill a blank border of one source of a pair or video, as registration leaves it, from the other. If not "
+        "given, black ones, and white ones of focus and exposure pairs.",
         rich_help_panel=SIZES,
     ),
 ]

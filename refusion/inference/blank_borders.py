@@ -3,7 +3,7 @@
 Files rarely declare them. Fused as they are, they end in an outline, and white ones cover the other image.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,32 +31,81 @@ _MARGIN, _RAMP = 3, 0.03
 """Pixels along the outline that are interpolated with the border, or blurred by JPEG; and the width of the transition,
 as a share of the short side."""
 
+_MOVED = 0.1
+"""A frame keeps its border if more than this share of it is not blank."""
 
-def fill_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> tuple[Picture, Picture, list[str]]:
-    """Make a blank border of a source transparent where the other one has content.
+
+@dataclass(frozen=True)
+class Border:
+    """A blank border of a source that is to be filled.
+
+    Attributes:
+        level: its luminance, 0 or 1.
+        blank: bool (H, W), its pixels.
+        alpha: float32 (H, W) in [0, 1], what is left of the source.
+    """
+
+    level: int
+    blank: np.ndarray
+    alpha: np.ndarray
+
+    def cut(self, picture: Picture) -> Picture:
+        """The source without its border, over black; unchanged if it is not blank there, as another frame may be."""
+        if np.mean(np.abs(picture.luminance[self.blank] - self.level) > _BLANK) > _MOVED:
+            return picture
+        chroma = picture.chroma
+        return replace(
+            picture,
+            luminance=picture.luminance * self.alpha,
+            chroma=None if chroma is None else NEUTRAL + self.alpha * (chroma - NEUTRAL),
+            alpha=self.alpha,
+        )
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What was found in two sources.
+
+    Attributes:
+        a: border of the first source, or None.
+        b: border of the second source, or None.
+        notes: a note for each border, also for those that are kept, as sentences.
+    """
+
+    a: Border | None = None
+    b: Border | None = None
+    notes: tuple[str, ...] = ()
+
+    def cut(self, a: Picture, b: Picture) -> tuple[Picture, Picture]:
+        """Both sources, transparent where they have a border that is to be filled."""
+        return (a if self.a is None else self.a.cut(a)), (b if self.b is None else self.b.cut(b))
+
+
+def find_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> Borders:
+    """Find blank borders where the other source has content.
+
+    A source with alpha has none, nor have sources that share most of a border, as screenshots and letterboxed images.
 
     Args:
         a: first source.
         b: second source, of the same size.
-        white: whether this is done with white borders; if not, they only get a note, since white may mean hot.
+        white: whether white borders are filled; if not, they only get a note, since white may mean hot.
         ramp: whether the content fades in along its outline, since the other source may have other grey levels.
-
-    Returns:
-        Both sources, and a note for each border, as a sentence. A source that has alpha already is unchanged, and both
-        are if they share most of a border, as screenshots and letterboxed images do.
     """
     of_a, of_b = (None if picture.alpha is not None else blank_border(picture.luminance) for picture in (a, b))
     if of_a is not None and of_b is not None and 2 * (of_a & of_b).sum() > min(of_a.sum(), of_b.sum()):
-        return a, b, []
-    filled, notes = [], []
-    for picture, other, border in ((a, b, of_a), (b, a, of_b)):
-        if border is None:
-            filled.append(picture)
+        return Borders()
+    found: list[Border | None] = []
+    notes = []
+    for picture, other, blank in ((a, b, of_a), (b, a, of_b)):
+        if blank is None:
+            found.append(None)
             continue
-        is_white = picture.luminance[border].mean() > 1 / 2
-        notes.append(_note(picture, other, border.mean(), is_white=is_white, kept=is_white and not white))
-        filled.append(picture if is_white and not white else _faded(picture, ~border, ramp))
-    return filled[0], filled[1], notes
+        is_white = picture.luminance[blank].mean() > 1 / 2
+        kept = is_white and not white
+        notes.append(_note(picture, other, blank.mean(), is_white=is_white, kept=kept))
+        found.append(None if kept else Border(int(is_white), blank, _alpha(~blank, ramp)))
+    return Borders(found[0], found[1], tuple(notes))
 
 
 def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kept: bool) -> str:
@@ -143,15 +192,8 @@ def _from_sides(blank: np.ndarray) -> np.ndarray:
     return at_sides[labels]
 
 
-def _faded(picture: Picture, content: np.ndarray, ramp: bool) -> Picture:
-    """The picture with its content, over black; its alpha is 0 near the outline, and 1 inside."""
+def _alpha(content: np.ndarray, ramp: bool) -> np.ndarray:
+    """Opacity of the content, float32 (H, W): 0 near its outline, and 1 inside."""
     cv2 = opencv()
     off = cv2.distanceTransform(content.astype(np.uint8), cv2.DIST_L2, 5) - _MARGIN
-    alpha = np.clip(off / (_RAMP * min(content.shape)) if ramp else off, 0, 1)
-    chroma = picture.chroma
-    return replace(
-        picture,
-        luminance=picture.luminance * alpha,
-        chroma=None if chroma is None else NEUTRAL + alpha * (chroma - NEUTRAL),
-        alpha=alpha,
-    )
+    return np.clip(off / (_RAMP * min(content.shape)) if ramp else off, 0, 1)

@@ -54,8 +54,8 @@ class Options:
             stack of three or more, where focusing changes the scale of the image, and otherwise ``euclidean``, or
             ``translation`` if that is uncertain.
         align_border: ``fill`` or ``crop``, see `refusion.inference.alignment.align`.
-        fill_borders: in a pair, fill a blank border of one source, as registration leaves it, from the other. By
-            default black ones are filled, and in multi-focus and multi-exposure white ones.
+        fill_borders: in a pair or video, fill a blank border of one source, as registration leaves it, from the other.
+            By default black ones are filled, and in multi-focus and multi-exposure white ones.
         deghost: in an exposure bracket of three or more, show what moves as the best exposed image does, see
             `refusion.inference.ghosts`; no effect otherwise.
         max_pixels: maximum number of pixels of a source.

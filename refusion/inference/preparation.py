@@ -14,7 +14,7 @@ from refusion.images.roles import role_notes
 from refusion.images.scans import scan_notes
 from refusion.images.sources import PictureSource
 from refusion.inference.alignment import Alignment, Border, align
-from refusion.inference.blank_borders import fill_borders
+from refusion.inference.blank_borders import find_borders
 from refusion.inference.offsets import offset_note
 from refusion.inference.options import Options
 from refusion.system.advice import Advised
@@ -144,8 +144,9 @@ def prepare_pair(
         return Prepared(*filled(a, b), (*notes, *same))
     transparent = a.alpha is not None, b.alpha is not None
     if fill is not False:
-        a, b, borders = fill_borders(a, b, white=fill or one_camera, ramp=not one_camera)
-        notes += borders
+        borders = find_borders(a, b, white=fill or one_camera, ramp=not one_camera)
+        a, b = borders.cut(a, b)
+        notes += borders.notes
     alignment = None
     if motion is not None:
         a, b, alignment = align(a, b, motion, border, exposures=exposures, simpler=simpler)

@@ -16,11 +16,12 @@ from refusion.images.picture import Picture, PictureError
 from refusion.images.video import Video
 from refusion.images.video_coding import Frame
 from refusion.images.video_writing import WRITTEN_SUFFIXES, encode, is_written, writing
+from refusion.inference.blank_borders import Borders, find_borders
 from refusion.inference.finishing import anchored, fused_picture
 from refusion.inference.network import Network, fuse_luminance
 from refusion.inference.options import FinishOptions, Options
 from refusion.inference.output_range import Range, ends_of, find_range
-from refusion.inference.preparation import prepare_pair, resize_pair, resize_picture
+from refusion.inference.preparation import filled, prepare_pair, resize_pair, resize_picture
 from refusion.inference.video_notes import (
     cut_note,
     damage_note,
@@ -157,6 +158,8 @@ def fuse_videos(
         total = min(round(count * lead.rate / video.rate) for count, video in zip(counts, videos, strict=True))
         pairs = _alike(pairs, videos if square else None, options.resize)
         pairs = _looked_at(pairs, total, task, notes)
+        if options.fill_borders is not False:
+            pairs = _without_borders(pairs, task, notes, white=options.fill_borders or task.one_camera)
 
         def fused_frames() -> Iterator[Frame]:
             for done, (time, a, b) in enumerate(pairs, 1):
@@ -203,6 +206,18 @@ def _looked_at(pairs: Iterator[_Pair], total: int, task: Task, notes: list[str])
         if not looked and (time >= _BEGINNING or done == total or not (_is_uniform(a) or _is_uniform(b))):
             looked = True
             notes.extend(notes_on_frames(a, b, task))
+        yield time, a, b
+
+
+def _without_borders(pairs: Iterator[_Pair], task: Task, notes: list[str], *, white: bool) -> Iterator[_Pair]:
+    """Yield the pairs with the borders filled that one of the first frames has, and add the notes on them."""
+    borders = Borders()
+    for time, a, b in pairs:
+        if not borders.notes and time < _BEGINNING:
+            borders = find_borders(a, b, white=white, ramp=not task.one_camera)
+            notes.extend(borders.notes)
+        if borders.notes:
+            a, b = (replace(frame, alpha=None) for frame in filled(*borders.cut(a, b)))
         yield time, a, b
 
 
