@@ -84,7 +84,8 @@ class Borders:
 def find_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> Borders:
     """Find blank borders where the other source has content.
 
-    A source with alpha has none, nor have sources that share most of a border, as screenshots and letterboxed images.
+    A source with alpha has none, nor a source that shares most of its border with the other, as screenshots and
+    letterboxed images do.
 
     Args:
         a: first source.
@@ -93,12 +94,11 @@ def find_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> Borders:
         ramp: whether the content fades in along its outline, since the other source may have other grey levels.
     """
     of_a, of_b = (None if picture.alpha is not None else blank_border(picture.luminance) for picture in (a, b))
-    if of_a is not None and of_b is not None and 2 * (of_a & of_b).sum() > min(of_a.sum(), of_b.sum()):
-        return Borders()
+    shared = 0 if of_a is None or of_b is None else np.count_nonzero(of_a & of_b)
     found: list[Border | None] = []
     notes = []
     for picture, other, blank in ((a, b, of_a), (b, a, of_b)):
-        if blank is None:
+        if blank is None or 2 * shared > np.count_nonzero(blank):
             found.append(None)
             continue
         is_white = picture.luminance[blank].mean() > 1 / 2

@@ -142,6 +142,16 @@ def test_a_border_of_both_sources_is_kept(fill):
     assert np.array_equal(prepared.b.luminance, pictures[1].luminance)
 
 
+def test_the_wider_of_two_borders_is_filled():
+    wide, _ = warped(scene(), scale=0.8)
+    narrow, _ = warped(scene(1), scale=0.95)
+    pictures = [read_picture(levels) for levels in (wide, narrow)]
+    prepared = prepare_pair(*pictures, check_offset=False)
+    assert len(prepared.notes) == 1
+    assert np.array_equal(prepared.b.luminance, pictures[1].luminance)
+    assert prepared.a.luminance[20].mean() > 0.3
+
+
 def test_borders_at_different_sides_are_both_filled():
     levels = [np.zeros((HEIGHT, WIDTH), np.float32) for _ in range(2)]
     levels[0][20:, 30:], levels[1][:-20, :-30] = scene()[20:, 30:] / 255, scene(1)[:-20, :-30] / 255
