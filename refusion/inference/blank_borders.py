@@ -160,7 +160,12 @@ def _convex_content(blank: np.ndarray) -> np.ndarray | None:
     dents = np.count_nonzero(inside & ~content & 1) / area
     if 1 - area / blank.size < _MIN_SHARE or dents > _MAX_DENTS:
         return None
-    corners = cv2.approxPolyDP(hull, max(2.5, _SMOOTHED * float(np.hypot(height, width))), True)[:, 0]
+    tolerance = max(2.5, _SMOOTHED * float(np.hypot(height, width)))
+    # Thinner content would fade out as a whole, and a narrow image has no corners after smoothing.
+    thick = cv2.distanceTransform(inside, cv2.DIST_L2, 5).max()
+    if thick < _MARGIN + _RAMP * min(height, width) or tolerance > _LONG * min(height, width):
+        return None
+    corners = cv2.approxPolyDP(hull, tolerance, True)[:, 0]
     return inside.astype(bool) if _is_warped(corners, height, width) else None
 
 

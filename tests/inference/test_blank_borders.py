@@ -63,6 +63,32 @@ def test_a_shift_leaves_a_border_at_two_sides():
     assert not found[24:, :-34].any()
 
 
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(("height", "width", "border"), [(8, 8, 2), (16, 16, 5), (2000, 8, 2), (240, 320, 115)])
+def test_content_that_would_fade_out_as_a_whole_is_kept(height, width, border, level):
+    levels = np.full((height, width), level, np.float32)
+    levels[border:-border, border:-border] = 0.5
+    assert blank_border(levels) is None
+
+
+@pytest.mark.parametrize("height", [8, 9, 12])
+def test_one_edge_of_a_narrow_image_is_not_two(height):
+    levels = np.full((height, 2000), 0.5, np.float32)
+    levels[:1] = 0
+    for turned in (levels, levels.T):
+        assert blank_border(turned) is None
+
+
+def test_a_small_part_with_content_is_whole_in_its_middle():
+    levels = np.zeros((HEIGHT, WIDTH), np.float32)
+    levels[100:130, 140:180] = 0.5
+    whole = np.full((HEIGHT, WIDTH), 0.3, np.float32)
+    prepared = prepare_pair(read_picture(levels), read_picture(whole), check_offset=False)
+    assert len(prepared.notes) == 1
+    assert prepared.a.luminance[115, 160] == 0.5
+    assert prepared.a.luminance[100, 160] == pytest.approx(0.3)
+
+
 def masks() -> dict[str, np.ndarray]:
     """Where scenes are blank, without a registration."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
