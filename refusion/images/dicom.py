@@ -1,15 +1,14 @@
 """Read the stored values of a single-frame DICOM file; needs the extra ``dicom`` (pydicom)."""
 
 import struct
-import zlib
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from refusion.images.dicom_limits import check_sequences, read_elements
 from refusion.images.dicom_pixels import stored_pixels
 from refusion.images.dicom_scan import scan_of, shape_note
 from refusion.images.failures import DECODING_ERRORS, check_size, missing_package, one_line, reason
 from refusion.images.levels import Stored
-from refusion.images.limited import too_many_parts
 from refusion.images.picture import PictureError
 from refusion.system.advice import Advised
 
@@ -26,51 +25,11 @@ _NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 _NEEDED_FOR_INTEGERS = ("BitsStored", "PixelRepresentation")
 """Elements that say how the pixels are stored (PS3.3 C.7.6.3); pixels in colour also need their order."""
 
-_BYTES_PER_PIXEL = 8
-_OTHER_BYTES = 1 << 24
-"""Of a deflated file: how much its pixels and its other elements may take when inflated."""
-
-_MAX_READS = 200_000
-"""Maximum number of times that a file is read from: two or three for each element and item of a sequence."""
-
-_CHUNK = 1 << 24
-
-
-class Bounded:
-    """A DICOM file that is refused if it has too many elements, or is deflated and too large inside.
-
-    pydicom reads the rest of a file at once only in order to inflate it (PS3.5 A.5), which it does without a limit.
-    """
-
-    def __init__(self, file: BinaryIO, name: str, max_pixels: int) -> None:
-        self._file, self._name = file, name
-        self._most = _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES
-        self._reads = _MAX_READS
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        self._reads -= 1
-        if self._reads < 0:
-            raise too_many_parts(self._name)
-        content = self._file.read(size)
-        if size < 0 and _inflates_beyond(content, self._most):
-            raise PictureError(
-                Advised(
-                    f"{self._name} is a deflated DICOM file, and inflates to more than the {self._most / 1e6:,.0f} MB "
-                    "that are accepted",
-                    "export the image alone, or scaled down, or pass a larger max_pixels in Python",
-                    "export the image alone, or scaled down",
-                )
-            )
-        return content
-
-
-def _inflates_beyond(content: bytes, max_bytes: int) -> bool:
-    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-    size = len(inflating.decompress(content, _CHUNK))
-    while inflating.unconsumed_tail and size <= max_bytes:
-        size += len(inflating.decompress(inflating.unconsumed_tail, _CHUNK))
-    return size > max_bytes
+_SEQUENCES = (
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("ModalityLUTSequence", "VOILUTSequence"),
+)
+"""Groups of an enhanced file, and tables of values."""
 
 
 def is_dicom(start: bytes) -> bool:
@@ -119,14 +78,14 @@ def read_dicom(file: BinaryIO, name: str, max_pixels: int, *, windowed: bool = F
         windowed: whether the caller applies a window; the file's own lookup table is then not applied.
 
     Raises:
-        PictureError: pydicom is not installed, or the file is damaged, has several frames or a rescale slope of 0, is
-            deflated and too large inside, or has a compression that needs more packages.
+        PictureError: pydicom is not installed, or the file is damaged, has several frames or a rescale slope of 0, has
+            too many elements, is deflated and too large inside, or has a compression that needs more packages.
     """
     pydicom = import_pydicom(name)
     try:
-        # Without force, pydicom rejects files that have no preamble.
-        dataset = pydicom.dcmread(Bounded(file, name, max_pixels), force=True)
+        dataset = read_elements(pydicom, file, name, max_pixels)
         _check_image(dataset, name, max_pixels)
+        check_sequences(pydicom, dataset, _SEQUENCES, name)
         _lift_groups(dataset)
         _fill_rescaling(dataset)
         if dataset.get("RescaleSlope") == 0:
@@ -189,7 +148,7 @@ def _lacking(dataset: Any) -> list[str]:
 
 def _lift_groups(dataset: Any) -> None:
     """Copy what an enhanced file says of its frame (PS3.3 C.7.6.16) to where classic files have it."""
-    for group in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+    for group in _SEQUENCES[:2]:
         for inner in _LIFTED:
             for functional in (dataset.get(group) or ())[:1]:
                 for item in (functional.get(inner) or ())[:1]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refusion.images.dicom import Bounded, import_pydicom, is_dicom, read_dicom
+from refusion.images.dicom import import_pydicom, is_dicom, read_dicom
+from refusion.images.dicom_limits import read_elements
 from refusion.images.dicom_scan import identifier, numbers
 from refusion.images.failures import DECODING_ERRORS, one_line, reason
 from refusion.images.kinds import START
@@ -141,9 +142,8 @@ def _slice(path: Path, name: str) -> _Slice | None:
             return None
         pydicom = import_pydicom(name)
         try:
-            bounded = Bounded(file, name, _MAX_PIXELS)
             file.seek(0)
-            header = pydicom.dcmread(bounded, stop_before_pixels=True, force=True, specific_tags=_USED)
+            header = read_elements(pydicom, file, name, _MAX_PIXELS, stop_before_pixels=True, specific_tags=_USED)
             return _used(header, path) if "Rows" in header else None
         except PictureError:
             raise

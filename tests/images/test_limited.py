@@ -92,6 +92,60 @@ def test_dicom_files_of_many_elements_are_refused(tmp_path, nested):
     sentence(caught, "a.dcm")
 
 
+@pytest.mark.parametrize("kind", ["elements", "items"])
+def test_deflated_dicom_files_of_many_elements_are_refused(tmp_path, kind):
+    pytest.importorskip("pydicom")
+    image = dicom(tmp_path / "image.dcm", np.zeros((16, 24), np.uint8), syntax="1.2.840.10008.1.2.1.99").read_bytes()
+    place = image.index(b"1.2.840.10008.1.2.1.99") + 22
+    parts = b"\x09\0\x01\0LO\0\0" * 300_000
+    if kind == "items":
+        parts = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 300_000
+        parts += b"\xfe\xff\xdd\xe0\0\0\0\0"
+    packed = zlib.compressobj(wbits=-15)
+    (tmp_path / "a.dcm").write_bytes(image[:place] + packed.compress(parts) + packed.flush())
+    with pytest.raises(PictureError) as caught:
+        read_picture(tmp_path / "a.dcm")
+    assert "without an image" not in str(caught.value)  # As it is called once all of its elements are read.
+    sentence(caught, "a.dcm")
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_sequences_of_dicom_files_may_have_some_items(tmp_path, nested, syntax):
+    for count in (1_000, 200_000):
+        image = dicom(tmp_path / "a.dcm", np.zeros((16, 24), np.uint8), syntax=syntax).read_bytes()
+        content = b"\xfe\xff\x00\xe0\0\0\0\0" * count
+        if nested:
+            inner = _element(b"\x28\0\x32\x91", b"SQ\0\0", content, syntax)
+            content = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(inner)) + inner
+            content += b"\xfe\xff\xdd\xe0\0\0\0\0"
+        groups = _element(b"\x00\x52\x29\x92", b"SQ\0\0", content, syntax, is_endless=nested)
+        place = image.index(b"\xe0\x7f\x10\0")
+        (tmp_path / "a.dcm").write_bytes(image[:place] + groups + image[place:])
+        if count == 1_000:
+            assert read_picture(tmp_path / "a.dcm").size == (24, 16)
+            continue
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path / "a.dcm")
+        sentence(caught, "a.dcm", "too many parts")
+
+
+@pytest.mark.parametrize("tag", [b"\x08\0\x08\0", b"\x28\0\x08\0", b"\x28\0\x50\x10"])
+def test_lists_of_dicom_files_may_have_some_values(tmp_path, tag):
+    for count in (20, 200_000):
+        syntax = "1.2.840.10008.1.2"
+        image = dicom(tmp_path / "a.dcm", np.zeros((16, 24), np.uint8), syntax=syntax, WindowWidth=99).read_bytes()
+        place = image.index(b"\x28\0\x51\x10") if tag[2:3] == b"\x50" else image.index(b"\x08\0\x16\0")
+        values = b"1 " if tag == b"\x28\0\x08\0" and count == 20 else b"1\\" * count
+        (tmp_path / "a.dcm").write_bytes(image[:place] + _element(tag, b"", values, syntax) + image[place:])
+        if count == 20:
+            assert read_picture(tmp_path / "a.dcm").size == (24, 16)
+            continue
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path / "a.dcm")
+        sentence(caught, "a.dcm", "too many parts")
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif"])
 def test_exif_data_whose_tags_share_bytes_are_refused(tmp_path, suffix):
     (tmp_path / f"a{suffix}").write_bytes(_with_exif(suffix, _forged_tiff(500, SHARED // 10)))
@@ -122,6 +176,12 @@ def _read_alone(path) -> str:
     *said, peak = done.stdout.splitlines()
     assert int(peak) < MOST_MEMORY
     return " ".join(said)
+
+
+def _element(tag: bytes, kind: bytes, content: bytes, syntax: str, *, is_endless: bool = False) -> bytes:
+    """A DICOM element; its type is written only if the syntax is explicit."""
+    length = 0xFFFFFFFF if is_endless else len(content)
+    return tag + (kind if syntax.endswith(".2.1") else b"") + struct.pack("<I", length) + content
 
 
 def _forged_tiff(tags: int, shared: int) -> bytes:
