@@ -15,11 +15,12 @@ from PIL import Image, UnidentifiedImageError
 from refusion.demo.options import DemoOptions
 from refusion.images import Picture, PictureError, read_picture
 from refusion.images.kinds import START, refuse_by_name
-from refusion.images.limited import LimitedFile, check_exif_before
+from refusion.images.limited import LimitedFile, check_before_opening
 from refusion.images.naming import numbered
 from refusion.images.picture import Levels
 from refusion.images.raw import is_raw_file
 from refusion.images.reading import PILLOW_FORMATS
+from refusion.images.tiff import is_tiff
 from refusion.images.windows import Window
 from refusion.system.advice import in_demo
 
@@ -243,7 +244,9 @@ def _check_header(path: Path, options: DemoOptions) -> None:
         with path.open("rb") as file:
             start = file.read(START)
             refuse_by_name(start, path.name)
-            check_exif_before(file, start, path.name)
+            if is_tiff(start):
+                return  # `read_picture` checks its size, and the number of its parts, which Pillow does not limit.
+            check_before_opening(file, start, path.name)
             limited: Any = LimitedFile(file, path.name)
             with Image.open(limited, formats=PILLOW_FORMATS) as image:
                 width, height = image.size

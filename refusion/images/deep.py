@@ -13,6 +13,9 @@ from refusion.images.segments import CODESTREAM
 _HEADER = 1 << 16
 """Number of bytes at the start of an AVIF file in which its bit depth is looked for."""
 
+_PNG_BITS = 24
+"""Where the bit depth of a PNG is, followed by the kind of its colours."""
+
 
 def deep_stored(file: BinaryIO, image: Image.Image) -> Stored | None:
     """Return the values of a PNG, AVIF, JPEG 2000 or Netpbm file of more than 8 bits, or None if Pillow has all bits.
@@ -25,7 +28,7 @@ def deep_stored(file: BinaryIO, image: Image.Image) -> Stored | None:
         ValueError: the values cannot be read.
         Exception: any exception of Pillow or imagecodecs on a damaged file.
     """
-    if _is_deep_png(image):
+    if _is_deep_png(file, image):
         return _deep_png(file, image)
     if image.format == "AVIF" and (bits := _avif_bits(file)) > 8:
         return _deep_avif(file, image, bits)
@@ -36,11 +39,10 @@ def deep_stored(file: BinaryIO, image: Image.Image) -> Stored | None:
     return None
 
 
-def _is_deep_png(image: Image.Image) -> bool:
-    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
-    if image.format != "PNG" or image.mode in ("1", "L", "P") or image.mode.startswith("I"):
-        return False
-    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+def _is_deep_png(file: BinaryIO, image: Image.Image) -> bool:
+    """Whether a PNG has several channels of 16 bits (PNG 3, 11.2.1), which Pillow would reduce to 8."""
+    file.seek(_PNG_BITS)
+    return image.format == "PNG" and file.read(2) in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
 def _deep_png(file: BinaryIO, image: Image.Image) -> Stored:

@@ -29,6 +29,11 @@ _MAX_TIMES = 4
 _MAX_EXIF_STARTS = 16
 """Maximum number of places in an AVIF or HEIC file that look like the start of EXIF data."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+_BYTES_PER_CHUNK = 256
+"""Of a long PNG, at least; libpng writes 8192."""
+
 _RAW_PROFILE = "Raw profile type exif"
 
 
@@ -107,8 +112,8 @@ def check_exif_of(image: Image.Image, name: str) -> None:
             return
 
 
-def check_exif_before(file: BinaryIO, start: bytes, name: str) -> None:
-    """Check the EXIF data of the files in which they are read as soon as the file is opened: JPEG, AVIF and HEIC.
+def check_before_opening(file: BinaryIO, start: bytes, name: str) -> None:
+    """Check what Pillow goes through without a limit: the chunks of a PNG, and EXIF data that are read on opening.
 
     Args:
         file: open for reading bytes; left at its start.
@@ -116,16 +121,30 @@ def check_exif_before(file: BinaryIO, start: bytes, name: str) -> None:
         name: used in the message.
 
     Raises:
-        PictureError: their tags overlap, or a JPEG has too many segments before its pixels.
+        PictureError: their tags overlap, or a JPEG has too many segments before its pixels, or a PNG too many chunks.
     """
     file.seek(0)
-    if start[:2] == b"\xff\xd8":
+    if start.startswith(_PNG):
+        _check_chunks(file, name)
+    elif start[:2] == b"\xff\xd8":
         check_exif(_exif_of_jpeg(LimitedFile(file, name)), name)
     elif start[4:8] == b"ftyp":
         content = file.read()
         for place in islice(finditer(rb"II\*\0|MM\0\*", content), _MAX_EXIF_STARTS):
             check_exif(content[place.start() :], name)
     file.seek(0)
+
+
+def _check_chunks(file: BinaryIO, name: str) -> None:
+    """Check the number of chunks; long files may have more of them, as pixels are stored in many small ones."""
+    length = file.seek(0, 2)
+    place, chunks = len(_PNG), 0
+    while place < length:
+        chunks += 1
+        if chunks > _MAX_READS + length // _BYTES_PER_CHUNK:
+            raise too_many_parts(name)
+        file.seek(place)
+        place += 12 + int.from_bytes(file.read(4), "big")
 
 
 def _exif_of_jpeg(file: LimitedFile) -> bytes:

@@ -27,7 +27,7 @@ def stored_pixels(image: Image.Image) -> Stored:
     Raises:
         Exception: any exception of Pillow on a damaged file.
     """
-    _mend_transparency(image)
+    mend_transparency(image)
     image = _upright(image)
     if image.mode == "La":
         image = image.convert("LA")
@@ -92,8 +92,11 @@ def turned(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
-def _mend_transparency(image: Image.Image) -> None:
-    """Scale the transparent level of a PNG of 2 or 4 bits to 8 bits, as Pillow scales its pixels when it loads them."""
+def mend_transparency(image: Image.Image) -> None:
+    """Scale the transparent level of a PNG of 2 or 4 bits to 8 bits, as Pillow scales its pixels when it loads them.
+
+    It has no effect once they are loaded.
+    """
     level, tiles = image.info.get("transparency"), getattr(image, "tile", ())
     bits = {"L;2": 2, "L;4": 4}.get(tiles[0].args) if tiles and isinstance(tiles[0].args, str) else None
     if bits is not None and isinstance(level, int):

@@ -22,11 +22,11 @@ from refusion.images.jpeg import refuse_unusual_jpeg
 from refusion.images.jpeg_xl import is_jpeg_xl, read_header, read_jpeg_xl
 from refusion.images.kinds import START, refuse_by_name, refuse_named_volume
 from refusion.images.levels import Stored, check_nodata
-from refusion.images.limited import LimitedFile, check_exif_before, check_exif_of
+from refusion.images.limited import LimitedFile, check_before_opening, check_exif_of
 from refusion.images.naming import name_of, own_name, told_apart
 from refusion.images.npy import NPY
 from refusion.images.picture import Picture, PictureError, by, range_note
-from refusion.images.pillow import orientation, turned
+from refusion.images.pillow import mend_transparency, orientation, turned
 from refusion.images.profiles import DECLARATIONS, declared_note
 from refusion.images.raw import is_raw_file, raw_picture
 from refusion.images.sources import PictureSource, TiffImage, as_array, plain_source
@@ -312,7 +312,7 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
             tiff = read_tiff(file, name, given.max_pixels)
         return with_tags(given.scaled(tiff.stored), tiff)
     with decoding(name):
-        check_exif_before(file, start, name)
+        check_before_opening(file, start, name)
     if is_heic(start):
         return heic_picture(file, given)
     if is_dicom(start):
@@ -347,6 +347,11 @@ def _decoded(file: BinaryIO, given: Given) -> Picture:
     if radiometric and given.temperatures:
         return with_metadata(given.scaled(_temperatures(file, image, given)), image)
     with decoding(name):
+        if image.format == "PNG":
+            # EXIF data may follow the pixels.
+            mend_transparency(image)
+            image.load()
+            check_exif_of(image, name)
         deep = deep_stored(file, image)
     if deep is not None:
         return with_metadata(given.scaled(deep), image)

@@ -12,7 +12,16 @@ from refusion.images.levels import Stored
 from refusion.images.limited import LimitedFile
 from refusion.images.picture import PictureError
 from refusion.images.pillow import turned
-from refusion.images.tiff_layout import PALETTE, RGB, YCBCR, check_layout, check_mask, is_read_here, photometric_of
+from refusion.images.tiff_layout import (
+    PALETTE,
+    RGB,
+    YCBCR,
+    check_layout,
+    check_mask,
+    check_parts,
+    is_read_here,
+    photometric_of,
+)
 from refusion.images.tiff_pages import (
     MAX_COUNTED_FRAMES,
     description_of,
@@ -127,8 +136,8 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         decoded by Pillow, with 8 bits.
 
     Raises:
-        PictureError: the file is too large, in pixels or bytes, has several frames, bands that are
-            not colours, or a list of images that points beyond its end.
+        PictureError: the file is too large, in pixels, bytes or parts, has several frames, bands that
+            are not colours, or a list of images that points beyond its end.
         Exception: any exception of tifffile on a damaged file.
     """
     import tifffile
@@ -139,6 +148,10 @@ def read_tiff(file: BinaryIO, name: str, max_pixels: int, frame: int | None = No
         if not all(size):
             raise ValueError("its header has no size")
         check_size(name, size, max_pixels)
+        # Pillow goes through the parts of the first directory even to reach another.
+        for checked in (opened.pages.first, page, mask):
+            if checked is not None:
+                check_parts(checked, name)
         turn = int(page.tags.valueof(_ORIENTATION, default=1))
         if mask is not None:
             check_mask(mask, max_pixels)

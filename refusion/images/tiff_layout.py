@@ -18,7 +18,9 @@ _PHOTOMETRIC = 262
 _GDAL_METADATA = 42112
 _PILLOWS_COMPRESSIONS = (2, 3, 4, 6)
 _PILLOWS_BITS = (1, 2, 4)
+_OFFSETS = (273, 324)
 _MAX_CHANNELS = 16
+_MAX_PARTS, _PIXELS_PER_PART = 100_000, 64
 _MIN_STRIP_LIMIT = 1 << 20
 _BYTES_PER_PIXEL = 16
 """Of an image as large as is accepted: four channels of 32 bits."""
@@ -41,6 +43,23 @@ def is_read_here(page: Any, name: str) -> bool:
         what = getattr(page.photometric, "name", f"kind {kind}")
         raise PictureError(f"{name} is a TIFF of kind {what} with {bits} bits, which is not supported; save it as RGB.")
     return False
+
+
+def check_parts(page: Any, name: str) -> None:
+    """Check that a directory does not divide its pixels into too many strips or tiles, each of which takes time.
+
+    Raises:
+        PictureError: so it does.
+    """
+    # Iterating also finds a tag that is there twice.
+    count = max((tag.count for tag in page.tags if tag.code in _OFFSETS), default=0)
+    size = int(page.imagewidth), int(page.imagelength)
+    most = max(_MAX_PARTS, size[0] * size[1] // _PIXELS_PER_PART)
+    if count > most:
+        raise PictureError(
+            f"{name} has {count:,} strips or tiles, but with its {by(size)} pixels at most {most:,} are accepted; save "
+            "it with larger ones."
+        )
 
 
 def check_layout(page: Any, name: str, max_pixels: int) -> None:

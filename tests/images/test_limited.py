@@ -7,8 +7,10 @@ import subprocess
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from support.dicom import dicom
 from support.pictures import COLOUR, sentence
@@ -33,7 +35,7 @@ def test_a_file_is_read_without_limit_once_it_is_released():
     assert len(file.read()) == 96
 
 
-@pytest.mark.parametrize("kind", ["comment", "comments", "fill", "segments", "chunks", "remark"])
+@pytest.mark.parametrize("kind", ["comment", "comments", "fill", "segments", "chunks", "last chunks", "remark"])
 def test_headers_of_many_parts_are_refused(tmp_path, kind):
     (tmp_path / "a.img").write_bytes(_many_parts(kind, 400_000))
     with pytest.raises(PictureError) as caught:
@@ -41,10 +43,45 @@ def test_headers_of_many_parts_are_refused(tmp_path, kind):
     sentence(caught, "a.img", "too many parts", "save it again")
 
 
-@pytest.mark.parametrize("kind", ["comment", "segments", "chunks"])
+@pytest.mark.parametrize("kind", ["comment", "segments", "chunks", "last chunks"])
 def test_headers_of_some_parts_are_read(tmp_path, kind):
     (tmp_path / "a.img").write_bytes(_many_parts(kind, 300))
     assert read_picture(tmp_path / "a.img").size == (24, 16)
+
+
+def test_a_png_of_small_chunks_of_pixels_is_read(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (1600, 1500, 3), dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(levels).save(png, "PNG")
+    start, packed = png.getvalue()[:33], zlib.compress(b"".join(b"\0" + row.tobytes() for row in levels), 0)
+    parts = (_chunk(b"IDAT", packed[place : place + 600]) for place in range(0, len(packed), 600))
+    (tmp_path / "a.png").write_bytes(start + b"".join(parts) + _chunk(b"IEND", b""))
+    assert read_picture(tmp_path / "a.png").size == (1500, 1600)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_tiff_of_too_many_strips_is_refused(tmp_path, bits):
+    entries = [(256, 24), (257, 16), (258, bits), (259, 1), (262, 1), (277, 1), (278, 1)]
+    for count in (16, 20_000, 400_000):
+        directory = struct.pack("<4sIH", b"II*\0", 8, 9)
+        places, counts = ((tag, 4, count, 122 + 24 * 16) for tag in (273, 279))
+        given = sorted([*((tag, 4, 1, value) for tag, value in entries), places, counts])
+        pixels = bytes(24 * 16) + struct.pack("<I", 24) * count
+        (tmp_path / "a.tif").write_bytes(
+            directory + b"".join(struct.pack("<HHII", *entry) for entry in given) + bytes(4) + pixels
+        )
+        if count < 100_000:
+            assert read_picture(tmp_path / "a.tif").size == (24, 16)
+            continue
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path / "a.tif")
+        sentence(caught, "a.tif has 400,000 strips or tiles", "24 x 16 pixels", "at most 100,000", "larger ones")
+
+
+def test_a_tall_tiff_with_one_row_per_strip_is_read(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (20_000, 8), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", levels, rowsperstrip=1)
+    assert np.array_equal(np.rint(read_picture(tmp_path / "a.tif").luminance * 255), levels)
 
 
 def test_a_large_gif_is_read(tmp_path):
@@ -153,6 +190,25 @@ def test_exif_data_whose_tags_share_bytes_are_refused(tmp_path, suffix):
     assert "share bytes" in done
 
 
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("kind", ["eXIf", "zTXt"])
+def test_exif_data_behind_the_pixels_of_a_png_are_checked_too(tmp_path, kind, deep):
+    if kind == "eXIf":
+        chunk = _chunk(b"eXIf", _forged_tiff(500, SHARED // 10))
+    else:
+        text = b"\n\n\n" + _forged_tiff(10_000, 300_000).hex().encode()
+        chunk = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))
+    if deep:
+        cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 65536, (16, 24, 3), dtype=np.uint16))
+        png = (tmp_path / "a.png").read_bytes()
+    else:
+        png = _encoded("PNG")
+    (tmp_path / "a.png").write_bytes(png)
+    assert "(24, 16)" in _read_alone(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(png[:-12] + chunk + png[-12:])
+    assert "share bytes" in _read_alone(tmp_path / "a.png")
+
+
 def test_tags_of_a_tiff_that_share_bytes_are_left_out(tmp_path):
     (tmp_path / "a.tif").write_bytes(_forged_tiff(500, SHARED))
     assert "(24, 16)" in _read_alone(tmp_path / "a.tif")
@@ -243,6 +299,7 @@ def _many_parts(kind: str, count: int) -> bytes:
         "comments": gif[:after_header] + b"\x21\xfe\1c\0" * count + gif[after_header:],
         "fill": jpeg[:2] + b"\xff" * count + jpeg[2:],
         "segments": jpeg[:2] + b"\xff\xe5\0\2" * count + jpeg[2:],
+        "last chunks": _encoded("PNG")[:-12] + _chunk(b"abCd", b"") * count + _chunk(b"IEND", b""),
         "chunks": _png(_chunk(b"abCd", b"") * count),
         "remark": b"P5\n#" + b"\xe4" * count + b"\n24 16\n255\n" + np.zeros(24 * 16, np.uint8).tobytes(),
     }
