@@ -30,6 +30,9 @@ _PROBLEMS_SHOWN = 5
 WIDTH, WIDTH_PER_MODEL = 80, 40
 """Width in characters of a table outside a terminal: for the metrics, and per model."""
 
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""What a formula of a spreadsheet starts with."""
+
 
 @dataclass
 class Report:
@@ -222,7 +225,8 @@ def to_csv(report: Report) -> str:
     """All scores as CSV, one row per model and pair: model, pair, the metrics, failed, and the name of the conventions.
 
     Undefined metrics are empty cells; ``failed`` has the reason if a user-defined metric or the whole pair failed.
-    Files left out of the data set come last, with only the reason.
+    Files left out of the data set come last, with only the reason. Text that a spreadsheet would take for a formula has
+    an apostrophe before it.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -231,12 +235,16 @@ def to_csv(report: Report) -> str:
     for model, evaluation in report.evaluations.items():
         for row in evaluation.scored:
             values, reason = (_number(row.scores[metric]) for metric in report.metrics), " ".join(row.errors) or None
-            writer.writerow((model, row.name, *values, reason, how))
+            writer.writerow((_cell(model), _cell(row.name), *values, _cell(reason), how))
         for failure in evaluation.failed:
-            writer.writerow((model, failure.name, *empty, failure.reason, how))
+            writer.writerow((_cell(model), _cell(failure.name), *empty, _cell(failure.reason), how))
     for sentence in report.left_out:
-        writer.writerow((None, None, *empty, sentence, None))
+        writer.writerow((None, None, *empty, _cell(sentence), None))
     return text.getvalue()
+
+
+def _cell(text: str | None) -> str | None:
+    return f"'{text}" if text and text.startswith(_FORMULA) else text
 
 
 def pairs_text(evaluation: Evaluation) -> str:

@@ -334,6 +334,18 @@ def test_a_model_of_which_all_pairs_failed_has_no_means(pairs, tmp_path):
     assert "- ir/x.png has no partner in vis" in markdown
 
 
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A1", "+1+1", "-1+1", "@SUM(1)"])
+def test_a_name_is_no_formula_in_a_spreadsheet(pair_folder, averages, tmp_path, name):
+    for folder in ("ir", "vis"):
+        (pair_folder / folder / "scene0.png").rename(pair_folder / folder / f"{name.replace('/', '')}.png")
+    evaluation = evaluate(load_pairs(pair_folder, get_task("ir-vis")), FusedFolder(averages), ("EN",))
+    report = Report(("EN",), {name: evaluation}, [f"{name} is left out"])
+    cells = [cell for row in csv.reader(to_csv(report).splitlines()) for cell in row]
+    assert [cell for cell in cells if cell.startswith(name[0])] == []
+    # Six times that of the model, that of the pair, and the sentence.
+    assert len([cell for cell in cells if cell.startswith(f"'{name[0]}")]) == 8
+
+
 def test_the_command_shows_models_and_folders_side_by_side_and_writes_files(pair_folder, model, averages, tmp_path):
     folder, files = tmp_path / "model", [tmp_path / f"scores.{suffix}" for suffix in ("json", "csv", "md")]
     outputs = [word for pair in zip(("--json", "--csv", "--markdown"), files, strict=True) for word in pair]
