@@ -13,6 +13,9 @@ Window: TypeAlias = tuple[float, float] | Literal["own"]
 Windows: TypeAlias = Window | Sequence[Window | None]
 """One window for all sources of more than 8 bits, or one for each source, in order."""
 
+_WIDEST = float(np.finfo(np.float32).max)
+"""Images are scaled with 32 bits."""
+
 
 def check_window(window: Window | None) -> None:
     """Check that a window is valid.
@@ -24,6 +27,8 @@ def check_window(window: Window | None) -> None:
         return
     if not _is_range(window):
         raise PictureError(f"A window must be two numbers, the smaller first, or own; {window} was given.")
+    if window[1] - window[0] > _WIDEST:
+        raise PictureError(f"A window may be {_WIDEST:.3g} wide at most, but {window} was given.")
 
 
 def is_one_window(window: Windows | None) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, PngImagePlugin, features
 from support.networks import small_network
+from support.pictures import sentence
 from support.scenes import textured
 from support.without import without
 
@@ -511,3 +512,10 @@ def test_colours_that_an_avif_declares_are_said(tmp_path, primaries, transfer, k
     assert file.getvalue().count(plain) == 1
     (tmp_path / "a.avif").write_bytes(file.getvalue().replace(plain, plain[:8] + numbers))
     assert read_picture(tmp_path / "a.avif").notes[-1].startswith(f"a.avif declares {kinds} colours: the values are")
+
+
+@pytest.mark.parametrize("window", [(-1e308, 1e308), (0, 1e300)])
+def test_a_window_that_is_too_wide_to_scale_with_is_refused(window):
+    with pytest.raises(PictureError) as caught:
+        read_picture(np.arange(256, dtype=np.uint16).reshape(16, 16), window=window)
+    sentence(caught, "A window may be 3.4e+38 wide at most", str(window))
