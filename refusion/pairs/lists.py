@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from refusion.images.failures import one_line
 from refusion.images.picture import PictureError
 from refusion.system.files import is_there
 
@@ -89,7 +90,7 @@ def _check_columns(name: str, columns: Sequence[str]) -> None:
         PictureError: it does not; an empty list has no columns, and passes.
     """
     if columns and not {"a", "b"} <= {*columns}:
-        raise PictureError(f"{name} has the columns {', '.join(columns)}, but it needs a and b.")
+        raise PictureError(f"{name} has the columns {one_line(', '.join(columns))}, but it needs a and b.")
     if twice := [column for column in _COLUMNS if columns.count(column) > 1]:
         raise PictureError(f"{name} has the column {twice[0]} more than once; remove or rename all but one.")
 

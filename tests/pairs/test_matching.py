@@ -425,6 +425,7 @@ def test_a_row_that_can_name_no_file_fails_and_the_others_go_on(both, odd):
     ("name", "content", "words"),
     [
         ("list.csv", "ir,vis\nir/scene.png,vis/scene.png\n", "has the columns ir, vis, but it needs a and b"),
+        ("list.csv", ",".join(f"c{i}" for i in range(100_000)), r"^.{,300}, but it needs a and b\.$"),
         ("list.jsonl", "[" * 100_000, "line 1 is not a row: it is nested too deeply"),
     ],
 )
