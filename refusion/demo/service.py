@@ -108,6 +108,9 @@ class Settings:
                         demo=f'choose another "{texts.SETTINGS[name][0]}" in the settings',
                     )
                 )
+        for what, given in (("model", model), ("revision", revision)):
+            if given is not None and not isinstance(given, str):
+                raise ValueError(f"The {what} must be a name, but {repr(given)[:100]} was given.")
         name = model.strip() if isinstance(model, str) else ""
         version = revision.strip() if isinstance(revision, str) else ""
         chosen = ModelChoice(name or models.own(task), version or None)

@@ -148,6 +148,8 @@ def test_a_file_that_is_too_large_is_not_taken(server):
     [
         ({"output_range": "loud"}, "There is no output range 'loud'"),
         ({"output_range": 5}, "There is no output range '5'"),
+        ({"model": 5}, "The model must be a name, but 5 was given"),
+        ({"revision": ["v1"]}, "The revision must be a name, but ['v1'] was given"),
         ({"anchor": "chain"}, "There is no anchor 'chain'"),
         ({"chroma": "c"}, "There is no colour rule 'c'"),
         ({"input_range": "wide"}, "There is no input range 'wide'"),
