@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
-from refusion.metrics.filters import add_sources, filter_valid, gaussian, split, total
+from refusion.metrics.filters import add_sources, divide, filter_valid, gaussian, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 VIF_MIN_SIZE = 41
@@ -42,7 +42,7 @@ def vif(
     kept = whole = torch.zeros(())
     for _, with_noise, without in _scales(images, 2.0):
         kept, whole = kept + total(with_noise), whole + total(without)
-    fidelity = add_sources(torch.where(whole > 0, kept / whole, 1.0))
+    fidelity = add_sources(divide(kept, whole, 1.0))
     return fidelity / 2 if conventions.sources == "mean" else fidelity
 
 
@@ -81,10 +81,10 @@ def _scales(images: Tensor, noise: float) -> Iterator[tuple[Tensor, Tensor, Tens
         if size < 17:
             planes = filter_valid(planes, window, stride=2)
         mean = filter_valid(planes, window)
-        source, result = split((filter_valid(planes.square(), window) - mean.square()).clamp_min(0))
+        source, result = split(filter_valid(planes.square(), window) - mean.square())
         covariance = filter_valid(torch.mul(*split(planes)), window) - torch.mul(*split(mean))
-        gain = (covariance / (source + _EPS)).masked_fill((source < _EPS) | (result < _EPS), 0)
-        lost = torch.where(gain < 0, result, result - gain * covariance).clamp_min(_EPS)
-        gain = gain.clamp_min(0)
-        source = source.masked_fill(source < _EPS, 0)
+        flat = source < _EPS
+        gain = (covariance / source.masked_fill(flat, 1)).masked_fill(flat | (result < _EPS), 0).clamp_min(0)
+        source = source.masked_fill(flat, 0)
+        lost = result - gain * covariance
         yield gain, torch.log1p(gain.square() * source / (lost + noise)), torch.log1p(source / noise)

@@ -73,9 +73,13 @@ def sobel(x: Tensor, side: Sequence[float] = (1, 2, 1), *, edge: str = "constant
 
 def magnitude(x: Tensor, y: Tensor) -> Tensor:
     """sqrt(x^2 + y^2), with a gradient of 0 where both are 0."""
-    squares = x.square() + y.square()
-    positive = squares > 0
-    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+    return root(x.square() + y.square())
+
+
+def root(x: Tensor) -> Tensor:
+    """sqrt(x) of numbers from 0 up, with a gradient of 0 where x is 0."""
+    positive = x > 0
+    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
 
 
 def scatter(x: Tensor, y: Tensor, taps: Sequence[float]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
-from refusion.metrics.filters import add_sources, magnitude, mean, sobel, split, total
+from refusion.metrics.filters import add_sources, divide, magnitude, mean, root, sobel, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 
@@ -25,8 +25,8 @@ def sf(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_rang
     (fused,) = read_images(conventions, data_range, min_size=2, fused=fused)
     rows, columns = fused.diff(dim=-2).square(), fused.diff(dim=-1).square()
     if conventions.formulas == "toolkit":
-        return ((total(rows) + total(columns)) / fused[0].numel()).sqrt()
-    return (mean(rows) + mean(columns)).sqrt()
+        return root((total(rows) + total(columns)) / fused[0].numel())
+    return root(mean(rows) + mean(columns))
 
 
 def ag(fused: ImageLike, conventions: Conventions | str = REFUSION, *, data_range: float = GREY_LEVELS) -> Tensor:
@@ -85,4 +85,4 @@ def qabf(
     alignment = 1 - (x - y).abs() / (math.pi / 2)
     kept = 0.9994 * torch.sigmoid(15 * (ratio - 0.5)) * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
     kept, whole = add_sources(total(kept * source)), add_sources(total(source))
-    return torch.where(whole > 0, kept / whole, 0.0)
+    return divide(kept, whole, 0.0)

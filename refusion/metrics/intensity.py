@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
-from refusion.metrics.filters import add_sources, mean, split, total
+from refusion.metrics.filters import add_sources, divide, mean, root, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 
@@ -112,13 +112,12 @@ def _differences(
     x, f = split(torch.cat(read_images(conventions, data_range, a=a, b=b, fused=fused)))
     squares = (x - f).square()
     if conventions.formulas == "toolkit":
-        return total(squares).sqrt() / squares[0].numel()
-    return mean(squares).sqrt()
+        return root(total(squares)) / squares[0].numel()
+    return root(mean(squares))
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:
     """Pearson correlation over each image; 0 where one of the two is constant."""
     x = x - x.mean(dim=(-2, -1), keepdim=True)
     y = y - y.mean(dim=(-2, -1), keepdim=True)
-    scale = (total(x * x) * total(y * y)).sqrt()
-    return torch.where(scale > 0, total(x * y) / scale, 0.0)
+    return divide(total(x * y), root(total(x * x) * total(y * y)), 0.0)

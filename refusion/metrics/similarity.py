@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from refusion.metrics.conventions import REFUSION, Conventions, get_conventions
-from refusion.metrics.filters import add_sources, filter_valid, gaussian, magnitude, mean, sobel, split, total
+from refusion.metrics.filters import add_sources, divide, filter_valid, gaussian, magnitude, mean, sobel, split, total
 from refusion.metrics.inputs import GREY_LEVELS, ImageLike, read_images
 
 BLOCK = 8
@@ -79,10 +79,10 @@ def qw(
     n = len(quality) // 2
     contrast_a, contrast_b = moments.source[:n], moments.source[n:]
     both = contrast_a + contrast_b
-    share = torch.where(both > 0, contrast_a / both, 0.5)
+    share = divide(contrast_a, both, 0.5)
     weight = torch.maximum(contrast_a, contrast_b)
     weighted, whole = total(weight * (share * quality[:n] + (1 - share) * quality[n:])), total(weight)
-    return torch.where(whole > 0, weighted / whole, 0.0)
+    return divide(weighted, whole, 0.0)
 
 
 def qy(
@@ -145,7 +145,7 @@ def qc(
     moments = _Moments(torch.cat((a, b, fused)), [1 / BLOCK] * BLOCK)
     (to_a, to_b), (shared_a, shared_b) = (x.chunk(2) for x in (moments.universal_quality(), moments.covariance))
     both = shared_a + shared_b
-    share = torch.where(both == 0, 0.5, shared_a / both).clamp(0, 1)
+    share = divide(shared_a, both, 0.5).clamp(0, 1)
     return mean(share * to_a + (1 - share) * to_b)
 
 
@@ -176,8 +176,8 @@ class _Moments:
         """SSIM without constants (Wang, Bovik, IEEE Signal Processing Letters 2002); undefined terms are 1."""
         means, squares = self._means()
         contrast = self.source + self.result
-        brightness = torch.where(squares > 0, 2 * means / squares, 1.0)
-        return brightness * torch.where(contrast > 0, 2 * self.covariance / contrast, 1.0)
+        brightness = divide(2 * means, squares, 1.0)
+        return brightness * divide(2 * self.covariance, contrast, 1.0)
 
     def _means(self) -> tuple[Tensor, Tensor]:
         return self.source_mean * self.result_mean, self.source_mean.square() + self.result_mean.square()

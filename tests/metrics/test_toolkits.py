@@ -22,6 +22,8 @@ from refusion.metrics.running import DIFFERENTIABLE, RunningMetric
 
 VECTORS = SHARED / "toolkit_vectors.json"
 TABLE = json.loads(VECTORS.read_text())["vectors"] if VECTORS.is_file() else {}
+TOLERANCES = {"VIF": 5e-4, "Qcb": 5e-4, "Qw": 2e-4, "Qp": 1e-5}
+"""Relative ones, where parts that are almost flat, or halves of grey levels, are rounded differently; else 1e-7."""
 NAMES = {"cross_entropy": "CE", "edge_intensity": "EI"}
 FOLDERS = {
     "ir_vis": ("ir", "vis"),
@@ -54,7 +56,8 @@ def test_values_are_those_of_the_toolkits(key):
     for toolkit, expected in TABLE[key].items():
         names = {NAMES.get(name, name): value for name, value in expected.items()}
         found = score(a, b, fused.astype(np.uint8), names, PRESETS[toolkit])
-        assert found == pytest.approx(names, rel=1e-3, abs=1e-9)
+        for name, value in names.items():
+            assert found[name] == pytest.approx(value, rel=TOLERANCES.get(name, 1e-7), abs=1e-9), name
 
 
 def fmi_by_loops(a, b, fused, overwritten):
