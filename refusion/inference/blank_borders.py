@@ -161,9 +161,9 @@ def _convex_content(blank: np.ndarray) -> np.ndarray | None:
     if 1 - area / blank.size < _MIN_SHARE or dents > _MAX_DENTS:
         return None
     tolerance = max(2.5, _SMOOTHED * float(np.hypot(height, width)))
-    # Thinner content would fade out as a whole, and a narrow image has no corners after smoothing.
+    # Thinner content would fade out as a whole or lose its corners, and a narrow image has none after smoothing.
     thick = cv2.distanceTransform(inside, cv2.DIST_L2, 5).max()
-    if thick < _MARGIN + _RAMP * min(height, width) or tolerance > _LONG * min(height, width):
+    if tolerance > _LONG * min(height, width) or thick < max(2 * tolerance, _MARGIN + _RAMP * min(height, width)):
         return None
     corners = cv2.approxPolyDP(hull, tolerance, True)[:, 0]
     return inside.astype(bool) if _is_warped(corners, height, width) else None

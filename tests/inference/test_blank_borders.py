@@ -71,7 +71,7 @@ def test_content_that_would_fade_out_as_a_whole_is_kept(height, width, border, l
     assert blank_border(levels) is None
 
 
-@pytest.mark.parametrize("height", [8, 9, 12])
+@pytest.mark.parametrize("height", [8, 9, 12, 21])
 def test_one_edge_of_a_narrow_image_is_not_two(height):
     levels = np.full((height, 2000), 0.5, np.float32)
     levels[:1] = 0
