@@ -9,7 +9,7 @@ from support.scenes import textured
 
 from refusion.images import read_picture
 from refusion.images.picture import NEUTRAL
-from refusion.inference.blank_borders import blank_border
+from refusion.inference.blank_borders import blank_border, fill_borders
 from refusion.inference.preparation import prepare_pair
 from refusion.models.model import ReFusion
 
@@ -89,6 +89,83 @@ def test_a_small_part_with_content_is_whole_in_its_middle():
     assert prepared.a.luminance[100, 160] == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(("off", "found"), [(3, True), (4, True), (6, False)])
+@pytest.mark.parametrize("white", [False, True])
+def test_a_border_is_black_or_white_up_to_4_levels(off, found, white):
+    levels = scene()
+    levels[:20] = levels[:, :20] = 255 - off if white else off
+    assert (blank_border(read_picture(levels).luminance) is not None) == found
+
+
+def test_a_border_is_mostly_of_one_level():
+    levels = scene()
+    levels[:30] = levels[:, :30] = 0
+    noise = np.random.default_rng(0).integers(0, 5, levels.shape)
+    assert blank_border(np.where(levels, levels, noise).astype(np.float32) / 255) is None
+
+
+@pytest.mark.parametrize(("wide", "found"), [(4, False), (5, True)])
+def test_a_border_covers_a_hundredth_of_the_image(wide, found):
+    """1,800 pixels long; 0.9 % and 1.1 % of 1000 x 800."""
+    levels = np.full((800, 1000), 0.5, np.float32)
+    levels[:wide] = levels[:, :wide] = 0
+    assert (blank_border(levels) is not None) == found
+
+
+def test_a_small_wedge_at_two_corners_is_found():
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    wedges = (x + y < 30) | (x + y > HEIGHT + WIDTH - 32)
+    found = blank_border(np.where(wedges, 0, scene() / 255).astype(np.float32))
+    assert found is not None
+    assert np.count_nonzero(found != wedges) < 100
+
+
+@pytest.mark.parametrize("edges", [np.s_[:, 40:-40], np.s_[30:-30, :]])
+def test_bars_at_opposite_sides_of_one_source_are_found(edges):
+    levels = np.zeros((HEIGHT, WIDTH), np.float32)
+    levels[edges] = scene()[edges] / 255
+    found = blank_border(levels)
+    assert found is not None
+    assert not found[edges].any()
+
+
+@pytest.mark.parametrize(("shear", "found"), [(8, True), (16, False)])
+def test_edges_may_differ_from_right_angles_by_12_degrees(shear, found):
+    matrix = np.array([[0.7, 0.7 * np.tan(np.radians(shear)), 40 - 90 * np.tan(np.radians(shear)) + 8], [0, 0.7, 36]])
+    levels = cv2.warpAffine(scene(), matrix, (WIDTH, HEIGHT))
+    assert (blank_border(levels.astype(np.float32) / 255) is not None) == found
+
+
+def test_dark_parts_of_the_content_and_a_blunt_corner_do_not_matter():
+    levels = scene().astype(np.float32) / 255
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    levels[(y < 20) | (x < 20)] = levels[80:160, 60:260] = 0
+    levels[x + y > HEIGHT + WIDTH - 16] = 0
+    found = blank_border(levels)
+    assert found is not None
+    assert found[:20].all()
+    assert not found[80:160, 60:260].any()
+
+
+@pytest.mark.parametrize("ramp", [False, True])
+def test_content_begins_3_pixels_inside_its_outline(ramp):
+    levels = scene().astype(np.float32) / 255
+    levels[:20] = levels[:, :20] = 0
+    whole = read_picture(np.full((HEIGHT, WIDTH), 0.3, np.float32))
+    filled, _, _ = fill_borders(read_picture(levels), whole, white=False, ramp=ramp)
+    steps = np.arange(1, 21) - 3
+    assert filled.alpha[20:40, 200] == pytest.approx(np.clip(steps / (0.03 * HEIGHT) if ramp else steps, 0, 1))
+    assert filled.luminance == pytest.approx(levels * filled.alpha)
+
+
+def test_a_border_that_is_part_of_that_of_the_other_source_is_kept():
+    levels = [scene(seed).astype(np.float32) / 255 for seed in (0, 1)]
+    for values, wide in zip(levels, (10, 40), strict=True):
+        values[:wide] = values[:, :wide] = 0
+    for pair in (levels, levels[::-1]):
+        assert not fill_borders(*map(read_picture, pair), white=True, ramp=True)[2]
+
+
 def masks() -> dict[str, np.ndarray]:
     """Where scenes are blank, without a registration."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -97,11 +174,20 @@ def masks() -> dict[str, np.ndarray]:
     roofs = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(roofs, [np.array([[0, 0], [WIDTH, 0], [WIDTH, 50], [WIDTH // 2, 90], [0, 50]])], 1)
     tilted = y < 60 + x / 20
+    bent = y < 60 + np.abs(x - WIDTH / 2) / 12
+    notched = (y < 20) | (x < 20) | ((y < 60) & (abs(x - 160) < 40))
+    chamfered = (y < 20) | (x < 20) | (x + y > 480)
+    trapezium = 36 * (y - 40) < -100 * (x - 90)
     rough = y < 60 + 25 * np.sin(x / 11) + 20 * np.sin(x / 37)
     return {
         "sky over a straight horizon": y < 80,
         "sky over a tilted horizon": tilted,
+        "sky over a low gable": bent,
         "sky over trees": rough,
+        "border with a notch": notched,
+        "border with a cut corner": chamfered,
+        "edges at 70 degrees": trapezium | (y < 20),
+        "border of 3 pixels": (y < 3) | (x < 3),
         "sky over a gable": gable > 0,
         "sky between roofs": roofs > 0,
         "round view": np.hypot(x - WIDTH / 2, y - HEIGHT / 2) > 100,
