@@ -16,7 +16,8 @@ from support.dicom import dicom
 from support.pictures import COLOUR, sentence
 
 from refusion.images import PictureError, read_picture
-from refusion.images.limited import LimitedFile
+from refusion.images.gif import has_several_frames
+from refusion.images.limited import LimitedFile, check_before_opening, check_exif
 
 SHARED = 30_000_000
 """Bytes that all tags of a forged EXIF block or TIFF share; 500 copies of them would take 15 GB."""
@@ -100,6 +101,32 @@ def test_a_second_frame_of_a_gif_is_found(tmp_path, options, mode):
     with pytest.raises(PictureError) as caught:
         read_picture(tmp_path / "three.gif")
     sentence(caught, "three.gif holds several frames", "save each frame")
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_frames_of_a_gif_may_have_colours_of_their_own(tmp_path, frames):
+    """The colour table follows the description of the frame instead of the header."""
+    gif = _encoded("GIF")
+    size = 3 << (gif[10] & 7) + 1
+    start, table, rest = gif[:13], gif[13 : 13 + size], gif[13 + size : -1]
+    at = rest.index(b"\x2c")
+    image = rest[at : at + 9] + bytes([rest[at + 9] | 0x80 | gif[10] & 7]) + table + rest[at + 10 :]
+    content = start[:10] + bytes([gif[10] & 0x7F]) + start[11:] + rest[:at] + image * frames + b";"
+    (tmp_path / "a.gif").write_bytes(content)
+    if frames == 1:
+        assert read_picture(tmp_path / "a.gif").size == (24, 16)
+    else:
+        with pytest.raises(PictureError, match="holds several frames"):
+            read_picture(tmp_path / "a.gif")
+
+
+def test_a_gif_that_ends_anywhere_has_no_second_frame_after_that():
+    first, second = (Image.fromarray(np.roll(COLOUR, shift, axis=1)).convert("P") for shift in (0, 5))
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    found = [has_several_frames(io.BytesIO(file.getvalue()[:end]), "a.gif") for end in range(13, len(file.getvalue()))]
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (False, True)
 
 
 @pytest.mark.parametrize("count", [1_000, 400_000])
@@ -209,6 +236,76 @@ def test_exif_data_behind_the_pixels_of_a_png_are_checked_too(tmp_path, kind, de
     assert "share bytes" in _read_alone(tmp_path / "a.png")
 
 
+BEFORE_EXIF = {
+    "nothing": b"",
+    "other bytes": b"\1\2",
+    "fill bytes": b"\xff\xff",
+    "marker without a length": b"\xff\xd0",
+    "other segment": b"\xff\xe5\0\4ab",
+    "segment of length 0": b"\xff\xe5\0\0",
+}
+
+
+@pytest.mark.parametrize("part", [1000, 65000])
+@pytest.mark.parametrize("before", BEFORE_EXIF)
+def test_exif_data_of_a_jpeg_are_checked_wherever_they_are(before, part):
+    jpeg = _with_exif(".jpg", _forged_tiff(500, 300_000), part)
+    jpeg = jpeg[:2] + BEFORE_EXIF[before] + jpeg[2:]
+    with pytest.raises(PictureError, match="share bytes"):
+        check_before_opening(io.BytesIO(jpeg), jpeg[:12], "a.jpg")
+
+
+def test_what_only_looks_like_exif_data_of_a_jpeg_is_not_checked(tmp_path):
+    """After the pixels, in a segment of another kind, or damaged."""
+    forged, jpeg = _with_exif(".jpg", _forged_tiff(500, 3_000)), _encoded("JPEG")
+    segment = forged[2 : 4 + int.from_bytes(forged[4:6], "big")]
+    for content in (
+        jpeg + segment,
+        jpeg[:2] + segment.replace(b"\xff\xe1", b"\xff\xe6", 1) + jpeg[2:],
+        _encoded("JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 40),
+    ):
+        (tmp_path / "a.jpg").write_bytes(content)
+        assert read_picture(tmp_path / "a.jpg").size == (24, 16)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0", 2 * b"Exif\0\0"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_tags_that_share_bytes_are_found(order, prefix, nested):
+    exif = _forged_exif(order, nested=nested)
+    with pytest.raises(PictureError, match="share bytes"):
+        check_exif(prefix + exif, "a.png")
+    check_exif(prefix + exif[:200], "a.png")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_data_of_an_avif_are_checked_behind_what_looks_like_them(order):
+    file = io.BytesIO(b"\0\0\0\x10ftypavif\0\0\0\0" + b"II*\0 MM\0* " + _forged_exif(order))
+    with pytest.raises(PictureError, match="share bytes"):
+        check_before_opening(file, file.getvalue()[:12], "a.avif")
+    harmless = io.BytesIO(b"\0\0\0\x10ftypavif\0\0\0\0" + _harmless(100))
+    check_before_opening(harmless, harmless.getvalue()[:12], "a.avif")
+    assert harmless.tell() == 0
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_exif_data_that_imagemagick_writes_as_text_are_checked(tmp_path, damaged):
+    exif = _forged_exif("<")
+    text = f"\nexif\n    {len(exif)}\n" + ("no hex" if damaged else exif.hex())
+    chunk = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text.encode()))
+    (tmp_path / "a.png").write_bytes(_png(chunk))
+    if damaged:
+        assert read_picture(tmp_path / "a.png").size == (24, 16)
+    else:
+        with pytest.raises(PictureError, match="share bytes"):
+            read_picture(tmp_path / "a.png")
+
+
+def test_one_large_block_of_a_header_is_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(_png(_chunk(b"eXIf", _harmless(3_000_000))))
+    assert read_picture(tmp_path / "a.png").size == (24, 16)
+
+
 def test_tags_of_a_tiff_that_share_bytes_are_left_out(tmp_path):
     (tmp_path / "a.tif").write_bytes(_forged_tiff(500, SHARED))
     assert "(24, 16)" in _read_alone(tmp_path / "a.tif")
@@ -255,13 +352,24 @@ def _forged_tiff(tags: int, shared: int) -> bytes:
     )
 
 
+def _forged_exif(order: str, *, nested: bool = False) -> bytes:
+    """EXIF data of 500 tags that share 20,000 bytes, in the first directory or in the one of the camera."""
+    at = 8 + 2 + 12 + 4 if nested else 8
+    first = struct.pack(f"{order}HHHIII", 1, 0x8769, 4, 1, at, 0) if nested else b""
+    data = at + 2 + 500 * 12 + 4
+    entries = (struct.pack(f"{order}HHII", 40_000 + index, 7, 20_000, data) for index in range(500))
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    start = magic + struct.pack(f"{order}I", 8) + first + struct.pack(f"{order}H", 500)
+    return start + b"".join(entries) + bytes(4) + bytes(20_000)
+
+
 def _encoded(image: str, **options) -> bytes:
     file = io.BytesIO()
     Image.fromarray(COLOUR).save(file, image, **options)
     return file.getvalue()
 
 
-def _with_exif(suffix: str, exif: bytes) -> bytes:
+def _with_exif(suffix: str, exif: bytes, part: int = 65000) -> bytes:
     if suffix == ".png":
         return _png(_chunk(b"eXIf", exif))
     if suffix == ".webp":
@@ -271,8 +379,8 @@ def _with_exif(suffix: str, exif: bytes) -> bytes:
         return _encoded("AVIF", exif=_harmless(len(exif))).replace(_harmless(len(exif)), exif)
     jpeg = _encoded("JPEG")
     jpeg = jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]  # Without JFIF: the density is then read from EXIF.
-    parts = [exif[start : start + 65000] for start in range(0, len(exif), 65000)]
-    segments = (b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts)
+    parts = [exif[start : start + part] for start in range(0, len(exif), part)]
+    segments = (b"\xff\xe1" + struct.pack(">H", len(one) + 8) + b"Exif\0\0" + one for one in parts)
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
