@@ -143,15 +143,14 @@ def fuse_videos(
         lead = lead_of(videos)
         notes += rate_notes(videos)
         square = len({video.coding.aspect for video in videos}) > 1
-        owner = videos[0] if finish.chroma == "a" else videos[-1]
-        coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         smooth = RangeSmoother(finish.output_range, float(lead.rate), smoothing)
         pairs: Iterator[_Pair] = paired_frames(videos, lead, notes, resizes=resizes)
         first = next(pairs, None)
         if first is None:
             raise PictureError(f"{paths[0].name} holds no frame that can be read.")
         of_first = colour_source(first[1:], finish.chroma) is first[1]
-        metadata = (videos[0] if of_first else videos[-1]).metadata
+        owner = videos[0] if of_first else videos[-1]
+        coding = replace(owner.coding, aspect=Fraction(1)) if square else owner.coding
         pairs = chain([first], pairs)
         # Frames are large, and this one is not needed for as long as the others are fused.
         del first
@@ -169,7 +168,7 @@ def fuse_videos(
 
         sound = next((video for video in reversed(videos) if video.has_sound), None)
         with writing(target), replacing(target) as temporary:
-            encode(temporary, fused_frames(), lead.rate, coding, sound, notes, metadata)
+            encode(temporary, fused_frames(), lead.rate, coding, sound, notes, owner.metadata)
     return notes + _notes_after(videos)
 
 

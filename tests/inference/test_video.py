@@ -10,7 +10,8 @@ from support.videos import MODEL, RATE, REGULAR, av, enlarged, joined, moving, r
 
 from refusion import fuse_videos
 from refusion.images import PictureError
-from refusion.images.video import Video
+from refusion.images.picture import Picture
+from refusion.images.video import Video, halves
 from refusion.images.video_writing import encode
 from refusion.inference.network import fuse_luminance
 from refusion.inference.video import RangeSmoother
@@ -71,6 +72,15 @@ def test_sound_that_the_container_refuses_is_left_out(tmp_path, codec, source, t
         assert len(container.streams.audio) == kept
         if kept:
             assert any(packet.size for packet in container.demux(audio=0))
+
+
+@pytest.mark.parametrize(("of_ir", "of_vis", "kept"), [("flac", "aac", "aac"), ("flac", "", "flac"), ("", "", None)])
+def test_the_sound_is_that_of_the_second_video_if_it_has_any(tmp_path, of_ir, of_vis, kept):
+    ir = write(tmp_path / "ir.mkv", scene(1, 3), sound=of_ir)
+    vis = write(tmp_path / "vis.mkv", scene(2, 3, colour=True), sound=of_vis)
+    fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL)
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        assert [stream.codec_context.name for stream in container.streams.audio] == [kept] * (kept is not None)
 
 
 def sound_packets(path: Path) -> list[bytes]:
@@ -170,6 +180,15 @@ def test_one_video_side_by_side(video_pair, tmp_path):
     assert len(frames) == 4
     expected = np.asarray(MODEL.fuse(ir[0], vis[0]), dtype=int)
     assert np.abs(frames[0][..., 0] - expected).mean() < 8
+
+
+def test_halves_of_an_odd_width_leave_out_the_middle():
+    columns = np.tile(np.arange(21, dtype=np.float32) / 20, (8, 1))
+    left, right = halves(Picture(columns, np.stack([columns, columns]), "both.mp4"))
+    assert (left.size, right.size) == ((10, 8), (10, 8))
+    assert np.array_equal(left.chroma[1], columns[:, :10])
+    assert np.array_equal(right.chroma[0], columns[:, 11:])
+    assert np.array_equal(right.luminance, columns[:, 11:])
 
 
 def test_the_range_does_not_flicker():

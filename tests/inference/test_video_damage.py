@@ -63,10 +63,16 @@ def test_frames_of_hevc_that_are_left_out_are_counted(tmp_path, suffix):
     assert sum(f"is damaged: {40 - shown} frame" in note for note in notes) == 2
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_a_file_with_its_index_first_that_was_cut_off_ends_too_early(tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "start", "long"), [(".mp4", 0, False), (".mov", 0, False), (".mp4", 1.4, True)])
+def test_a_file_with_its_index_first_that_was_cut_off_ends_too_early(tmp_path, suffix, start, long):
     whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
-    moving(whole, [number / RATE for number in range(40)], 8, index_first=True)
+    moving(whole, [number / RATE for number in range(40)], 8, start=start, index_first=True)
+    if long:
+        # A length of 64 bits, as boxes of 4 GB have; FFmpeg leaves room for it.
+        content = whole.read_bytes()
+        at = content.index(b"\0\0\0\x08free") + 8
+        length = 8 + int.from_bytes(content[at : at + 4], "big")
+        whole.write_bytes(content[: at - 8] + b"\0\0\0\1mdat" + length.to_bytes(8, "big") + content[at + 8 :])
     with av.open(str(whole)) as container:
         places = [packet.pos for packet in container.demux(video=0) if packet.size]
     cut.write_bytes(whole.read_bytes()[: places[20]])
@@ -75,6 +81,16 @@ def test_a_file_with_its_index_first_that_was_cut_off_ends_too_early(tmp_path, s
             frames = len(list(video.pictures()))
             assert frames == 40 - missing * RATE
             assert video.missing == pytest.approx(missing, abs=0.01)
+
+
+def test_a_matroska_file_of_hours_that_was_cut_off_misses_them(tmp_path):
+    whole, cut = moving(tmp_path / "whole.mkv", [0, 0.04, 0.08, 3_900, 3_900.04], 8), tmp_path / "cut.mkv"
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut.write_bytes(whole.read_bytes()[: places[3]])
+    with Video(cut, 10**6) as video:
+        assert len(list(video.pictures())) == 3
+        assert video.missing == pytest.approx(3_900, abs=1)
 
 
 def test_a_matroska_file_that_was_cut_off_is_said(tmp_path):

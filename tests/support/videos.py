@@ -89,9 +89,10 @@ def moving(
     rate=RATE,
     start: float = 0,
     sound: bool = False,
+    early: float = 0,
     index_first: bool = False,
 ) -> Path:
-    """A mark that goes to the right by 200 pixels a second, seen at these times."""
+    """A mark that goes to the right by 200 pixels a second, seen at these times; sound starts some seconds earlier."""
     tick = Fraction(1, 1000)
     with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
         stream = container.add_stream("libx264", rate=rate)
@@ -107,7 +108,8 @@ def moving(
         container.mux(stream.encode())
         for at in range(0, 16_000, 1024) if audio else ():
             part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-            part.sample_rate, part.pts, part.time_base = 16_000, at + round(start * 16_000), Fraction(1, 16_000)
+            part.sample_rate, part.time_base = 16_000, Fraction(1, 16_000)
+            part.pts = at + round((start - early) * 16_000)
             container.mux(audio.encode(part))
         if audio:
             container.mux(audio.encode())
