@@ -220,7 +220,9 @@ class Video:
             values = values if self.coding.full else ((values - 16 / 255) * (255 / 219)).clip(0, 1)
             return Picture(np.ascontiguousarray(self._upright(values)), None, self.path.name)
         if frame.format.is_rgb or frame.format.has_palette:
-            rgb = _unit(frame.reformat(format="rgb48le", dst_color_range=FULL).to_ndarray())
+            # From 8 to 16 bits, swscale is up to two of 255 levels off.
+            kind = "rgb48le" if self.coding.bits > 8 else "rgb24"
+            rgb = _unit(frame.reformat(format=kind, dst_color_range=FULL).to_ndarray())
         else:
             rgb = self._decoded(frame)
         luminance, chroma = split_colour(np.ascontiguousarray(self._upright(rgb)))

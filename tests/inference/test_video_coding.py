@@ -136,6 +136,71 @@ def test_colours_and_what_is_said_of_them_are_kept(tmp_path, coding):
     assert np.abs(before[24, middles].astype(int) - after[24, middles]).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("chroma", "pix", "first"), [("a", "yuv420p", True), ("b", "yuv420p", False), ("saturation", "gray", True)]
+)
+def test_the_coding_is_that_of_the_source_of_the_colour(tmp_path, chroma, pix, first):
+    a = write_coded(tmp_path / "a.mkv", bars(), matrix=9, primaries=9, transfer=14, pix="yuv420p10le")
+    b = write_coded(tmp_path / "b.mkv", brightness(bars()), matrix=1, pix=pix)
+    fuse_videos([a, b], tmp_path / "f.mkv", model=MODEL, task="medical", chroma=chroma, output_range="network")
+    said, expected = (shown(path)[1] for path in (tmp_path / "f.mkv", a if first else b))
+    assert said == expected
+
+
+@pytest.mark.parametrize(("side", "matrix"), [(718, 6), (720, 1)])
+def test_a_matrix_that_is_not_stated_is_that_of_hd_from_720_rows(tmp_path, side, matrix):
+    frame = np.full((side, side), 90, np.uint8)
+    with Video(write(tmp_path / "a.mp4", [frame]), 10**6) as video:
+        assert video.coding.matrix == matrix
+
+
+def test_samples_of_rgb_are_not_changed(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "bgr0"
+        frame = av.VideoFrame.from_ndarray(levels, "rgb24").reformat(format="bgr0")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with Video(tmp_path / "a.mkv", 10_000) as video:
+        assert video.stream.codec_context.pix_fmt == "bgr0"
+        (frame,) = video.pictures()
+    colours = 255 * join_colour(frame.picture.luminance, frame.picture.chroma)
+    assert np.abs(colours - levels).max() < 0.01
+
+
+def test_colours_of_a_palette_are_read(tmp_path):
+    index = np.repeat(np.arange(5, dtype=np.uint8), 32)[None].repeat(48, 0)
+    palette = np.zeros((256, 4), np.uint8)
+    palette[:5, 0], palette[:5, 1:] = 255, bars()[0, ::32]
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        stream = container.add_stream("png", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 160, "pal8"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray((index, palette), "pal8")))
+    with Video(tmp_path / "a.mov", 10_000) as video:
+        assert video.stream.codec_context.pix_fmt == "pal8"
+        (frame,) = video.pictures()
+    colours = 255 * join_colour(frame.picture.luminance, frame.picture.chroma)
+    assert np.abs(colours - bars()).max() < 0.01
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("pix", "top"), [("gray", 255), ("gray10le", 1023), ("gray16le", 65535)])
+def test_grey_is_of_the_range_that_its_file_states(tmp_path, pix, top, full):
+    levels = np.repeat(np.linspace(0.1, 0.9, 64)[None], 48, 0)
+    stored = np.rint(top * (levels if full else (16 + 219 * levels) / 255)).astype(np.uint16 if top > 255 else np.uint8)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pix
+        stream.codec_context.color_range = 2 if full else 1
+        frame = av.VideoFrame.from_ndarray(stored, pix)
+        frame.color_range = 2 if full else 1
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with Video(tmp_path / "a.mkv", 10_000) as video:
+        assert video.coding.full == full
+        (read_frame,) = video.pictures()
+    assert read_frame.picture.luminance == pytest.approx(levels, abs=1 / 255)
+
+
 READ_PIXELS = """async ([address, xs]) => {
   const video = document.createElement('video');
   document.body.append(video);
