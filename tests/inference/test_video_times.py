@@ -90,7 +90,7 @@ def test_time_goes_on_where_the_time_stamps_of_joined_clips_restart(tmp_path, cl
         frames = [np.full((64, 240), 40, np.uint8) for _ in range(24 // clips)]
         for number, frame in enumerate(frames, first):
             frame[40:56, (place := int(10 + 200 * REGULAR[number])) : place + 8] = 250
-        parts.append(write(tmp_path / "part.ts", frames, sound="aac").read_bytes())
+        parts.append(write(tmp_path / "part.ts", frames, sound="aac", seconds=len(frames) / RATE).read_bytes())
     joined = tmp_path / "joined.ts"
     joined.write_bytes(b"".join(parts))
     notes = fuse_videos([ir, joined], tmp_path / "f.mkv", model=MODEL, output_range="network", anchor="none")

@@ -19,7 +19,7 @@ def write(
     rate: int = RATE,
     *,
     sound: str = "",
-    seconds: int = 1,
+    seconds: float = 1,
     about: dict[str, str] | None = None,
 ) -> Path:
     """Write a video, with some seconds of stereo sound if its codec is given, and with metadata."""
@@ -35,7 +35,7 @@ def write(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "gray" if frame.ndim == 2 else "rgb24")))
         container.mux(stream.encode())
         if sound:
-            wave = (8000 * np.sin(np.arange(16_000 * seconds) / 20)).astype(np.int16)
+            wave = (8000 * np.sin(np.arange(round(16_000 * seconds)) / 20)).astype(np.int16)
             for start in range(0, len(wave), 1024):
                 samples = np.repeat(wave[None, start : start + 1024], 2, axis=1)
                 part = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
