@@ -83,6 +83,15 @@ def test_the_sound_is_that_of_the_second_video_if_it_has_any(tmp_path, of_ir, of
         assert [stream.codec_context.name for stream in container.streams.audio] == [kept] * (kept is not None)
 
 
+def test_the_sound_ends_with_the_picture(tmp_path):
+    ir = write(tmp_path / "ir.mkv", scene(1, 10))
+    vis = write(tmp_path / "vis.mkv", scene(2, 10, colour=True), sound="pcm_s16le", seconds=3)
+    fuse_videos([ir, vis], tmp_path / "f.mkv", model=MODEL)
+    with av.open(str(tmp_path / "f.mkv")) as container:
+        end = max(float((one.pts + one.duration) * one.time_base) for one in container.demux(audio=0) if one.size)
+    assert end == pytest.approx(10 / RATE, abs=2 * 1024 / 16_000)
+
+
 def sound_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]

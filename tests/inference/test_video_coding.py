@@ -13,7 +13,9 @@ from support.videos import MODEL, RATE, av, write
 
 from refusion import fuse_videos
 from refusion.images.colour import join_colour
+from refusion.images.picture import NEUTRAL, Picture
 from refusion.images.video import Video
+from refusion.images.video_coding import Coding, Frame
 from refusion.images.video_writing import encode
 
 PATCHES = np.array(
@@ -152,6 +154,15 @@ def test_a_matrix_that_is_not_stated_is_that_of_hd_from_720_rows(tmp_path, side,
     frame = np.full((side, side), 90, np.uint8)
     with Video(write(tmp_path / "a.mp4", [frame]), 10**6) as video:
         assert video.coding.matrix == matrix
+
+
+def test_colours_of_neighbours_are_averaged(tmp_path):
+    chroma = np.stack([np.tile(np.float32([0.4, 0.6]), (48, 32)), np.tile(np.float32([[0.6], [0.4]]), (24, 64))])
+    picture = Picture(np.full((48, 64), 0.5, np.float32), chroma, "a")
+    encode(tmp_path / "a.mp4", [Frame(picture, Fraction(0))], Fraction(RATE), Coding(matrix=6), None, [])
+    with Video(tmp_path / "a.mp4", 10_000) as video:
+        (frame,) = video.pictures()
+    assert frame.picture.chroma == pytest.approx(NEUTRAL, abs=0.01)
 
 
 def test_samples_of_rgb_are_not_changed(tmp_path):

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.command import check_refused, refusion, small_model
 from support.scenes import EXAMPLES, textured
 from support.videos import MODEL, RATE, av, read, scene, write
 
 from refusion import fuse_videos
+from refusion.images.video import Video
+from refusion.inference.video_notes import notes_on_video
 
 
 def test_videos_on_the_command_line(video_pair, tmp_path):
@@ -89,3 +92,16 @@ def test_a_closed_shutter_does_not_hide_what_the_notes_are_on(tmp_path):
     assert len([note for note in notes if "ir.mkv uses only 7" in note]) == 1
     black = write(tmp_path / "black.mp4", [np.zeros((48, 64), np.uint8)] * 3)
     assert "are the same picture" in " ".join(fuse_videos([black, black], tmp_path / "f.mp4", model=MODEL))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_interlaced_frames_are_said(tmp_path, interlaced):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.options = {"x264-params": "tff=1"} if interlaced else {}
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64), 90, np.uint8), "gray")
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with Video(tmp_path / "a.mkv", 10_000) as video:
+        notes = notes_on_video(video)
+    assert ["a.mkv is interlaced: its frames show two moments" in note for note in notes] == [True] * interlaced
