@@ -219,6 +219,18 @@ def test_the_range_does_not_flicker():
         assert flicker(smoothed) < 0.5 * flicker(apart)
 
 
+@pytest.mark.parametrize("seconds", [0.4, 2])
+def test_the_time_constant_is_in_seconds(seconds):
+    """The white point has followed 63 % of a step from 0.25 to 1 after that time."""
+    levels = np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    smooth = RangeSmoother("stretch", RATE, seconds)
+    smooth(levels / 4)
+    for _ in range(round(seconds * RATE)):
+        last = smooth(levels)
+    white = 1 - 0.75 * np.exp(-1)
+    assert last[levels < 0.7] == pytest.approx(levels[levels < 0.7] / white, abs=0.01)
+
+
 def test_a_change_of_light_is_followed():
     dark, bright = (textured(1).astype(np.float32) / 255 * factor for factor in (0.3, 1.0))
     smooth = RangeSmoother("robust", RATE)

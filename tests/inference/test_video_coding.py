@@ -15,7 +15,7 @@ from refusion import fuse_videos
 from refusion.images.colour import join_colour
 from refusion.images.picture import NEUTRAL, Picture
 from refusion.images.video import Video
-from refusion.images.video_coding import Coding, Frame
+from refusion.images.video_coding import WEIGHTS, Coding, Frame
 from refusion.images.video_writing import encode
 
 PATCHES = np.array(
@@ -341,9 +341,11 @@ def test_the_shape_of_pixels_is_kept(tmp_path):
     # One of 160 wide pixels is as broad as one of 170 or 171 square ones.
     square = np.ascontiguousarray(np.pad(bars(), ((0, 0), (0, 11), (0, 0)), "edge"))
     vis = write_coded(tmp_path / "square.mp4", square[:, :171], pix="yuv444p")
-    fuse_videos([ir, vis], tmp_path / "g.mp4", model=MODEL, resize="b")
-    assert shown(tmp_path / "g.mp4")[1]["size"] == (172, 48)
-    assert shown(tmp_path / "g.mp4")[1]["aspect"] in (None, 0, 1)  # PyAV 19 gives 0 if none is stated, older ones None.
+    for pair, resize in (((ir, vis), "b"), ((vis, ir), "a")):
+        fuse_videos(pair, tmp_path / "g.mp4", model=MODEL, resize=resize)
+        said = shown(tmp_path / "g.mp4")[1]
+        assert said["size"] == (172, 48)
+        assert said["aspect"] in (None, 0, 1)  # PyAV 19 gives 0 if none is stated, older ones None.
 
 
 @pytest.mark.parametrize(("degrees", "aspect"), [(90, Fraction(3, 4)), (-90, Fraction(3, 4)), (180, Fraction(4, 3))])
@@ -354,3 +356,11 @@ def test_wide_pixels_are_high_when_they_are_turned(tmp_path, degrees, aspect):
         encode(tmp_path / "b.mp4", video.pictures(), video.rate, video.coding, None, [])
     with Video(tmp_path / "b.mp4", 10_000) as video:
         assert video.coding.aspect == aspect
+
+
+def test_weights_are_those_of_the_standard():
+    """ITU-T H.273, table 4."""
+    recommended = {"BT.709": (0.2126, 0.0722), "FCC": (0.30, 0.11), "BT.601": (0.299, 0.114)}
+    recommended |= {"SMPTE 240M": (0.212, 0.087), "BT.2020": (0.2627, 0.0593)}
+    numbers = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020", 10: "BT.2020"}
+    assert {number: recommended[name] for number, name in numbers.items()} == WEIGHTS
