@@ -9,7 +9,7 @@ from support.scenes import textured
 
 from refusion.images import read_picture
 from refusion.images.picture import NEUTRAL
-from refusion.inference.blank_borders import blank_border, fill_borders
+from refusion.inference.blank_borders import blank_border, find_borders
 from refusion.inference.preparation import prepare_pair
 from refusion.models.model import ReFusion
 
@@ -152,18 +152,22 @@ def test_content_begins_3_pixels_inside_its_outline(ramp):
     levels = scene().astype(np.float32) / 255
     levels[:20] = levels[:, :20] = 0
     whole = read_picture(np.full((HEIGHT, WIDTH), 0.3, np.float32))
-    filled, _, _ = fill_borders(read_picture(levels), whole, white=False, ramp=ramp)
+    pair = read_picture(levels), whole
+    filled, _ = find_borders(*pair, white=False, ramp=ramp).cut(*pair)
     steps = np.arange(1, 21) - 3
     assert filled.alpha[20:40, 200] == pytest.approx(np.clip(steps / (0.03 * HEIGHT) if ramp else steps, 0, 1))
     assert filled.luminance == pytest.approx(levels * filled.alpha)
 
 
-def test_a_border_that_is_part_of_that_of_the_other_source_is_kept():
-    levels = [scene(seed).astype(np.float32) / 255 for seed in (0, 1)]
-    for values, wide in zip(levels, (10, 40), strict=True):
-        values[:wide] = values[:, :wide] = 0
-    for pair in (levels, levels[::-1]):
-        assert not fill_borders(*map(read_picture, pair), white=True, ramp=True)[2]
+@pytest.mark.parametrize(("wide", "filled"), [(30, False), (10, True)])
+def test_a_border_that_is_mostly_that_of_the_other_source_is_kept(wide, filled):
+    a, b = (scene(seed).astype(np.float32) / 255 for seed in (0, 1))
+    a[:wide] = a[:, :wide] = b[:40] = b[:, :40] = 0
+    borders = find_borders(read_picture(a), read_picture(b), white=True, ramp=True)
+    swapped = find_borders(read_picture(b), read_picture(a), white=True, ramp=True)
+    assert borders.a is swapped.b is None
+    assert (borders.b is not None) == (swapped.a is not None) == filled
+    assert len(borders.notes) == len(swapped.notes) == filled
 
 
 def masks() -> dict[str, np.ndarray]:
