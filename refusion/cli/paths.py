@@ -37,7 +37,7 @@ def check_writable(path: Path | None) -> None:
     if path is None or is_stream(path):
         return
     if path.is_dir():
-        raise ValueError(f"{path.name} is a folder; give the name of a file to write.")
+        raise ValueError(f"{path.name or path} is a folder; give the name of a file to write.")
     if is_there(path.parent) and not path.parent.is_dir():
         raise ValueError(f"{path.name} cannot be written: {path.parent} is a file, not a folder; choose another.")
     if not path.parent.is_dir():

@@ -247,8 +247,10 @@ def _format_of(path: Path) -> tuple[str, dict[str, object]]:
     try:
         return _SAVE_FORMATS[path.suffix.lower()]
     except KeyError:
-        given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         name = path.name or str(path)
+        if path.is_dir():
+            raise PictureError(f"{name} is a folder; give the name of a file in it, such as fused.png.") from None
+        given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         raise PictureError(f"{name} {given}; the suffix must be one of {', '.join(_SAVE_FORMATS)}.") from None
 
 

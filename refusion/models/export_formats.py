@@ -16,5 +16,8 @@ def check_export(path: Path) -> None:
         ExportError: it is not.
     """
     if path.suffix not in FORMATS:
-        given = f"ends in {path.suffix}" if path.suffix else "has no suffix"
-        raise ExportError(f"{path.name} {given}; a model is exported as one of {', '.join(FORMATS)}.")
+        given = f"ends in {path.suffix}" if path.suffix else "is a folder" if path.is_dir() else "has no suffix"
+        raise ExportError(
+            f"{path.name or path} {given}; give the name of a file that ends in {' or '.join(FORMATS)}, such as "
+            f"model{FORMATS[0]}."
+        )

@@ -327,6 +327,14 @@ def test_an_output_below_a_file_or_with_another_suffix_is_said(tmp_path):
         check_refused(refusion("fuse", *arguments), words)
 
 
+@pytest.mark.parametrize("output", [".", "/"])
+def test_an_output_that_is_a_folder_is_named_as_it_was_given(pair_folder, output):
+    pair = pair_folder / "ir" / "scene0.png", pair_folder / "vis" / "scene0.png"
+    check_refused(refusion("fuse", *pair, "-o", output), f"{output} is a folder; give the name of a file in it")
+    result = refusion("evaluate", "--data", pair_folder, "--fused", pair_folder / "ir", "--json", output)
+    check_refused(result, f"{output} is a folder; give the name of a file to write.")
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can create files")
 def test_an_output_in_a_folder_that_takes_no_files_is_refused_before_any_work(model, tmp_path):
     file = tmp_path / "x.png"

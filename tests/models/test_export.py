@@ -1,6 +1,7 @@
 """Exported models give what the module gives, at sizes that they were not exported at."""
 
 import json
+from pathlib import Path
 from typing import get_args
 
 import cv2
@@ -113,9 +114,25 @@ def test_only_onnx_holds_a_finished_model(tmp_path):
 
 
 def test_another_suffix_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(ExportError, match=r"ends in \.pth; .*\.onnx, \.pt2"):
+    with pytest.raises(ExportError, match=r"ends in \.pth; .*\.onnx or \.pt2"):
         export(FusionModule(), tmp_path / "model.pth")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (".", r"\. is a folder"),
+        ("folder", "folder is a folder"),
+        ("model", "model has no suffix"),
+        (".onnx", r"\.onnx has no suffix"),
+    ],
+)
+def test_an_output_without_a_suffix_is_refused_with_an_example(tmp_path, monkeypatch, output, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ExportError, match=rf"^{said}; .* ends in \.onnx or \.pt2, such as model\.onnx\.$"):
+        export(FusionModule(), Path(output))
 
 
 @pytest.mark.parametrize("opset", [17, 18, 19])
