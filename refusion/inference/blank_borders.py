@@ -3,7 +3,7 @@
 Files rarely declare them. Fused as they are, they end in an outline, and white ones cover the other image.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -108,11 +108,46 @@ def find_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> Borders:
     return Borders(found[0], found[1], tuple(notes))
 
 
-def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kept: bool) -> str:
-    cause = (
+@dataclass
+class KeptBorders:
+    """Notes on the blank borders of the images of a stack, which are kept.
+
+    Where the images share most of a border, as screenshots and letterboxed images do, it gets none.
+    """
+
+    _found: list[tuple[int, str]] = field(default_factory=list)
+    _shared: np.ndarray | None = None
+
+    def look_at(self, picture: Picture) -> None:
+        """Look for a border of the next image, of the size of the others."""
+        blank = None if picture.alpha is not None else blank_border(picture.luminance)
+        if blank is not None:
+            is_white = picture.luminance[blank].mean() > 1 / 2
+            self._found.append((int(np.count_nonzero(blank)), _cause(picture, blank.mean(), is_white=is_white)))
+        blank = np.zeros(picture.luminance.shape, bool) if blank is None else blank
+        self._shared = blank if self._shared is None else self._shared & blank
+
+    @property
+    def notes(self) -> list[str]:
+        """A note on the first border, and one on how many more there are."""
+        shared = 0 if self._shared is None else np.count_nonzero(self._shared)
+        causes = [cause for count, cause in self._found if 2 * shared <= count]
+        if not causes:
+            return []
+        first, *others = causes
+        more = f"{len(others)} more {'image has' if len(others) == 1 else 'images have'} such a border."
+        return [f"{first}, and a stack keeps it; make it transparent, or crop all images.", *([more] if others else [])]
+
+
+def _cause(picture: Picture, share: float, *, is_white: bool) -> str:
+    return (
         f"{picture.name} has a {'white' if is_white else 'black'} border of {100 * share:.0f} % of its pixels, as "
         "registration leaves it"
     )
+
+
+def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kept: bool) -> str:
+    cause = _cause(picture, share, is_white=is_white)
     if kept:
         return Advised(
             cause,

@@ -20,6 +20,7 @@ from refusion.images.picture import MAX_FRAMES, Picture, PictureError, by
 from refusion.images.roles import bracket_notes, exposure_notes
 from refusion.images.scans import scan_notes
 from refusion.images.sources import PictureSource
+from refusion.inference.blank_borders import KeptBorders
 from refusion.inference.exposure_blend import exposedness
 from refusion.inference.finishing import Fused, fused_picture
 from refusion.inference.ghosts import without_ghosts
@@ -150,7 +151,7 @@ class _Survey:
         frames: the data kept for each image, in the order given.
         ground: what shows through where an image is transparent; None if none is.
         alpha: alpha of the fused image, or None.
-        notes: notes on images that lie off the one before.
+        notes: notes on images that lie off the one before, and on blank borders.
     """
 
     frames: list["_Frame"]
@@ -168,11 +169,12 @@ def _survey(read: StackReader, count: int, colour: ChromaMean | None, step: Call
     frames: list[_Frame] = []
     ground: Picture | None = None
     is_transparent = False
-    alpha, offsets = _AlphaUnion(), OffsetNotes(read.motion)
+    alpha, offsets, borders = _AlphaUnion(), OffsetNotes(read.motion), KeptBorders()
     for index in range(count):
         picture = read(index)
         _check_size(picture, frames[0].facts if frames else picture)
         offsets.look_at(picture)
+        borders.look_at(picture)
         alpha.add(picture.alpha)
         is_transparent |= picture.alpha is not None
         ground = picture if ground is None else over(ground, picture)
@@ -181,7 +183,7 @@ def _survey(read: StackReader, count: int, colour: ChromaMean | None, step: Call
             colour.add(picture)
         frames.append(_Frame.of(index, picture))
         step()
-    return _Survey(frames, ground if is_transparent else None, alpha.alpha, offsets.notes)
+    return _Survey(frames, ground if is_transparent else None, alpha.alpha, [*offsets.notes, *borders.notes])
 
 
 def _notes(seen: _Survey, task: Task) -> list[str]:
