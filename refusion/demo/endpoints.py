@@ -55,11 +55,13 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         model: Any = None,
         revision: Any = None,
         input_range: Any = None,
+        borders: Any = None,
         request: gr.Request | None = None,
     ) -> tuple[str, list[str]]:
         try:
             paths = stored_path(a, first), stored_path(b, second)
-            settings = Settings.checked(fusing.models, task, output_range, anchor, chroma, model, revision, input_range)
+            asked = output_range, anchor, chroma, model, revision, input_range, borders
+            settings = Settings.checked(fusing.models, task, *asked)
             result = fusing.fuse(session(request), paths, settings, lambda *_: None)
         except (ValueError, CancelledError) as error:
             raise refusal(error) from error
@@ -80,6 +82,8 @@ def _fuse(task: Task, fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         model: Name of a bundled model, or OWNER/NAME of a public one on the Hub.
         revision: Branch, tag or commit of a model on the Hub.
         input_range: Black and white of sources of more than 8 bits: file, or own for the range of their values.
+        borders: Blank borders of one source, as registration leaves them: auto fills them from the other source, but
+            keeps white ones of infrared and medical pairs; fill fills all; keep fills none.
 
     Returns:
         The fused image as a PNG file, and notes on the sources and the result, a list of sentences.

@@ -21,6 +21,7 @@ SETTINGS = {
     "model": "model",
     "revision": "revision",
     "input": "input_range",
+    "borders": "borders",
 }
 """Keys of the query string, and the settings that they stand for, in the order of `Settings.checked`."""
 
@@ -50,6 +51,7 @@ def changed_settings(settings: Settings, own_model: str, count: int = 2) -> dict
         "model": (settings.model.name, own_model),
         "revision": (settings.model.revision, None),
         "input_range": (settings.input_range, "file"),
+        "borders": (settings.borders, "auto"),
     }
     return {name: value for name, (value, own) in given.items() if value is not None and value != own}
 
@@ -172,8 +174,10 @@ def _options(settings: Settings, gaps: bool) -> list[str]:
         "revision": settings.model.revision,
     }
     own_range = ["--own-range"] if settings.input_range == "own" else []
+    borders = {"auto": [], "fill": ["--fill-borders"], "keep": ["--no-fill-borders"]}[settings.borders]
     nodata = ["--nodata", "nan"] if gaps else []
-    return [word for name, value in given.items() if value for word in (f"--{name}", value)] + own_range + nodata
+    named = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    return named + own_range + borders + nodata
 
 
 def endpoint(task: Task) -> str:

@@ -33,11 +33,17 @@ MAX_SCORED_MEGAPIXELS = 8.0
 InputRange: TypeAlias = Literal["file", "own"]
 """Black and white of sources of more than 8 bits: those of the file, or the range of its values."""
 
+Borders: TypeAlias = Literal["auto", "fill", "keep"]
+"""What happens to blank borders; ``auto`` is the default of the task."""
+
+_FILLED: dict[Borders, bool | None] = {"auto": None, "fill": True, "keep": False}
+
 _CHOICES: dict[str, tuple[str, Any]] = {
     "output_range": ("output range", OutputRange),
     "anchor": ("anchor", Anchor),
     "chroma": ("colour rule", ChromaRule),
     "input_range": ("input range", InputRange),
+    "borders": ("rule for borders", Borders),
 }
 """What each setting is called in messages, and its choices."""
 
@@ -58,6 +64,7 @@ class Settings:
         chroma: likewise.
         input_range: ``own`` reads sources of more than 8 bits with the window ``own``, see `refusion.images.Reading`;
             values that are not finite are then missing.
+        borders: whether blank borders are filled; those of a stack are kept.
     """
 
     task: Task
@@ -66,6 +73,7 @@ class Settings:
     anchor: Anchor | None
     chroma: ChromaRule | None
     input_range: InputRange = "file"
+    borders: Borders = "auto"
 
     @property
     def window(self) -> Window | None:
@@ -76,7 +84,7 @@ class Settings:
         """Equal for settings that fuse this number of images the same way."""
         task = self.task
         own = (self.output_range or task.range_of(count), self.anchor or task.anchor, self.chroma or task.chroma)
-        return (task.name, self.model, *own, self.input_range)
+        return (task.name, self.model, *own, self.input_range, self.borders)
 
     @classmethod
     def checked(
@@ -89,6 +97,7 @@ class Settings:
         model: Any = None,
         revision: Any = None,
         input_range: Any = None,
+        borders: Any = None,
     ) -> "Settings":
         """Check the settings that a client sent; empty ones become the defaults of the task.
 
@@ -97,8 +106,8 @@ class Settings:
             ModelError: a model is named that cannot be here, or that has no revisions.
         """
         wanted = (output_range or None, anchor or None, chroma or None)
-        read: Any = input_range or "file"
-        for given, (name, (what, choices)) in zip((*wanted, read), _CHOICES.items(), strict=True):
+        own: tuple[Any, Any] = (input_range or "file", borders or "auto")
+        for given, (name, (what, choices)) in zip((*wanted, *own), _CHOICES.items(), strict=True):
             if given is not None and given not in get_args(choices):
                 shown = given if isinstance(given, str) else repr(given)[:100]
                 raise ValueError(
@@ -117,7 +126,7 @@ class Settings:
         # That of a task may come without its weights, which its tab says.
         if name or version:
             models.check(chosen)
-        return cls(task, chosen, *wanted, read)
+        return cls(task, chosen, *wanted, *own)
 
 
 class Fusing:
@@ -212,6 +221,7 @@ class Fusing:
             anchor=settings.anchor,
             chroma=settings.chroma,
             window=settings.window,
+            fill_borders=_FILLED[settings.borders],
             nodata=math.nan if gaps else None,
             max_pixels=int(self.options.max_megapixels * 1e6),
         )

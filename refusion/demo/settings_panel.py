@@ -13,7 +13,7 @@ def settings_panel(task: Task | None, models: Models, *, stack: bool = False) ->
     Args:
         task: the task of the tab, or None.
         models: the models to choose from.
-        stack: whether the choices are those for stacks.
+        stack: whether the choices are those for stacks, whose borders are kept.
 
     Returns:
         The inputs in the order in which `Settings.checked` takes them.
@@ -46,4 +46,12 @@ def settings_panel(task: Task | None, models: Models, *, stack: bool = False) ->
             revision = gr.Textbox(
                 value="", label="Revision", info="Branch, tag or commit on the Hub.", max_lines=1, min_width=120
             )
-    return [*choices, model, revision, input_range]
+        label, info = texts.SETTINGS["borders"]
+        borders = gr.Dropdown(
+            [(said, choice) for choice, said in texts.BORDERS.items()],
+            value="auto",
+            label=label,
+            info=info,
+            visible=not stack,
+        )
+    return [*choices, model, revision, input_range, borders]

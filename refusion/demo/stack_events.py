@@ -106,7 +106,7 @@ class StackEvents(ResultEvents):
         return notes.good(said) + notes.remarks(result.notes)
 
     def _example_inputs(self, example: Example, paths: tuple[Path, ...], changed: dict[str, str]) -> list[Any]:
-        values = dict.fromkeys(link.SETTINGS.values(), "") | {"input_range": "file"}
+        values = dict.fromkeys(link.SETTINGS.values(), "") | {"input_range": "file", "borders": "auto"}
         return [example.task, list(map(str, paths)), *(values | changed).values()]
 
     def _address(self, result: Result, example: Example | None) -> str:

@@ -146,7 +146,7 @@ class TaskEvents(ResultEvents):
     def _example_inputs(self, example: Example, paths: tuple[Path, ...], changed: dict[str, str]) -> list[Any]:
         task = self._task
         values: dict[str, str] = {"output_range": task.output_range, "anchor": task.anchor, "chroma": task.chroma}
-        values |= {"model": self._fusing.models.own(task), "revision": "", "input_range": "file"}
+        values |= {"model": self._fusing.models.own(task), "revision": "", "input_range": "file", "borders": "auto"}
         return [*map(str, paths), *(values | changed).values()]
 
     def _details(self, result: Result, size: tuple[int, int], example: Example | None, request: gr.Request) -> str:

@@ -21,12 +21,19 @@ SETTINGS = {
     "anchor": ("Anchor to the sources", "How closely its grey levels follow the sources."),
     "chroma": ("Colour", "Where its colour comes from."),
     "input_range": ("Input range", "What becomes black and white in sources of more than 8 bits."),
+    "borders": ("Blank borders", "Where a registered source does not reach. White ones may mean hot, or bone."),
 }
 """Label and description of each setting."""
 
 INPUT_RANGES = {
     "file": "Range of the file",
     "own": "Own range of the sources",
+}
+
+BORDERS = {
+    "auto": "Fill, but keep white ones of infrared and medical pairs",
+    "fill": "Fill black and white ones",
+    "keep": "Keep them",
 }
 
 RANGES = {
@@ -105,7 +112,8 @@ def choices(labels: tuple[str, str] | None) -> dict[str, dict[str, str]]:
     """
     colours = _colour_rules(labels) if labels else _STACK_COLOURS
     anchors = ANCHORS if labels else _STACK_ANCHORS
-    return {"output_range": RANGES, "anchor": anchors, "chroma": colours, "input_range": INPUT_RANGES}
+    own = {"input_range": INPUT_RANGES, "borders": BORDERS}
+    return {"output_range": RANGES, "anchor": anchors, "chroma": colours, **own}
 
 
 def choices_of(task: Task) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from refusion.images.picture import NEUTRAL, Picture
 from refusion.inference.edges import opencv
-from refusion.system.advice import Advised
+from refusion.system.advice import FILL_BORDERS, KEEP_BORDERS, Advised
 
 _BLANK, _UNIFORM = 4 / 255, 0.6
 """Largest difference from black or white, for JPEG; and the least share of the border that has one of 256 levels."""
@@ -153,8 +153,13 @@ def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kep
             cause,
             f"if it means nothing, --fill-borders (fill_borders=True) fills it from {other.name}",
             "if it means nothing, make it transparent, or crop both images",
+            f"if it means nothing, {FILL_BORDERS}",
         )
-    return Advised(f"{cause}, which was filled from {other.name}", "--no-fill-borders (fill_borders=False) keeps it")
+    return Advised(
+        f"{cause}, which was filled from {other.name}",
+        "--no-fill-borders (fill_borders=False) keeps it",
+        demo=f"to keep it, {KEEP_BORDERS}",
+    )
 
 
 def blank_border(luminance: np.ndarray) -> np.ndarray | None:

@@ -3,6 +3,11 @@
 OWN_RANGE = 'set "Input range" in the settings to "Own range of the sources"'
 """What to do in the demo about sources that use little of their range, or exceed it."""
 
+FILL_BORDERS, KEEP_BORDERS = (
+    f'set "Blank borders" in the settings to "{choice}"' for choice in ("Fill black and white ones", "Keep them")
+)
+"""What to do in the demo about blank borders that are kept or filled."""
+
 
 class Advised(str):
     """What is wrong, and what to do about it with options; where there are none, or other ones, something else.

@@ -153,6 +153,7 @@ def test_a_file_that_is_too_large_is_not_taken(server):
         ({"anchor": "chain"}, "There is no anchor 'chain'"),
         ({"chroma": "c"}, "There is no colour rule 'c'"),
         ({"input_range": "wide"}, "There is no input range 'wide'"),
+        ({"borders": "mend"}, "There is no rule for borders 'mend'"),
         ({"model": "./refusion"}, "There is no model './refusion' here"),
         ({"model": "/etc"}, "There is no model '/etc' here"),
         ({"model": "../hub_configs"}, "There is no model '../hub_configs' here"),
