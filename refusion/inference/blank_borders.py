@@ -3,6 +3,7 @@
 Files rarely declare them. Fused as they are, they end in an outline, and white ones cover the other image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -97,13 +98,14 @@ def find_borders(a: Picture, b: Picture, *, white: bool, ramp: bool) -> Borders:
     shared = 0 if of_a is None or of_b is None else np.count_nonzero(of_a & of_b)
     found: list[Border | None] = []
     notes = []
-    for picture, other, blank in ((a, b, of_a), (b, a, of_b)):
+    for picture, other, blank, of_other in ((a, b, of_a, of_b), (b, a, of_b, of_a)):
         if blank is None or 2 * shared > np.count_nonzero(blank):
             found.append(None)
             continue
         is_white = picture.luminance[blank].mean() > 1 / 2
         kept = is_white and not white
         notes.append(_note(picture, other, blank.mean(), is_white=is_white, kept=kept))
+        notes += _note_on_the_rest(picture, blank, of_other, rest=int(not is_white))
         found.append(None if kept else Border(int(is_white), blank, _alpha(~blank, ramp)))
     return Borders(found[0], found[1], tuple(notes))
 
@@ -162,17 +164,32 @@ def _note(picture: Picture, other: Picture, share: float, *, is_white: bool, kep
     )
 
 
-def blank_border(luminance: np.ndarray) -> np.ndarray | None:
+def _note_on_the_rest(picture: Picture, blank: np.ndarray, of_other: np.ndarray | None, *, rest: int) -> list[str]:
+    """The note if a source with a border also has one of the other level, unless the other source shares it."""
+    both = blank_border(np.where(blank, np.float32(rest), picture.luminance), (rest,))
+    left = None if both is None else both & ~blank
+    if left is None or left.mean() < _MIN_SHARE:
+        return []
+    if of_other is not None and 2 * np.count_nonzero(left & of_other) > np.count_nonzero(left):
+        return []
+    return [
+        f"{picture.name} also has a {'white' if rest else 'black'} border, of {100 * left.mean():.0f} % of its pixels, "
+        "which is kept; if it means nothing, make it transparent, or crop both images."
+    ]
+
+
+def blank_border(luminance: np.ndarray, levels: Sequence[int] = (0, 1)) -> np.ndarray | None:
     """Find a black or white border around content with straight edges.
 
     Args:
         luminance: float32 (H, W) in [0, 1].
+        levels: the levels to look for, 0 for black and 1 for white; the first border is returned.
 
     Returns:
         Bool (H, W), the pixels of the border; None if there is none.
     """
     sides = np.concatenate([luminance[0], luminance[-1], luminance[:, 0], luminance[:, -1]])
-    for level in (0, 1):
+    for level in levels:
         if np.mean(np.abs(sides - level) <= _BLANK) >= _MIN_SIDE:
             content = _convex_content(np.abs(luminance - level) <= _BLANK)
             if content is not None and _is_uniform(luminance[~content]):
