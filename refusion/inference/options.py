@@ -120,6 +120,15 @@ class Options:
         """The options for reading the sources."""
         return Reading(self.window, self.temperatures, self.nodata, self.max_pixels, alike=task.one_camera)
 
+    def notes(self, task: Task) -> list[str]:
+        """Notes on options that do not suit the task, as sentences."""
+        if self.anchor != "heat" or not task.one_camera:
+            return []
+        return [
+            f"The anchor heat is for infrared; in {task.name} pairs, it brightens what is bright in the "
+            f"{task.labels[0]} image. Leave the anchor out for that of the task."
+        ]
+
     def for_task(self, task: Task, count: int = 2) -> "FinishOptions":
         """The options of the steps after the network, with the defaults of a task filled in.
 

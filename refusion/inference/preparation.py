@@ -67,7 +67,7 @@ def prepare(pair: Sequence[PictureSource], options: Options, task: Task) -> Prep
         raise ValueError(f"A pair is two images, but {were_given(count)}.")
     reading = options.reading(task)
     a, b = reading.all(options.plain(pair))
-    notes = [*reading.notes((a, b)), *role_notes(a, b, task)]
+    notes = [*options.notes(task), *reading.notes((a, b)), *role_notes(a, b, task)]
     motion = options.motion(task)
     of_activity = a.scan is not None and a.scan.modality in ("PT", "NM")
     if motion and task.name == "medical" and (a.chroma is not None or of_activity):

@@ -139,7 +139,7 @@ def fuse_videos(
         check_sizes(videos, resizes=resizes)
         counts = [video.frames for video in videos]
     with _opened(paths, options) as videos:
-        notes = [note for video in videos for note in notes_on_video(video)]
+        notes = [*options.notes(task), *(note for video in videos for note in notes_on_video(video))]
         lead = lead_of(videos)
         notes += rate_notes(videos)
         square = len({video.coding.aspect for video in videos}) > 1

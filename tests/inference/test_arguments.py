@@ -109,3 +109,14 @@ def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
         refusion.fuse(tmp_path / "dang.png", A, model=Average())
     with pytest.raises(ValueError, match=words):
         check_there(tmp_path / "dang.png")
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [("ir-vis", None), ("multi-focus", "near focus"), ("multi-exposure", "under-exposed")]
+)
+def test_two_photographs_that_are_fused_for_their_heat_get_a_note(task, said):
+    notes = refusion.fuse(A, B, task=task, anchor="heat").notes
+    found = [note for note in notes if "anchor heat" in note]
+    assert len(found) == (said is not None)
+    assert not found or f"brightens what is bright in the {said} image" in found[0]
+    assert not [note for note in refusion.fuse(A, B, task=task).notes if "anchor heat" in note]

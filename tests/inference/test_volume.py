@@ -372,3 +372,17 @@ def test_both_extras_of_a_series_are_named_at_once(missing, tmp_path):
     done = without(missing, "from refusion.cli.app import main; main()", "fuse", *folders, "-o", tmp_path / "f.nii")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert 'needs two extras: pip install "refusion[dicom,volumes]".' in done.stderr
+
+
+@pytest.mark.parametrize("kept", [slice(None, -3), slice(3, None)], ids=["without the last", "without the first"])
+def test_of_a_series_that_lacks_slices_at_an_end_the_overlap_is_fused(fuse, tmp_path, kept):
+    depths = 2.5 * np.arange(len(phantom(1)))
+    ct = write_series(tmp_path / "ct", phantom(0), "CT")
+    mr = write_series(tmp_path / "mr", phantom(1), "MR")
+    short = write_series(tmp_path / "short", phantom(1)[kept], "MR", depths=depths[kept])
+    options = {"window": [(0, 800), (0, 700)], "output_range": "network"}
+    with pytest.raises(PictureError, match=r"differ in size \(20 x 24 x 10 and 20 x 24 x 7 voxels\)"):
+        fuse(ct, short, **options)
+    notes, fused = fuse(ct, short, resize="b", **options)
+    assert notes[0].startswith("ct was resampled linearly into the grid of short")
+    np.testing.assert_array_equal(fused, fuse(ct, mr, **options)[1][kept])
