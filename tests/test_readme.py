@@ -99,10 +99,14 @@ def test_the_readme_names_the_commands_that_are_run_here():
     assert sum(line.endswith(DEMO) for line in lines) == 1
     assert sum(line.endswith(TESTS) for line in lines) == 1
     assert sum(MINUTES in line for line in lines) == 1
-    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert {"fuse", "evaluate", "explain", "export", "train", "push"} <= {
         line.split()[1] for line in lines if line.startswith("refusion ")
     }
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_ci_runs_the_test_command_of_the_readme():
+    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
