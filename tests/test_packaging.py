@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,20 @@ for name in ("ReFusion", "fuse_dataset"):
     said = done.stdout.splitlines()
     assert [re.search(r"refusion\[(\w+)\]", line).group(1) for line in said] == ["torch", "bulk"]
     assert [line.split()[0] for line in said] == ["refusion.ReFusion", "refusion.fuse_dataset"]
+
+
+def test_a_package_in_a_zip_file_says_to_install_it(tmp_path):
+    with zipfile.ZipFile(tmp_path / "refusion.zip", "w") as packed:
+        for path in sorted((ROOT / "refusion").rglob("*.py")):
+            packed.write(path, path.relative_to(ROOT))
+    program = f"import sys; sys.path.insert(0, sys.argv.pop(1)); {COMMAND}"
+    arguments = "refusion.zip", "fuse", *PAIR, "-o", "fused.png"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "zip file" in done.stderr
+    assert "pip" in done.stderr
+    assert not (tmp_path / "fused.png").exists()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from refusion.hub.checksums import CHECKSUMS
 from refusion.hub.errors import HubError, ModelError, NoWeightsError, UnknownModelError
 from refusion.hub.folder import CONFIG, FACTS, LOADED, WEIGHTS
 from refusion.system.files import expand_home
-from refusion.system.resources import resource_folders
+from refusion.system.resources import PACKAGE, resource_folders
 from refusion.tasks import TASKS
 from refusion.version import __version__
 
@@ -81,7 +81,7 @@ def locate(name: str | Path) -> str:
     Raises:
         TypeError: it is neither a name nor a path.
         UnknownModelError: the bare name is not known, or there is no such folder.
-        NoWeightsError: the bare name is known, but no weights came along.
+        NoWeightsError: the bare name is known, but no weights came along, or they are in a zip file.
     """
     if not isinstance(name, str | Path):
         raise TypeError(f"A model is given by its name or its folder, not as {type(name).__name__}.")
@@ -113,6 +113,11 @@ def locate(name: str | Path) -> str:
     if organisation := os.environ.get(ORGANISATION):
         return f"{organisation}/{name}"
     bundled = bundled_folder(name)
+    if bundled is None and not PACKAGE.is_dir():
+        raise NoWeightsError(
+            f"The weights of {name} cannot be read, since refusion is imported from a zip file or a wheel; install it "
+            "with pip."
+        )
     if bundled is None:
         raise NoWeightsError(f"No weights for {name} came with this version; train them with train.py.")
     return str(bundled.resolve())
