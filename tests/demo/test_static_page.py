@@ -21,6 +21,7 @@ from support.firefox import FIREFOX, Firefox
 from support.hub_server import TOKEN, HubServer
 from support.raw import write_dng
 from support.scenes import EXAMPLES, ROOT, textured
+from support.visitor import AXE
 
 from refusion.hub.names import has_weights
 from refusion.tasks import TASKS
@@ -406,6 +407,68 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(context, page, schem
     for title in (*(task.title for task in TASKS.values()), "Live", "About"):
         panel_of(page, title).wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 375, title
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix tests")
+def test_axe_finds_nothing_serious_on_any_tab(page, tmp_path):
+    page.emulate_media(color_scheme="dark")
+    page.evaluate(AXE.read_text())  # The page allows no script tag but its own.
+    panel = panel_of(page, "Medical")
+    panel.get_by_role("button", name="A head phantom").click()
+    panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+    bad = tmp_path / "text.png"
+    bad.write_text("no image at all")
+    panel.locator('input[type="file"]').first.set_input_files(bad)
+    panel.get_by_role("alert").wait_for()
+    for title in ("Live", "About", "Medical"):  # The other tasks are like this one.
+        panel = panel_of(page, title)
+        for settings in panel.get_by_text("Settings", exact=True).all():
+            settings.click()
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        assert [(x["id"], x["nodes"][0]["html"]) for x in found if x["impact"] in ("serious", "critical")] == [], title
+
+
+def test_the_selected_tab_is_seen_in_forced_colours(page):
+    page.emulate_media(forced_colors="active")
+    lines = [tab.evaluate("e => getComputedStyle(e).borderBottomWidth") for tab in page.get_by_role("tab").all()]
+    assert lines == ["3px"] + ["0px"] * (len(lines) - 1)
+
+
+def test_a_slow_connection_and_a_lost_one_are_told(chromium, url):
+    context = chromium.new_context(service_workers="block")
+    context.set_default_timeout(60_000)
+    try:
+        page = opened(context, url)
+        panel = panel_of(page, "Medical")
+        asked, held = [], []
+        page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+        page.route("**/medical_mri.png", lambda route: held.append(route))
+        example = panel.get_by_role("button", name="A head phantom")
+        example.dblclick()
+        panel.get_by_role("status").get_by_text("Loading the example …").wait_for()
+        while not held:
+            page.wait_for_timeout(50)
+        held[0].abort()
+        lost = panel.get_by_role("alert").get_by_text("could not be loaded; check the network connection")
+        lost.get_by_text("The example").wait_for()
+        assert sorted(asked) == ["medical_functional.png", "medical_mri.png"]
+
+        page.unroute("**/medical_mri.png")
+        page.route("**/finished.onnx", lambda route: route.abort())
+        example.click()
+        lost.get_by_text("The model").wait_for()
+        page.unroute("**/finished.onnx")
+        fuse = panel.get_by_role("button", name="Fuse", exact=True)
+        fuse.press("Enter")
+        panel.get_by_text("Fusing …").wait_for()
+        assert fuse.evaluate("e => e === document.activeElement && e.getAttribute('aria-disabled') === 'true'")
+        panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+
+        page.route("**/page.json", lambda route: route.abort())
+        page.reload()
+        page.get_by_role("alert").get_by_text("The page could not be loaded").wait_for()
+    finally:
+        context.close()
 
 
 def test_keys_alone_are_enough(page):

@@ -1,3 +1,5 @@
+import { Refusal } from "./refusal";
+
 /** An error of the GPU or its driver; the work can be done in WebAssembly instead. */
 export class GpuFailure extends Error {
   constructor(cause: unknown) {
@@ -6,12 +8,12 @@ export class GpuFailure extends Error {
   }
 }
 
-/** Do work on a device; whatever fails on a GPU is a `GpuFailure`. */
+/** Do work on a device; whatever fails on a GPU is a `GpuFailure`, unless it is a `Refusal`. */
 export async function on<T>(device: "webgpu" | "wasm", work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw device === "webgpu" ? new GpuFailure(error) : error;
+    throw device === "webgpu" && !(error instanceof Refusal) ? new GpuFailure(error) : error;
   }
 }
 

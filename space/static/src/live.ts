@@ -15,7 +15,7 @@ export class LivePanel {
   readonly root = element("section");
   private readonly canvas = element("canvas", { role: "img", "aria-label": "Fused video", hidden: true });
   private readonly note = new Note();
-  private readonly rate = element("output", { className: "rate" });
+  private readonly rate = element("output", { className: "rate", "aria-live": "off" });
   private readonly task = element("select");
   private readonly width = element("select");
   private readonly stopButton = element("button", { disabled: true }, "Stop");

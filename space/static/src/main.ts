@@ -11,7 +11,10 @@ const main = document.getElementById("page")!;
 let inUse = false;
 for (const kind of ["click", "keydown", "drop"]) addEventListener(kind, () => (inUse = true), { once: true });
 
-const page = await loadPage();
+const page = await loadPage().catch((error: Error) => {
+  main.replaceChildren(element("p", { role: "alert" }, error.message));
+  throw error;
+});
 const fuser = new Fuser(() => void showDevice());
 const live = new LivePanel(page.tasks, fuser);
 const runsOn = element("span", { "aria-live": "polite" }, "…");

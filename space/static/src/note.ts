@@ -1,8 +1,8 @@
 import { element } from "./dom";
 
-/** A line for facts and errors, which screen readers announce when it changes. */
+/** A line for facts and errors. Screen readers announce changes only of what is there, so it is never hidden. */
 export class Note {
-  readonly root = element("p", { className: "note", hidden: true });
+  readonly root = element("p", { className: "note" });
 
   good(text: string): void {
     this.show(text, "status");
@@ -15,7 +15,6 @@ export class Note {
   private show(text: string, role: string): void {
     this.root.setAttribute("role", role);
     this.root.classList.toggle("bad", role === "alert");
-    this.root.hidden = text === "";
     this.root.textContent = text;
   }
 }

@@ -1,3 +1,5 @@
+import { load } from "./load";
+
 /** Content of the page, from page.json, which `refusion space --static` writes. */
 export interface Page {
   version: string;
@@ -33,6 +35,5 @@ export interface Setting {
 }
 
 export async function loadPage(): Promise<Page> {
-  const response = await fetch("page.json");
-  return response.json();
+  return (await load("page.json", "The page")).json();
 }

@@ -1,5 +1,6 @@
 import type * as Ort from "onnxruntime-web";
 import { gpuMissing, GpuFailure, on } from "./gpu";
+import { load as loadFile } from "./load";
 import type { Device } from "./messages";
 
 /** ONNX Runtime and its device. */
@@ -45,6 +46,7 @@ export function session(run: Runtime, path: string, device: "webgpu" | "wasm" = 
   if (known) return known;
   const made = create(run, path, device);
   sessions.set(path + device, made);
+  made.catch(() => sessions.delete(path + device)); // The next fusion tries again.
   return made;
 }
 
@@ -52,7 +54,8 @@ let watched = false;
 
 async function create(run: Runtime, path: string, device: "webgpu" | "wasm"): Promise<Ort.InferenceSession> {
   const options = { executionProviders: [device], logSeverityLevel: 3 } as const;
-  const made = await run.ort.InferenceSession.create(new URL(path, folderOfPage()).href, options);
+  const graph = await (await loadFile(new URL(path, folderOfPage()), "The model")).arrayBuffer();
+  const made = await run.ort.InferenceSession.create(graph, options);
   if (device === "webgpu" && !watched) {
     watched = true;
     const gpu = await run.ort.env.webgpu.device;

@@ -18,7 +18,7 @@ export class Source {
     private readonly fuser: Fuser,
     private readonly changed: () => void,
   ) {
-    const input = element("input", { type: "file", accept: ACCEPTED, "aria-label": `${heading(label)}: choose an image` });
+    const input = element("input", { type: "file", accept: ACCEPTED, "aria-label": `${heading(label)}: drop an image here, or choose a file` });
     input.addEventListener("change", () => {
       if (input.files?.[0]) void this.give(input.files[0]);
       input.value = "";

@@ -1,6 +1,7 @@
 import { compare } from "./compare";
 import { element } from "./dom";
 import { Cancelled, type Fuser } from "./fuser";
+import { load } from "./load";
 import { Note } from "./note";
 import type { TaskText } from "./page";
 import type { Picture } from "./picture";
@@ -17,6 +18,7 @@ export class TaskPanel {
   private readonly cancel = element("button", { disabled: true }, "Cancel");
   private readonly bar = element("progress", { max: 1, hidden: true, "aria-label": "Progress of the fusion" });
   private readonly result = element("div", { className: "result", hidden: true });
+  private running = false;
 
   constructor(
     private readonly task: TaskText,
@@ -28,7 +30,10 @@ export class TaskPanel {
     const swap = element("button", {}, "Swap");
     swap.addEventListener("click", () => this.swap());
     this.fuse.addEventListener("click", () => void this.run());
-    this.cancel.addEventListener("click", () => fuser.cancel());
+    this.cancel.addEventListener("click", () => {
+      fuser.cancel();
+      this.fuse.focus();
+    });
     const actions = element("div", { className: "actions" }, this.fuse, swap, this.cancel);
     const [a, b] = this.sources;
     this.root.append(element("p", {}, task.text));
@@ -39,12 +44,24 @@ export class TaskPanel {
 
   private example({ title, files }: NonNullable<TaskText["example"]>): HTMLElement {
     const button = element("button", {}, title);
-    button.addEventListener("click", async () => {
+    button.addEventListener("click", () => void this.fuseExample(files));
+    return element("p", { className: "example" }, "No images at hand? Fuse an example: ", button);
+  }
+
+  private async fuseExample(files: [string, string]): Promise<void> {
+    if (this.running) return;
+    this.note.good("Loading the example …");
+    this.busy(true);
+    this.cancel.disabled = true;
+    try {
       const fetched = await Promise.all(files.map(fetchFile));
       await Promise.all(this.sources.map((source, i) => source.give(fetched[i]!)));
-      await this.run();
-    });
-    return element("p", { className: "example" }, "No images at hand? Fuse an example: ", button);
+    } catch (error) {
+      return this.note.bad((error as Error).message);
+    } finally {
+      this.busy(false);
+    }
+    await this.run();
   }
 
   private swap(): void {
@@ -54,6 +71,7 @@ export class TaskPanel {
   }
 
   private async run(): Promise<void> {
+    if (this.running) return;
     const [a, b] = this.sources.map(({ picture }) => picture);
     const refusal = this.refusal(a!, b!);
     if (!a || !b || refusal) return this.note.bad(refusal ?? "");
@@ -86,7 +104,9 @@ export class TaskPanel {
   }
 
   private busy(busy: boolean): void {
-    this.fuse.disabled = busy;
+    this.running = busy;
+    // Disabled, it would lose the focus.
+    this.fuse.setAttribute("aria-disabled", String(busy));
     this.cancel.disabled = !busy;
     this.bar.hidden = !busy;
     // Without a value the bar is indeterminate until the first tile is done.
@@ -109,6 +129,6 @@ export class TaskPanel {
 }
 
 async function fetchFile(path: string): Promise<File> {
-  const response = await fetch(path);
+  const response = await load(path, "The example");
   return new File([await response.blob()], path.split("/").pop()!);
 }
