@@ -11,6 +11,7 @@ from gradio.route_utils import delete_files_created_by_app
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
+from refusion.demo.compression import CompressedPage
 from refusion.demo.disk import DiskLimit
 from refusion.demo.options import DemoOptions
 from refusion.demo.page import build_demo
@@ -101,7 +102,7 @@ def serve(
         mcp_server=mcp,
         max_threads=40 + options.queue_size,
         max_file_size=options.max_file_mb * 1_000_000,
-        app_kwargs={"middleware": [Middleware(EventStream), Middleware(DiskLimit)]},
+        app_kwargs={"middleware": [Middleware(EventStream), Middleware(DiskLimit), Middleware(CompressedPage)]},
     )
     if wait:
         # SIGTERM from a service manager must end it like Ctrl-C, so that uploads are removed.

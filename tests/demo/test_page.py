@@ -96,6 +96,15 @@ def test_a_task_without_weights_says_so_and_has_no_button():
     assert "Fuse" not in [button["value"] for button in components(config, "button")]
 
 
+def test_the_page_is_compressed_for_slow_connections(server):
+    page = httpx.get(server.url, headers={"Accept-Encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip"
+    assert int(page.headers["content-length"]) < len(page.content) / 3
+    plain = httpx.get(server.url, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text.rstrip().endswith("</html>")
+
+
 def test_the_page_asks_no_font_server(server):
     page = httpx.get(server.url).text
     theme = httpx.get(f"{server.url}/theme.css").text
