@@ -87,7 +87,8 @@ def to_result(tab: str) -> str:
     return f"""(...values) => {{
       const result = document.querySelector('#result-{tab} .status-row');
       if (window.innerWidth > 900 || !result) return values;
-      result.scrollIntoView({{ behavior: 'smooth' }});
+      const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+      result.scrollIntoView({{ behavior: still ? 'auto' : 'smooth' }});
       // A browser keeps what is below in its place when the status grows, and cuts off its first lines.
       if (!result.watched) {{
         result.watched = new ResizeObserver(() => {{

@@ -31,7 +31,7 @@ INPUT_RANGES = {
 }
 
 BORDERS = {
-    "auto": "Fill, but keep white ones of infrared and medical pairs",
+    "auto": "Fill, but keep doubtful white ones",
     "fill": "Fill black and white ones",
     "keep": "Keep them",
 }

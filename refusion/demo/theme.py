@@ -57,7 +57,7 @@ def asset(name: str) -> str:
 
 CSS = asset("page.css") + asset("viewer.css")
 
-_SCRIPTS = ("language.js", "address.js", "names.js", "previews.js", "uploads.js", "viewer.js")
+_SCRIPTS = ("language.js", "address.js", "names.js", "presses.js", "previews.js", "uploads.js", "viewer.js")
 
 HEAD = f"<script>{''.join(map(asset, _SCRIPTS))}</script>"
 """Scripts of the page."""

@@ -122,7 +122,7 @@ def test_scores_and_explanation_are_in_tabs_below(visit):
     assert panel.locator(".explained .scale").all_inner_texts() == ["infrared 1.00\nequal\nvisible 1.00"] * 2
 
 
-def test_a_small_pair_is_fused_again_by_itself(visit, small_pair):
+def test_a_small_pair_is_fused_again_by_itself(visit, small_pair, tmp_path):
     page = visit()
     panel = shown_in(page)
     give(panel, small_pair)
@@ -137,6 +137,37 @@ def test_a_small_pair_is_fused_again_by_itself(visit, small_pair):
     fused.wait_for(timeout=LONG)
     wait_for_status(panel, "Result of small2.png and small1.png.")
     assert "range=stretch" in page.url
+
+    # Blank borders are filled or kept.
+    page.set_viewport_size(PHONE)
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for seed, path in enumerate(paths):
+        pixels = textured(seed + 1, 90, 120)
+        if seed == 0:
+            pixels[:12] = pixels[:, :12] = 0
+        Image.fromarray(pixels).save(path)
+    give(panel, paths)
+    filled = status_of(panel).get_by_text("which was filled from vis.png")
+    filled.wait_for(timeout=LONG)
+    borders = panel.get_by_role("combobox", name="Blank borders")
+    assert borders.evaluate("e => e.scrollWidth <= e.clientWidth")  # Its text is not cut off.
+    borders.click()
+    page.get_by_role("option", name="Keep them").click()
+    page.wait_for_url("**borders=keep", timeout=LONG)
+    filled.wait_for(state="hidden")
+    wait_for_status(panel, "Result of ir.png and vis.png.")
+
+
+def test_what_is_selected_is_seen_in_forced_colours(visit):
+    page = visit(forced_colors="active")
+    panel = shown_in(page)
+    lines = [
+        tab.evaluate("e => getComputedStyle(e).textDecorationLine")
+        for tab in page.locator(".tasks > .tab-wrapper").get_by_role("tab").all()
+    ]
+    assert lines == ["underline"] + ["none"] * (len(lines) - 1)
+    radio = panel.get_by_role("radio", name="Infrared")
+    assert radio.evaluate("e => getComputedStyle(e).appearance") == "auto"
 
 
 def test_a_mismatch_stays_written_until_it_is_mended(visit, small_pair, tmp_path):

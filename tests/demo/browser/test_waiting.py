@@ -115,15 +115,19 @@ def test_who_waits_is_told_and_can_cancel(visit, size, large_pair, small_pair):
     assert cancel.count() == 0 or not cancel.is_visible()
     places = [top_of(panel.locator(part)) for part in (".stage", ".actions", ".examples")]
     scrolled = first.evaluate("window.scrollY")
-    fuse(panel)
+    asked = []
+    first.on("request", lambda request: asked.append(request) if "/queue/join" in request.url else None)
+    panel.get_by_role("button", name="Fuse", exact=True).evaluate("e => { e.click(); e.click(); }")
     panel.get_by_text(re.compile("Fusing, about .* left")).wait_for(timeout=LONG)
     cancel.wait_for()
     again = panel.get_by_role("button", name="Fuse", exact=True)
     assert again.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+    again.press("Enter")
     first.evaluate("y => window.scrollTo(0, y)", scrolled)
     assert [top_of(panel.locator(part)) for part in (".stage", ".actions", ".examples")] == pytest.approx(places, abs=1)
 
     fuse(other)
+    assert len(asked) == 1  # Neither a double click nor a key has started a second job.
     other.get_by_text(re.compile("1 before you, about .* left")).wait_for(timeout=LONG)
     scores.get_by_role("tab", name="Scores").click()
     scores.get_by_text(re.compile("[12] before you, about .* left")).wait_for(timeout=LONG)
