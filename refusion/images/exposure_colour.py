@@ -16,10 +16,14 @@ DARK_NOISE, LIT, WINDOW = 4 / 255, 0.03, 9
 it is averaged: dark pixels are noisy, and JPEG quantises their colour in blocks."""
 
 EPSILON = 1e-6
-"""Keeps the ratio of two exposures from a division by zero where everything is clipped."""
+"""Keeps the means of what is recorded from a division by zero where everything is clipped."""
 
 MOST = 1.2
 """Highest value that is assumed where one is clipped, relative to white."""
+
+USUAL_POWER, USUAL_WEIGHT = 0.75, 0.02
+"""Power of another exposure's ratios that is assumed where the recorded values do not tell it, and its weight, compared
+with the sum of the squared logarithms of their ratios."""
 
 BRIGHTENED, BLACK = 0.5, 2 / 255
 """Luminance up to which dark colours are brightened to find their hue, and what is added to them before."""
@@ -28,8 +32,9 @@ BRIGHTENED, BLACK = 0.5, 2 / 255
 def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Estimate what an exposure clipped: an orange lamp is recorded as yellow, as its red is clipped first.
 
-    The values that are not clipped say how much longer this exposure is than another; the others are those of the
-    other, as much higher, up to `MOST`.
+    The values that are not clipped say how much longer this exposure is than another, and to which power of the other's
+    ratios its ratios are, as tone curves make dark colours more saturated: a wall that is brown in the shorter exposure
+    would be pink here if all three were as much higher. The clipped ones are those of the other, by both, up to `MOST`.
 
     Args:
         rgb: the exposure, (H, W, 3) in [0, 1].
@@ -46,9 +51,13 @@ def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
     clipped = ((rgb - NEARLY_CLIPPED) / (CLIPPED - NEARLY_CLIPPED)).clip(0, 1)
     weight = clipped * (_of_all(np.add, other) / (3 * LIT)).clip(0, 1)
     weight *= ((NEARLY_CLIPPED - _of_all(np.minimum, rgb)) / READABLE).clip(0, 1)
-    other = other + DARK_NOISE
     recorded = 1 - clipped
-    longer = _of_all(np.add, recorded * rgb) / (_of_all(np.add, recorded * other) + EPSILON) * other
+    levels, ratios = (np.log(x.clip(0, None) + DARK_NOISE) for x in (rgb, other))
+    count = _of_all(np.add, recorded) + EPSILON
+    ratios -= _of_all(np.add, recorded * ratios) / count
+    agreeing, squared = (_of_all(np.add, recorded * ratios * x) for x in (levels, ratios))
+    power = ((agreeing + USUAL_WEIGHT * USUAL_POWER) / (squared + USUAL_WEIGHT)).clip(0, 1)
+    longer = np.exp(_of_all(np.add, recorded * levels) / count + power * ratios) - DARK_NOISE
     longer *= np.minimum(1, MOST / np.maximum(_of_all(np.maximum, longer), DARK_NOISE))
     return rgb + weight * np.maximum(longer - rgb, 0)
 

@@ -68,6 +68,31 @@ def test_what_is_clipped_is_estimated_from_the_other_exposure():
     np.testing.assert_array_equal(unclipped(over, np.zeros_like(over)), over)
 
 
+@pytest.mark.parametrize("power", [1, 0.5, 0.25])
+def test_the_estimate_follows_the_tone_curve_between_the_exposures(power):
+    """A dark exposure is more saturated, so a beige wall whose red is clipped in the bright one must not be pink."""
+    beige = flat(1.06, 0.88, 0.76).astype(np.float32)
+    under = 0.3 * beige ** (1 / power)
+    found = unclipped(beige.clip(0, 1), under)
+    np.testing.assert_allclose(found[8, 16], beige[8, 16], atol=0.09)
+    np.testing.assert_array_equal(found[..., 1:], beige[..., 1:])
+
+
+def test_one_recorded_value_is_enough_for_an_estimate():
+    over = flat(1, 1, 0.5).astype(np.float32)
+    red, green, blue = unclipped(over, flat(0.2, 0.14, 0.06).astype(np.float32))[8, 16]
+    assert 1.1 < red <= MOST
+    assert 1 <= green < red
+    assert blue == 0.5
+
+
+def test_values_below_black_are_taken_for_black():
+    """As moving an image to another can leave them."""
+    over = flat(1, 0.6, 0.5).astype(np.float32)
+    found = unclipped(over, flat(0.4, 0.2, -0.05).astype(np.float32))
+    np.testing.assert_array_equal(found, unclipped(over, flat(0.4, 0.2, 0).astype(np.float32)))
+
+
 @pytest.mark.parametrize(
     ("dark", "order"), [((0.14, 0.02, 0.004), "red green blue"), ((0.02, 0.05, 0.22), "blue green red")]
 )

@@ -24,6 +24,8 @@ from refusion.images.exposure_colour import (
     MOST,
     NEARLY_CLIPPED,
     READABLE,
+    USUAL_POWER,
+    USUAL_WEIGHT,
     WINDOW,
 )
 from refusion.inference.engines.onnx_finish_graph import FinishGraph
@@ -67,10 +69,18 @@ def _unclipped(graph: FinishGraph, rgb: str, other: str) -> str:
     clipped = graph.clip(graph.divide(graph.subtract(rgb, NEARLY_CLIPPED), CLIPPED - NEARLY_CLIPPED))
     lit = graph.clip(graph.divide(graph.op("ReduceMean", other, axis), LIT))
     readable = graph.clip(graph.divide(graph.subtract(NEARLY_CLIPPED, graph.op("ReduceMin", rgb, axis)), READABLE))
-    other = graph.add(other, DARK_NOISE)
     recorded = graph.subtract(1, clipped)
-    of_rgb, of_other = (graph.op("ReduceSum", graph.multiply(recorded, x), axis) for x in (rgb, other))
-    longer = graph.multiply(graph.divide(of_rgb, graph.add(of_other, EPSILON)), other)
+
+    def total(x: str) -> str:
+        return graph.op("ReduceSum", graph.multiply(recorded, x), axis)
+
+    levels, ratios = (graph.op("Log", graph.add(x, DARK_NOISE)) for x in (rgb, other))
+    count = graph.add(graph.op("ReduceSum", recorded, axis), EPSILON)
+    ratios = graph.subtract(ratios, graph.divide(total(ratios), count))
+    agreeing, squared = (total(graph.multiply(ratios, x)) for x in (levels, ratios))
+    power = graph.divide(graph.add(agreeing, USUAL_WEIGHT * USUAL_POWER), graph.add(squared, USUAL_WEIGHT))
+    raised = graph.add(graph.divide(total(levels), count), graph.multiply(graph.clip(power), ratios))
+    longer = graph.subtract(graph.op("Exp", raised), DARK_NOISE)
     highest = graph.op("Max", graph.op("ReduceMax", longer, axis), DARK_NOISE)
     longer = graph.multiply(longer, graph.op("Min", graph.divide(MOST, highest), 1))
     weight = graph.multiply(clipped, graph.multiply(lit, readable))
