@@ -36,6 +36,10 @@ SEAM_WINDOW, SEAM_SHARPNESS = 15, 4.0
 """Side of the window, in pixels, over which the shares are averaged, and the factor for their distance from 1/2
 afterwards."""
 
+SOFT_SEAM, SEAM_STEP = 1.5, 0.5
+"""Factor instead of `SEAM_SHARPNESS` where the local means of the sources differ by this multiple of the standard
+deviation of the pair, and gradually up to there: a sharp seam is a visible cut then."""
+
 CHOICE_REACH = CHOICE_DETAIL // 2 + max(CHOICE_WINDOWS) // 2 + SEAM_WINDOW // 2
 """Distance, in pixels, up to which other pixels influence the share of a pixel."""
 
@@ -174,7 +178,7 @@ def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
     The m for which m a + (1 - m) b is nearest to the fused image, all three after subtracting the local mean, is fitted
     by least squares in a window and pushed away from 1/2. Where the sources hardly differ in this window, as in a flat
     area, a large window decides. Then the shares are averaged over a third window and pushed away from 1/2 again,
-    which leaves soft seams and no islands.
+    which leaves soft seams and no islands. The seams are softer where the sources differ in brightness.
 
     Args:
         fused: fused luminance, float32 (H, W) in [0, 1].
@@ -185,18 +189,20 @@ def choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
         The same shape, in [0, 1]; the share of the second source is one minus this.
     """
     variance = sum(_mean_and_variance(x)[1] for x in (a, b)) / 2
-    floor = CHOICE_FLOOR * max(variance, MIN_VARIANCE)
-    return _in_strips(partial(_choice_shares, floor=floor), CHOICE_REACH, fused, a, b)
+    share = partial(_choice_shares, variance=max(variance, MIN_VARIANCE))
+    return _in_strips(share, CHOICE_REACH, fused, a, b)
 
 
-def _choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray, floor: float) -> np.ndarray:
+def _choice_shares(fused: np.ndarray, a: np.ndarray, b: np.ndarray, variance: float) -> np.ndarray:
+    step = np.abs(_window_mean(a - b, CHOICE_DETAIL))
     fused, a, b = (x - _window_mean(x, CHOICE_DETAIL) for x in (fused, a, b))
     difference = a - b
     squared = difference * difference
     along = _weighted_means(difference * (fused - b) - squared / 2)
-    share = 0.5 + CHOICE_SHARPNESS * along / (_weighted_means(squared) + floor)
+    share = 0.5 + CHOICE_SHARPNESS * along / (_weighted_means(squared) + CHOICE_FLOOR * variance)
     evened = _window_mean(share.clip(0, 1), SEAM_WINDOW)
-    return (0.5 + SEAM_SHARPNESS * (evened - 0.5)).clip(0, 1)
+    softness = (_window_mean(step, SEAM_WINDOW) / (SEAM_STEP * variance**0.5)).clip(0, 1)
+    return (0.5 + (SEAM_SHARPNESS + softness * (SOFT_SEAM - SEAM_SHARPNESS)) * (evened - 0.5)).clip(0, 1)
 
 
 def _weighted_means(x: np.ndarray) -> np.ndarray:

@@ -151,6 +151,21 @@ def test_the_colour_of_a_choice_is_that_of_the_chosen_source():
         fuse_chroma(*sources, "choice")
 
 
+def test_the_seam_of_a_choice_is_soft_only_where_the_sources_differ_in_brightness():
+    """A sharp seam between a dark and a bright out-of-focus halo is a visible cut."""
+
+    def mixed_columns(brighter: float) -> int:
+        noise = np.random.default_rng(0).normal(0, 0.03, (2, 48, 64)).astype(np.float32)
+        a, b = unit(1) / 2 + noise[0], unit(1) / 2 + brighter + noise[1]
+        shares = choice_shares(np.where(np.arange(64) < 32, a, b), a, b)
+        assert shares[:, :14].min() > 0.99
+        assert shares[:, 50:].max() < 0.01
+        return int(np.count_nonzero(np.abs(shares.mean(axis=0) - 0.5) < 0.45))
+
+    assert 1 <= mixed_columns(0) <= 5
+    assert mixed_columns(0.2) >= 8
+
+
 @pytest.mark.parametrize("anchor", ["guided", "choice"])
 @pytest.mark.parametrize(("scale", "offset"), [(0.5, 0), (0.1, 0.4)])
 def test_half_the_contrast_gives_half_the_contrast(anchor, scale, offset):

@@ -21,7 +21,9 @@ from refusion.inference.anchors import (
     KEPT_EXCESS,
     MIN_VARIANCE,
     SEAM_SHARPNESS,
+    SEAM_STEP,
     SEAM_WINDOW,
+    SOFT_SEAM,
 )
 from refusion.inference.engines.onnx_builder import SIDES
 from refusion.inference.engines.onnx_colour import (
@@ -159,6 +161,7 @@ def _guided(graph: FinishGraph, fused: str, a: str, b: str) -> str:
 def _choice_shares(graph: FinishGraph, fused: str, a: str, b: str) -> str:
     """`refusion.inference.anchors.choice_shares`."""
     floor = _floor(graph, CHOICE_FLOOR, a, b)
+    (mean_difference,) = graph.means(CHOICE_DETAIL, graph.subtract(a, b))
     maps = fused, a, b
     of_detail = zip(maps, graph.means(CHOICE_DETAIL, *maps), strict=True)
     fused, a, b = (graph.subtract(x, mean) for x, mean in of_detail)
@@ -171,8 +174,11 @@ def _choice_shares(graph: FinishGraph, fused: str, a: str, b: str) -> str:
     ]
     along, squared = (graph.op("Sum", *means) for means in zip(*weighted, strict=True))
     share = graph.divide(graph.multiply(along, CHOICE_SHARPNESS), graph.add(squared, floor))
-    (evened,) = graph.means(SEAM_WINDOW, graph.clip(graph.add(share, 0.5)))
-    return graph.clip(graph.add(graph.multiply(graph.subtract(evened, 0.5), SEAM_SHARPNESS), 0.5))
+    evened, step = graph.means(SEAM_WINDOW, graph.clip(graph.add(share, 0.5)), graph.op("Abs", mean_difference))
+    deviation = graph.op("Sqrt", graph.divide(floor, CHOICE_FLOOR))
+    softness = graph.clip(graph.divide(step, graph.multiply(deviation, SEAM_STEP)))
+    sharpness = graph.add(graph.multiply(softness, SOFT_SEAM - SEAM_SHARPNESS), SEAM_SHARPNESS)
+    return graph.clip(graph.add(graph.multiply(graph.subtract(evened, 0.5), sharpness), 0.5))
 
 
 def _mean(graph: FinishGraph, x: str) -> str:
