@@ -59,7 +59,7 @@ REFUSED = {
     "a model's file": (["fuse", *PAIR, "-o", "f.png", "--model", "theirs/nope.pth"], "no folder 'theirs/nope.pth'"),
     "a source to explain": (["explain", "nope.png", PAIR[1]], "nope.png"),
     "a file to explain into": (["explain", *PAIR, "-o", PAIR[0]], "is a file"),
-    "a format": (["export", "refusion-ir-vis", "-o", "m.txt"], ".onnx, .pt2"),
+    "a format": (["export", "refusion-ir-vis", "-o", "m.txt"], ".onnx or .pt2"),
     "a model to export": (["export", "./nope", "-o", "m.onnx"], "nope"),
     "a checkpoint": (["convert", "nope.pth", "out"], "nope.pth"),
     "pairs to score": (["evaluate", "--data", "nope"], "'nope'"),

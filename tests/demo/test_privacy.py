@@ -26,7 +26,7 @@ def test_no_path_or_address_that_a_client_names_is_opened(server, path, meta):
         "address": f"{server.url}/theme.css",
     }[path]
     forged = {"path": named, **meta}
-    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, "", "file"])
+    said = call(server, "fuse_ir_vis", [forged, forged, "sources", "guided", "b", MODEL, "", "file", "auto"])
     assert "event: error" in said
     assert str(ROOT) not in said
     assert str(server.uploads) not in said

@@ -42,7 +42,7 @@ class Page:
         return {"path": stored, "meta": {"_type": "gradio.FileData"}}
 
     def start(self, *images) -> str:
-        body = {"data": [*images, *[None] * 6], "fn_index": self._fn, "session_hash": self._session}
+        body = {"data": [*images, *[None] * 7], "fn_index": self._fn, "session_hash": self._session}
         answer = httpx.post(self._api + "/queue/join", json=body, timeout=60)
         answer.raise_for_status()
         return answer.json()["event_id"]
