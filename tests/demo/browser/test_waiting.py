@@ -41,26 +41,27 @@ def test_an_upload_stays_when_the_example_before_it_comes_late(server, chromium,
     page.goto(server.url)
     panel = shown_in(page)
     panel.locator(".stage").wait_for(timeout=LONG)
-    held = []
-    # The example is asked for, but the page is not told its number, so it cannot cancel it.
+    example, checks = [], []
 
-    def hold(route):
+    # The example is asked for, but the page is not told its number, so it cannot cancel it.
+    def hold_example(route):
         if '"name":"ir-vis-night"' in route.request.post_data:
-            held.append((route, route.fetch()))
+            example.append((route, route.fetch()))
         else:
             route.continue_()
 
-    page.route("**/queue/join*", hold)
+    page.route("**/queue/join*", hold_example)
     press_example(panel, "A street by night")
     give(panel, small_pair)
     wait_for_status(panel, "Result of small1.png and small2.png.")
-    (route, answer), *_ = held
+    # It comes, and stays only until the page has been answered that the upload is newer.
+    page.route("**/queue/join*", lambda route: checks.append(route))
+    [(route, answer)] = example
     route.fulfill(response=answer)
-    # It comes, and goes again once the page has answered that the upload is newer.
-    named = (
-        "[...document.querySelectorAll('.credit')].some((e) => e.innerText.startsWith('Example: A street by night'))"
-    )
-    page.wait_for_function(named, timeout=LONG)
+    panel.get_by_text("Example: A street by night").wait_for(timeout=LONG)
+    page.route("**/queue/join*", lambda route: route.continue_())
+    for route in checks:
+        route.continue_()
     wait_for_status(panel, "Result of small1.png and small2.png.")
     panel.get_by_text("Example: ").wait_for(state="hidden")
     panel.locator(".note-box").get_by_text("small1.png: ").wait_for()
