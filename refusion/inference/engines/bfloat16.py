@@ -75,7 +75,8 @@ class HalfNetwork:
 
         Raises:
             PictureError: there is not enough memory.
-            ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8.
+            ValueError: the shapes differ, or are not (H, W), or are smaller than 8 x 8, or OpenVINO cannot compile the
+                network.
         """
         if a.shape != b.shape or a.ndim != 2 or min(a.shape) < MIN_SIDE:
             raise ValueError(
@@ -112,5 +113,13 @@ class HalfNetwork:
                 # Several processes would be pinned to the same cores.
                 "ENABLE_CPU_PINNING": False,
             }
-            self._compiled = wanted, core().compile_model(model, "CPU", settings).create_infer_request()
+            try:
+                compiled = core().compile_model(model, "CPU", settings)
+            except RuntimeError as error:
+                # For example, because ONEDNN_MAX_CPU_ISA keeps OpenVINO from an instruction set that it has reported.
+                raise ValueError(
+                    "The engine half cannot be used: OpenVINO did not compile the network in bfloat16. Unset "
+                    "ONEDNN_MAX_CPU_ISA if it is set, or choose the engine onnx."
+                ) from error
+            self._compiled = wanted, compiled.create_infer_request()
         return self._compiled[1]

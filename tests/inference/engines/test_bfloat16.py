@@ -54,6 +54,21 @@ def test_finished_images_are_within_a_grey_level_in_all_but_a_thousandth_of_the_
 
 
 @needs_bfloat16
+def test_a_processor_that_is_held_to_avx2_is_refused_in_a_sentence(tmp_path):
+    command = [sys.executable, "-m", "refusion", "fuse", *example("ir-vis"), "-o", str(tmp_path / "fused.png")]
+    run = subprocess.run(
+        [*command, "--engine", "half"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert "choose the engine onnx" in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@needs_bfloat16
 def test_a_module_and_its_bundled_weights_give_the_same():
     a, b = (textured(seed, 50, 70) / np.float32(255) for seed in (1, 2))
     bundled, module = load_bundled("refusion-ir-vis"), ReFusion.from_pretrained("refusion-ir-vis")
