@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 
-from refusion.images.exposure_colour import WINDOW, brightened, unclipped
+from refusion.images.exposure_colour import WINDOW, brightened, darkened, unclipped
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.tasks import ChromaRule, MeanRule
 
@@ -152,9 +152,9 @@ def fuse_chroma(
     by the fused luminance plus e: a longer exposure scales red, green and blue alike, and so also d and Y, until a
     pixel is clipped; e limits how much the noise of dark pixels is amplified. What one source clipped is estimated from
     the other (`refusion.images.exposure_colour.unclipped`), and the hue of a dark colour goes half the way to that of
-    `refusion.images.exposure_colour.brightened`. Colours that are too bright are those of `recorded_chroma`. Rule
-    "choice" takes as much of each source's colour as of its luminance, given by `shares`, so that colour is as sharp as
-    luminance.
+    `refusion.images.exposure_colour.brightened`, as a bright colour does to that of `darkened` there. Colours that are
+    too bright are those of `recorded_chroma`. Rule "choice" takes as much of each source's colour as of its luminance,
+    given by `shares`, so that colour is as sharp as luminance.
 
     Args:
         a: first source.
@@ -294,14 +294,16 @@ class ChromaMean:
 
 
 def _relative_chroma(rgb: np.ndarray, fused: np.ndarray | None) -> np.ndarray:
-    """Differences from neutral relative to luminance, (2, H, W), with the hue that they have at the fused luminance."""
+    """Differences from neutral relative to luminance, (2, H, W), half the way to those at the fused luminance."""
     luminance = _luminance(rgb)
     relative = _differences(rgb, luminance) / (luminance + DARK)
     if fused is None:
         return relative
     bright = brightened(rgb.clip(0, None), luminance, fused)
     hue = _unit(relative) + _unit(_differences(bright, _luminance(bright)))
-    return np.hypot(*relative) * _unit(hue)
+    shown = rgb.clip(0, 1)
+    gained = _relative_chroma(darkened(shown, _luminance(shown), fused), None) - _relative_chroma(shown, None)
+    return np.hypot(*relative) * _unit(hue) + gained / 2
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -28,6 +28,12 @@ with the sum of the squared logarithms of their ratios."""
 BRIGHTENED, BLACK = 0.5, 2 / 255
 """Luminance up to which dark colours are brightened to find their hue, and what is added to them before."""
 
+WHITE = 0.05
+"""Added to the distance of bright colours from white before they are darkened, since ratios of small ones are noise."""
+
+BLACKEST = 0.999
+"""Largest distance from white, as a share of that of black, of which the logarithm is taken."""
+
 
 def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Estimate what an exposure clipped: an orange lamp is recorded as yellow, as its red is clipped first.
@@ -83,3 +89,22 @@ def brightened(rgb: np.ndarray, luminance: np.ndarray, wanted: np.ndarray) -> np
     level = luminance.clip(0, BRIGHTENED) + BLACK
     power = np.log(np.maximum(level, wanted.clip(0, BRIGHTENED) + BLACK)) / np.log(level)
     return np.exp(np.log(rgb + BLACK) * power[..., None])
+
+
+def darkened(rgb: np.ndarray, luminance: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Darken bright colours by a power of their distance from white, as tone curves do.
+
+    Scaled alike, all three keep what the upper end of a tone curve has done to them: a pale green becomes grey.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+        luminance: that of `rgb`, (H, W).
+        wanted: luminance that the result should have, (H, W) in [0, 1].
+
+    Returns:
+        (H, W, 3); `rgb` where it is not brighter.
+    """
+    white = 1 + WHITE
+    gap, wanted_gap = (np.minimum((white - x) / white, BLACKEST) for x in (luminance, wanted))
+    power = np.log(np.maximum(gap, wanted_gap)) / np.log(gap)
+    return white - white * np.exp(np.log((white - rgb) / white) * power[..., None])

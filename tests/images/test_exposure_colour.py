@@ -6,7 +6,7 @@ import pytest
 from refusion.images import Picture, read_picture
 from refusion.images import colour as colours
 from refusion.images.colour import fuse_chroma, join_colour
-from refusion.images.exposure_colour import MOST, unclipped
+from refusion.images.exposure_colour import MOST, darkened, unclipped
 from refusion.images.picture import NEUTRAL
 
 
@@ -103,6 +103,38 @@ def test_a_dark_colour_that_is_brightened_becomes_neither_pink_nor_violet(dark, 
     most, middle, least = (shown[name] for name in order.split())
     assert most - middle > 0.1
     assert middle - least > 0.2 * (most - middle)
+
+
+@pytest.mark.parametrize("pale", [(0.87, 0.94, 0.75), (0.95, 0.8, 0.75), (0.75, 0.85, 0.95)])
+def test_a_pale_colour_that_is_darkened_becomes_stronger(pale):
+    rgb = flat(*pale)
+    luminance = read_picture(rgb).luminance
+    half = darkened(rgb, luminance, luminance / 2)
+    np.testing.assert_allclose(read_picture(half.astype(np.float32)).luminance, luminance / 2, atol=0.05)
+    assert np.array_equal(np.argsort(half[0, 0]), np.argsort(pale))
+    assert np.ptp(half[0, 0]) > 1.2 * np.ptp(rgb[0, 0] / 2)
+    np.testing.assert_allclose(darkened(rgb, luminance, luminance), rgb, atol=1e-6)
+    np.testing.assert_allclose(darkened(rgb, luminance, np.ones_like(luminance)), rgb, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white_stay_as_they_are_when_darkened(level):
+    rgb = flat(level, level, level)
+    dark = darkened(rgb, rgb[..., 0], np.full(rgb.shape[:2], level / 2, np.float32))
+    assert np.isfinite(dark).all()
+    np.testing.assert_allclose(np.ptp(dark, axis=-1), 0, atol=1e-6)
+
+
+def test_a_lawn_that_was_nearly_white_becomes_green_again():
+    lawn, s_curve = np.array([0.42, 0.55, 0.3]), lambda x: x**2 * (3 - 2 * x)
+    scene, under, over = (
+        read_picture((flat(*s_curve((lawn * share).clip(0, 1))) * 255).round().astype(np.uint8))
+        for share in (1, 0.3, 1.6)
+    )
+    fused = fuse_chroma(under, over, "exposure", luminance=scene.luminance) - NEUTRAL
+    plain = (over.chroma - NEUTRAL) * scene.luminance.mean() / over.luminance.mean()
+    assert np.hypot(*fused).mean() > 1.15 * np.hypot(*plain).mean()
+    assert np.abs(fused + NEUTRAL - scene.chroma).max() < np.abs(plain + NEUTRAL - scene.chroma).max()
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -16,6 +16,7 @@ from refusion.images.colour import (
 )
 from refusion.images.exposure_colour import (
     BLACK,
+    BLACKEST,
     BRIGHTENED,
     CLIPPED,
     DARK_NOISE,
@@ -26,6 +27,7 @@ from refusion.images.exposure_colour import (
     READABLE,
     USUAL_POWER,
     USUAL_WEIGHT,
+    WHITE,
     WINDOW,
 )
 from refusion.inference.engines.onnx_finish_graph import FinishGraph
@@ -88,14 +90,32 @@ def _unclipped(graph: FinishGraph, rgb: str, other: str) -> str:
 
 
 def _relative_chroma(graph: FinishGraph, rgb: str, luminance: str) -> str:
-    """Chroma relative to luminance, with the hue that it has at the fused luminance."""
+    """Chroma relative to luminance, half the way to that at the fused luminance."""
     own = graph.luminance(rgb)
-    relative = graph.divide(chroma_of(graph, rgb, own), graph.add(own, DARK))
+    relative = _relative(graph, rgb, own)
     level, wanted = (graph.add(graph.op("Clip", x, 0, BRIGHTENED), BLACK) for x in (own, luminance))
     power = graph.divide(graph.op("Log", graph.op("Max", level, wanted)), graph.op("Log", level))
     bright = graph.op("Pow", graph.add(graph.op("Max", rgb, 0), BLACK), power)
     hue = graph.add(_unit(graph, relative), _unit(graph, chroma_of(graph, bright, graph.luminance(bright))))
-    return graph.multiply(distance_of_both(graph, relative), _unit(graph, hue))
+    turned = graph.multiply(distance_of_both(graph, relative), _unit(graph, hue))
+    shown = graph.clip(rgb)
+    of_shown = graph.luminance(shown)
+    dark = _darkened(graph, shown, of_shown, luminance)
+    gained = graph.subtract(_relative(graph, dark, graph.luminance(dark)), _relative(graph, shown, of_shown))
+    return graph.add(turned, graph.divide(gained, 2))
+
+
+def _relative(graph: FinishGraph, rgb: str, luminance: str) -> str:
+    return graph.divide(chroma_of(graph, rgb, luminance), graph.add(luminance, DARK))
+
+
+def _darkened(graph: FinishGraph, rgb: str, luminance: str, wanted: str) -> str:
+    """`refusion.images.exposure_colour.darkened`."""
+    white = 1 + WHITE
+    of_rgb, gap, wanted_gap = (graph.divide(graph.subtract(white, x), white) for x in (rgb, luminance, wanted))
+    gap, wanted_gap = (graph.op("Min", x, BLACKEST) for x in (gap, wanted_gap))
+    power = graph.divide(graph.op("Log", graph.op("Max", gap, wanted_gap)), graph.op("Log", gap))
+    return graph.subtract(white, graph.multiply(white, graph.op("Pow", of_rgb, power)))
 
 
 def _unit(graph: FinishGraph, vector: str) -> str:
