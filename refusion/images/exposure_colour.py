@@ -1,4 +1,4 @@
-"""Colours of exposures of a scene: those that one of them clipped, and dark ones that are brightened."""
+"""Colours of exposures of a scene: clipped ones, dark ones that are brightened and bright ones that are darkened."""
 
 from collections.abc import Callable
 from functools import reduce
