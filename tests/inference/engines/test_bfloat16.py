@@ -20,6 +20,7 @@ from refusion.inference.engines.onnx_graph import whole
 from refusion.inference.engines.onnx_runtime import InferenceSession
 from refusion.inference.engines.onnx_tiles import OnnxNetwork
 from refusion.inference.engines.openvino_runtime import core
+from refusion.inference.network import fuse_luminance
 from refusion.models.bundled import load_bundled
 from refusion.models.model import ReFusion
 from refusion.modules.windows import cell_of
@@ -51,6 +52,14 @@ def test_finished_images_are_within_a_grey_level_in_all_but_a_thousandth_of_the_
     levels = np.abs(half - exact)
     assert 0 < levels.max() <= 8
     assert (levels <= 1).mean() >= 0.999
+
+
+@needs_bfloat16
+def test_sums_that_leave_the_range_of_float16_are_survived():
+    module = ReFusion.from_pretrained("refusion-ir-vis")
+    a = b = np.ones((160, 200), np.float32)
+    levels = 255 * np.abs(fuse_luminance(module, a, b, engine="half") - fuse_luminance(module, a, b))
+    assert (levels <= 1).all()
 
 
 @needs_bfloat16
