@@ -12,7 +12,7 @@ from refusion.demo.options import DemoOptions
 from refusion.demo.service import Fusing
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hub():
     """A server that speaks the Hub's protocol, with the models that visitors name."""
     server = visitors_hub()
@@ -22,12 +22,15 @@ def hub():
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
-    """A client of the server of the module."""
-    return Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
+    """A client of the server."""
+    client = Client(server.url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
+    yield client
+    client.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    """A server for the tests of all modules that have none of their own: starting one takes ten seconds."""
     server = Server(tmp_path_factory.mktemp("server"), *FLAGS)
     yield server
     server.stop()

@@ -11,7 +11,6 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from support.command import refusion
-from support.demo_server import Server
 from support.scenes import EXAMPLES, textured
 
 from refusion.demo import link, texts
@@ -34,13 +33,6 @@ pytestmark = pytest.mark.skipif(
 
 NAMED = f'set "{texts.SETTINGS["input_range"][0]}" in the settings to "{texts.INPUT_RANGES["own"]}"'
 SIZE = (160, 120)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture

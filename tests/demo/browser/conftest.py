@@ -7,7 +7,7 @@ from support.scenes import textured
 from support.visitor import CHROMIUM, LONG, WIDE, shown_in
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     hub_client = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
@@ -16,7 +16,7 @@ def server(hub, tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
     from playwright.sync_api import sync_playwright
 
