@@ -34,9 +34,10 @@ def evaluate_endpoint(fusing: Fusing, files: ResultFiles) -> None:
     a, b, fused = (picture_input(label=label, visible=False) for label in ("A", "B", "Fused"))
     task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label="Task", visible=False)
     input_range = gr.Dropdown(list(texts.INPUT_RANGES), value="file", label="Input range", visible=False)
+    borders = gr.Dropdown(list(texts.BORDERS), value="auto", label="Blank borders", visible=False)
     gr.Button("Evaluate", visible=False).click(
         _evaluate(fusing, files),
-        [a, b, fused, task, input_range],
+        [a, b, fused, task, input_range, borders],
         gr.JSON(label="Scores", visible=False),
         api_name="evaluate",
         **_on_device(fusing),
@@ -98,6 +99,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         fused: Any = None,
         task: Any = "ir-vis",
         input_range: Any = None,
+        borders: Any = None,
         request: gr.Request | None = None,
     ) -> dict[str, float | None]:
         """Score a fused image against its two sources with the metrics of image fusion.
@@ -108,6 +110,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
             fused: The fused image; without one, the pair is fused first with the model of the task.
             task: ir-vis, medical, multi-focus or multi-exposure.
             input_range: Black and white of sources of more than 8 bits: file, or own for the range of their values.
+            borders: Blank borders if the pair is fused first: auto, fill or keep.
             request: The request; filled in by gradio.
 
         Returns:
@@ -117,7 +120,7 @@ def _evaluate(fusing: Fusing, files: ResultFiles) -> Callable[..., Any]:
         own = None
         try:
             chosen = get_task(task if isinstance(task, str) else "")
-            settings = Settings.checked(fusing.models, chosen, input_range=input_range)
+            settings = Settings.checked(fusing.models, chosen, input_range=input_range, borders=borders)
             sources = stored_path(a, "first"), stored_path(b, "second")
             if fused:
                 result = stored_path(fused, "fused")

@@ -58,6 +58,17 @@ def test_the_setting_does_what_the_command_does(client, pair, tmp_path, level, b
         np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
 
 
+def test_a_pair_is_scored_as_it_is_fused_with_the_setting(client, pair):
+    sources = [handle_file(path) for path in pair(0)]
+    found = {}
+    for borders in texts.BORDERS:
+        fused, _ = client.predict(*sources, api_name="/fuse_ir_vis", borders=borders)
+        of_fused = client.predict(*sources, handle_file(fused), api_name="/evaluate")
+        found[borders] = client.predict(*sources, api_name="/evaluate", borders=borders)
+        assert found[borders] == of_fused
+    assert found["auto"] == found["fill"] != found["keep"]
+
+
 def test_the_advice_names_the_setting_as_the_page_does():
     label = texts.SETTINGS["borders"][0]
     for advice, choice in ((FILL_BORDERS, "fill"), (KEEP_BORDERS, "keep")):
