@@ -55,8 +55,8 @@ class Stored:
 
     @property
     def is_scalable(self) -> bool:
-        """Whether windows and no-data values apply: to more than 8 bits, and to floats."""
-        return self.deep or self.values.dtype.kind == "f"
+        """Whether windows and no-data values apply: to more than 8 bits, to signed integers, and to floats."""
+        return self.deep or self.values.dtype.kind in "fi"
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,13 @@ def test_values_of_every_type_and_byte_order(tmp_path, dtype, order, options):
 def test_signed_bytes_have_a_range_of_their_own(tmp_path):
     stored = ((SCENE - 0.5) * 250).astype(np.int8)
     tifffile.imwrite(tmp_path / "a.tif", stored)
-    picture = read_picture(tmp_path / "a.tif", window="own")
+    picture = read_picture(tmp_path / "a.tif")
     np.testing.assert_allclose(picture.luminance, (stored + 128.0) / 255, atol=1e-6)
     assert picture.bits == 8
+    windowed = read_picture(tmp_path / "a.tif", window=(-20, 60))
+    np.testing.assert_allclose(windowed.luminance, ((stored + 20.0) / 80).clip(0, 1), atol=1e-6)
+    own = read_picture(tmp_path / "a.tif", window="own")
+    np.testing.assert_allclose(own.luminance, own_scale(stored.astype(np.float32)), atol=1e-5)
 
 
 def test_colour_compressed_as_jpeg(tmp_path):
