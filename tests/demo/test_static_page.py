@@ -471,6 +471,24 @@ def test_a_slow_connection_and_a_lost_one_are_told(chromium, url):
         context.close()
 
 
+@pytest.mark.parametrize("lost", ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"])
+def test_a_program_that_was_not_loaded_is_loaded_by_the_next_try(chromium, url, lost):
+    context = chromium.new_context(service_workers="block")
+    context.set_default_timeout(60_000)
+    try:
+        context.route(f"**/{lost}", lambda route: route.abort())
+        page = context.new_page()
+        page.goto(url + "?device=wasm")
+        panel = panel_of(page, "Medical")
+        panel.get_by_role("button", name="A head phantom").click()
+        panel.get_by_role("alert").get_by_text("The fusion program could not be loaded").wait_for()
+        context.unroute(f"**/{lost}")
+        panel.get_by_role("button", name="Fuse", exact=True).click()
+        panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+    finally:
+        context.close()
+
+
 def test_keys_alone_are_enough(page):
     page.get_by_role("tab", name="Infrared + visible").focus()
     page.keyboard.press("ArrowRight")

@@ -50,8 +50,10 @@ export class Fuser {
       if (!asked) return;
       if ("progress" in data) return asked.progress(data.progress);
       this.waiting.delete(data.id);
-      if ("refused" in data) asked.reject(new Refusal(data.refused));
-      else asked.resolve(data.answer as never);
+      if ("refused" in data) {
+        asked.reject(new Refusal(data.refused));
+        if (data.unloaded) this.restart();
+      } else asked.resolve(data.answer as never);
     };
     worker.onerror = () => {
       this.end();
@@ -62,10 +64,15 @@ export class Fuser {
 
   /** Start again with WebAssembly: a worker whose GPU failed may not answer any more. */
   private withoutGpu(reason: string): void {
-    this.end();
     this.device = { name: "wasm", why: `WebGPU failed: ${reason}` };
-    for (const [id, { task }] of this.waiting) this.send(id, task);
+    this.restart();
     this.deviceChanged();
+  }
+
+  /** What still waits is asked of another worker. */
+  private restart(): void {
+    this.end();
+    for (const [id, { task }] of this.waiting) this.send(id, task);
   }
 
   private end(): void {

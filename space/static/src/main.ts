@@ -31,6 +31,7 @@ main.replaceChildren(
   ]),
 );
 await showDevice();
+addEventListener("online", () => void showDevice());
 try {
   await keepOffline(() => inUse);
   kept.textContent = "The page is saved and works without a network.";

@@ -30,7 +30,7 @@ export type Request = Task & { id: number };
 export type Reply =
   | { id: number; progress: number }
   | { id: number; answer: Answers[Task["kind"]] }
-  | { id: number; refused: string }
+  | { id: number; refused: string; unloaded: boolean }
   | { gpuFailed: string };
 
 /** What to run on. */

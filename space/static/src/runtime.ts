@@ -2,6 +2,7 @@ import type * as Ort from "onnxruntime-web";
 import { gpuMissing, GpuFailure, on } from "./gpu";
 import { load as loadFile } from "./load";
 import type { Device } from "./messages";
+import { Unloaded } from "./refusal";
 
 /** ONNX Runtime and its device. */
 export interface Runtime {
@@ -28,7 +29,8 @@ async function load({ name, why }: Device, lost: Runtime["lost"]): Promise<Runti
   const missing = name === "wasm" ? why : await gpuMissing(name === "webgpu");
   const device = missing === null ? "webgpu" : "wasm";
   const folder = new URL("ort/", folderOfPage());
-  const ort: typeof Ort = await on(device, () => import(/* @vite-ignore */ new URL(`ort.${device}.min.mjs`, folder).href));
+  const address = new URL(`ort.${device}.min.mjs`, folder).href;
+  const ort: typeof Ort = await on(device, () => loading(device, import(/* @vite-ignore */ address)));
   // WebKitGTK has no shared memory even where it says that the page is isolated.
   const threaded = self.crossOriginIsolated && "SharedArrayBuffer" in self;
   const threads = threaded ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
@@ -55,13 +57,26 @@ let watched = false;
 async function create(run: Runtime, path: string, device: "webgpu" | "wasm"): Promise<Ort.InferenceSession> {
   const options = { executionProviders: [device], logSeverityLevel: 3 } as const;
   const graph = await (await loadFile(new URL(path, folderOfPage()), "The model")).arrayBuffer();
-  const made = await run.ort.InferenceSession.create(graph, options);
+  const made = await loading(device, run.ort.InferenceSession.create(graph, options));
   if (device === "webgpu" && !watched) {
     watched = true;
     const gpu = await run.ort.env.webgpu.device;
     void gpu.lost.then(({ message }) => run.lost(new GpuFailure(message || "the GPU was lost")));
   }
   return made;
+}
+
+/**
+ * Wait for what loads modules, whose failures each browser words in its own way. Whatever fails with WebGPU is tried
+ * again with WebAssembly, see `on`.
+ */
+async function loading<T>(device: "webgpu" | "wasm", work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const unloaded = device === "wasm" && /fetch|import|NetworkError|Load failed/i.test(String(error));
+    throw unloaded ? new Unloaded() : error;
+  }
 }
 
 /** The folder of the page; workers are in a sub-folder of it. */

@@ -4,7 +4,7 @@ import type { Answers, Device, Frame, Reply, Request, Task } from "./messages";
 import { GpuFailure, on } from "./gpu";
 import { fuse } from "./network";
 import { read } from "./read";
-import { Refusal } from "./refusal";
+import { Refusal, Unloaded } from "./refusal";
 import { resultPng } from "./result";
 import { type Runtime, runtime } from "./runtime";
 
@@ -24,7 +24,7 @@ async function handle(request: Request): Promise<void> {
     reply({ id: request.id, answer: value }, request.kind === "start" ? [] : [buffer(value)]);
   } catch (error) {
     if (error instanceof GpuFailure) gpuFailed(error);
-    else reply({ id: request.id, refused: sentence(error) });
+    else reply({ id: request.id, refused: sentence(error), unloaded: error instanceof Unloaded });
   }
 }
 
