@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 
-from refusion.images.exposure_colour import WINDOW, brightened, darkened, unclipped
+from refusion.images.exposure_colour import EVENING, WINDOW, brightened, darkened, evened, unclipped
 from refusion.images.picture import NEUTRAL, Picture, PictureError, by
 from refusion.tasks import ChromaRule, MeanRule
 
@@ -150,11 +150,11 @@ def fuse_chroma(
     colour, and a grey pixel counts like one of a grey source. Rule "exposure" has these weights too, and in addition
     counts dark and clipped pixels less. It averages chroma relative to luminance, d / (Y + e), and multiplies the mean
     by the fused luminance plus e: a longer exposure scales red, green and blue alike, and so also d and Y, until a
-    pixel is clipped; e limits how much the noise of dark pixels is amplified. What one source clipped is estimated from
-    the other (`refusion.images.exposure_colour.unclipped`), and the hue of a dark colour goes half the way to that of
-    `refusion.images.exposure_colour.brightened`, as a bright colour does to that of `darkened` there. Colours that are
-    too bright are those of `recorded_chroma`. Rule "choice" takes as much of each source's colour as of its luminance,
-    given by `shares`, so that colour is as sharp as luminance.
+    pixel is clipped; e limits how much the noise of dark pixels is amplified. Blotches in the dark are evened first
+    (`refusion.images.exposure_colour.evened`), and what one source clipped is estimated from the other (`unclipped`
+    there). The hue of a dark colour goes half the way to that of `brightened`, as a bright colour does to that of
+    `darkened`. Colours that are too bright are those of `recorded_chroma`. Rule "choice" takes as much of each source's
+    colour as of its luminance, given by `shares`, so that colour is as sharp as luminance.
 
     Args:
         a: first source.
@@ -194,23 +194,34 @@ def _exposed_chroma(a: Picture, b: Picture, luminance: np.ndarray) -> np.ndarray
     for first in range(0, len(luminance), ROWS):
         # `unclipped` averages over a window.
         top = max(0, first - WINDOW // 2)
-        inner = slice(first - top, first - top + ROWS)
-        around, rows = slice(top, first + ROWS + WINDOW // 2), slice(first, first + ROWS)
-        of_a, of_b = (_rgb_rows(one, around) for one in (a, b))
+        around = slice(top, first + ROWS + WINDOW // 2)
+        inner, rows = slice(first - top, first - top + ROWS), slice(first, first + ROWS)
+        of_a, of_b = (_evened_rows(one, around) for one in (a, b))
+        rgb_a, rgb_b = (_rgb(one) for one in (of_a, of_b))
         mean = ChromaMean("exposure")
-        for one, rgb, other in ((a, of_a, of_b), (b, of_b, of_a)):
+        for one, rgb, other in ((of_a, rgb_a, rgb_b), (of_b, rgb_b, rgb_a)):
             if one.chroma is not None:
-                part = replace(one, luminance=one.luminance[rows], chroma=one.chroma[:, rows])
+                part = replace(one, luminance=one.luminance[inner], chroma=one.chroma[:, inner])
                 mean.add(part, unclipped(rgb, other)[inner], luminance[rows])
         result[:, rows] = mean.chroma(luminance[rows])
     return result
 
 
-def _rgb_rows(picture: Picture, rows: slice) -> np.ndarray:
+def _evened_rows(picture: Picture, rows: slice) -> Picture:
+    """Rows of a picture with `evened` colour."""
     luminance = picture.luminance[rows]
     if picture.chroma is None:
-        return np.repeat(luminance[..., None], 3, axis=2)
-    return join_colour(luminance, picture.chroma[:, rows])
+        return replace(picture, luminance=luminance)
+    top = max(0, rows.start - EVENING // 2)
+    around = slice(top, rows.stop + EVENING // 2)
+    chroma = evened(picture.luminance[around], picture.chroma[:, around])
+    return replace(picture, luminance=luminance, chroma=chroma[:, rows.start - top :][:, : len(luminance)])
+
+
+def _rgb(picture: Picture) -> np.ndarray:
+    if picture.chroma is None:
+        return np.repeat(picture.luminance[..., None], 3, axis=2)
+    return join_colour(picture.luminance, picture.chroma)
 
 
 def choose_chroma(a: np.ndarray | None, b: np.ndarray | None, shares: np.ndarray) -> np.ndarray | None:

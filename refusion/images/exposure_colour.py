@@ -1,4 +1,4 @@
-"""Colours of exposures of a scene: clipped ones, dark ones that are brightened and bright ones that are darkened."""
+"""Colours of exposures of a scene: clipped ones, and dark ones that are brightened or bright ones that are darkened."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -14,6 +14,16 @@ READABLE = 0.1
 DARK_NOISE, LIT, WINDOW = 4 / 255, 0.03, 9
 """Added to the other exposure; its mean level from which on its ratios count fully; and side of the squares over which
 it is averaged: dark pixels are noisy, and JPEG quantises their colour in blocks."""
+
+EVENING = 49
+"""Side of the squares in which dark colours are evened: some of the blocks of 16 x 16 in which JPEG stores colour."""
+
+BLOTCH, SURFACE = 3 / 255, 3 / 255
+"""Difference of a colour from its surroundings up to which it is mostly evened; and deviation of the luminance from
+which on most of the differences that go with it are kept, since they are those of another surface."""
+
+EVENED_BELOW, KEPT_FROM = 0.07, 0.15
+"""Luminance up to which colours are evened, and from which on they are kept."""
 
 EPSILON = 1e-6
 """Keeps the means of what is recorded from a division by zero where everything is clipped."""
@@ -35,6 +45,40 @@ BLACKEST = 0.999
 """Largest distance from white, as a share of that of black, of which the logarithm is taken."""
 
 
+def evened(luminance: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Even out the blotches of colour that JPEG leaves on dark surfaces, before they are brightened.
+
+    In the square around each pixel, chroma is taken to be a linear function of luminance, as in the guided filter (He,
+    Sun and Tang, Guided Image Filtering, ECCV 2010). Dark colours that differ from it by little go towards it. A
+    coloured thing in the dark, a lamp or a sign, differs by more, and stays.
+
+    Args:
+        luminance: (H, W) in [0, 1].
+        chroma: (2, H, W).
+
+    Returns:
+        Chroma of the same shape; the same where the luminance is at least `KEPT_FROM`.
+    """
+    shares = ((KEPT_FROM - luminance) / (KEPT_FROM - EVENED_BELOW)).clip(0, 1)
+    if not shares.any():
+        return chroma
+    level = _mean(luminance, EVENING)
+    variance = _mean(luminance * luminance, EVENING) - level * level + SURFACE**2
+    excess = np.empty_like(chroma)
+    for one, result in zip(chroma, excess, strict=True):
+        mean = _mean(one, EVENING)
+        slope = (_mean(one * luminance, EVENING) - mean * level) / variance
+        result[:] = one - mean - slope * (luminance - level)
+    shares *= BLOTCH**2 / (excess[0] ** 2 + excess[1] ** 2 + BLOTCH**2)
+    return chroma - shares * excess
+
+
+def _mean(values: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    return cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
+
+
 def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Estimate what an exposure clipped: an orange lamp is recorded as yellow, as its red is clipped first.
 
@@ -51,9 +95,7 @@ def unclipped(rgb: np.ndarray, other: np.ndarray) -> np.ndarray:
     """
     if rgb.max(initial=0) <= NEARLY_CLIPPED:
         return rgb
-    import cv2
-
-    other = cv2.blur(other, (WINDOW, WINDOW), borderType=cv2.BORDER_REPLICATE)
+    other = _mean(other, WINDOW)
     clipped = ((rgb - NEARLY_CLIPPED) / (CLIPPED - NEARLY_CLIPPED)).clip(0, 1)
     weight = clipped * (_of_all(np.add, other) / (3 * LIT)).clip(0, 1)
     weight *= ((NEARLY_CLIPPED - _of_all(np.minimum, rgb)) / READABLE).clip(0, 1)

@@ -6,7 +6,7 @@ import pytest
 from refusion.images import Picture, read_picture
 from refusion.images import colour as colours
 from refusion.images.colour import fuse_chroma, join_colour
-from refusion.images.exposure_colour import MOST, darkened, unclipped
+from refusion.images.exposure_colour import KEPT_FROM, MOST, darkened, evened, unclipped
 from refusion.images.picture import NEUTRAL
 
 
@@ -135,6 +135,37 @@ def test_a_lawn_that_was_nearly_white_becomes_green_again():
     plain = (over.chroma - NEUTRAL) * scene.luminance.mean() / over.luminance.mean()
     assert np.hypot(*fused).mean() > 1.15 * np.hypot(*plain).mean()
     assert np.abs(fused + NEUTRAL - scene.chroma).max() < np.abs(plain + NEUTRAL - scene.chroma).max()
+
+
+def blotched(height: int, width: int) -> np.ndarray:
+    """Chroma as JPEG leaves it on a dark grey surface: float32 (2, H, W), another value in some blocks of 16 x 16."""
+    values = 2 / 255 * (np.random.default_rng(1).random((2, -(-height // 16), -(-width // 16))) < 0.15)
+    return (NEUTRAL + values.repeat(16, 1).repeat(16, 2)[:, :height, :width]).astype(np.float32)
+
+
+def test_blotches_on_a_dark_surface_are_evened_and_a_lamp_on_it_stays():
+    luminance, chroma = np.full((160, 200), 0.05, np.float32), blotched(160, 200)
+    even = evened(luminance, chroma)
+    assert even.std(axis=(1, 2)).max() < 0.5 * chroma.std(axis=(1, 2)).min()
+    np.testing.assert_allclose(even.mean(axis=(1, 2)), chroma.mean(axis=(1, 2)), atol=0.2 / 255)
+    lamp = slice(80, 86), slice(100, 106)
+    luminance[lamp], chroma[1][lamp] = 0.06, NEUTRAL + 40 / 255
+    np.testing.assert_allclose(evened(luminance, chroma)[1][lamp], chroma[1][lamp], atol=1 / 255)
+
+
+def test_two_dark_surfaces_of_different_brightness_keep_their_colours():
+    luminance = np.full((64, 96), 0.02, np.float32)
+    chroma = np.full((2, 64, 96), NEUTRAL, np.float32)
+    luminance[:, 48:], chroma[1, :, 48:] = 0.06, NEUTRAL + 4 / 255
+    even = evened(luminance, chroma)
+    np.testing.assert_allclose(even, chroma, atol=0.5 / 255)
+
+
+def test_colours_that_are_not_dark_are_not_evened():
+    luminance, chroma = np.full((64, 64), KEPT_FROM, np.float32), blotched(64, 64)
+    np.testing.assert_array_equal(evened(luminance, chroma), chroma)
+    luminance[:32] = 0.02
+    np.testing.assert_array_equal(evened(luminance, chroma)[:, 32:], chroma[:, 32:])
 
 
 @pytest.mark.parametrize("grey", [False, True])

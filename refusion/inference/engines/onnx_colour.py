@@ -17,14 +17,19 @@ from refusion.images.colour import (
 from refusion.images.exposure_colour import (
     BLACK,
     BLACKEST,
+    BLOTCH,
     BRIGHTENED,
     CLIPPED,
     DARK_NOISE,
     EPSILON,
+    EVENED_BELOW,
+    EVENING,
+    KEPT_FROM,
     LIT,
     MOST,
     NEARLY_CLIPPED,
     READABLE,
+    SURFACE,
     USUAL_POWER,
     USUAL_WEIGHT,
     WHITE,
@@ -52,6 +57,11 @@ def distance_of_both(graph: FinishGraph, chroma: str) -> str:
 
 def exposed_chroma(graph: FinishGraph, luminance: str, sources: Sequence[str], of_sources: Sequence[str]) -> str:
     """The chroma rule ``exposure`` for the fused luminance, of RGB sources and their chroma."""
+    of_sources = [_evened(graph, graph.luminance(rgb), chroma) for rgb, chroma in zip(sources, of_sources, strict=True)]
+    sources = [
+        graph.add(graph.luminance(rgb), from_luminance(graph, chroma))
+        for rgb, chroma in zip(sources, of_sources, strict=True)
+    ]
     weights, relative = [], []
     for rgb, other, chroma in zip(sources, reversed(sources), of_sources, strict=True):
         exposed = graph.divide(graph.luminance(rgb), graph.add(graph.luminance(rgb), DARK))
@@ -62,6 +72,20 @@ def exposed_chroma(graph: FinishGraph, luminance: str, sources: Sequence[str], o
     return _recorded(
         graph, luminance, graph.multiply(graph.add(luminance, DARK), mean_chroma(graph, relative, weights))
     )
+
+
+def _evened(graph: FinishGraph, luminance: str, chroma: str) -> str:
+    """`refusion.images.exposure_colour.evened`."""
+    level, of_squares = graph.means(EVENING, luminance, graph.multiply(luminance, luminance))
+    mean, of_products = graph.means(EVENING, chroma, graph.multiply(chroma, luminance))
+    variance = graph.add(graph.subtract(of_squares, graph.multiply(level, level)), SURFACE**2)
+    slope = graph.divide(graph.subtract(of_products, graph.multiply(mean, level)), variance)
+    usual = graph.add(mean, graph.multiply(slope, graph.subtract(luminance, level)))
+    excess = graph.subtract(chroma, usual)
+    squared = graph.op("ReduceSumSquare", excess, graph.constant([1]))
+    shares = graph.clip(graph.divide(graph.subtract(KEPT_FROM, luminance), KEPT_FROM - EVENED_BELOW))
+    shares = graph.multiply(shares, graph.divide(BLOTCH**2, graph.add(squared, BLOTCH**2)))
+    return graph.subtract(chroma, graph.multiply(shares, excess))
 
 
 def _unclipped(graph: FinishGraph, rgb: str, other: str) -> str:
