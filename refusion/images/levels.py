@@ -112,9 +112,10 @@ def to_picture(stored: Stored, name: str, window: Window | None = None, nodata: 
     Args:
         stored: the values.
         name: name of the image, used in messages.
-        window: stored values of black and white; by default those of the file or the type. 8-bit images are unchanged.
-        nodata: no-data value of images with more than 8 bits or floats; nan for values that are not finite. Such pixels
-            are transparent.
+        window: stored values of black and white; by default those of the file or the type. Images of unsigned bytes
+            are unchanged.
+        nodata: no-data value, which unsigned bytes do not have; nan for values that are not finite. Such pixels are
+            transparent.
 
     Raises:
         PictureError: a value is not finite or out of the range of the type, no value is inside the window, or every

@@ -165,14 +165,14 @@ def read_picture(
     Args:
         source: the image to read.
         max_pixels: maximum number of pixels (width times height); for a file, checked before it is decoded.
-        window: black and white of an image of more than 8 bits or of floats: two stored values (values outside are
-            clipped), or ``own`` for the range of all but 1 % of its values. By default the range of its type: 0 to
-            65535, for floats 0 to 1, for DICOM the window in the file or else its own range. 8-bit images are
-            unchanged.
+        window: black and white of an image of more than 8 bits, floats or signed bytes: two stored values (values
+            outside are clipped), or ``own`` for the range of all but 1 % of its values. By default the range of its
+            type: 0 to 65535, for floats 0 to 1, for signed bytes -128 to 127, for DICOM the window in the file or else
+            its own range. Images of unsigned bytes are unchanged.
         temperatures: of a radiometric JPEG (with flyr), read the temperatures in degrees Celsius, scaled by the
             window or else by their own range, instead of the image that it shows. Other sources are not affected.
-        nodata: no-data value of images of more than 8 bits and of floats, in addition to what the file itself
-            declares; nan for NaN and infinite values. Such pixels are transparent.
+        nodata: no-data value, which unsigned bytes do not have, in addition to what the file itself declares; nan for
+            NaN and infinite values. Such pixels are transparent.
         name: name in messages; by default its file name, or its type.
 
     Raises:
