@@ -76,7 +76,7 @@ def test_a_run_leaves_a_loadable_folder(pair_folder, tmp_path):
 @pytest.mark.parametrize(("preset", "optimizer"), [*product(PRESETS, ["adam"]), (DEFAULT_PRESET, "nmuon")])
 def test_resumed_equals_uninterrupted(pair_folder, tmp_path, preset, optimizer):
     """Bit for bit, through both kinds of inner update, the moving average, both outer rules and larger crops."""
-    extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "8", "--inner-image-until", "0.6", "--ema", "0.9"]
+    extra = ["--preset", preset, "--meta-updates", "1", "--rounds", "5", "--inner-image-until", "0.6", "--ema", "0.9"]
     extra += ["--window", "10", "--crop-last", "24", "--zoom", "0.5", "--tone", "1", "--jpeg", "0.5"]
     extra += ["--optimizer", optimizer]
     assert main(arguments(pair_folder, tmp_path / "whole", *extra)) == 0
@@ -392,7 +392,7 @@ def test_streaming_prints_the_notes_of_the_pairs_once(pair_folder, tmp_path, cap
     Image.fromarray(dim).save(pair_folder / "ir" / "scene1.png")
     note = "ir/scene1.png uses only"
     for name, extra in (("whole", []), ("streamed", ["--streaming"])):
-        assert main(arguments(pair_folder, tmp_path / name, "--steps", "12", *extra)) == 0
+        assert main(arguments(pair_folder, tmp_path / name, "--batch-size", "3", "--steps", "4", *extra)) == 0
         said = capsys.readouterr().err
         assert said.count(note) == 1
         assert "--own-range (window='own')" in said
@@ -404,7 +404,7 @@ def test_pairs_without_content_are_counted_once(pair_folder, tmp_path, capsys):
         Image.new("L", (64, 48)).save(pair_folder / "ir" / f"scene{place}.png")
     shutil.copy(pair_folder / "ir" / "scene4.png", pair_folder / "vis" / "scene4.png")
     for name, extra in (("whole", []), ("streamed", ["--streaming"])):
-        assert main(arguments(pair_folder, tmp_path / name, "--steps", "12", *extra)) == 0
+        assert main(arguments(pair_folder, tmp_path / name, "--batch-size", "3", "--steps", "4", *extra)) == 0
         said = capsys.readouterr().err
         assert said.count("4 pairs have a source of a single grey level, such as black, so nothing can be learned") == 1
         assert said.count("1 pair has the same image twice, so nothing can be learned from it: scene4.") == 1
@@ -434,7 +434,7 @@ def test_of_many_notes_on_a_stream_the_first_are_printed_and_the_others_counted(
     for place in range(14):
         Image.fromarray((textured(place).astype(np.uint16) + 100) * 4).save(pair_folder / "ir" / f"dim{place}.png")
         Image.fromarray(textured(place)).save(pair_folder / "vis" / f"dim{place}.png")
-    assert main(arguments(pair_folder, tmp_path / "run", "--steps", "40", "--streaming")) == 0
+    assert main(arguments(pair_folder, tmp_path / "run", "--batch-size", "4", "--steps", "7", "--streaming")) == 0
     said = capsys.readouterr().err
     assert said.count("uses only") == 10
     assert "There are 4 more notes of this kind." in said
