@@ -12,7 +12,7 @@ from refusion.demo.options import DemoOptions
 from refusion.demo.service import Fusing
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hub():
     """A server that speaks the Hub's protocol, with the models that visitors name."""
     server = visitors_hub()

@@ -7,7 +7,7 @@ from support.scenes import textured
 from support.visitor import CHROMIUM, LONG, WIDE, shown_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     hub_client = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
