@@ -485,6 +485,7 @@ def test_a_program_that_was_not_loaded_is_loaded_by_the_next_try(chromium, url, 
         context.unroute(f"**/{lost}")
         panel.get_by_role("button", name="Fuse", exact=True).click()
         panel.get_by_role("link", name="Download as PNG").wait_for(timeout=LONG)
+        page.get_by_text(re.compile(r"Fuses on WebAssembly, (\d+ threads|one thread)\.")).wait_for()
     finally:
         context.close()
 

@@ -16,10 +16,12 @@ export class Fuser {
   private worker: Worker | undefined;
   private waiting = new Map<number, Waiting>();
   private next = 0;
+  private unloaded = false;
   private device: Device = { name: new URL(location.href).searchParams.get("device"), why: "" };
 
   /**
-   * @param deviceChanged called when the GPU failed; requests are answered in WebAssembly from then on
+   * @param deviceChanged called when the GPU failed, and requests are answered in WebAssembly from then on; and when the
+   *   program could be loaded after all
    */
   constructor(private readonly deviceChanged: () => void) {}
 
@@ -52,14 +54,23 @@ export class Fuser {
       this.waiting.delete(data.id);
       if ("refused" in data) {
         asked.reject(new Refusal(data.refused));
-        if (data.unloaded) this.restart();
-      } else asked.resolve(data.answer as never);
+        if (!data.unloaded) return;
+        this.unloaded = true;
+        this.restart();
+      } else this.answered(asked, data.answer);
     };
     worker.onerror = () => {
       this.end();
       this.refuse(new Refusal("The fusion could not be started in this browser; reload the page."));
     };
     return worker;
+  }
+
+  private answered({ task, resolve }: Waiting, answer: unknown): void {
+    resolve(answer as never);
+    if (!this.unloaded || task.kind === "read") return;
+    this.unloaded = false;
+    this.deviceChanged();
   }
 
   /** Start again with WebAssembly: a worker whose GPU failed may not answer any more. */

@@ -31,7 +31,6 @@ main.replaceChildren(
   ]),
 );
 await showDevice();
-addEventListener("online", () => void showDevice());
 try {
   await keepOffline(() => inUse);
   kept.textContent = "The page is saved and works without a network.";
